@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# KVM introspection: build, try, test and post the series.  `make help` lists
+# the targets.  Everything that is built or fetched goes to build/, or to
+# $KVMI_CACHE; every step knows by the contents of its inputs whether it has
+# something to do, so no target here has a prerequisite file.
+
+LAB := tools/testing/kvmi-lab
+export KVMI_CACHE LINUX QEMU_SRC BOCHS JOBS
+
+# The steps depend on each other; what is parallel is inside them
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := all
+
+.PHONY: all help packages tree bochs qemu kernel-host kernel-debug user images \
+	test test-debug shell demo check series apply export kernel clean distclean
+
+all: images bochs
+
+help:
+	@echo 'To see it work'
+	@echo '  make demo              A Linux guest introspected on an emulated VMX machine'
+	@echo '  make test              All tests on both machines, VMX (Bochs) and SVM (QEMU)'
+	@echo '  make test T=name M=vmx One test, or a pattern of names, on one machine'
+	@echo '  make test-debug        The same with KASAN, lockdep and more in the host kernel'
+	@echo '  make shell M=svm       A shell on an emulated host (M=vmx or svm)'
+	@echo 'To work on it'
+	@echo '  make                   Build all that the targets above need'
+	@echo '  make check             checkpatch, sparse, W=1, builds with options off'
+	@echo '  make export            Write the commits of build/linux back to patches/linux'
+	@echo '  make clean             Remove what was built, keep sources and downloads'
+	@echo '  make distclean         Remove everything'
+	@echo 'To use it'
+	@echo '  make series            The mailable patch series, in build/series'
+	@echo '  make apply LINUX=dir   Apply the series to your kernel tree'
+	@echo '  make kernel CONFIG=file  Debian packages of a patched host kernel'
+	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; and own sources'
+	@echo '(directory or tarball): LINUX= kernel 7.3, QEMU_SRC= QEMU 10, BOCHS= Bochs 3.0'
+
+packages:
+	@$(LAB)/packages
+
+# The kernel tree: branch "base", then our series on top
+tree: packages
+	@$(LAB)/tree
+	@if [ -x $(LAB)/series ]; then $(LAB)/series sync; fi
+
+bochs: packages
+	@$(LAB)/bochs
+
+qemu: packages
+	@$(LAB)/qemu
+
+kernel-host: tree
+	@$(LAB)/kernel host
+
+kernel-debug: tree
+	@$(LAB)/kernel debug
+
+user: kernel-host
+	@$(LAB)/user
+
+images: user qemu
+	@$(LAB)/images
+
+# T= a test or a shell pattern of tests, M= vmx or svm
+test: images bochs
+	@$(LAB)/test $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+
+test-debug: images bochs kernel-debug
+	@$(LAB)/test --debug $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+
+shell: images $(if $(filter vmx,$(M)),bochs)
+	@$(LAB)/shell $(if $(M),--machine $(M))
+
+demo: images bochs
+	@$(LAB)/demo/run
+
+check: tree
+	@$(LAB)/check
+
+series: tree
+	@$(LAB)/series write
+
+apply:
+	@[ -n "$(LINUX)" ] || { echo 'usage: make apply LINUX=your-kernel-tree' >&2; exit 1; }
+	@LINUX= $(LAB)/series apply "$(LINUX)"
+
+export:
+	@$(LAB)/series export
+
+# CONFIG= a kernel configuration (default: that of the running kernel),
+# LINUX= another tree than Debian's, KERNEL_OUT= where the packages go
+kernel: packages
+	@CONFIG="$(CONFIG)" KERNEL_OUT="$(KERNEL_OUT)" $(LAB)/kernel-deb
+
+# The trees that people work in (linux, qemu-src) and the downloads stay
+clean:
+	@$(LAB)/clean
+
+distclean:
+	@$(LAB)/clean all

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the scripts of the lab; sourced, never run.
+#
+# Everything that is built lives below $B.  Steps are incremental: each one
+# computes a key from the contents of what it uses (never from times alone,
+# because a cache may outlive the checkout) and does nothing if that key is the
+# one recorded after its last success.
+
+LAB=$(cd "$(dirname "$0")" && pwd)
+REPO=$(cd "$LAB/../../.." && pwd)
+B=${KVMI_CACHE:-$REPO/build}
+mkdir -p "$B" && B=$(cd "$B" && pwd) || exit 1
+JOBS=${JOBS:-$(nproc)}
+LOGS=$B/logs
+mkdir -p "$LOGS" "$B/stamps" "$B/locks"
+
+# The system's own python, not one that a version manager put first in PATH:
+# QEMU's configure makes a virtual environment from whatever it is given.
+PYTHON=${PYTHON:-/usr/bin/python3}
+[ -x "$PYTHON" ] || PYTHON=python3
+
+die() { echo "kvmi-lab: $*" >&2; exit 1; }
+say() { printf '  %-9s %s\n' "$1" "$2"; }
+
+# key_of: the key of what is given as arguments (strings) and stdin
+key_of() { { printf '%s\n' "$@"; cat; } | sha256sum | cut -c1-32; }
+
+# hash_files FILE...: contents and names, for use in a key
+hash_files() { sha256sum -- "$@" 2>/dev/null; }
+
+stamp_ok() { [ "$(cat "$B/stamps/$1" 2>/dev/null)" = "$2" ]; }
+stamp() { echo "$2" >"$B/stamps/$1.new" && mv "$B/stamps/$1.new" "$B/stamps/$1"; }
+unstamp() { rm -f "$B/stamps/$1"; }
+
+# One run of a step at a time per cache, however many makes there are
+lock() {
+	exec 9>"$B/locks/$1"
+	flock -n 9 && return
+	say wait "another run is at '$1' in $B"
+	flock 9
+}
+
+# logged NAME COMMAND...: output goes to a log; a dot every few seconds shows
+# life on a terminal or a CI console; the log's end is shown on failure.
+logged() {
+	_log=$LOGS/$1.log; _name=$1; shift
+	_t0=$(date +%s)
+	( exec 9>&-; exec nice "$@" ) >"$_log" 2>&1 &
+	_pid=$!
+	_n=0
+	while kill -0 $_pid 2>/dev/null; do
+		sleep 0.2
+		_n=$((_n + 1))
+		[ $((_n % 100)) -ne 0 ] || say '...' "$_name: $(($(date +%s) - _t0)) s, $(tail -n 1 "$_log" 2>/dev/null | cut -c1-60)"
+	done
+	if wait $_pid; then
+		say done "$_name ($(($(date +%s) - _t0)) s)"
+	else
+		tail -n 25 "$_log" >&2
+		die "$_name failed; the whole log is $_log"
+	fi
+}
+
+# A file's value in the list of versions
+version() { sed -n "s/^$1=//p" "$LAB/versions"; }

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0
+# The two emulated machines; sourced by run and shell, which set $W (a work
+# directory), $kernel, $append, $console and $cpus and get $child.
+
+# What a kernel in trouble says.  "unchecked MSR access" is a WARN that KVM
+# users trip easily, so it is named although it has no WARNING: line.
+# It reads with grep -E of GNU and of busybox.
+SPLAT='WARNING: |BUG: |Oops: |general protection fault|Kernel panic|INFO: possible|INFO: task .* blocked|rcu.*(stall|detected stalls)|unchecked MSR access|KASAN|UBSAN|kmemleak: [0-9]+ new|refcount_t: |DEBUG_LOCKS_WARN_ON|sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|divide error:|invalid opcode:'
+
+# splats FILE: the lines of a host kernel's console that mean trouble
+splats() {
+	tr -d '\r' <"$1" | grep -E "$SPLAT"
+}
+
+# One cpio after the other is one initramfs to the kernel
+make_initrd() {
+	{
+		echo "file /job $job 0755 0 0"
+		for a in "${adds[@]}"; do
+			case $a in
+			*=*) echo "file ${a#*=} ${a%%=*} 0755 0 0" ;;
+			*) echo "file /root/$(basename "$a") $a 0755 0 0" ;;
+			esac
+		done
+		case $selftests in
+		none) ;;
+		all) cat "$B/images/selftests.list" ;;
+		*)	for t in $selftests; do
+				grep "^file /opt/selftests/$t " "$B/images/selftests.list" ||
+					die "the image has no selftest '$t'"
+			done ;;
+		esac
+	} >"$W/job.list" || return 1
+	[ -n "$job" ] || sed -i 1d "$W/job.list"
+	"$B/obj/host/usr/gen_init_cpio" -t 0 "$W/job.list" >"$W/job.cpio" || return 1
+	cat "$B/images/host.cpio" "$W/job.cpio" >"$1"
+}
+
+# The same for both.  nokaslr: runs repeat exactly, and addresses in a report
+# mean something.
+COMMON="console=ttyS0 panic=-1 quiet nokaslr kvm.introspection=1"
+
+# AMD with SVM and nested paging: QEMU's TCG, two CPUs.
+# -accel tcg,thread=multi because concurrency is what this machine is for.
+start_svm() {
+	command -v qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: install qemu-system-x86"
+	qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+		-accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp "${cpus:-2}" -m 2048 \
+		${serial:--serial file:$console.kernel -serial file:$console} -monitor none -kernel "$kernel" -initrd "$W/initrd" \
+		-append "$COMMON $append" >"$W/emulator.log" 2>&1 9>&- &
+	child=$!
+}
+
+first_of() {
+	for _f; do
+		[ ! -r "$_f" ] || { echo "$_f"; return; }
+	done
+	return 1
+}
+
+# Intel with VMX and EPT: Bochs, one CPU.
+#
+# ips=10000000 with sync=none makes time a count of instructions: two runs are
+# identical.  The CPUID of the model tells a 1.5 GHz TSC while Bochs counts once
+# per instruction, hence tsc_early_khz.  APICv, protection keys, rdrand and
+# rdseed are either wrong in Bochs 3.0 or would break repetition.
+start_vmx() {
+	bios=$(first_of /usr/share/bochs/BIOS-bochs-latest "$B/bochs/share/BIOS-bochs-latest") ||
+		die "no BIOS for Bochs: install bochsbios"
+	vga=$(first_of /usr/share/bochs/VGABIOS-lgpl-latest /usr/share/vgabios/vgabios.bin \
+		/usr/share/seabios/vgabios-isavga.bin) || die "no VGA BIOS for Bochs: install vgabios"
+	isolinux=$(first_of /usr/lib/ISOLINUX/isolinux.bin) || die "no isolinux.bin: install isolinux"
+	ldlinux=$(first_of /usr/lib/syslinux/modules/bios/ldlinux.c32) || die "no ldlinux.c32: install syslinux-common"
+	mkdir -p "$W/iso"
+	cp "$isolinux" "$ldlinux" "$W/iso/"
+	cp "$kernel" "$W/iso/bzimage"
+	mv "$W/initrd" "$W/iso/initrd"
+	cat >"$W/iso/isolinux.cfg" <<-EOF
+	DEFAULT host
+	PROMPT 0
+	TIMEOUT 0
+	LABEL host
+	KERNEL bzimage
+	APPEND initrd=initrd $COMMON tsc_early_khz=100000 tsc=reliable kvm_intel.enable_apicv=0 nopku $append
+	EOF
+	genisoimage -quiet -o "$W/host.iso" -b isolinux.bin -c boot.cat -no-emul-boot \
+		-boot-load-size 4 -boot-info-table -J -R "$W/iso" || die "genisoimage failed"
+	rm -rf "$W/iso"
+	cat >"$W/bochsrc" <<-EOF
+	cpu: model=arrow_lake, count=${cpus:-1}, ips=10000000, reset_on_triple_fault=0, ignore_bad_msrs=1, exclude_features="pku,rdrand,rdseed"
+	memory: guest=2048, host=2048, block_size=8192
+	romimage: file=$bios
+	vgaromimage: file=$vga
+	ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+	ata0-master: type=cdrom, path=$W/host.iso, status=inserted
+	boot: cdrom
+	com1: enabled=1, ${com1:-mode=file, dev=$console.kernel}
+	${com1:+# }com2: enabled=1, mode=file, dev=$console
+	log: -
+	panic: action=fatal
+	error: action=ignore
+	info: action=ignore
+	debug: action=ignore
+	clock: sync=none, time0=946684800
+	display_library: nogui
+	EOF
+	"$B/bochs/bochs" -q -f "$W/bochsrc" >"$W/emulator.log" 2>&1 </dev/null 9>&- &
+	child=$!
+}

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0
+# Read the console of an emulated host that executes host/runtests, print one
+# line per test as it ends and leave in the file "state" what the runner needs:
+#	done NUMBER | running NUMBER NAME | count PASSED FAILED SKIPPED
+# Variables: machine, state, splat (regular expression).
+function line(verdict, what, text)
+{
+	printf "%-6s %s  %s%s\n", verdict, machine, what, text == "" ? "" : ": " text
+	fflush()
+	if (verdict == "ok") passed++
+	else if (verdict == "skip") skipped++
+	else { failed++; bad = 1 }
+}
+
+function finish(rc, secs,	i, whole)
+{
+	bad = 0
+	for (i = 1; i <= taps; i++)
+		line(verdict[i], name, desc[i])
+	if (timed_out(rc, secs))
+		line("not ok", name, "stopped after its time limit of " limit[number] " s")
+	else if (bail != "")
+		line("not ok", name, bail)
+	else if (whole_skip != "" || rc == 4)
+		# What is in the list is known to run on this machine
+		line("not ok", name, "skipped, but is listed as running on this machine (" whole_skip ")")
+	else if (planned >= 0 && taps < planned && !bad)
+		line("not ok", name, "only " taps " of " planned " tests reported, exit status " rc)
+	else if (rc != 0 && !bad)
+		line("not ok", name, "exit status " rc)
+	else if (!taps)
+		line(rc ? "not ok" : "ok", name, "")
+	for (i = 1; i <= splats; i++)
+		line("not ok", name, "the host kernel complained: " splat_line[i])
+	if (bad) {
+		for (i = lines > 20 ? lines - 19 : 1; i <= lines; i++)
+			print "         | " text[i]
+		fflush()
+	}
+	if (secs > slowest) { slowest = secs; slowest_name = name }
+	print "done", number > state
+	number = 0
+}
+
+function timed_out(rc, secs) { return rc == 137 && secs >= limit[number] - 1 }
+
+BEGIN {
+	while ((getline l < plan) > 0) {
+		split(l, f, " ")
+		limit[f[1]] = f[3]
+	}
+}
+
+{ sub(/\r$/, "") }
+
+/^KVMI-TEST begin / {
+	number = $3; name = $4
+	taps = lines = splats = 0; planned = -1; bail = whole_skip = ""
+	next
+}
+/^KVMI-TEST splat / { sub(/^KVMI-TEST splat [0-9]* /, ""); splat_line[++splats] = $0; next }
+/^KVMI-TEST end / { finish($4, $5); next }
+/^KVMI-LAB-STATUS/ { next }
+
+number && /^\| / {
+	sub(/^\| /, "")
+	text[++lines] = $0
+	if (/^1\.\.0/) { whole_skip = $0; sub(/^1\.\.0 *(# *)?/, "", whole_skip) }
+	else if (/^1\.\.[0-9]+/) { planned = $0; sub(/^1\.\./, "", planned); planned += 0 }
+	else if (/^Bail out!/) bail = $0
+	else if (/^(ok|not ok) /) {
+		taps++
+		verdict[taps] = /^ok .*# *SKIP/ ? "skip" : /^ok / ? "ok" : "not ok"
+		sub(/^(not )?ok [0-9]* *-? */, "")
+		desc[taps] = $0
+	}
+	next
+}
+
+# What the kernel says during a test is reported by runtests
+!number && /^kernel\| / && $0 ~ splat { line("not ok", "host kernel", $0) }
+
+END {
+	if (number)
+		print "running", number, name > state
+	print "count", passed + 0, failed + 0, skipped + 0 > state
+	if (slowest >= 20)
+		printf "       %s  (slowest: %s, %d s of the machine's time)\n", machine, slowest_name, slowest
+}
