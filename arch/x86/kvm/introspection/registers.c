@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: the registers of an x86 vCPU.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "introspection/command.h"
+#include "lapic.h"
+#include "msrs.h"
+#include "regs.h"
+#include "smm.h"
+#include "x86.h"
+
+/* The parts of KVM's own structures that the wire format froze. */
+static_assert(sizeof(struct kvm_regs) == 144);
+static_assert(sizeof(struct kvm_sregs) == 312);
+static_assert(sizeof(struct kvmi_vcpu_event_arch) == 536);
+static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472);
+
+/**
+ * kvmi_arch_features - fill in what the host can do
+ * @features: zeroed
+ */
+void kvmi_arch_features(struct kvmi_features *features)
+{
+}
+
+/**
+ * kvmi_arch_vm_supported - can the VM be introspected?
+ * @kvm: the VM
+ *
+ * Return: false if the host cannot see the guest's registers or memory.
+ */
+bool kvmi_arch_vm_supported(struct kvm *kvm)
+{
+	return !kvm->arch.has_protected_state;
+}
+
+/**
+ * kvmi_arch_vcpu_in_nested_operation - is the vCPU a hypervisor at work?
+ * @vcpu: the vCPU, which may be running
+ *
+ * In VMX operation, and with SVM while GIF is 0, INIT is blocked.  The latter
+ * needs EFER.SVME.
+ */
+bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu)
+{
+	return is_guest_mode(vcpu) || READ_ONCE(vcpu->arch.efer) & EFER_SVME ||
+	       kvm_x86_call(apic_init_signal_blocked)(vcpu);
+}
+
+/**
+ * kvmi_arch_vcpu_ready - has the vCPU been started?
+ * @vcpu: the vCPU
+ *
+ * Return: false before userspace or another vCPU has initialized it, when
+ * KVM_RUN does not get to the run loop.
+ */
+bool kvmi_arch_vcpu_ready(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.mp_state) != KVM_MP_STATE_UNINITIALIZED;
+}
+
+/**
+ * kvmi_arch_vcpu_address_space - the guest address space the vCPU is in
+ * @vcpu: the vCPU
+ */
+int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
+{
+	return kvm_arch_vcpu_memslots_id(vcpu);
+}
+
+/**
+ * kvmi_arch_vcpu_rip - where the vCPU is
+ * @vcpu: the vCPU, loaded
+ */
+unsigned long kvmi_arch_vcpu_rip(struct kvm_vcpu *vcpu)
+{
+	return kvm_rip_read(vcpu);
+}
+
+/**
+ * kvmi_arch_vcpu_set_regs - load the general registers
+ * @vcpu: the vCPU, loaded
+ * @regs: the values
+ */
+void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
+{
+	__kvm_set_regs(vcpu, regs);
+}
+
+/**
+ * kvmi_arch_vcpu_shutdown - make KVM_RUN say that the guest has shut down
+ * @vcpu: the vCPU
+ */
+void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu)
+{
+	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	vcpu->mmio_needed = 0;
+}
+
+static u8 vcpu_mode(struct kvm_vcpu *vcpu, const struct kvm_sregs *sregs)
+{
+	if (is_long_mode(vcpu) && sregs->cs.l)
+		return KVMI_X86_MODE_64;
+
+	return sregs->cs.db ? KVMI_X86_MODE_32 : KVMI_X86_MODE_16;
+}
+
+static u64 get_guest_msr(struct kvm_vcpu *vcpu, u32 msr)
+{
+	u64 data = 0;
+
+	return kvm_msr_read(vcpu, msr, &data) ? 0 : data;
+}
+
+/**
+ * kvmi_arch_vcpu_fill_event - fill in the state that comes with every event
+ * @vcpu: the vCPU, loaded
+ * @arch: zeroed
+ */
+void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
+			       struct kvmi_vcpu_event_arch *arch)
+{
+	__kvm_get_regs(vcpu, &arch->regs);
+	__kvm_get_sregs(vcpu, &arch->sregs);
+	arch->mode = vcpu_mode(vcpu, &arch->sregs);
+
+	arch->msrs.sysenter_cs = get_guest_msr(vcpu, MSR_IA32_SYSENTER_CS);
+	arch->msrs.sysenter_esp = get_guest_msr(vcpu, MSR_IA32_SYSENTER_ESP);
+	arch->msrs.sysenter_eip = get_guest_msr(vcpu, MSR_IA32_SYSENTER_EIP);
+	arch->msrs.efer = vcpu->arch.efer;
+	arch->msrs.star = get_guest_msr(vcpu, MSR_STAR);
+	arch->msrs.lstar = get_guest_msr(vcpu, MSR_LSTAR);
+	arch->msrs.cstar = get_guest_msr(vcpu, MSR_CSTAR);
+	arch->msrs.pat = vcpu->arch.pat;
+	arch->msrs.shadow_gs = get_guest_msr(vcpu, MSR_KERNEL_GS_BASE);
+}
+
+/**
+ * kvmi_vcpu_get_info - KVMI_VCPU_GET_INFO
+ * @req: the request
+ */
+int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req)
+{
+	struct kvmi_vcpu_get_info_reply *reply = req->reply;
+
+	reply->tsc_speed = 0;
+	if (kvm_caps.has_tsc_control)
+		reply->tsc_speed = 1000ull * req->vcpu->arch.virtual_tsc_khz;
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_get_registers - KVMI_VCPU_GET_REGISTERS
+ * @req: the request
+ */
+int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_get_registers *data = req->data;
+	struct kvmi_vcpu_get_registers_reply *reply = req->reply;
+	struct kvm_vcpu *vcpu = req->vcpu;
+	size_t size;
+	u16 i;
+
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (req->size < struct_size(data, msrs_idx, data->nmsrs))
+		return -KVM_EINVAL;
+	size = struct_size(reply, msrs.entries, data->nmsrs);
+	if (size > KVMI_MAX_REPLY_DATA)
+		return -KVM_EINVAL;
+
+	memset(reply, 0, size);
+	__kvm_get_regs(vcpu, &reply->regs);
+	__kvm_get_sregs(vcpu, &reply->sregs);
+	reply->mode = vcpu_mode(vcpu, &reply->sregs);
+	reply->msrs.nmsrs = data->nmsrs;
+	for (i = 0; i < data->nmsrs; i++) {
+		struct kvm_msr_entry *entry = &reply->msrs.entries[i];
+
+		entry->index = data->msrs_idx[i];
+		if (kvm_msr_read(vcpu, entry->index, &entry->data))
+			return -KVM_EINVAL;
+	}
+	req->reply_size = size;
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_set_registers - KVMI_VCPU_SET_REGISTERS
+ * @req: the request
+ *
+ * The values are loaded when the event is answered; the last ones count.
+ */
+int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
+{
+	struct kvmi_event *event = &req->vi->event;
+
+	if (!req->in_event || event->state == KVMI_EVENT_NONE)
+		return -KVM_EOPNOTSUPP;
+	if (req->size < sizeof(event->regs))
+		return -KVM_EINVAL;
+
+	memcpy(&event->regs, req->data, sizeof(event->regs));
+	event->set_regs = true;
+
+	return 0;
+}

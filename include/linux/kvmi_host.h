@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __LINUX_KVMI_HOST_H
+#define __LINUX_KVMI_HOST_H
+
+/*
+ * KVM introspection: what the rest of KVM sees of it.
+ *
+ * A VM that is not introspected pays one predicted branch at each hook; with
+ * CONFIG_KVM_INTROSPECTION=n the hooks are gone.
+ */
+
+#include <linux/errno.h>
+#include <linux/jump_label.h>
+#include <linux/types.h>
+
+struct kvm;
+struct kvm_vcpu;
+
+#ifdef CONFIG_KVM_INTROSPECTION
+
+/* On while any VM of the host is introspected. */
+DECLARE_STATIC_KEY_FALSE(kvmi_key);
+
+int kvmi_check_extension(void);
+long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp);
+void kvmi_vm_destroy(struct kvm *kvm);
+
+int kvmi_vcpu_create(struct kvm_vcpu *vcpu);
+void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu);
+
+int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
+
+/**
+ * kvmi_vcpu_service - do what the introspection tool wants of a vCPU
+ * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
+ *
+ * To be called in the outer run loop, i.e. whether or not the vCPU is runnable.
+ *
+ * Return: 1 to go on, 0 or negative for KVM_RUN to return that.
+ */
+static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_vcpu_service(vcpu);
+	return 1;
+}
+
+bool __kvmi_vm_hooked(struct kvm *kvm);
+
+/**
+ * kvmi_vm_hooked - is the VM introspected?
+ * @kvm: the VM
+ *
+ * Return: true from KVM_INTROSPECTION_HOOK to KVM_INTROSPECTION_UNHOOK.
+ */
+static inline bool kvmi_vm_hooked(struct kvm *kvm)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_vm_hooked(kvm);
+}
+
+#else /* !CONFIG_KVM_INTROSPECTION */
+
+static inline int kvmi_check_extension(void) { return 0; }
+static inline void kvmi_vm_destroy(struct kvm *kvm) { }
+static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }
+static inline void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu) { }
+static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu) { return 1; }
+static inline bool kvmi_vm_hooked(struct kvm *kvm) { return false; }
+
+#endif /* CONFIG_KVM_INTROSPECTION */
+
+#endif /* __LINUX_KVMI_HOST_H */

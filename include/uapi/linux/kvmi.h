@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+#ifndef _UAPI__LINUX_KVMI_H
+#define _UAPI__LINUX_KVMI_H
+
+/*
+ * KVM introspection (KVMI): the messages a kernel and an introspection tool
+ * exchange over the socket that the device manager hands to
+ * KVM_INTROSPECTION_HOOK.
+ *
+ * All integers are in host byte order and naturally aligned.  Every message
+ * starts with struct kvmi_msg_hdr and is written with one system call.
+ * Padding is zero in both directions: the kernel refuses a message in which it
+ * is not, and never sends anything else.
+ *
+ * Documentation/virt/kvm/introspection/ describes the behaviour.
+ */
+
+#include <linux/const.h>
+#include <linux/kernel.h>
+#include <linux/types.h>
+#include <asm/kvmi.h>
+
+#define KVMI_VERSION 1
+
+/* Largest payload of a message, i.e. the largest value of kvmi_msg_hdr.size. */
+#define KVMI_MAX_MSG_SIZE (2 * 4096 - sizeof(struct kvmi_msg_hdr))
+
+/* VM-wide messages have even ids, messages to one vCPU have odd ids. */
+#define KVMI_VM_MESSAGE_ID(id)    ((id) << 1)
+#define KVMI_VCPU_MESSAGE_ID(id) (((id) << 1) | 1)
+
+/**
+ * enum kvmi_vm_message_id - ids of the messages with VM scope
+ * @KVMI_VM_EVENT: an event of the VM, sent by the kernel; there is no reply
+ * @KVMI_GET_VERSION: protocol version and limits; always allowed
+ * @KVMI_VM_CHECK_COMMAND: is a command known and allowed?  Always allowed.
+ * @KVMI_VM_CHECK_EVENT: is an event known and allowed?  Always allowed.
+ * @KVMI_VM_GET_INFO: number of vCPUs
+ * @KVMI_VM_CONTROL_EVENTS: turn an event of the VM on or off
+ * @KVMI_VM_READ_PHYSICAL: read guest memory
+ * @KVMI_VM_WRITE_PHYSICAL: write guest memory
+ * @KVMI_VM_PAUSE_VCPU: ask for one PAUSE event of a vCPU
+ */
+enum kvmi_vm_message_id {
+	KVMI_VM_EVENT          = KVMI_VM_MESSAGE_ID(0),
+	KVMI_GET_VERSION       = KVMI_VM_MESSAGE_ID(1),
+	KVMI_VM_CHECK_COMMAND  = KVMI_VM_MESSAGE_ID(2),
+	KVMI_VM_CHECK_EVENT    = KVMI_VM_MESSAGE_ID(3),
+	KVMI_VM_GET_INFO       = KVMI_VM_MESSAGE_ID(4),
+	KVMI_VM_CONTROL_EVENTS = KVMI_VM_MESSAGE_ID(5),
+	KVMI_VM_READ_PHYSICAL  = KVMI_VM_MESSAGE_ID(6),
+	KVMI_VM_WRITE_PHYSICAL = KVMI_VM_MESSAGE_ID(7),
+	KVMI_VM_PAUSE_VCPU     = KVMI_VM_MESSAGE_ID(8),
+};
+
+/**
+ * enum kvmi_vcpu_message_id - ids of the messages with vCPU scope
+ * @KVMI_VCPU_EVENT: an event of a vCPU, and the tool's reply to it
+ * @KVMI_VCPU_GET_INFO: TSC frequency
+ * @KVMI_VCPU_CONTROL_EVENTS: turn an event of the vCPU on or off
+ * @KVMI_VCPU_GET_REGISTERS: general, special and model-specific registers
+ * @KVMI_VCPU_SET_REGISTERS: general registers, while an event is open
+ * @KVMI_VCPU_CONTROL_CR: choose the control registers the CR event is for
+ * @KVMI_VCPU_CONTROL_MSR: choose the MSRs the MSR event is for
+ */
+enum kvmi_vcpu_message_id {
+	KVMI_VCPU_EVENT          = KVMI_VCPU_MESSAGE_ID(0),
+	KVMI_VCPU_GET_INFO       = KVMI_VCPU_MESSAGE_ID(1),
+	KVMI_VCPU_CONTROL_EVENTS = KVMI_VCPU_MESSAGE_ID(2),
+	KVMI_VCPU_GET_REGISTERS  = KVMI_VCPU_MESSAGE_ID(3),
+	KVMI_VCPU_SET_REGISTERS  = KVMI_VCPU_MESSAGE_ID(4),
+	KVMI_VCPU_CONTROL_CR     = KVMI_VCPU_MESSAGE_ID(6),
+	KVMI_VCPU_CONTROL_MSR    = KVMI_VCPU_MESSAGE_ID(12),
+};
+
+#define KVMI_VM_EVENT_ID(id)    ((id) << 1)
+#define KVMI_VCPU_EVENT_ID(id) (((id) << 1) | 1)
+
+/**
+ * enum kvmi_vm_event_id - events of the VM
+ * @KVMI_VM_EVENT_UNHOOK: the device manager is about to end the session; the
+ *	tool should undo its changes and close the socket
+ */
+enum kvmi_vm_event_id {
+	KVMI_VM_EVENT_UNHOOK = KVMI_VM_EVENT_ID(0),
+};
+
+/**
+ * enum kvmi_vcpu_event_id - events of a vCPU
+ * @KVMI_VCPU_EVENT_PAUSE: one per successful KVMI_VM_PAUSE_VCPU
+ * @KVMI_VCPU_EVENT_CR: a write to a control register, before it takes effect
+ * @KVMI_VCPU_EVENT_MSR: a WRMSR, before it takes effect
+ */
+enum kvmi_vcpu_event_id {
+	KVMI_VCPU_EVENT_PAUSE = KVMI_VCPU_EVENT_ID(0),
+	KVMI_VCPU_EVENT_CR    = KVMI_VCPU_EVENT_ID(3),
+	KVMI_VCPU_EVENT_MSR   = KVMI_VCPU_EVENT_ID(7),
+};
+
+/*
+ * What the tool decides about an event.  The events say which actions they
+ * accept; any other action ends the session.
+ *
+ * ALLOW: the guest goes on, with what it was about to do done.
+ * RETRY: the guest runs the instruction again.
+ * CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN, until the VM is reset or unhooked.
+ * SKIP:  the guest goes on after the instruction, which had no effect.
+ */
+#define KVMI_EVENT_ACTION_ALLOW    0
+#define KVMI_EVENT_ACTION_CONTINUE KVMI_EVENT_ACTION_ALLOW
+#define KVMI_EVENT_ACTION_RETRY    1
+#define KVMI_EVENT_ACTION_CRASH    2
+#define KVMI_EVENT_ACTION_SKIP     3
+
+/**
+ * struct kvmi_msg_hdr - start of every message
+ * @id: enum kvmi_vm_message_id or enum kvmi_vcpu_message_id
+ * @size: bytes that follow this header, at most KVMI_MAX_MSG_SIZE
+ * @seq: chosen by whoever asks; the answer carries the same number
+ */
+struct kvmi_msg_hdr {
+	__u16 id;
+	__u16 size;
+	__u32 seq;
+};
+
+/**
+ * struct kvmi_error_code - start of the payload of every command's reply
+ * @err: 0 or a negative KVM_E* number; data follows only if it is 0
+ * @padding: zero
+ */
+struct kvmi_error_code {
+	__s32 err;
+	__u32 padding;
+};
+
+/**
+ * struct kvmi_vcpu_hdr - start of the payload of every message to a vCPU
+ * @vcpu: index of the vCPU, below kvmi_vm_get_info_reply.vcpu_count
+ * @padding1: zero
+ * @padding2: zero
+ */
+struct kvmi_vcpu_hdr {
+	__u16 vcpu;
+	__u16 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_get_version_reply - reply data of KVMI_GET_VERSION
+ * @version: KVMI_VERSION
+ * @max_msg_size: KVMI_MAX_MSG_SIZE of this kernel, in bytes
+ * @features: what the host can do
+ */
+struct kvmi_get_version_reply {
+	__u32 version;
+	__u32 max_msg_size;
+	struct kvmi_features features;
+};
+
+/**
+ * struct kvmi_vm_check_command - request of KVMI_VM_CHECK_COMMAND
+ * @id: message id of the command
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: -KVM_EINVAL padding; -KVM_ENOENT unknown; -KVM_EPERM not allowed.
+ */
+struct kvmi_vm_check_command {
+	__u16 id;
+	__u16 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_vm_check_event - request of KVMI_VM_CHECK_EVENT
+ * @id: enum kvmi_vm_event_id or enum kvmi_vcpu_event_id
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: as struct kvmi_vm_check_command.
+ */
+struct kvmi_vm_check_event {
+	__u16 id;
+	__u16 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_vm_get_info_reply - reply data of KVMI_VM_GET_INFO
+ * @vcpu_count: number of vCPUs that are online
+ * @arch: KVMI_ARCH_X86
+ * @address_spaces: number of guest address spaces, 2 where SMM has its own
+ * @padding: zero
+ */
+struct kvmi_vm_get_info_reply {
+	__u32 vcpu_count;
+	__u32 arch;
+	__u32 address_spaces;
+	__u32 padding;
+};
+
+#define KVMI_ARCH_X86 0
+
+/**
+ * struct kvmi_vm_control_events - request of KVMI_VM_CONTROL_EVENTS
+ * @event_id: enum kvmi_vm_event_id
+ * @enable: 0 or 1
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: -KVM_EINVAL padding, @enable or @event_id; -KVM_EPERM not allowed.
+ */
+struct kvmi_vm_control_events {
+	__u16 event_id;
+	__u8 enable;
+	__u8 padding1;
+	__u32 padding2;
+};
+
+/* kvmi_vm_read_physical.flags, kvmi_vm_write_physical.flags */
+#define KVMI_MEM_COOKIE _BITUL(0)
+
+/**
+ * struct kvmi_mem_cookie - generation of the guest's memory layout
+ * @cookie: changes when the memory slots of the address space change
+ * @padding: zero
+ *
+ * With KVMI_MEM_COOKIE it precedes the data of a read's reply and of a write's
+ * request.
+ */
+struct kvmi_mem_cookie {
+	__u32 cookie;
+	__u32 padding;
+};
+
+/**
+ * struct kvmi_vm_read_physical - request of KVMI_VM_READ_PHYSICAL
+ * @gpa: guest physical address of the first byte
+ * @size: number of bytes, from 1 to what fits in a reply.  Without
+ *	KVMI_MEM_COOKIE the range must stay within one 4K page.
+ * @flags: 0 or KVMI_MEM_COOKIE
+ * @as_id: address space, 0 is the one the guest runs in outside of SMM
+ * @padding: zero
+ *
+ * The reply data is @size bytes.
+ *
+ * Errors: -KVM_EINVAL padding, @flags, @size, @as_id or a page crossing;
+ * -KVM_ENOENT a page of the range is not backed by memory.
+ */
+struct kvmi_vm_read_physical {
+	__u64 gpa;
+	__u16 size;
+	__u16 flags;
+	__u16 as_id;
+	__u16 padding;
+};
+
+/**
+ * struct kvmi_vm_write_physical - request of KVMI_VM_WRITE_PHYSICAL
+ * @gpa: as in struct kvmi_vm_read_physical
+ * @size: as in struct kvmi_vm_read_physical
+ * @flags: as in struct kvmi_vm_read_physical
+ * @as_id: as in struct kvmi_vm_read_physical
+ * @padding: zero
+ * @data: with KVMI_MEM_COOKIE a struct kvmi_mem_cookie, then @size bytes
+ *
+ * A message shorter than its data ends the session.
+ *
+ * Errors: as for a read; -KVM_ENOENT also for read-only memory; -KVM_EAGAIN
+ * the cookie is stale.  Nothing is written then.
+ */
+struct kvmi_vm_write_physical {
+	__u64 gpa;
+	__u16 size;
+	__u16 flags;
+	__u16 as_id;
+	__u16 padding;
+	__u8 data[];
+};
+
+/**
+ * struct kvmi_vm_pause_vcpu - request of KVMI_VM_PAUSE_VCPU
+ * @vcpu: index of the vCPU
+ * @wait: 1 to be answered after the vCPU has left guest mode
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: -KVM_EINVAL padding, @wait or @vcpu; -KVM_EPERM the PAUSE event is
+ * not allowed; -KVM_EBUSY too many pauses are outstanding.
+ */
+struct kvmi_vm_pause_vcpu {
+	__u16 vcpu;
+	__u8 wait;
+	__u8 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_vcpu_control_events - request of KVMI_VCPU_CONTROL_EVENTS
+ * @event_id: enum kvmi_vcpu_event_id
+ * @enable: 0 or 1
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: -KVM_EINVAL padding, @enable or @event_id; -KVM_EPERM not allowed.
+ */
+struct kvmi_vcpu_control_events {
+	__u16 event_id;
+	__u8 enable;
+	__u8 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_event_hdr - which event
+ * @event: enum kvmi_vm_event_id or enum kvmi_vcpu_event_id
+ * @padding: zero
+ */
+struct kvmi_event_hdr {
+	__u16 event;
+	__u16 padding[3];
+};
+
+/**
+ * struct kvmi_vcpu_event - common part of the events of a vCPU
+ * @size: bytes of this structure; the event's own data follows
+ * @vcpu: index of the vCPU
+ * @cookie: generation of the memory layout of the address space the vCPU is in
+ * @arch: state of the vCPU
+ */
+struct kvmi_vcpu_event {
+	__u16 size;
+	__u16 vcpu;
+	__u32 cookie;
+	struct kvmi_vcpu_event_arch arch;
+};
+
+/**
+ * struct kvmi_vcpu_event_reply - reply to an event of a vCPU, after
+ *	struct kvmi_vcpu_hdr
+ * @action: KVMI_EVENT_ACTION_*
+ * @event: the event answered, not looked at by the kernel
+ * @padding1: zero
+ * @padding2: zero
+ */
+struct kvmi_vcpu_event_reply {
+	__u8 action;
+	__u8 event;
+	__u16 padding1;
+	__u32 padding2;
+};
+
+#endif /* _UAPI__LINUX_KVMI_H */

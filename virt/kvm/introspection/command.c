@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: the commands, from the message to the reply.
+ *
+ * The receiver runs the VM-wide commands itself.  It hands the commands to a
+ * vCPU to that vCPU's thread, which runs them in KVM_RUN.
+ */
+
+#include <linux/nospec.h>
+#include <linux/slab.h>
+
+#include "command.h"
+#include "event.h"
+
+enum kvmi_scope {
+	KVMI_SCOPE_NONE,
+	KVMI_SCOPE_VM,
+	KVMI_SCOPE_VCPU,
+	KVMI_SCOPE_EVENT_REPLY,
+};
+
+/**
+ * struct kvmi_command_desc - one command
+ * @scope: who runs it
+ * @always_allowed: the device manager cannot forbid it
+ * @size: bytes of the request, or of its fixed part; fewer are made up with
+ *	zeroes, as older tools may know fewer fields
+ * @vm: handler of KVMI_SCOPE_VM
+ * @vcpu: handler of KVMI_SCOPE_VCPU
+ */
+struct kvmi_command_desc {
+	enum kvmi_scope scope;
+	bool always_allowed;
+	size_t size;
+	int (*vm)(struct kvmi_vm_request *req);
+	int (*vcpu)(struct kvmi_vcpu_request *req);
+};
+
+static int get_version(struct kvmi_vm_request *req)
+{
+	struct kvmi_get_version_reply *reply = req->reply;
+
+	memset(reply, 0, sizeof(*reply));
+	reply->version = KVMI_VERSION;
+	reply->max_msg_size = KVMI_MAX_MSG_SIZE;
+	kvmi_arch_features(&reply->features);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+static int vm_check_command(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_check_command *data = req->data;
+
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (!kvmi_command_known(data->id))
+		return -KVM_ENOENT;
+	if (!kvmi_command_allowed(req->session, data->id))
+		return -KVM_EPERM;
+
+	return 0;
+}
+
+static int vm_check_event(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_check_event *data = req->data;
+
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (!kvmi_event_known(data->id))
+		return -KVM_ENOENT;
+	if (!kvmi_event_allowed(req->session, data->id))
+		return -KVM_EPERM;
+
+	return 0;
+}
+
+static int vm_get_info(struct kvmi_vm_request *req)
+{
+	struct kvmi_vm_get_info_reply *reply = req->reply;
+	struct kvm *kvm = req->session->kvm;
+
+	memset(reply, 0, sizeof(*reply));
+	reply->vcpu_count = atomic_read(&kvm->online_vcpus);
+	reply->arch = KVMI_ARCH_X86;
+	reply->address_spaces = kvm_arch_nr_memslot_as_ids(kvm);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+static int vm_control_events(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_control_events *data = req->data;
+
+	if (data->padding1 || data->padding2 || data->enable > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_of_vm(data->event_id))
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(req->session, data->event_id))
+		return -KVM_EPERM;
+
+	assign_bit(data->event_id, req->session->vm_events, data->enable);
+
+	return 0;
+}
+
+static int vm_pause_vcpu(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_pause_vcpu *data = req->data;
+	struct kvm_introspection *session = req->session;
+	struct kvm_vcpu *vcpu;
+	int err;
+
+	if (data->padding1 || data->padding2 || data->wait > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(session, KVMI_VCPU_EVENT_PAUSE))
+		return -KVM_EPERM;
+	vcpu = kvm_get_vcpu(session->kvm, data->vcpu);
+	if (!vcpu)
+		return -KVM_EINVAL;
+
+	err = kvmi_vcpu_pause(vcpu);
+	if (err || !data->wait)
+		return err;
+
+	__set_bit(vcpu->vcpu_idx, session->kicked);
+	kvm_make_vcpus_request_mask(session->kvm, KVM_REQ_OUTSIDE_GUEST_MODE,
+				    session->kicked);
+	__clear_bit(vcpu->vcpu_idx, session->kicked);
+
+	return 0;
+}
+
+static int vcpu_control_events(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_control_events *data = req->data;
+
+	if (data->padding1 || data->padding2 || data->enable > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_of_vcpu(data->event_id))
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(req->session, data->event_id))
+		return -KVM_EPERM;
+
+	assign_bit(data->event_id, req->vi->events, data->enable);
+
+	return 0;
+}
+
+#define VM(_handler, _size)						\
+	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler) }
+#define VM_ALWAYS(_handler, _size)					\
+	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
+	  .always_allowed = true }
+#define VCPU(_handler, _size)						\
+	{ .scope = KVMI_SCOPE_VCPU, .size = (_size), .vcpu = (_handler) }
+
+static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
+	[KVMI_GET_VERSION] =
+		VM_ALWAYS(get_version, 0),
+	[KVMI_VM_CHECK_COMMAND] =
+		VM_ALWAYS(vm_check_command, sizeof(struct kvmi_vm_check_command)),
+	[KVMI_VM_CHECK_EVENT] =
+		VM_ALWAYS(vm_check_event, sizeof(struct kvmi_vm_check_event)),
+	[KVMI_VM_GET_INFO] =
+		VM(vm_get_info, 0),
+	[KVMI_VM_CONTROL_EVENTS] =
+		VM(vm_control_events, sizeof(struct kvmi_vm_control_events)),
+	[KVMI_VM_READ_PHYSICAL] =
+		VM(kvmi_vm_read_physical, sizeof(struct kvmi_vm_read_physical)),
+	[KVMI_VM_WRITE_PHYSICAL] =
+		VM(kvmi_vm_write_physical, sizeof(struct kvmi_vm_write_physical)),
+	[KVMI_VM_PAUSE_VCPU] =
+		VM(vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
+
+	[KVMI_VCPU_EVENT] = { .scope = KVMI_SCOPE_EVENT_REPLY },
+	[KVMI_VCPU_GET_INFO] =
+		VCPU(kvmi_vcpu_get_info, 0),
+	[KVMI_VCPU_CONTROL_EVENTS] =
+		VCPU(vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
+	[KVMI_VCPU_GET_REGISTERS] =
+		VCPU(kvmi_vcpu_get_registers, sizeof(struct kvmi_vcpu_get_registers)),
+	[KVMI_VCPU_SET_REGISTERS] =
+		VCPU(kvmi_vcpu_set_registers, sizeof(struct kvm_regs)),
+	[KVMI_VCPU_CONTROL_CR] =
+		VCPU(kvmi_vcpu_control_cr, sizeof(struct kvmi_vcpu_control_cr)),
+	[KVMI_VCPU_CONTROL_MSR] =
+		VCPU(kvmi_vcpu_control_msr, sizeof(struct kvmi_vcpu_control_msr)),
+};
+
+static const struct kvmi_command_desc *find_command(u16 id)
+{
+	if (id >= ARRAY_SIZE(commands) || commands[id].scope == KVMI_SCOPE_NONE)
+		return NULL;
+
+	return &commands[array_index_nospec(id, ARRAY_SIZE(commands))];
+}
+
+/**
+ * kvmi_command_known - does this kernel have the command?
+ * @id: message id
+ */
+bool kvmi_command_known(u16 id)
+{
+	return find_command(id);
+}
+
+/**
+ * kvmi_command_always_allowed - may the command not be forbidden?
+ * @id: message id
+ */
+bool kvmi_command_always_allowed(u16 id)
+{
+	const struct kvmi_command_desc *desc = find_command(id);
+
+	return desc && desc->always_allowed;
+}
+
+static int reply_to(struct kvm_introspection *session, int err, size_t size)
+{
+	session->reply_size = kvmi_reply_finish(&session->reply,
+						&session->rx.hdr, err, size);
+
+	return kvmi_command_send_reply(session);
+}
+
+/**
+ * kvmi_command_send_reply - send the reply of the last VM-wide command
+ * @session: the session
+ *
+ * Context: the receiver.
+ * Return: 0, -EINTR to be called again, another error if the connection is over.
+ */
+int kvmi_command_send_reply(struct kvm_introspection *session)
+{
+	int r;
+
+	if (!session->reply_size)
+		return 0;
+
+	r = kvmi_message_send(session, &session->reply, session->reply_size);
+	if (!r)
+		session->reply_size = 0;
+
+	return r;
+}
+
+static int run_vm_command(struct kvm_introspection *session,
+			  const struct kvmi_command_desc *desc)
+{
+	struct kvmi_vm_request req = {
+		.session = session,
+		.data = session->rx.payload,
+		.size = session->rx.hdr.size,
+		.reply = kvmi_reply_data(&session->reply),
+	};
+	int r;
+
+	r = desc->vm(&req);
+	if (r == KVMI_CLOSE)
+		return -EPROTO;
+
+	return reply_to(session, r, req.reply_size);
+}
+
+static int queue_vcpu_command(struct kvm_introspection *session,
+			      const struct kvmi_command_desc *desc)
+{
+	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
+	const struct kvmi_msg_hdr *hdr = &session->rx.hdr;
+	struct kvmi_command *cmd;
+	struct kvm_vcpu *vcpu;
+	size_t size, room;
+	int err;
+
+	if (vhdr->padding1 || vhdr->padding2)
+		return reply_to(session, -KVM_EINVAL, 0);
+	vcpu = kvm_get_vcpu(session->kvm, vhdr->vcpu);
+	if (!vcpu)
+		return reply_to(session, -KVM_EINVAL, 0);
+
+	size = hdr->size > sizeof(*vhdr) ? hdr->size - sizeof(*vhdr) : 0;
+	room = max(size, desc->size);
+	cmd = kvzalloc_flex(*cmd, request, room, GFP_KERNEL_ACCOUNT);
+	if (!cmd)
+		return reply_to(session, -KVM_ENOMEM, 0);
+	cmd->hdr = *hdr;
+	cmd->size = size;
+	memcpy(cmd->request, session->rx.payload + sizeof(*vhdr), size);
+
+	err = kvmi_vcpu_queue(vcpu, cmd);
+	if (!err)
+		return 0;
+
+	kvfree(cmd);
+	return reply_to(session, err, 0);
+}
+
+/**
+ * kvmi_command_receive - do what the message in session->rx asks for
+ * @session: the session
+ *
+ * Context: the receiver.
+ * Return: 0, -EINTR if kvmi_command_send_reply() has to be called, another
+ * error if the session is over.
+ */
+int kvmi_command_receive(struct kvm_introspection *session)
+{
+	u16 id = session->rx.hdr.id;
+	const struct kvmi_command_desc *desc = find_command(id);
+
+	if (!desc)
+		return reply_to(session, -KVM_ENOSYS, 0);
+	if (desc->scope == KVMI_SCOPE_EVENT_REPLY)
+		return kvmi_event_receive_reply(session);
+	if (!kvmi_command_allowed(session, id))
+		return reply_to(session, -KVM_EPERM, 0);
+	if (desc->scope == KVMI_SCOPE_VM)
+		return run_vm_command(session, desc);
+
+	return queue_vcpu_command(session, desc);
+}
+
+/**
+ * kvmi_command_run - run a command and prepare its reply in vi->reply
+ * @vcpu: the vCPU
+ * @session: the session
+ * @cmd: the command
+ *
+ * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ */
+void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		      const struct kvmi_command *cmd)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_vcpu_request req = {
+		.vcpu = vcpu,
+		.vi = vi,
+		.session = session,
+		.in_event = cmd->in_event,
+		.data = cmd->request,
+		.size = cmd->size,
+		.reply = kvmi_reply_data(&vi->reply),
+	};
+	int err;
+
+	err = find_command(cmd->hdr.id)->vcpu(&req);
+	vi->reply_size = kvmi_reply_finish(&vi->reply, &cmd->hdr, err,
+					   req.reply_size);
+}

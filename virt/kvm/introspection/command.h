@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_COMMAND_H
+#define __KVMI_COMMAND_H
+
+#include "message.h"
+#include "vcpu.h"
+
+/*
+ * Returned by a handler that cannot trust the connection any more, e.g. as the
+ * message is shorter than it says.
+ */
+#define KVMI_CLOSE 1
+
+/**
+ * struct kvmi_vm_request - a VM-wide command for its handler
+ * @session: the session
+ * @data: the request; at least as long as the table of commands says
+ * @size: bytes that were received
+ * @reply: where to put the data of the reply, KVMI_MAX_REPLY_DATA bytes
+ * @reply_size: bytes put there; 0 at first
+ *
+ * Handlers return 0, a negative KVM_E*, or KVMI_CLOSE.
+ */
+struct kvmi_vm_request {
+	struct kvm_introspection *session;
+	const void *data;
+	size_t size;
+	void *reply;
+	size_t reply_size;
+};
+
+/**
+ * struct kvmi_vcpu_request - a command to a vCPU for its handler
+ * @vcpu: the vCPU, loaded
+ * @vi: its introspection
+ * @session: as in struct kvmi_vm_request
+ * @in_event: the command came while an event of the vCPU was open
+ * @data: as in struct kvmi_vm_request, without struct kvmi_vcpu_hdr
+ * @size: as in struct kvmi_vm_request, without struct kvmi_vcpu_hdr
+ * @reply: as in struct kvmi_vm_request
+ * @reply_size: as in struct kvmi_vm_request
+ *
+ * Handlers run on the vCPU's thread and return 0 or a negative KVM_E*.
+ */
+struct kvmi_vcpu_request {
+	struct kvm_vcpu *vcpu;
+	struct kvm_vcpu_introspection *vi;
+	struct kvm_introspection *session;
+	bool in_event;
+	const void *data;
+	size_t size;
+	void *reply;
+	size_t reply_size;
+};
+
+bool kvmi_command_known(u16 id);
+bool kvmi_command_always_allowed(u16 id);
+int kvmi_command_send_reply(struct kvm_introspection *session);
+int kvmi_command_receive(struct kvm_introspection *session);
+void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		      const struct kvmi_command *cmd);
+
+/* memory.c */
+int kvmi_vm_read_physical(struct kvmi_vm_request *req);
+int kvmi_vm_write_physical(struct kvmi_vm_request *req);
+u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id);
+
+/* Of the architecture, see arch/ARCH/kvm/introspection/. */
+void kvmi_arch_features(struct kvmi_features *features);
+bool kvmi_arch_vm_supported(struct kvm *kvm);
+bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu);
+bool kvmi_arch_vcpu_ready(struct kvm_vcpu *vcpu);
+int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu);
+unsigned long kvmi_arch_vcpu_rip(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
+			       struct kvmi_vcpu_event_arch *arch);
+void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
+void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
+void kvmi_arch_vm_recalc(struct kvm *kvm);
+void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch);
+
+int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req);
+
+#endif /* __KVMI_COMMAND_H */

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: events, and the wait for the tool's answers.
+ *
+ * A vCPU has at most one event open.  While it waits for the answer its thread
+ * runs the commands the tool sends, with nothing of KVM's locked but
+ * vcpu->mutex.
+ *
+ * A signal ends the wait, so that a slow tool cannot keep the VMM from its
+ * vCPU: KVM_RUN returns -EINTR and the event stays open.  The next KVM_RUN
+ * first waits for the answer, see kvmi_event_resume(), which keeps it for when
+ * the guest executes the same instruction with the same operands again.
+ */
+
+#include "command.h"
+#include "event.h"
+
+enum {
+	ALLOW = BIT(KVMI_EVENT_ACTION_ALLOW),
+	RETRY = BIT(KVMI_EVENT_ACTION_RETRY),
+	CRASH = BIT(KVMI_EVENT_ACTION_CRASH),
+	SKIP  = BIT(KVMI_EVENT_ACTION_SKIP),
+};
+
+/**
+ * struct kvmi_event_desc - one event
+ * @known: the kernel has it
+ * @actions: bits of the KVMI_EVENT_ACTION_* it accepts; 0 for the VM's events,
+ *	which are not answered
+ * @on_command: it follows a command of its own, whether turned on or not
+ * @reply_size: most bytes of data in the reply
+ */
+struct kvmi_event_desc {
+	bool known;
+	bool on_command;
+	u8 actions;
+	u8 reply_size;
+};
+
+static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
+	[KVMI_VM_EVENT_UNHOOK] = { .known = true },
+	[KVMI_VCPU_EVENT_PAUSE] = {
+		.known = true,
+		.on_command = true,
+		.actions = ALLOW | CRASH,
+	},
+	[KVMI_VCPU_EVENT_CR] = {
+		.known = true,
+		.actions = ALLOW | SKIP | RETRY | CRASH,
+		.reply_size = sizeof(struct kvmi_vcpu_event_cr_reply),
+	},
+	[KVMI_VCPU_EVENT_MSR] = {
+		.known = true,
+		.actions = ALLOW | SKIP | RETRY | CRASH,
+		.reply_size = sizeof(struct kvmi_vcpu_event_msr_reply),
+	},
+};
+
+static_assert(sizeof(struct kvmi_vcpu_event_cr) <= KVMI_MAX_EVENT_DATA);
+static_assert(sizeof(struct kvmi_vcpu_event_msr) <= KVMI_MAX_EVENT_DATA);
+static_assert(sizeof(struct kvmi_vcpu_event_cr_reply) <= KVMI_MAX_EVENT_REPLY);
+static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
+
+/**
+ * kvmi_event_known - does this kernel have the event?
+ * @id: event id
+ */
+bool kvmi_event_known(u16 id)
+{
+	return id < ARRAY_SIZE(events) && events[id].known;
+}
+
+/**
+ * kvmi_event_of_vm - is this an event of the VM?
+ * @id: event id
+ */
+bool kvmi_event_of_vm(u16 id)
+{
+	return kvmi_event_known(id) && !events[id].actions;
+}
+
+/**
+ * kvmi_event_of_vcpu - is this an event of a vCPU?
+ * @id: event id
+ */
+bool kvmi_event_of_vcpu(u16 id)
+{
+	return kvmi_event_known(id) && events[id].actions;
+}
+
+/**
+ * kvmi_event_wanted - has the tool turned the event on?
+ * @vcpu: the vCPU
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: any; see kvmi_to_vcpu().
+ */
+bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return vi && test_bit(id, vi->events);
+}
+
+struct event_msg {
+	struct kvmi_msg_hdr hdr;
+	struct kvmi_event_hdr ev;
+	struct kvmi_vcpu_event common;
+	u8 data[KVMI_MAX_EVENT_DATA];
+};
+
+static u32 next_seq(struct kvm_introspection *session)
+{
+	return atomic_inc_return(&session->seq);
+}
+
+static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		      u16 id, const void *data, size_t size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	size_t total = offsetof(struct event_msg, data) + size;
+	struct kvmi_event *event = &vi->event;
+	struct event_msg msg = {
+		.hdr = {
+			.id = KVMI_VCPU_EVENT,
+			.size = total - sizeof(msg.hdr),
+			.seq = next_seq(session),
+		},
+		.ev.event = id,
+		.common = {
+			.size = sizeof(msg.common),
+			.vcpu = vcpu->vcpu_idx,
+			.cookie = kvmi_memory_cookie(session,
+						     kvmi_arch_vcpu_address_space(vcpu)),
+		},
+	};
+	int r;
+
+	/* The frame goes over the wire byte by byte, it must have no holes. */
+	static_assert(offsetof(struct event_msg, data) ==
+		      sizeof(msg.hdr) + sizeof(msg.ev) + sizeof(msg.common));
+
+	kvmi_arch_vcpu_fill_event(vcpu, &msg.common.arch);
+	if (size)
+		memcpy(msg.data, data, size);
+
+	/* The answer may be faster than the return from sending. */
+	spin_lock(&vi->lock);
+	event->state = KVMI_EVENT_OPEN;
+	event->id = id;
+	event->set_regs = false;
+	event->seq = msg.hdr.seq;
+	event->rip = kvmi_arch_vcpu_rip(vcpu);
+	event->data_size = size;
+	memcpy(event->data, msg.data, size);
+	event->reply_size = 0;
+	spin_unlock(&vi->lock);
+
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	r = kvmi_message_send(session, &msg, total);
+	kvm_vcpu_srcu_read_lock(vcpu);
+
+	if (r) {
+		spin_lock(&vi->lock);
+		event->state = KVMI_EVENT_NONE;
+		spin_unlock(&vi->lock);
+	}
+
+	return r;
+}
+
+static bool session_over(struct kvm_vcpu_introspection *vi,
+			 struct kvm_introspection *session)
+{
+	return READ_ONCE(session->defunct) || !READ_ONCE(vi->session);
+}
+
+/* Is there a reason for a vCPU that waits for an answer to wake up? */
+static bool something_to_do(struct kvm_vcpu_introspection *vi,
+			    struct kvm_introspection *session)
+{
+	return READ_ONCE(vi->event.state) != KVMI_EVENT_OPEN ||
+	       READ_ONCE(vi->nr_commands) || session_over(vi, session);
+}
+
+/*
+ * Wait until the open event is answered, running commands meanwhile.
+ *
+ * Return: 0 answered, -EINTR a signal is pending, another error if the session
+ * is over.
+ */
+static int wait_for_answer(struct kvm_vcpu *vcpu,
+			   struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	bool answered;
+	int r;
+
+	for (;;) {
+		/* What the tool sent before the answer comes before it. */
+		answered = READ_ONCE(vi->event.state) == KVMI_EVENT_ANSWERED;
+		r = kvmi_vcpu_run_commands(vcpu, session);
+		if (r || answered)
+			return r;
+
+		kvm_vcpu_srcu_read_unlock(vcpu);
+		r = wait_event_interruptible(vi->wait,
+					     something_to_do(vi, session));
+		kvm_vcpu_srcu_read_lock(vcpu);
+
+		if (session_over(vi, session))
+			return -ENOTCONN;
+		if (r)
+			return -EINTR;
+	}
+}
+
+/* Do what @event's answer says, whatever the event. */
+static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
+		       void *reply, size_t reply_size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	event->state = KVMI_EVENT_NONE;
+
+	if (event->set_regs)
+		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
+	if (event->reply_size == reply_size && reply_size)
+		memcpy(reply, event->reply, reply_size);
+
+	if (event->action == KVMI_EVENT_ACTION_CRASH) {
+		spin_lock(&vi->lock);
+		vi->crashed = !!vi->session;
+		spin_unlock(&vi->lock);
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	}
+
+	return event->action;
+}
+
+static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
+		       u16 id, const void *data, size_t size)
+{
+	return event->id == id && event->rip == kvmi_arch_vcpu_rip(vcpu) &&
+	       event->data_size == size && !memcmp(event->data, data, size);
+}
+
+/**
+ * kvmi_event - send an event and wait for the tool's answer
+ * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
+ * @id: enum kvmi_vcpu_event_id
+ * @data: the event's data
+ * @size: bytes of @data
+ * @reply: data of the answer; left alone if there is none
+ * @reply_size: bytes of @reply
+ *
+ * Return: KVMI_EVENT_ACTION_*, which is ALLOW if there is no tool to ask, or
+ * KVMI_EVENT_INTERRUPTED: KVM_REQ_INTROSPECTION is pending and the run loop
+ * must be returned to with the guest's state as it is.
+ */
+int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
+	       void *reply, size_t reply_size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_introspection *session;
+	int r;
+
+	session = kvmi_vcpu_enter(vi);
+	if (!session)
+		return KVMI_EVENT_ACTION_ALLOW;
+
+	r = kvmi_event_resume(vcpu, session);
+	if (r)
+		goto interrupted;
+
+	if (vi->answer.state == KVMI_EVENT_ANSWERED && id != KVMI_VCPU_EVENT_PAUSE) {
+		if (same_event(&vi->answer, vcpu, id, data, size)) {
+			r = take_answer(vcpu, &vi->answer, reply, reply_size);
+			goto out;
+		}
+		vi->answer.state = KVMI_EVENT_NONE;
+	}
+
+	r = send_event(vcpu, session, id, data, size);
+	if (!r)
+		r = wait_for_answer(vcpu, session);
+	if (!r) {
+		r = take_answer(vcpu, &vi->event, reply, reply_size);
+	} else if (r == -EINTR) {
+		goto interrupted;
+	} else {
+		kvmi_session_set_defunct(session);
+		r = KVMI_EVENT_ACTION_ALLOW;
+	}
+	goto out;
+
+interrupted:
+	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	r = KVMI_EVENT_INTERRUPTED;
+out:
+	kvmi_vcpu_leave(vi);
+	return r;
+}
+
+/**
+ * kvmi_event_resume - wait for the answer to an event that a signal left open
+ * @vcpu: the vCPU, as for kvmi_event()
+ * @session: the session
+ *
+ * Context: the run loop, before the guest is entered.
+ * Return: 0, or -EINTR if a signal is pending.
+ */
+int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	int r;
+
+	if (READ_ONCE(vi->event.state) == KVMI_EVENT_NONE)
+		return 0;
+
+	r = wait_for_answer(vcpu, session);
+	if (r == -EINTR)
+		return r;
+	if (r) {
+		kvmi_session_set_defunct(session);
+		return 0;
+	}
+
+	/* PAUSE is not about an instruction, nothing will raise it again. */
+	if (vi->event.id == KVMI_VCPU_EVENT_PAUSE) {
+		take_answer(vcpu, &vi->event, NULL, 0);
+	} else {
+		vi->answer = vi->event;
+		vi->event.state = KVMI_EVENT_NONE;
+	}
+
+	return 0;
+}
+
+/**
+ * kvmi_event_receive_reply - take the tool's answer to an event
+ * @session: the session, with the message in session->rx
+ *
+ * Context: the receiver.
+ * Return: 0, or an error if the session is over.
+ */
+int kvmi_event_receive_reply(struct kvm_introspection *session)
+{
+	const struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply common;
+		u8 data[];
+	} *msg = (void *)session->rx.payload;
+	struct kvm_vcpu_introspection *vi;
+	const struct kvmi_event_desc *desc;
+	struct kvmi_event *event;
+	struct kvm_vcpu *vcpu;
+	size_t size;
+
+	if (session->rx.hdr.size < sizeof(*msg))
+		return -EPROTO;
+	if (msg->vcpu.padding1 || msg->vcpu.padding2 ||
+	    msg->common.padding1 || msg->common.padding2)
+		return -EPROTO;
+	vcpu = kvm_get_vcpu(session->kvm, msg->vcpu.vcpu);
+	if (!vcpu)
+		return -EPROTO;
+	size = session->rx.hdr.size - sizeof(*msg);
+
+	vi = kvmi_to_vcpu(vcpu);
+	event = &vi->event;
+
+	guard(spinlock)(&vi->lock);
+
+	if (event->state != KVMI_EVENT_OPEN || event->seq != session->rx.hdr.seq)
+		return -EPROTO;
+	desc = &events[event->id];
+	if (size > desc->reply_size)
+		return -EPROTO;
+	if (msg->common.action >= BITS_PER_BYTE ||
+	    !(desc->actions & BIT(msg->common.action)))
+		return -EPROTO;
+
+	/* Less than the whole datum is made up with zeroes, none is none. */
+	event->reply_size = size ? desc->reply_size : 0;
+	memcpy(event->reply, msg->data, event->reply_size);
+	event->action = msg->common.action;
+	WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
+	wake_up(&vi->wait);
+
+	return 0;
+}
+
+/**
+ * kvmi_event_send_unhook - tell the tool that the VM is about to be unhooked
+ * @session: the session
+ *
+ * Context: kvm->lock is held.
+ * Return: 0; -ENOENT if the tool did not ask for the event or is gone; -EINTR.
+ */
+int kvmi_event_send_unhook(struct kvm_introspection *session)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_event_hdr ev;
+	} msg = {
+		.hdr = {
+			.id = KVMI_VM_EVENT,
+			.size = sizeof(msg.ev),
+		},
+		.ev.event = KVMI_VM_EVENT_UNHOOK,
+	};
+	int r;
+
+	if (READ_ONCE(session->defunct) ||
+	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
+		return -ENOENT;
+
+	msg.hdr.seq = next_seq(session);
+	r = kvmi_message_send(session, &msg, sizeof(msg));
+
+	return r && r != -EINTR ? -ENOENT : r;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_EVENT_H
+#define __KVMI_EVENT_H
+
+#include "vcpu.h"
+
+/* Returned by kvmi_event() beside the actions: KVM_RUN has to return first. */
+#define KVMI_EVENT_INTERRUPTED (-EINTR)
+
+bool kvmi_event_known(u16 id);
+bool kvmi_event_of_vm(u16 id);
+bool kvmi_event_of_vcpu(u16 id);
+
+bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id);
+int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
+	       void *reply, size_t reply_size);
+int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
+int kvmi_event_receive_reply(struct kvm_introspection *session);
+int kvmi_event_send_unhook(struct kvm_introspection *session);
+
+#endif /* __KVMI_EVENT_H */

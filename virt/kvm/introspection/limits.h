@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_LIMITS_H
+#define __KVMI_LIMITS_H
+
+/*
+ * Every bound on what a tool can make the kernel keep, in one place.
+ *
+ * Memory that a tool can cause to be allocated is charged to the memory cgroup
+ * of the process that owns the VM.
+ */
+
+/*
+ * Commands that wait for one vCPU's thread.  A tool that sends more gets
+ * -KVM_EBUSY for the surplus.
+ */
+#define KVMI_MAX_QUEUED_COMMANDS	32
+
+/* PAUSE events that one vCPU still owes. */
+#define KVMI_MAX_PAUSES			1001
+
+/* Bytes of an event's own data, and of its reply's. */
+#define KVMI_MAX_EVENT_DATA		32
+#define KVMI_MAX_EVENT_REPLY		8
+
+/*
+ * Ids that KVM_INTROSPECTION_COMMAND and KVM_INTROSPECTION_EVENT take are below
+ * these.
+ */
+#define KVMI_NR_COMMAND_IDS		30
+#define KVMI_NR_EVENT_IDS		20
+
+#endif /* __KVMI_LIMITS_H */

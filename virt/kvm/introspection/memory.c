@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: reading and writing guest memory.
+ *
+ * The receiver shares the address space of the process that owns the VM, so
+ * guest memory is a plain user access away.
+ */
+
+#include <linux/pagemap.h>
+#include <linux/uaccess.h>
+
+#include "command.h"
+
+/**
+ * struct guest_range - bytes of guest memory a command is about
+ * @slots: memory slots of the address space, valid while the SRCU lock is held
+ * @gpa: first byte
+ * @size: number of bytes, not 0
+ * @cookie: generation of @slots
+ */
+struct guest_range {
+	struct kvm_memslots *slots;
+	u64 gpa;
+	size_t size;
+	u32 cookie;
+};
+
+/*
+ * While new slots are being installed they are in use with the generation of
+ * the old ones and a flag on top.  Tell the two apart.
+ */
+static u32 slots_cookie(struct kvm_introspection *session,
+			struct kvm_memslots *slots)
+{
+	u64 gen = READ_ONCE(slots->generation);
+	bool updating = gen & KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS;
+
+	return session->cookie_base + ((u32)gen << 1 | updating);
+}
+
+/**
+ * kvmi_memory_cookie - generation of an address space's memory slots
+ * @session: the session
+ * @as_id: address space
+ *
+ * Context: kvm->srcu is held.
+ */
+u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id)
+{
+	return slots_cookie(session, __kvm_memslots(session->kvm, as_id));
+}
+
+static int check_range(struct kvm_introspection *session, struct guest_range *range,
+		       const struct kvmi_vm_read_physical *data, size_t max)
+{
+	if (data->padding || data->flags & ~KVMI_MEM_COOKIE)
+		return -KVM_EINVAL;
+	if (data->as_id >= kvm_arch_nr_memslot_as_ids(session->kvm))
+		return -KVM_EINVAL;
+	if (!data->size || data->size > max || data->gpa + data->size < data->gpa)
+		return -KVM_EINVAL;
+	if (!(data->flags & KVMI_MEM_COOKIE) &&
+	    offset_in_page(data->gpa) + data->size > PAGE_SIZE)
+		return -KVM_EINVAL;
+
+	range->gpa = data->gpa;
+	range->size = data->size;
+	range->slots = __kvm_memslots(session->kvm, data->as_id);
+	range->cookie = slots_cookie(session, range->slots);
+	return 0;
+}
+
+/* Bytes from @gpa to the end of its page, at most @left. */
+static size_t bytes_in_page(u64 gpa, size_t left)
+{
+	return min_t(size_t, left, PAGE_SIZE - offset_in_page(gpa));
+}
+
+static int read_range(const struct guest_range *range, u8 *to)
+{
+	u64 gpa = range->gpa;
+	size_t left, n;
+
+	for (left = range->size; left; left -= n, gpa += n, to += n) {
+		struct kvm_memory_slot *slot;
+		unsigned long hva;
+
+		n = bytes_in_page(gpa, left);
+		slot = __gfn_to_memslot(range->slots, gpa_to_gfn(gpa));
+		hva = gfn_to_hva_memslot_prot(slot, gpa_to_gfn(gpa), NULL);
+		if (kvm_is_error_hva(hva))
+			return -KVM_ENOENT;
+		if (copy_from_user(to, (void __user *)hva + offset_in_page(gpa), n))
+			return -KVM_ENOENT;
+	}
+
+	return 0;
+}
+
+/*
+ * Find the user address of a byte that is to be written, and what keeps track
+ * of it for migration.
+ */
+static int writable_page(const struct guest_range *range, u64 gpa,
+			 struct kvm_memory_slot **slot, void __user **to)
+{
+	bool writable = false;
+	unsigned long hva;
+
+	*slot = __gfn_to_memslot(range->slots, gpa_to_gfn(gpa));
+	hva = gfn_to_hva_memslot_prot(*slot, gpa_to_gfn(gpa), &writable);
+	if (kvm_is_error_hva(hva) || !writable)
+		return -KVM_ENOENT;
+	*to = (void __user *)hva + offset_in_page(gpa);
+
+	/*
+	 * A dirty ring is the vCPU's thread's own.  Rather than let a migration
+	 * miss the write, refuse it.
+	 */
+	if (kvm_slot_dirty_track_enabled(*slot) && !(*slot)->dirty_bitmap)
+		return -KVM_EOPNOTSUPP;
+
+	return 0;
+}
+
+static int write_range(const struct guest_range *range, const u8 *from)
+{
+	struct kvm_memory_slot *slot;
+	void __user *to;
+	size_t left, n;
+	u64 gpa;
+	int err;
+
+	/* Nothing is written unless everything can be. */
+	for (gpa = range->gpa, left = range->size; left; left -= n, gpa += n) {
+		n = bytes_in_page(gpa, left);
+		err = writable_page(range, gpa, &slot, &to);
+		if (err)
+			return err;
+		if (fault_in_writeable(to, n))
+			return -KVM_ENOENT;
+	}
+
+	for (gpa = range->gpa, left = range->size; left; left -= n, gpa += n, from += n) {
+		n = bytes_in_page(gpa, left);
+		err = writable_page(range, gpa, &slot, &to);
+		if (err)
+			return err;
+		if (copy_to_user(to, from, n))
+			return -KVM_ENOENT;
+		if (slot->dirty_bitmap)
+			set_bit_le(gpa_to_gfn(gpa) - slot->base_gfn,
+				   slot->dirty_bitmap);
+	}
+
+	return 0;
+}
+
+/**
+ * kvmi_vm_read_physical - KVMI_VM_READ_PHYSICAL
+ * @req: the request
+ */
+int kvmi_vm_read_physical(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_read_physical *data = req->data;
+	struct kvm *kvm = req->session->kvm;
+	struct kvmi_mem_cookie *cookie = NULL;
+	struct guest_range range;
+	u8 *to = req->reply;
+	size_t size = 0;
+	int err;
+
+	if (data->flags & KVMI_MEM_COOKIE) {
+		cookie = req->reply;
+		size = sizeof(*cookie);
+	}
+
+	guard(srcu)(&kvm->srcu);
+
+	err = check_range(req->session, &range, data, KVMI_MAX_REPLY_DATA - size);
+	if (err)
+		return err;
+
+	if (cookie)
+		*cookie = (struct kvmi_mem_cookie) { .cookie = range.cookie };
+	err = read_range(&range, to + size);
+	if (err)
+		return err;
+
+	req->reply_size = size + range.size;
+	return 0;
+}
+
+/**
+ * kvmi_vm_write_physical - KVMI_VM_WRITE_PHYSICAL
+ * @req: the request
+ */
+int kvmi_vm_write_physical(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_write_physical *data = req->data;
+	const struct kvmi_mem_cookie *cookie = NULL;
+	const u8 *from = data->data;
+	struct kvm *kvm = req->session->kvm;
+	struct guest_range range;
+	size_t max;
+	int err;
+
+	/* The two requests start alike. */
+	static_assert(sizeof(struct kvmi_vm_read_physical) ==
+		      offsetof(struct kvmi_vm_write_physical, data));
+
+	max = KVMI_MAX_MSG_SIZE - sizeof(*data);
+	if (data->flags & KVMI_MEM_COOKIE) {
+		cookie = (void *)data->data;
+		from += sizeof(*cookie);
+		max -= sizeof(*cookie);
+	}
+
+	guard(srcu)(&kvm->srcu);
+
+	err = check_range(req->session, &range, req->data, max);
+	if (err)
+		return err;
+
+	if (req->size < from - (const u8 *)data + range.size)
+		return KVMI_CLOSE;
+
+	if (cookie && cookie->padding)
+		return -KVM_EINVAL;
+	if (cookie && cookie->cookie != range.cookie)
+		return -KVM_EAGAIN;
+
+	return write_range(&range, from);
+}

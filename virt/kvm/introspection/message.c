@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: reading and writing messages.
+ *
+ * The receiver alone reads.  It keeps what has arrived of a message, so that a
+ * signal, e.g. the freezer's, loses nothing.
+ *
+ * Anybody may write.  A message is written as a whole or not at all, as far as
+ * other writers and the tool can tell: if the connection takes only its
+ * beginning, the rest is kept and precedes whatever is sent next.
+ */
+
+#include <linux/socket.h>
+#include <linux/uio.h>
+#include <net/sock.h>
+
+#include "message.h"
+
+/* Read until @session->received is @size. */
+static int receive_up_to(struct kvm_introspection *session, size_t size)
+{
+	while (session->received < size) {
+		struct kvec vec = {
+			.iov_base = (u8 *)&session->rx + session->received,
+			.iov_len = size - session->received,
+		};
+		struct msghdr msg = { };
+		int n;
+
+		n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
+				   MSG_WAITALL);
+		if (n == -ERESTARTSYS)
+			return -EINTR;
+		if (n <= 0)
+			return n ? n : -ENOTCONN;
+		session->received += n;
+	}
+
+	return 0;
+}
+
+/* A record is read as a whole: what is not taken of it would be lost. */
+static int receive_record(struct kvm_introspection *session)
+{
+	struct kvec vec = {
+		.iov_base = &session->rx,
+		.iov_len = sizeof(session->rx),
+	};
+	struct msghdr msg = { };
+	int n;
+
+	n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len, MSG_TRUNC);
+	if (n == -ERESTARTSYS)
+		return -EINTR;
+	if (n <= 0)
+		return n ? n : -ENOTCONN;
+	if (n < sizeof(session->rx.hdr) || n > sizeof(session->rx) ||
+	    n != sizeof(session->rx.hdr) + session->rx.hdr.size)
+		return -EPROTO;
+
+	session->received = n;
+	return 0;
+}
+
+/**
+ * kvmi_message_receive - read the next message into session->rx
+ * @session: the session
+ *
+ * What follows the message in session->rx is zero.
+ *
+ * Context: the receiver.
+ * Return: 0, -EINTR to be called again after signals were looked at, another
+ * error if the connection is over.
+ */
+int kvmi_message_receive(struct kvm_introspection *session)
+{
+	struct kvmi_frame *rx = &session->rx;
+	int r;
+
+	if (session->sock->type == SOCK_SEQPACKET) {
+		r = receive_record(session);
+	} else {
+		r = receive_up_to(session, sizeof(rx->hdr));
+		if (!r && rx->hdr.size > sizeof(rx->payload))
+			r = -EPROTO;
+		if (!r)
+			r = receive_up_to(session, sizeof(rx->hdr) + rx->hdr.size);
+	}
+	if (r)
+		return r;
+
+	memset(rx->payload + rx->hdr.size, 0, sizeof(rx->payload) - rx->hdr.size);
+	session->received = 0;
+	return 0;
+}
+
+static int send_some(struct kvm_introspection *session, void *data, size_t size)
+{
+	struct kvec vec = { .iov_base = data, .iov_len = size };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	int n;
+
+	n = kernel_sendmsg(session->sock, &msg, &vec, 1, size);
+
+	return n == -ERESTARTSYS ? -EINTR : n;
+}
+
+static int send_unsent(struct kvm_introspection *session)
+{
+	lockdep_assert_held(&session->send_lock);
+
+	while (session->unsent_size) {
+		int n = send_some(session, session->unsent, session->unsent_size);
+
+		if (n < 0)
+			return n;
+		session->unsent_size -= n;
+		memmove(session->unsent, session->unsent + n, session->unsent_size);
+	}
+
+	return 0;
+}
+
+/**
+ * kvmi_message_flush - write what is left of a message
+ * @session: the session
+ *
+ * Return: 0, -EINTR, or another error if the connection is over.
+ */
+int kvmi_message_flush(struct kvm_introspection *session)
+{
+	int r;
+
+	r = mutex_lock_interruptible(&session->send_lock);
+	if (r)
+		return r;
+	r = send_unsent(session);
+	mutex_unlock(&session->send_lock);
+
+	return r;
+}
+
+/**
+ * kvmi_message_send - write a message
+ * @session: the session
+ * @msg: the message, with its header
+ * @size: its bytes, at most a struct kvmi_frame's
+ *
+ * Context: may sleep, until the tool has read enough.
+ * Return: 0 the message is on its way; -EINTR a signal is pending and nothing
+ * of the message was written; another error if the connection is over.
+ */
+int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
+{
+	int r;
+
+	r = mutex_lock_interruptible(&session->send_lock);
+	if (r)
+		return r;
+
+	r = send_unsent(session);
+	if (r)
+		goto out;
+
+	r = send_some(session, msg, size);
+	if (r < 0)
+		goto out;
+
+	if (r < size) {
+		session->unsent_size = size - r;
+		memcpy(session->unsent, msg + r, session->unsent_size);
+		r = send_unsent(session);
+		/* The message has begun, whoever writes next goes on with it. */
+		if (r == -EINTR)
+			r = 0;
+	} else {
+		r = 0;
+	}
+out:
+	mutex_unlock(&session->send_lock);
+	return r;
+}
+
+/**
+ * kvmi_reply_finish - put the fixed parts of a command's reply in place
+ * @reply: frame with the data of the reply, see kvmi_reply_data()
+ * @to: header of the command
+ * @err: 0 or a negative KVM_E*
+ * @size: bytes of data; left out if @err is not 0
+ *
+ * Return: bytes to send.
+ */
+size_t kvmi_reply_finish(struct kvmi_frame *reply, const struct kvmi_msg_hdr *to,
+			 int err, size_t size)
+{
+	struct kvmi_error_code ec = { .err = err };
+
+	if (err)
+		size = 0;
+
+	reply->hdr = *to;
+	reply->hdr.size = sizeof(ec) + size;
+	memcpy(reply->payload, &ec, sizeof(ec));
+
+	return sizeof(reply->hdr) + reply->hdr.size;
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: sessions, and the device manager's ioctls.
+ *
+ *   KVM_INTROSPECTION_HOOK         tool goes away
+ *  ------------------------> LIVE -----------------> DEFUNCT
+ *                             |                         |
+ *                             | KVM_INTROSPECTION_UNHOOK, end of the VM
+ *                             +------------+------------+
+ *                                          v
+ *                                        gone
+ *
+ * All changes but the one to DEFUNCT are made under kvm->lock.  A DEFUNCT
+ * session asks nobody: vCPUs go on as if every event was answered with ALLOW,
+ * but what was restricted or intercepted stays so until it is unhooked.
+ */
+
+#include <linux/moduleparam.h>
+#include <linux/net.h>
+#include <linux/random.h>
+#include <linux/sched/vhost_task.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <net/sock.h>
+
+#include "command.h"
+#include "event.h"
+
+static bool enable_introspection;
+module_param_named(introspection, enable_introspection, bool, 0444);
+MODULE_PARM_DESC(introspection,
+		 "Let the owner of a VM hand it to an introspection tool (default: off)");
+
+DEFINE_STATIC_KEY_FALSE(kvmi_key);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_key);
+
+/**
+ * kvmi_check_extension - value of KVM_CAP_INTROSPECTION
+ *
+ * Return: KVMI_VERSION, or 0 if introspection is off.
+ */
+int kvmi_check_extension(void)
+{
+	return enable_introspection ? KVMI_VERSION : 0;
+}
+
+bool __kvmi_vm_hooked(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->introspection);
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_vm_hooked);
+
+/**
+ * kvmi_session_set_defunct - note that the tool is gone
+ * @session: the session
+ *
+ * Context: the receiver, or a vCPU's thread between kvmi_vcpu_enter() and
+ * kvmi_vcpu_leave().
+ */
+void kvmi_session_set_defunct(struct kvm_introspection *session)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	WRITE_ONCE(session->defunct, true);
+	kernel_sock_shutdown(session->sock, SHUT_RDWR);
+
+	kvm_for_each_vcpu(i, vcpu, session->kvm)
+		kvmi_vcpu_release(kvmi_to_vcpu(vcpu));
+}
+
+static bool receive(void *data)
+{
+	struct kvm_introspection *session = data;
+	int r;
+
+	/* Nothing more to do, sleep until being stopped. */
+	if (READ_ONCE(session->defunct))
+		return false;
+
+	__set_current_state(TASK_RUNNING);
+
+	r = kvmi_command_send_reply(session);
+	if (!r)
+		r = kvmi_message_receive(session);
+	if (!r)
+		r = kvmi_command_receive(session);
+	if (r && r != -EINTR)
+		kvmi_session_set_defunct(session);
+
+	return true;
+}
+
+static void receiver_killed(void *data)
+{
+	kvmi_session_set_defunct(data);
+}
+
+static struct socket *get_socket(int fd)
+{
+	struct socket *sock;
+	int err;
+
+	sock = sockfd_lookup(fd, &err);
+	if (!sock)
+		return ERR_PTR(-EINVAL);
+
+	if ((sock->ops->family != AF_UNIX && sock->ops->family != AF_VSOCK) ||
+	    (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET) ||
+	    sock->state != SS_CONNECTED) {
+		sockfd_put(sock);
+		return ERR_PTR(-EINVAL);
+	}
+
+	return sock;
+}
+
+static void allow_all_commands(struct kvm_introspection *session, bool allow)
+{
+	unsigned int id;
+
+	for (id = 0; id < KVMI_NR_COMMAND_IDS; id++)
+		assign_bit(id, session->commands,
+			   allow || kvmi_command_always_allowed(id));
+}
+
+static struct kvm_introspection *create_session(struct kvm *kvm)
+{
+	struct kvm_introspection *session;
+
+	session = kvzalloc_obj(*session, GFP_KERNEL_ACCOUNT);
+	if (!session)
+		return NULL;
+
+	session->kvm = kvm;
+	session->cookie_base = get_random_u32();
+	mutex_init(&session->send_lock);
+	allow_all_commands(session, false);
+
+	return session;
+}
+
+static void detach_vcpus(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (vcpu->introspection)
+			kvmi_vcpu_detach(vcpu->introspection);
+	}
+}
+
+static int start_session(struct kvm *kvm, struct kvm_introspection *session)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	int r;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		r = kvmi_vcpu_attach(vcpu, session);
+		if (r)
+			goto fail;
+	}
+
+	/*
+	 * From here on no vCPU can begin nested operation.  Those that were
+	 * about to are done when the grace period is over.
+	 */
+	WRITE_ONCE(kvm->introspection, session);
+	synchronize_srcu(&kvm->srcu);
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (kvmi_arch_vcpu_in_nested_operation(vcpu)) {
+			r = -EBUSY;
+			goto fail;
+		}
+	}
+
+	session->receiver = vhost_task_create(receive, receiver_killed, session,
+					      "kvm-introspection");
+	if (IS_ERR(session->receiver)) {
+		r = PTR_ERR(session->receiver);
+		goto fail;
+	}
+	vhost_task_start(session->receiver);
+
+	return 0;
+fail:
+	WRITE_ONCE(kvm->introspection, NULL);
+	detach_vcpus(kvm);
+	return r;
+}
+
+static int __hook(struct kvm *kvm, const struct kvm_introspection_hook *hook)
+{
+	struct kvm_introspection *session;
+	struct socket *sock;
+	int r;
+
+	guard(mutex)(&kvm->lock);
+
+	if (kvm->introspection)
+		return -EEXIST;
+	if (!kvmi_arch_vm_supported(kvm))
+		return -EOPNOTSUPP;
+
+	sock = get_socket(hook->fd);
+	if (IS_ERR(sock))
+		return PTR_ERR(sock);
+
+	r = -ENOMEM;
+	session = create_session(kvm);
+	if (!session)
+		goto put_socket;
+	session->sock = sock;
+
+	r = start_session(kvm, session);
+	if (r)
+		goto free_session;
+
+	return 0;
+
+free_session:
+	kvfree(session);
+put_socket:
+	sockfd_put(sock);
+	return r;
+}
+
+static int hook(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_introspection_hook hook;
+	int r;
+
+	if (copy_from_user(&hook, argp, sizeof(hook)))
+		return -EFAULT;
+	if (hook.padding)
+		return -EINVAL;
+
+	/* Not under kvm->lock, patching code takes locks of its own. */
+	static_branch_inc(&kvmi_key);
+	r = __hook(kvm, &hook);
+	if (r)
+		static_branch_dec(&kvmi_key);
+
+	return r;
+}
+
+static bool __unhook(struct kvm *kvm)
+{
+	struct kvm_introspection *session;
+
+	guard(mutex)(&kvm->lock);
+
+	session = kvm->introspection;
+	if (!session)
+		return false;
+
+	kernel_sock_shutdown(session->sock, SHUT_RDWR);
+	vhost_task_stop(session->receiver);
+	detach_vcpus(kvm);
+	kvmi_arch_vm_recalc(kvm);
+
+	WRITE_ONCE(kvm->introspection, NULL);
+	sockfd_put(session->sock);
+	kvfree(session);
+
+	return true;
+}
+
+static void unhook(struct kvm *kvm)
+{
+	if (__unhook(kvm))
+		static_branch_dec(&kvmi_key);
+}
+
+static int allow_command(struct kvm_introspection *session,
+			 const struct kvm_introspection_feature *feature)
+{
+	if (feature->id < -1 || feature->id >= KVMI_NR_COMMAND_IDS)
+		return -EINVAL;
+
+	if (feature->id == -1) {
+		allow_all_commands(session, feature->allow);
+		return 0;
+	}
+
+	if (!feature->allow && kvmi_command_always_allowed(feature->id))
+		return -EPERM;
+	assign_bit(feature->id, session->commands, feature->allow);
+
+	return 0;
+}
+
+static int allow_event(struct kvm_introspection *session,
+		       const struct kvm_introspection_feature *feature)
+{
+	unsigned int id;
+
+	if (feature->id < -1 || feature->id >= KVMI_NR_EVENT_IDS)
+		return -EINVAL;
+
+	for (id = 0; id < KVMI_NR_EVENT_IDS; id++) {
+		if (feature->id == -1 || feature->id == id)
+			assign_bit(id, session->events, feature->allow);
+	}
+
+	return 0;
+}
+
+static int allow(struct kvm *kvm, void __user *argp,
+		 int (*fn)(struct kvm_introspection *session,
+			   const struct kvm_introspection_feature *feature))
+{
+	struct kvm_introspection_feature feature;
+
+	if (copy_from_user(&feature, argp, sizeof(feature)))
+		return -EFAULT;
+	if (feature.allow > 1)
+		return -EINVAL;
+
+	guard(mutex)(&kvm->lock);
+
+	if (!kvm->introspection)
+		return -EFAULT;
+
+	return fn(kvm->introspection, &feature);
+}
+
+static int preunhook(struct kvm *kvm)
+{
+	guard(mutex)(&kvm->lock);
+
+	if (!kvm->introspection)
+		return -EFAULT;
+
+	return kvmi_event_send_unhook(kvm->introspection);
+}
+
+/**
+ * kvmi_vm_ioctl - the introspection ioctls of the VM fd
+ * @kvm: the VM
+ * @ioctl: KVM_INTROSPECTION_*
+ * @argp: argument
+ *
+ * Return: 0 or a negative error number.
+ */
+long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
+{
+	if (!enable_introspection)
+		return -EPERM;
+
+	switch (ioctl) {
+	case KVM_INTROSPECTION_HOOK:
+		return hook(kvm, argp);
+	case KVM_INTROSPECTION_UNHOOK:
+		unhook(kvm);
+		return 0;
+	case KVM_INTROSPECTION_COMMAND:
+		return allow(kvm, argp, allow_command);
+	case KVM_INTROSPECTION_EVENT:
+		return allow(kvm, argp, allow_event);
+	case KVM_INTROSPECTION_PREUNHOOK:
+		return preunhook(kvm);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/**
+ * kvmi_vm_destroy - end introspection with the VM
+ * @kvm: the VM, which has no users any more
+ */
+void kvmi_vm_destroy(struct kvm *kvm)
+{
+	unhook(kvm);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_SESSION_H
+#define __KVMI_SESSION_H
+
+#include <linux/kvm_host.h>
+#include <linux/kvmi_host.h>
+#include <linux/mutex.h>
+#include <linux/net.h>
+#include <linux/uuid.h>
+#include <linux/wait.h>
+
+#include <uapi/linux/kvmi.h>
+
+#include <asm/kvmi_host.h>
+
+#include "limits.h"
+
+struct vhost_task;
+
+/**
+ * struct kvmi_frame - room for the largest message
+ * @hdr: header
+ * @payload: what follows it
+ */
+struct kvmi_frame {
+	struct kvmi_msg_hdr hdr;
+	u8 payload[KVMI_MAX_MSG_SIZE];
+};
+
+/**
+ * struct kvm_introspection - the session of a tool with a VM
+ * @kvm: the VM
+ * @sock: connection to the tool; a reference is held
+ * @receiver: thread that reads from @sock and runs the VM-wide commands
+ * @defunct: the tool went away; the session only waits to be unhooked.  Set
+ *	once, then every vCPU is woken.
+ * @commands: ids of the commands the device manager allows
+ * @events: ids of the events the device manager allows
+ * @vm_events: ids of the VM's events the tool has turned on
+ * @seq: number of the last event sent
+ * @cookie_base: what memory cookies count from
+ * @kicked: vCPUs to wait for; only the receiver uses it
+ * @send_lock: serializes writers to @sock, protects @unsent
+ * @unsent_size: bytes in @unsent
+ * @unsent: end of a message whose beginning has been written
+ * @received: bytes of @rx that have arrived; only the receiver uses it
+ * @rx: message being received; only the receiver uses it
+ * @reply_size: bytes of @reply that could not be sent yet
+ * @reply: reply of a VM-wide command; only the receiver uses it
+ *
+ * Made by KVM_INTROSPECTION_HOOK, freed by KVM_INTROSPECTION_UNHOOK or the end
+ * of the VM, both under kvm->lock.  The receiver is stopped before.  A vCPU
+ * thread may use the session between kvmi_vcpu_enter() and kvmi_vcpu_leave(),
+ * which unhooking waits for.  Nobody else has a reference.
+ */
+struct kvm_introspection {
+	struct kvm *kvm;
+	struct socket *sock;
+	struct vhost_task *receiver;
+	bool defunct;
+
+	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);
+	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
+	DECLARE_BITMAP(vm_events, KVMI_NR_EVENT_IDS);
+
+	atomic_t seq;
+	u32 cookie_base;
+	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
+
+	struct mutex send_lock;
+	size_t unsent_size;
+	u8 unsent[sizeof(struct kvmi_frame)];
+
+	size_t received;
+	struct kvmi_frame rx;
+
+	size_t reply_size;
+	struct kvmi_frame reply;
+};
+
+void kvmi_session_set_defunct(struct kvm_introspection *session);
+
+static inline bool kvmi_command_allowed(struct kvm_introspection *session, u16 id)
+{
+	return id < KVMI_NR_COMMAND_IDS && test_bit(id, session->commands);
+}
+
+static inline bool kvmi_event_allowed(struct kvm_introspection *session, u16 id)
+{
+	return id < KVMI_NR_EVENT_IDS && test_bit(id, session->events);
+}
+
+#endif /* __KVMI_SESSION_H */

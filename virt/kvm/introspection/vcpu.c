@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: the part of it that belongs to a vCPU.
+ */
+
+#include <linux/slab.h>
+
+#include "command.h"
+#include "event.h"
+
+/**
+ * kvmi_vcpu_attach - make a vCPU part of a session
+ * @vcpu: the vCPU
+ * @session: the session
+ *
+ * Context: kvm->lock is held.
+ * Return: 0 or -ENOMEM.
+ */
+int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = vcpu->introspection;
+
+	lockdep_assert_held(&vcpu->kvm->lock);
+
+	if (!vi) {
+		vi = kvzalloc_obj(*vi, GFP_KERNEL_ACCOUNT);
+		if (!vi)
+			return -ENOMEM;
+		vi->vcpu = vcpu;
+		spin_lock_init(&vi->lock);
+		init_waitqueue_head(&vi->wait);
+		INIT_LIST_HEAD(&vi->commands);
+		/* Pairs with smp_load_acquire() in kvmi_to_vcpu(). */
+		smp_store_release(&vcpu->introspection, vi);
+	}
+
+	spin_lock(&vi->lock);
+	vi->session = session;
+	spin_unlock(&vi->lock);
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_release - let go a vCPU that waits for a tool that is gone
+ * @vi: the vCPU's introspection
+ *
+ * The vCPU goes on as if the tool had answered ALLOW.  What it is to intercept
+ * stays.
+ */
+void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_command *cmd, *next;
+	LIST_HEAD(commands);
+
+	spin_lock(&vi->lock);
+	list_splice_init(&vi->commands, &commands);
+	vi->nr_commands = 0;
+	vi->pauses = 0;
+	if (vi->event.state != KVMI_EVENT_NONE && !vi->busy)
+		vi->event.state = KVMI_EVENT_NONE;
+	wake_up(&vi->wait);
+	spin_unlock(&vi->lock);
+
+	list_for_each_entry_safe(cmd, next, &commands, node)
+		kvfree(cmd);
+}
+
+/**
+ * kvmi_vcpu_detach - end a vCPU's part in a session
+ * @vi: the vCPU's introspection
+ *
+ * When this returns the vCPU's thread does not use the session any more.  The
+ * caller makes the vCPU recompute its intercepts.
+ *
+ * Context: kvm->lock is held.  Waits for the vCPU's thread.
+ */
+void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi)
+{
+	lockdep_assert_held(&vi->vcpu->kvm->lock);
+
+	spin_lock(&vi->lock);
+	vi->session = NULL;
+	spin_unlock(&vi->lock);
+
+	kvmi_vcpu_release(vi);
+	wait_event(vi->wait, !READ_ONCE(vi->busy));
+
+	spin_lock(&vi->lock);
+	vi->crashed = false;
+	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
+	vi->reply_size = 0;
+	vi->event.state = KVMI_EVENT_NONE;
+	vi->answer.state = KVMI_EVENT_NONE;
+	bitmap_zero(vi->events, KVMI_NR_EVENT_IDS);
+	kvmi_arch_vcpu_clear(&vi->arch);
+	spin_unlock(&vi->lock);
+}
+
+/**
+ * kvmi_vcpu_create - introspect a new vCPU, if its VM is introspected
+ * @vcpu: the vCPU, not online yet
+ *
+ * Context: kvm->lock is held.
+ * Return: 0 or -ENOMEM.
+ */
+int kvmi_vcpu_create(struct kvm_vcpu *vcpu)
+{
+	struct kvm_introspection *session = vcpu->kvm->introspection;
+
+	return session ? kvmi_vcpu_attach(vcpu, session) : 0;
+}
+
+/**
+ * kvmi_vcpu_destroy - free what introspection keeps of a vCPU
+ * @vcpu: the vCPU, which nobody uses any more
+ */
+void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	kvfree(vcpu->introspection);
+	vcpu->introspection = NULL;
+}
+
+/**
+ * kvmi_vcpu_enter - begin to use the session on the vCPU's thread
+ * @vi: the vCPU's introspection
+ *
+ * Return: the session, good until kvmi_vcpu_leave(); NULL if there is none, or
+ * no tool at its other end.
+ */
+struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (!vi->session || READ_ONCE(vi->session->defunct))
+		return NULL;
+
+	WARN_ON_ONCE(vi->busy);
+	vi->busy = true;
+	return vi->session;
+}
+
+/**
+ * kvmi_vcpu_leave - end what kvmi_vcpu_enter() began
+ * @vi: the vCPU's introspection
+ */
+void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
+{
+	spin_lock(&vi->lock);
+	vi->busy = false;
+	wake_up(&vi->wait);
+	spin_unlock(&vi->lock);
+}
+
+/**
+ * kvmi_vcpu_request - make a vCPU's thread look at what the tool wants
+ * @vcpu: the vCPU
+ *
+ * A halted or parked vCPU is woken, without changing its activity state.
+ */
+void kvmi_vcpu_request(struct kvm_vcpu *vcpu)
+{
+	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
+	kvm_vcpu_kick(vcpu);
+}
+
+/**
+ * kvmi_vcpu_queue - hand a command to a vCPU's thread
+ * @vcpu: the vCPU
+ * @cmd: the command; the vCPU's on success
+ *
+ * Context: the receiver.
+ * Return: 0; -KVM_EAGAIN the vCPU has not been started yet; -KVM_EBUSY too many
+ * commands are waiting for it.
+ */
+int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	spin_lock(&vi->lock);
+	if (vi->event.state == KVMI_EVENT_NONE && !kvmi_arch_vcpu_ready(vcpu)) {
+		spin_unlock(&vi->lock);
+		return -KVM_EAGAIN;
+	}
+	if (vi->nr_commands == KVMI_MAX_QUEUED_COMMANDS) {
+		spin_unlock(&vi->lock);
+		return -KVM_EBUSY;
+	}
+	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN;
+	list_add_tail(&cmd->node, &vi->commands);
+	vi->nr_commands++;
+	wake_up(&vi->wait);
+	spin_unlock(&vi->lock);
+
+	kvmi_vcpu_request(vcpu);
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_pause - make a vCPU send one more PAUSE event
+ * @vcpu: the vCPU
+ *
+ * Context: the receiver.
+ * Return: 0; -KVM_EBUSY too many are owed already.
+ */
+int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	spin_lock(&vi->lock);
+	if (vi->pauses == KVMI_MAX_PAUSES) {
+		spin_unlock(&vi->lock);
+		return -KVM_EBUSY;
+	}
+	vi->pauses++;
+	spin_unlock(&vi->lock);
+
+	kvmi_vcpu_request(vcpu);
+	return 0;
+}
+
+static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	int r;
+
+	if (!vi->reply_size)
+		return 0;
+
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	r = kvmi_message_send(session, &vi->reply, vi->reply_size);
+	kvm_vcpu_srcu_read_lock(vcpu);
+	if (!r)
+		vi->reply_size = 0;
+
+	return r;
+}
+
+static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_command *cmd;
+
+	guard(spinlock)(&vi->lock);
+
+	cmd = list_first_entry_or_null(&vi->commands, struct kvmi_command, node);
+	if (cmd) {
+		list_del(&cmd->node);
+		vi->nr_commands--;
+	}
+
+	return cmd;
+}
+
+/**
+ * kvmi_vcpu_run_commands - run the commands that wait for a vCPU's thread
+ * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
+ * @session: the session
+ *
+ * Return: 0, -EINTR a signal is pending and more may be to do, another error if
+ * the session is over.
+ */
+int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
+			   struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_command *cmd;
+	int r;
+
+	for (;;) {
+		r = send_reply(vcpu, session);
+		if (r)
+			return r;
+
+		cmd = next_command(vi);
+		if (!cmd)
+			return 0;
+		kvmi_command_run(vcpu, session, cmd);
+		kvfree(cmd);
+		cond_resched();
+	}
+}
+
+/* Send the PAUSE events that are owed. */
+static int send_pauses(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	while (READ_ONCE(vi->pauses) && !READ_ONCE(vi->crashed)) {
+		if (kvmi_event(vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0, NULL, 0) ==
+		    KVMI_EVENT_INTERRUPTED)
+			return -EINTR;
+	}
+
+	return 0;
+}
+
+/* Do all there is to do before the guest may be entered. */
+static int service(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_introspection *session;
+	int r;
+
+	session = kvmi_vcpu_enter(vi);
+	if (!session)
+		return 0;
+
+	r = kvmi_message_flush(session);
+	if (!r)
+		r = kvmi_vcpu_run_commands(vcpu, session);
+	if (!r)
+		r = kvmi_event_resume(vcpu, session);
+
+	if (r == -EINTR) {
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	} else if (r) {
+		kvmi_session_set_defunct(session);
+		r = 0;
+	}
+	kvmi_vcpu_leave(vi);
+
+	return r ? r : send_pauses(vcpu);
+}
+
+int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	bool crashed;
+	int r;
+
+	if (!vi || !kvm_check_request(KVM_REQ_INTROSPECTION, vcpu))
+		return 1;
+
+	r = service(vcpu);
+
+	/* Unhooking takes the request back under the lock. */
+	spin_lock(&vi->lock);
+	crashed = vi->crashed;
+	if (crashed)
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	spin_unlock(&vi->lock);
+
+	if (crashed) {
+		kvmi_arch_vcpu_shutdown(vcpu);
+		return 0;
+	}
+
+	if (r) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		++vcpu->stat.signal_exits;
+		return r;
+	}
+
+	return 1;
+}

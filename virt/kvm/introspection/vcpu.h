@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_VCPU_H
+#define __KVMI_VCPU_H
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+
+#include "session.h"
+
+/**
+ * struct kvmi_command - a command that waits for a vCPU's thread
+ * @node: in kvm_vcpu_introspection.commands
+ * @hdr: header as received
+ * @in_event: it arrived while an event of the vCPU was open
+ * @size: bytes of the request that were received
+ * @request: what followed struct kvmi_vcpu_hdr, and zeroes up to what the
+ *	handler expects at least
+ */
+struct kvmi_command {
+	struct list_head node;
+	struct kvmi_msg_hdr hdr;
+	bool in_event;
+	size_t size;
+	u8 request[];
+};
+
+enum kvmi_event_state {
+	KVMI_EVENT_NONE,
+	KVMI_EVENT_OPEN,
+	KVMI_EVENT_ANSWERED,
+};
+
+/**
+ * struct kvmi_event - an event of a vCPU that was sent, and its answer
+ * @state: OPEN once sent, ANSWERED once the tool has replied
+ * @id: enum kvmi_vcpu_event_id
+ * @action: the answer, KVMI_EVENT_ACTION_*
+ * @set_regs: the tool wants @regs to be loaded before the guest goes on
+ * @seq: number the reply has to carry
+ * @rip: where the guest was
+ * @data_size: bytes in @data
+ * @data: the event's own data
+ * @reply_size: bytes of data the tool sent with its answer
+ * @reply: that data
+ * @regs: see @set_regs
+ */
+struct kvmi_event {
+	enum kvmi_event_state state;
+	u16 id;
+	u8 action;
+	bool set_regs;
+	u32 seq;
+	unsigned long rip;
+	size_t data_size;
+	u8 data[KVMI_MAX_EVENT_DATA];
+	size_t reply_size;
+	u8 reply[KVMI_MAX_EVENT_REPLY];
+	struct kvm_regs regs;
+};
+
+/**
+ * struct kvm_vcpu_introspection - what introspection keeps of a vCPU
+ * @vcpu: the vCPU
+ * @lock: protects what the receiver and the vCPU's thread share: @session,
+ *	@busy, @commands, @nr_commands, @pauses, @crashed and @event
+ * @session: the session; NULL if there is none
+ * @busy: the vCPU's thread uses the session
+ * @wait: the vCPU's thread waits here for an answer or a command, unhooking
+ *	waits for @busy to end
+ * @commands: struct kvmi_command, oldest first
+ * @nr_commands: length of @commands
+ * @pauses: PAUSE events that are owed to the tool
+ * @crashed: the tool answered CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN
+ * @events: ids of the vCPU's events the tool has turned on
+ * @event: the event the tool has not answered yet
+ * @answer: an answer that came after KVM_RUN had returned -EINTR; it is used if
+ *	the guest does the same again; only the vCPU's thread uses it
+ * @arch: what the tool wants to be told of
+ * @reply_size: bytes of @reply that could not be sent yet
+ * @reply: reply of a command; only the vCPU's thread uses it
+ *
+ * Made when the VM is hooked for the first time, or with the vCPU if that is
+ * later, and freed with the vCPU.  So the hooks may look at it without a lock.
+ */
+struct kvm_vcpu_introspection {
+	struct kvm_vcpu *vcpu;
+
+	spinlock_t lock;
+	struct kvm_introspection *session;
+	bool busy;
+	wait_queue_head_t wait;
+
+	struct list_head commands;
+	unsigned int nr_commands;
+	unsigned int pauses;
+	bool crashed;
+
+	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
+	struct kvmi_event event;
+	struct kvmi_event answer;
+
+	struct kvmi_arch_vcpu arch;
+
+	size_t reply_size;
+	struct kvmi_frame reply;
+};
+
+/**
+ * kvmi_to_vcpu - introspection's part of a vCPU
+ * @vcpu: the vCPU
+ *
+ * Return: NULL if the VM has never been introspected.
+ */
+static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
+{
+	/* Pairs with smp_store_release() in kvmi_vcpu_attach(). */
+	return smp_load_acquire(&vcpu->introspection);
+}
+
+int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
+void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi);
+void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);
+struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi);
+void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
+void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
+int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
+int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
+int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
+			   struct kvm_introspection *session);
+
+#endif /* __KVMI_VCPU_H */
