@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-2.0
+# The part of `series` that composes the posting, and what is done with it;
+# sourced, never run.
+
+OUT=$B/series
+T=
+
+# ------------------------------------------------------------- compose
+
+# Files of the overlay that the entry in FILE adds, in order: those it names,
+# and below each "dir/" those that no entry names.
+files_of() {
+	sed '1,/^---files---$/d; s/[[:space:]]*#.*//; /^[[:space:]]*$/d' "$P/$1" |
+	while read -r path; do
+		case $path in
+		*/) awk -v d="$path" 'index($0, d) == 1' "$T/overlay" | grep -vxFf "$T/named" || : ;;
+		*) echo "$path" ;;
+		esac
+	done
+}
+
+check_files() {
+	local name f
+	awk '$1 == "files" { print $2 }' "$T/entries" >"$T/messages"
+	: >"$T/named"
+	while read -r name; do
+		grep -q '^---files---$' "$P/$name" || die "patches/linux/$name has no line '---files---'"
+		sed '1,/^---files---$/d; s/[[:space:]]*#.*//; /\/$/d; /^[[:space:]]*$/d' "$P/$name" >>"$T/named"
+	done <"$T/messages"
+	while read -r name; do
+		files_of "$name" | while read -r f; do echo "$f $name"; done
+	done <"$T/messages" | sort >"$T/placed"
+	while read -r f name; do
+		grep -qxF "$f" "$T/overlay" || die "patches/linux/$name names $f, which is not there"
+	done <"$T/placed"
+	awk '{ print $1 }' "$T/placed" | uniq -d >"$T/twice"
+	[ ! -s "$T/twice" ] || die "$(head -n 1 "$T/twice") is in two patches of patches/linux/series"
+	awk '{ print $1 }' "$T/placed" | comm -13 - "$T/overlay" >"$T/missing"
+	[ ! -s "$T/missing" ] || die "in no patch of patches/linux/series (a 'files' entry must name them): $(tr '\n' ' ' <"$T/missing")"
+}
+
+# Author of what is made here: who runs this
+as_me() {
+	export GIT_AUTHOR_NAME=$ME_NAME GIT_AUTHOR_EMAIL=$ME_EMAIL GIT_AUTHOR_DATE=${REPO_DATE:-2000-01-01T00:00:00Z}
+}
+
+add_files() { # to $GIT_INDEX_FILE
+	local f mode
+	files_of "$1" | while read -r f; do
+		mode=100644
+		[ ! -x "$REPO/$f" ] || mode=100755
+		echo "$mode $(git hash-object -w --no-filters "$REPO/$f")	$f"
+	done | git update-index --add --index-info
+}
+
+# The entry of /MAINTAINERS into the kernel's, at its place in the alphabet,
+# with who posts as the one to mail
+add_maintainers() {
+	awk -v me="$ME_NAME <$ME_EMAIL>" '
+		NF { print }
+		NR == 1 { print "M:\t" me }' "$REPO/MAINTAINERS" >"$T/entry"
+	git show base:MAINTAINERS >"$T/theirs"
+	# Not all of the list is sorted: go behind the greatest title before ours
+	awk -v entry="$T/entry" '
+		FNR == 1 { list = 0; prev = "-" }
+		/^Maintainers List$/ { list = 1 }
+		list && prev == "" && !/^[A-Z]:/ && /^[0-9A-Z]/ {
+			title = $0 ""
+			if (NR == FNR && title < name && title > best)
+				best = title
+			if (NR > FNR && behind) {
+				printf "%s\n", text
+				behind = 0
+			} else if (NR > FNR && title == best) {
+				behind = 1
+			}
+		}
+		NR > FNR { print }
+		{ prev = $0 }
+		BEGIN {
+			while ((getline line < entry) > 0)
+				text = text line "\n"
+			name = substr(text, 1, index(text, "\n") - 1)
+		}' "$T/theirs" "$T/theirs" >"$T/maintainers"
+	grep -qxF "$(head -n 1 "$T/entry")" "$T/maintainers" || die "found no place for the entry in the kernel's MAINTAINERS"
+	echo "100644 $(git hash-object -w "$T/maintainers")	MAINTAINERS" | git update-index --index-info
+}
+
+sign() {
+	git interpret-trailers --if-exists addIfDifferent --no-divider \
+		--trailer "Signed-off-by: $ME_NAME <$ME_EMAIL>" <"$T/message" >"$T/signed"
+	mv "$T/signed" "$T/message"
+}
+
+# The whole posting as commits on base.  $T/postings gets "COVER FIRST LAST"
+# (FIRST excluded), refs/kvmi/series the last commit.
+compose() {
+	local kind name tip parent cover= first
+	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] ||
+		die "git config user.name and user.email are not set in $REPO: they go into From and Signed-off-by"
+	[ -s "$T/entries" ] || die "patches/linux/series lists nothing"
+	[ "$(awk 'NR == 1 { print $1 }' "$T/entries")" = cover ] || die "patches/linux/series must start with a 'cover' entry"
+	export GIT_COMMITTER_NAME=$ME_NAME GIT_COMMITTER_EMAIL=$ME_EMAIL
+	export GIT_INDEX_FILE=$T/index
+	git read-tree base
+	tip=$(git rev-parse base)
+	parent=
+	: >"$T/postings"
+	# A "fold" amends: the commit is made when the next entry starts
+	flush() {
+		[ -n "$parent" ] || return 0
+		sign
+		tip=$(commit "$parent")
+		[ "$(git rev-parse "$tip^{tree}")" != "$(git rev-parse "$parent^{tree}")" ] ||
+			die "patches/linux/$pending changes nothing"
+		parent=
+	}
+	end_posting() {
+		[ -z "$cover" ] || echo "$cover $first $tip" >>"$T/postings"
+	}
+	while read -r kind name; do
+		[ "$kind" = fold ] || flush
+		case $kind in
+		cover)
+			end_posting
+			cover=$name
+			first=$tip
+			continue
+			;;
+		hook)
+			read_patch "$P/$name"
+			apply_diff "$name"
+			;;
+		fold)
+			cp "$T/message" "$T/folded"
+			read_patch "$P/$name"
+			apply_diff "$name"
+			mv "$T/folded" "$T/message"
+			as_me
+			continue
+			;;
+		files)
+			sed '/^---files---$/,$d' "$P/$name" | git stripspace >"$T/message"
+			add_files "$name"
+			as_me
+			;;
+		maintainers)
+			git stripspace <"$P/$name" >"$T/message"
+			add_maintainers
+			as_me
+			;;
+		esac
+		parent=$tip
+		pending=$name
+	done <"$T/entries"
+	flush
+	end_posting
+	unset GIT_INDEX_FILE
+	git update-ref refs/kvmi/series "$tip"
+}
+
+# Base + hooks + all new files, made the other way: the tree people work in
+expected_tree() (
+	export GIT_INDEX_FILE=$T/index.expected
+	git read-tree "$(build_hooks)"
+	while read -r name; do add_files "$name"; done <"$T/messages"
+	! grep -q '^maintainers ' "$T/entries" || add_maintainers
+	git write-tree
+)
+
+# --------------------------------------------------------------- write
+
+write_cover() { # FILE COVER: put our text where format-patch left room
+	! grep -qP '[^\x00-\x7F]' "$2" || die "$2: ASCII only, please"
+	awk -v text="$2" '
+	function body(   l, n) {
+		while ((getline l < text) > 0)
+			if (++n > 2)
+				print l
+		close(text)
+	}
+	BEGIN { getline subject < text; close(text) }
+	/^Subject: / { sub(/\*\*\* SUBJECT HERE \*\*\*/, subject) }
+	/^\*\*\* BLURB HERE \*\*\*$/ { body(); next }
+	{ print }' "$1" >"$1.new"
+	mv "$1.new" "$1"
+}
+
+check_am() { # MBOX: onto base, in a worktree that holds only what is touched
+	local w=$B/stamps/series-am
+	git worktree remove -f "$w" 2>/dev/null || rm -rf "$w"
+	git worktree prune
+	git worktree add -q --no-checkout --detach "$w" base
+	(
+		unset -f git
+		cd "$w"
+		git read-tree HEAD
+		git am -q "$1" >"$T/am.log" 2>&1
+	) || { head -n 10 "$T/am.log" >&2; git worktree remove -f "$w"; die "git am refuses the series"; }
+	command git -C "$w" rev-parse 'HEAD^{tree}'
+	git worktree remove -f "$w"
+}
+
+cmd_write() {
+	local cover first last dir n=0 tree
+	[ $# -eq 0 ] || usage
+	[ -n "$T" ] || series_begin
+	git rev-parse -q --verify refs/heads/base >/dev/null || die "$L has no branch 'base': run 'make tree'"
+	check_entries
+	check_files
+	compose
+
+	rm -rf "$OUT.new"
+	mkdir -p "$OUT.new"
+	while read -r cover first last; do
+		n=$((n + 1))
+		dir=$OUT.new/$n-${cover#cover-letter-}
+		dir=${dir%.txt}
+		# shellcheck disable=SC2086
+		git format-patch -q --cover-letter --numbered --no-signature --zero-commit \
+			--abbrev=12 --no-renames ${SUBJECT_PREFIX:+--subject-prefix="$SUBJECT_PREFIX"} \
+			${REROLL:+-v$REROLL} -o "$dir" "$first..$last"
+		for f in "$dir"/*0000-cover-letter.patch; do write_cover "$f" "$P/$cover"; done
+		for f in "$dir"/*.patch; do
+			case $f in *0000-cover-letter.patch) ;; *) cat "$f"; echo ;; esac
+		done >>"$OUT.new/series.mbox"
+	done <"$T/postings"
+
+	tree=$(check_am "$OUT.new/series.mbox")
+	[ "$tree" = "$(git rev-parse 'refs/kvmi/series^{tree}')" ] || die "the mails do not give the tree they were made from"
+	[ "$tree" = "$(expected_tree)" ] || die "the series does not give base + hooks + new files"
+	if [ "$(hooks_key)" = "$(cat "$(git_path kvmi-synced)" 2>/dev/null)" ] &&
+	   [ "$(git rev-parse refs/heads/kvmi)" != "$(git rev-parse refs/kvmi/synced)" ]; then
+		say note "branch kvmi of $L has commits that are not exported, and so not in the series"
+	fi
+	rm -rf "$OUT"
+	mv "$OUT.new" "$OUT"
+	while read -r cover first last; do
+		say series "$(head -n 1 "$P/$cover"): $(git rev-list --count "$first..$last") patches,$(git diff --shortstat "$first" "$last")"
+	done <"$T/postings"
+	say series "checked with git am; in ${OUT#"$PWD"/}: a directory per posting, and series.mbox"
+}
+
+# --------------------------------------------------------------- apply
+
+cmd_apply() {
+	local dir=${1#LINUX=} top
+	[ $# -eq 1 ] && [ -n "$dir" ] || usage
+	dir=$(cd "$dir" 2>/dev/null && pwd -P) || die "apply: there is no directory ${1#LINUX=}"
+	[ -f "$dir/virt/kvm/kvm_main.c" ] || die "apply: $dir holds no Linux source"
+	[ ! -e "$dir/include/uapi/linux/kvmi.h" ] || die "apply: $dir has the series already (include/uapi/linux/kvmi.h)"
+	[ -e "$L/.git" ] || (LINUX='' "$LAB/tree")
+	# In a subshell: the user's git is to be the user's own
+	(cmd_write)
+	top=$(git -C "$dir" rev-parse --show-toplevel 2>/dev/null || :)
+	if [ "$top" = "$dir" ]; then
+		apply_am "$dir"
+	else
+		apply_patch "$dir"
+	fi
+	say apply "done: $dir"
+}
+
+apply_am() {
+	local log=$LOGS/apply.log
+	[ ! -d "$(git -C "$1" rev-parse --path-format=absolute --git-path rebase-apply)" ] ||
+		die "apply: a 'git am' or rebase is under way in $1: finish it"
+	[ -z "$(git -C "$1" status --porcelain -uno)" ] || die "apply: $1 has changes that are not committed: commit or stash them"
+	if ! git -C "$1" am -3 "$OUT/series.mbox" >"$log" 2>&1; then
+		git -C "$1" am --abort || :
+		grep -E '^(Patch failed|error:|fatal:|CONFLICT|Committer identity)' "$log" | head -n 12 >&2
+		die "apply: the series does not fit $1; nothing was changed ($log)"
+	fi
+}
+
+apply_patch() {
+	local log=$LOGS/apply.log
+	command -v patch >/dev/null || die "apply: 'patch' is not installed"
+	git -C "$L" diff --no-renames --full-index base refs/kvmi/series >"$B/stamps/apply.diff"
+	set -- "$1" patch -d "$1" -p1 -N -s -r - --no-backup-if-mismatch
+	if ! "${@:2}" --dry-run <"$B/stamps/apply.diff" >"$log" 2>&1; then
+		head -n 12 "$log" >&2
+		die "apply: the series does not fit $1; nothing was changed ($log)"
+	fi
+	"${@:2}" <"$B/stamps/apply.diff" >"$log" 2>&1 || { head -n 12 "$log" >&2; die "apply: patch failed in $1"; }
+}
+
+# ---------------------------------------------------------- build-each
+
+# Every step compiles, with introspection on (as soon as there is such an
+# option) and off; and checkpatch has nothing to say about its mail.
+cmd_build_each() {
+	local from=1 steps n=0 commit subject which failed=0 mail
+	case $1 in
+	'') ;;
+	--from) [ $# -eq 2 ] || usage; from=$2 ;;
+	*) usage ;;
+	esac
+	(cmd_write)
+	W=$B/obj/series-tree
+	command git -C "$L" worktree prune
+	[ -e "$W/.git" ] || command git -C "$L" worktree add -q -f --detach "$W" base
+	steps=$(command git -C "$L" rev-list --reverse base..refs/kvmi/series)
+	for commit in $steps; do
+		n=$((n + 1))
+		[ $n -ge "$from" ] || continue
+		subject=$(command git -C "$W" log -1 --format=%s "$commit")
+		say step "$n/$(echo "$steps" | wc -l) $subject"
+		command git -C "$W" checkout -q -f --detach "$commit"
+		mail=$LOGS/checkpatch-$n.log
+		command git -C "$W" format-patch -1 --stdout "$commit" |
+			(cd "$W" && perl scripts/checkpatch.pl --strict --terse --no-summary --ignore FILE_PATH_CHANGES -) >"$mail" 2>&1 || {
+			cat "$mail"
+			failed=$((failed + 1))
+		}
+		for which in on off; do
+			build_step $which $n
+		done
+	done
+	[ $failed -eq 0 ] || die "checkpatch complains about $failed of the patches (above)"
+	say done "every step from $from on compiles"
+}
+
+build_step() {
+	local obj=$B/obj/series-$1 option=n make
+	if [ "$1" = on ]; then
+		grep -rqs '^config KVM_INTROSPECTION' "$W/virt/kvm" "$W/arch/x86/kvm" || return 0
+		option=y
+	fi
+	mkdir -p "$obj/new"
+	make="make -s -C $W ARCH=x86_64"
+	{
+		grep -v KVM_INTROSPECTION "$LAB/config/host.config"
+		echo "CONFIG_KVM_INTROSPECTION=$option"
+		echo CONFIG_WERROR=y
+	} >"$obj/new/fragment"
+	logged "series-$1-config" bash -ec "
+		$make O=$obj KCONFIG_CONFIG=$obj/new/.config tinyconfig
+		cd $obj/new && $W/scripts/kconfig/merge_config.sh -m -O . .config fragment
+		$make O=$obj KCONFIG_CONFIG=$obj/new/.config olddefconfig" >/dev/null
+	# An unchanged configuration keeps its time, or all would be built anew
+	cmp -s "$obj/new/.config" "$obj/.config" || cp "$obj/new/.config" "$obj/.config"
+	[ $option = n ] || grep -qx CONFIG_KVM_INTROSPECTION=y "$obj/.config" ||
+		die "step $2: the configuration refuses CONFIG_KVM_INTROSPECTION=y"
+	logged "series-$1-$2" $make O="$obj" -j"$JOBS" prepare arch/x86/kvm/
+}
