@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef _KVMI_LIBKVMI_H
+#define _KVMI_LIBKVMI_H
+
+/*
+ * libkvmi: the introspection tool's end of a KVMI session.
+ *
+ * The library is LGPL, unlike the tool next to it, so that introspection
+ * engines of any licence can be linked with it, as libbpf allows for loaders.
+ *
+ * Conventions
+ *  - Functions return 0 (or a count where said so) or a negative errno.
+ *  - A command that the kernel refuses returns the kernel's own number:
+ *    -EINVAL, -EPERM, -ENOENT, ...; see <linux/kvmi.h> for each command's.
+ *    KVM_ENOSYS is returned as -ENOSYS.
+ *  - Any function that talks to the other side can also return
+ *	-EPIPE		the connection is gone; nothing but kvmi_close() is of use
+ *	-EPROTO		the other side broke the protocol; the same applies
+ *	-ETIMEDOUT	no answer within the time limit; the connection lives on
+ *			and a late answer is dropped
+ *	-EINTR		kvmi_options.interrupt_fd became readable meanwhile
+ *	-ENOMEM, -ENOBUFS
+ *  - A connection belongs to one thread at a time; the library has no locks
+ *    and no global state.
+ *  - Structures that the library fills belong to the caller.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/kvmi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kvmi_listener;
+struct kvmi_conn;
+
+/* Limit on events that wait for the caller; a vCPU has at most one open. */
+#define KVMI_MAX_QUEUED_EVENTS 4112
+
+/**
+ * struct kvmi_options - how to open a connection; all zero is a good default
+ * @cookie: the secret shared with the device manager, or NULL
+ * @cookie_size: bytes of @cookie
+ * @timeout_ms: time limit of the handshake and of every command, in
+ *	milliseconds; 0 stands for 5000, a negative number for no limit
+ * @interrupt_fd: a descriptor (a signalfd, say) that makes every wait of the
+ *	library return -EINTR while it is readable; 0 or negative for none.
+ *	It stays the caller's.
+ */
+struct kvmi_options {
+	const void *cookie;
+	size_t cookie_size;
+	int timeout_ms;
+	int interrupt_fd;
+};
+
+/**
+ * struct kvmi_peer - what the device manager told about its VM
+ * @uuid: the VM's UUID, all zero if it has none
+ * @start_time: when the VM was started or last reset, in seconds since 1970
+ * @name: the VM's name, always terminated; may be empty
+ * @max_gpa: end of the highest RAM, in bytes; 0 from an old device manager
+ */
+struct kvmi_peer {
+	uint8_t uuid[16];
+	int64_t start_time;
+	char name[65];
+	uint64_t max_gpa;
+};
+
+/* ---- Listening and connecting (connection.c, handshake.c) ---- */
+
+/**
+ * kvmi_listen - wait for device managers on a socket
+ * @address: "unix:PATH", "vsock:PORT" or "vsock:CID:PORT"
+ * @listener: set on success; free it with kvmi_listener_free()
+ *
+ * A socket file at PATH that nobody listens on any more is replaced.
+ *
+ * Errors: -EINVAL not an address; -EADDRINUSE; what socket(), bind() and
+ * listen() return, -EAFNOSUPPORT without vsock in the kernel for instance.
+ */
+int kvmi_listen(const char *address, struct kvmi_listener **listener);
+
+/** kvmi_listener_fd - descriptor that is readable when somebody connects */
+int kvmi_listener_fd(const struct kvmi_listener *listener);
+
+/** kvmi_listener_free - stop listening; removes the socket file */
+void kvmi_listener_free(struct kvmi_listener *listener);
+
+/**
+ * kvmi_accept - take the next connection and begin a session
+ * @listener: from kvmi_listen()
+ * @opts: options, NULL for the defaults
+ * @wait_ms: how long to wait for somebody to connect, in milliseconds;
+ *	negative for as long as it takes
+ * @conn: set on success; end it with kvmi_detach() or kvmi_close()
+ *
+ * Errors: -EAGAIN nobody connected; those of kvmi_open().  Somebody who failed
+ * the handshake is disconnected, and the function may be called again.
+ */
+int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
+		int wait_ms, struct kvmi_conn **conn);
+
+/**
+ * kvmi_open - handshake and first command on a connected socket
+ * @fd: stream socket; the connection's from now on, also on failure, when it
+ *	is closed
+ * @opts: options, NULL for the defaults
+ * @conn: set on success
+ *
+ * Errors: -EPROTO what came is no handshake, or the kernel speaks another
+ * version; -EPIPE closed during the handshake; -EACCES closed after it: the
+ * cookie is wrong, or KVM refused the session.
+ */
+int kvmi_open(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn);
+
+/**
+ * kvmi_adopt - like kvmi_open(), without a handshake
+ *
+ * For a socket whose other end was passed to KVM_INTROSPECTION_HOOK by the
+ * caller, or by somebody who does not do the handshake.
+ */
+int kvmi_adopt(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn);
+
+/**
+ * kvmi_detach - undo everything, then close
+ *
+ * Turns off every event, control register and MSR that was turned on through
+ * this connection, answers the open events with ALLOW, and closes.  Takes about
+ * a second at most, also when a vCPU does not answer: closing is what counts,
+ * since the device manager unhooks the VM then.
+ *
+ * Returns 0, or the first error met on the way; @conn is freed in any case.
+ */
+int kvmi_detach(struct kvmi_conn *conn);
+
+/** kvmi_close - close and free at once.  NULL is allowed. */
+void kvmi_close(struct kvmi_conn *conn);
+
+/** kvmi_peer_info - what the handshake told; all zero after kvmi_adopt() */
+const struct kvmi_peer *kvmi_peer_info(const struct kvmi_conn *conn);
+
+/** kvmi_version - the answer to KVMI_GET_VERSION at the start of the session */
+const struct kvmi_get_version_reply *kvmi_version(const struct kvmi_conn *conn);
+
+/** kvmi_set_timeout - replace kvmi_options.timeout_ms; returns the old one */
+int kvmi_set_timeout(struct kvmi_conn *conn, int timeout_ms);
+
+/** kvmi_set_interrupt_fd - replace kvmi_options.interrupt_fd */
+void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd);
+
+/* ---- Events (event.c) ---- */
+
+/**
+ * struct kvmi_event - an event
+ * @seq: identifies the event towards the kernel
+ * @id: KVMI_VM_EVENT_UNHOOK, or enum kvmi_vcpu_event_id
+ * @is_vcpu: false for an event of the VM, which has no reply and only an @id
+ * @common: vCPU index, memory cookie and the state of the vCPU
+ * @cr: data of KVMI_VCPU_EVENT_CR
+ * @msr: data of KVMI_VCPU_EVENT_MSR
+ */
+struct kvmi_event {
+	uint32_t seq;
+	uint16_t id;
+	bool is_vcpu;
+	struct kvmi_vcpu_event common;
+	union {
+		struct kvmi_vcpu_event_cr cr;
+		struct kvmi_vcpu_event_msr msr;
+	};
+};
+
+/**
+ * kvmi_fd - descriptor for the caller's own poll() or epoll
+ *
+ * Readable when kvmi_dispatch() has something to do, which includes events that
+ * came in during a command, and the end of the connection.  It is not the
+ * socket: do nothing but poll it.
+ */
+int kvmi_fd(const struct kvmi_conn *conn);
+
+/**
+ * kvmi_event_handler - called by kvmi_dispatch() for each event
+ * @conn: the connection
+ * @event: valid during the call only
+ * @arg: as passed to kvmi_dispatch()
+ *
+ * The handler may use commands, and either answers the event with kvmi_reply()
+ * or keeps a copy of it to answer later; the vCPU waits until then.
+ * It returns 0 to go on, anything else to stop kvmi_dispatch().
+ */
+typedef int (*kvmi_event_handler)(struct kvmi_conn *conn, const struct kvmi_event *event,
+				  void *arg);
+
+/**
+ * kvmi_dispatch - hand the events that have arrived to a function
+ *
+ * Does not wait.  Returns 0, what the handler returned if that was not 0, or an
+ * error once no event is left.
+ */
+int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg);
+
+/**
+ * kvmi_next_event - wait for one event
+ * @event: filled in
+ * @timeout_ms: in milliseconds; 0 to only look, negative for no limit
+ *
+ * Errors: -EAGAIN no event came in time.
+ */
+int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeout_ms);
+
+/**
+ * kvmi_reply - answer an event of a vCPU
+ * @action: KVMI_EVENT_ACTION_*
+ *
+ * With ALLOW the guest's value is what a CR or MSR event writes.
+ *
+ * Errors: -EINVAL the event does not accept that action (the kernel would end
+ * the session), is not open any more, or is one of the VM.
+ */
+int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned int action);
+
+/**
+ * kvmi_reply_value - answer a CR or MSR event with ALLOW and another value
+ * @value: what to write instead of the guest's value
+ *
+ * Errors: -EINVAL as kvmi_reply(), or neither CR nor MSR.
+ */
+int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uint64_t value);
+
+/* ---- Commands for the VM (vm.c) ---- */
+
+/** kvmi_get_version - ask for KVMI_GET_VERSION again */
+int kvmi_get_version(struct kvmi_conn *conn, struct kvmi_get_version_reply *version);
+
+/** kvmi_check_command - 0 allowed, -EPERM not allowed, -ENOENT unknown */
+int kvmi_check_command(struct kvmi_conn *conn, uint16_t id);
+
+/** kvmi_check_event - the same for an event */
+int kvmi_check_event(struct kvmi_conn *conn, uint16_t id);
+
+/** kvmi_get_info - number of vCPUs, architecture, address spaces */
+int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info);
+
+/** kvmi_control_vm_events - turn an event of the VM on or off */
+int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable);
+
+/**
+ * kvmi_read_physical - read guest memory
+ * @gpa: guest physical address, in bytes
+ * @buf: where to
+ * @size: any number of bytes; split into one command for each page touched
+ *
+ * Errors: -ENOENT a page is no memory; what comes before it has been read.
+ */
+int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size);
+
+/**
+ * kvmi_read_physical_cookie - read guest memory, and its layout's generation
+ * @as_id: address space; 0 is the one outside of system management mode
+ * @cookie: set to the cookie
+ *
+ * Split into commands as large as the protocol allows.
+ *
+ * Errors: as kvmi_read_physical(); -EAGAIN the layout changed between two
+ * commands, start again.
+ */
+int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
+			      size_t size, uint32_t *cookie);
+
+/**
+ * kvmi_write_physical - write guest memory; as kvmi_read_physical()
+ *
+ * Errors: -ENOENT a page is no memory, or read-only; what comes before it has
+ * been written.
+ */
+int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size);
+
+/**
+ * kvmi_write_physical_cookie - write unless the memory layout has changed
+ * @cookie: from kvmi_read_physical_cookie() or an event
+ *
+ * Errors: as kvmi_write_physical(); -EAGAIN the layout has changed.  A write of
+ * more than KVMI_MAX_COOKIE_WRITE bytes is split, and only each part is atomic
+ * with regard to the layout.
+ */
+int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+			       const void *buf, size_t size, uint32_t cookie);
+
+/* Bytes that fit into one message of the functions with a cookie */
+#define KVMI_MAX_COOKIE_READ \
+	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - sizeof(struct kvmi_mem_cookie))
+#define KVMI_MAX_COOKIE_WRITE \
+	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_write_physical) - \
+	 sizeof(struct kvmi_mem_cookie))
+
+/**
+ * kvmi_pause_vcpu - ask for one PAUSE event
+ * @wait: return after the vCPU has left the guest
+ *
+ * Works for a vCPU that does not run yet: the event comes before its first
+ * instruction.  That, with the commands sent while the event is open, is how to
+ * see everything a guest does from the start.
+ */
+int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait);
+
+/* ---- Commands for a vCPU (vcpu.c) ----
+ *
+ * All of them are carried out by the vCPU's own thread: they wait, up to the
+ * time limit, while the device manager keeps the vCPU stopped.
+ * -EAGAIN the vCPU has not been started by the guest and has no open event.
+ */
+
+/** kvmi_vcpu_get_info - TSC frequency in Hz, 0 if not known */
+int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
+		       struct kvmi_vcpu_get_info_reply *info);
+
+/** kvmi_control_events - turn an event of the vCPU on or off */
+int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable);
+
+/**
+ * struct kvmi_registers - registers of a vCPU
+ * @mode: KVMI_X86_MODE_*
+ * @regs: general registers, RIP and RFLAGS
+ * @sregs: segments, descriptor tables, control registers, EFER, APIC base
+ */
+struct kvmi_registers {
+	uint32_t mode;
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+};
+
+/**
+ * kvmi_get_registers - registers, and MSRs by index
+ * @regs: filled in
+ * @msrs: indices of the MSRs wanted, NULL if @nmsrs is 0
+ * @values: filled in, @nmsrs entries
+ * @nmsrs: number of MSRs
+ *
+ * Errors: -EINVAL an MSR does not exist, or too many for one message.
+ */
+int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs);
+
+/**
+ * kvmi_set_registers - general registers, effective when the event is answered
+ *
+ * Errors: -EOPNOTSUPP no event of the vCPU is open.
+ */
+int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs);
+
+/** kvmi_control_cr - choose whether KVMI_VCPU_EVENT_CR reports CR0, 3 or 4 */
+int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable);
+
+/** kvmi_control_msr - choose whether KVMI_VCPU_EVENT_MSR reports an MSR */
+int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* _KVMI_LIBKVMI_H */

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Events: taken from the socket whenever it is read, queued until the caller
+ * wants them, and remembered as open until they are answered.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "internal.h"
+
+_Static_assert(sizeof(struct kvmi_msg_hdr) == 8, "wire");
+_Static_assert(sizeof(struct kvmi_event_hdr) == 8, "wire");
+_Static_assert(sizeof(struct kvmi_vcpu_event) == 544, "wire");
+_Static_assert(sizeof(struct kvmi_vcpu_event_cr) == 24, "wire");
+_Static_assert(sizeof(struct kvmi_vcpu_event_msr) == 24, "wire");
+_Static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
+
+/* Keep kvmi_fd() readable exactly while events are queued */
+static void wake(struct kvmi_conn *conn)
+{
+	uint64_t one = 1;
+	ssize_t n = write(conn->wake_fd, &one, sizeof(one));
+
+	(void)n;	/* the counter cannot overflow: it is set once at a time */
+}
+
+static void unwake(struct kvmi_conn *conn)
+{
+	uint64_t value;
+	ssize_t n = read(conn->wake_fd, &value, sizeof(value));
+
+	(void)n;
+}
+
+static int enqueue(struct kvmi_conn *conn, const struct kvmi_event *event)
+{
+	struct queued_event *q;
+
+	if (conn->nqueued == KVMI_MAX_QUEUED_EVENTS)
+		return -ENOBUFS;
+	q = malloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->next = NULL;
+	q->event = *event;
+	if (!conn->nqueued++)
+		wake(conn);
+	*conn->queue_end = q;
+	conn->queue_end = &q->next;
+	return 0;
+}
+
+static bool dequeue(struct kvmi_conn *conn, struct kvmi_event *event)
+{
+	struct queued_event *q = conn->queue;
+
+	if (!q)
+		return false;
+	conn->queue = q->next;
+	if (!conn->queue)
+		conn->queue_end = &conn->queue;
+	*event = q->event;
+	free(q);
+	if (!--conn->nqueued)
+		unwake(conn);
+	return true;
+}
+
+/* Where the data of an event goes, and how much of it there must be */
+static void *event_data(struct kvmi_event *event, size_t *size)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_CR:
+		*size = sizeof(event->cr);
+		return &event->cr;
+	case KVMI_VCPU_EVENT_MSR:
+		*size = sizeof(event->msr);
+		return &event->msr;
+	default:
+		*size = 0;
+		return NULL;
+	}
+}
+
+/* An error means that the kernel broke the protocol, or no memory */
+int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+		       const unsigned char *payload)
+{
+	struct kvmi_event event = { .seq = hdr->seq };
+	struct kvmi_event_hdr ehdr;
+	size_t left = hdr->size, size;
+	struct open_event *open;
+	void *data;
+	int err;
+
+	if (left < sizeof(ehdr))
+		return -EPROTO;
+	memcpy(&ehdr, payload, sizeof(ehdr));
+	payload += sizeof(ehdr);
+	left -= sizeof(ehdr);
+	event.id = ehdr.event;
+	event.is_vcpu = hdr->id == KVMI_VCPU_EVENT;
+	if (!event.is_vcpu)
+		return enqueue(conn, &event);
+
+	/* A newer kernel may have a longer common part: it says its size */
+	if (left < sizeof(event.common))
+		return -EPROTO;
+	memcpy(&event.common, payload, sizeof(event.common));
+	if (event.common.size < sizeof(event.common) || event.common.size > left)
+		return -EPROTO;
+	payload += event.common.size;
+	left -= event.common.size;
+
+	data = event_data(&event, &size);
+	if (left < size)
+		return -EPROTO;
+	if (size)
+		memcpy(data, payload, size);
+
+	open = malloc(sizeof(*open));
+	if (!open)
+		return -ENOMEM;
+	open->seq = event.seq;
+	open->id = event.id;
+	open->vcpu = event.common.vcpu;
+	err = enqueue(conn, &event);
+	if (err) {
+		free(open);
+		return err;
+	}
+	open->next = conn->open;
+	conn->open = open;
+	return 0;
+}
+
+void kvmi_events_free(struct kvmi_conn *conn)
+{
+	struct kvmi_event event;
+	struct open_event *open;
+
+	while (dequeue(conn, &event))
+		;
+	while (conn->open) {
+		open = conn->open;
+		conn->open = open->next;
+		free(open);
+	}
+}
+
+int kvmi_fd(const struct kvmi_conn *conn)
+{
+	return conn->poll_fd;
+}
+
+int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeout_ms)
+{
+	int64_t deadline = kvmi_deadline(timeout_ms);
+	int ret;
+
+	for (;;) {
+		if (dequeue(conn, event))
+			return 0;
+		if (conn->error)
+			return conn->error;
+		ret = kvmi_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
+		if (ret == -ETIMEDOUT)
+			return -EAGAIN;
+		if (ret < 0)
+			return ret;
+		kvmi_receive(conn);
+	}
+}
+
+int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg)
+{
+	struct kvmi_event event;
+	int ret;
+
+	kvmi_receive(conn);
+	while (dequeue(conn, &event)) {
+		ret = handler(conn, &event, arg);
+		if (ret)
+			return ret;
+	}
+	return conn->error;
+}
+
+static bool action_accepted(uint16_t event, unsigned int action)
+{
+	switch (action) {
+	case KVMI_EVENT_ACTION_ALLOW:
+	case KVMI_EVENT_ACTION_CRASH:
+		return true;
+	case KVMI_EVENT_ACTION_SKIP:
+	case KVMI_EVENT_ACTION_RETRY:
+		return event == KVMI_VCPU_EVENT_CR || event == KVMI_VCPU_EVENT_MSR;
+	default:
+		return false;
+	}
+}
+
+static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
+		 const void *data, size_t size)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_VCPU_EVENT, .seq = seq };
+	struct kvmi_vcpu_event_reply rpl = { .action = action };
+	struct kvmi_vcpu_hdr vcpu = { 0 };
+	struct request req = {
+		.part = { &vcpu, &rpl, data },
+		.size = { sizeof(vcpu), sizeof(rpl), size },
+	};
+	struct open_event **p, *open;
+	int ret;
+
+	for (p = &conn->open; *p && (*p)->seq != seq; p = &(*p)->next)
+		;
+	open = *p;
+	if (!open || !action_accepted(open->id, action))
+		return -EINVAL;
+	vcpu.vcpu = open->vcpu;
+	rpl.event = open->id;
+	hdr.size = sizeof(vcpu) + sizeof(rpl) + size;
+
+	ret = kvmi_send(conn, &hdr, &req, kvmi_deadline(conn->timeout_ms));
+	if (!ret) {
+		*p = open->next;
+		free(open);
+	}
+	return ret;
+}
+
+/* The kernels of the first KVMI series write 0 if a reply lacks the value */
+static int reply_value(struct kvmi_conn *conn, const struct kvmi_event *event,
+		       unsigned int action, uint64_t value)
+{
+	struct kvmi_vcpu_event_cr_reply cr = { .new_val = value };
+	struct kvmi_vcpu_event_msr_reply msr = { .new_val = value };
+
+	if (event->id == KVMI_VCPU_EVENT_CR)
+		return reply(conn, event->seq, action, &cr, sizeof(cr));
+	return reply(conn, event->seq, action, &msr, sizeof(msr));
+}
+
+int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned int action)
+{
+	if (!event->is_vcpu)
+		return -EINVAL;
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_CR:
+		return reply_value(conn, event, action, event->cr.new_value);
+	case KVMI_VCPU_EVENT_MSR:
+		return reply_value(conn, event, action, event->msr.new_value);
+	default:
+		return reply(conn, event->seq, action, NULL, 0);
+	}
+}
+
+int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uint64_t value)
+{
+	if (!event->is_vcpu ||
+	    (event->id != KVMI_VCPU_EVENT_CR && event->id != KVMI_VCPU_EVENT_MSR))
+		return -EINVAL;
+	return reply_value(conn, event, KVMI_EVENT_ACTION_ALLOW, value);
+}
+
+/* Let every vCPU go on, the caller being about to leave */
+void kvmi_allow_all(struct kvmi_conn *conn)
+{
+	struct kvmi_event event;
+	struct open_event *open, *next;
+
+	kvmi_receive(conn);
+	while (dequeue(conn, &event))
+		if (event.is_vcpu)
+			kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
+	/*
+	 * What the caller was given and did not answer: without the value, which
+	 * means the guest's own to all but the first KVMI kernels.
+	 */
+	for (open = conn->open; open && !conn->error; open = next) {
+		next = open->next;
+		reply(conn, open->seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0);
+	}
+}

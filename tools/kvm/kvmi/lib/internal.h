@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef KVMI_INTERNAL_H
+#define KVMI_INTERNAL_H
+
+#include <kvmi/libkvmi.h>
+
+#define MSG_SIZE (sizeof(struct kvmi_msg_hdr) + KVMI_MAX_MSG_SIZE)
+#define MAX_LATE 16
+
+/* An event that arrived and that the caller has not been given yet */
+struct queued_event {
+	struct queued_event *next;
+	struct kvmi_event event;
+};
+
+/* An event the kernel waits for the answer to */
+struct open_event {
+	struct open_event *next;
+	uint32_t seq;
+	uint16_t vcpu;
+	uint16_t id;
+};
+
+/* Something turned on in the guest, to be turned off by kvmi_detach() */
+enum wish_kind { WISH_VM_EVENT, WISH_EVENT, WISH_CR, WISH_MSR };
+
+struct wish {
+	struct wish *next;
+	enum wish_kind kind;
+	uint16_t vcpu;
+	uint32_t id;
+};
+
+/* What a command asks for, in up to three pieces that need not be adjacent */
+struct request {
+	uint16_t id;
+	const void *part[3];
+	size_t size[3];
+};
+
+struct kvmi_conn {
+	int sock;
+	int poll_fd;		/* epoll of @sock and @wake_fd: kvmi_fd() */
+	int wake_fd;		/* eventfd, readable while @queue is not empty */
+	int error;		/* why the connection is of no more use, or 0 */
+	int timeout_ms;
+	int interrupt_fd;
+
+	struct kvmi_peer peer;
+	struct kvmi_get_version_reply version;
+
+	uint32_t seq;		/* of the last command */
+	bool waiting;		/* for the reply to it */
+	bool replied;
+	int64_t grace_until;	/* see kvmi_command() */
+	uint32_t late[MAX_LATE];	/* commands given up on */
+	unsigned int nlate;
+
+	struct queued_event *queue, **queue_end;
+	unsigned int nqueued;
+	struct open_event *open;
+	struct wish *wishes;
+
+	size_t rx_size;
+	unsigned char rx[2 * MSG_SIZE];
+	unsigned char tx[MSG_SIZE];
+	uint16_t reply_id;
+	size_t reply_size;
+	unsigned char reply[KVMI_MAX_MSG_SIZE];
+};
+
+/* message.c */
+int64_t kvmi_now_ms(void);
+int64_t kvmi_deadline(int timeout_ms);
+int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd);
+int kvmi_fail(struct kvmi_conn *conn, int error);
+int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+	      const struct request *req, int64_t deadline);
+int kvmi_receive(struct kvmi_conn *conn);
+int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
+		 size_t *got);
+
+/* event.c */
+int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+		       const unsigned char *payload);
+void kvmi_events_free(struct kvmi_conn *conn);
+void kvmi_allow_all(struct kvmi_conn *conn);
+
+/* wish.c */
+int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
+		     bool enable, int result);
+void kvmi_wishes_free(struct kvmi_conn *conn);
+
+/* handshake.c */
+int kvmi_handshake(int fd, const struct kvmi_options *opts, int timeout_ms,
+		   struct kvmi_peer *peer);
+
+/* sha1.c */
+void kvmi_sha1(const void *data, size_t size, uint8_t digest[20]);
+
+#endif

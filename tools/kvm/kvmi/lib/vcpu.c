@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Commands for a vCPU.
+ */
+#include <errno.h>
+#include <string.h>
+#include "internal.h"
+
+_Static_assert(sizeof(struct kvmi_vcpu_hdr) == 8, "wire");
+_Static_assert(sizeof(struct kvm_regs) == 144, "wire");
+_Static_assert(sizeof(struct kvm_sregs) == 312, "wire");
+_Static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472, "wire");
+
+#define MAX_MSRS \
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
+	  sizeof(struct kvmi_vcpu_get_registers_reply)) / sizeof(struct kvm_msr_entry))
+
+/* A command with @msg after the vCPU's index, and nothing but an error back */
+static int vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu,
+			const void *msg, size_t size)
+{
+	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
+	struct request req = { id, { &hdr, msg }, { sizeof(hdr), size } };
+
+	return kvmi_command(conn, &req, NULL, 0, NULL);
+}
+
+int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
+		       struct kvmi_vcpu_get_info_reply *info)
+{
+	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
+	struct request req = { KVMI_VCPU_GET_INFO, { &hdr }, { sizeof(hdr) } };
+
+	return kvmi_command(conn, &req, info, sizeof(*info), NULL);
+}
+
+int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable)
+{
+	struct kvmi_vcpu_control_events msg = { .event_id = event, .enable = enable };
+	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_EVENTS, vcpu, &msg, sizeof(msg));
+
+	return kvmi_wish_update(conn, WISH_EVENT, vcpu, event, enable, ret);
+}
+
+int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs)
+{
+	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
+	struct kvmi_vcpu_get_registers msg = { .nmsrs = nmsrs };
+	struct request req = {
+		KVMI_VCPU_GET_REGISTERS,
+		{ &hdr, &msg, msrs },
+		{ sizeof(hdr), sizeof(msg), nmsrs * sizeof(*msrs) },
+	};
+	struct kvmi_vcpu_get_registers_reply reply;
+	unsigned char buf[KVMI_MAX_MSG_SIZE];
+	struct kvm_msr_entry entry;
+	size_t got;
+	int i, err;
+
+	if (nmsrs > MAX_MSRS)
+		return -EINVAL;
+	err = kvmi_command(conn, &req, buf, sizeof(buf), &got);
+	if (err)
+		return err;
+	if (got < sizeof(reply) + nmsrs * sizeof(entry))
+		return kvmi_fail(conn, -EPROTO);
+	memcpy(&reply, buf, sizeof(reply));
+	if (reply.msrs.nmsrs != nmsrs)
+		return kvmi_fail(conn, -EPROTO);
+	for (i = 0; i < nmsrs; i++) {
+		memcpy(&entry, buf + sizeof(reply) + i * sizeof(entry), sizeof(entry));
+		if (entry.index != msrs[i])
+			return kvmi_fail(conn, -EPROTO);
+		values[i] = entry.data;
+	}
+	regs->mode = reply.mode;
+	regs->regs = reply.regs;
+	regs->sregs = reply.sregs;
+	return 0;
+}
+
+int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs)
+{
+	return vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs));
+}
+
+int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable)
+{
+	struct kvmi_vcpu_control_cr msg = { .cr = cr, .enable = enable };
+	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_CR, vcpu, &msg, sizeof(msg));
+
+	return kvmi_wish_update(conn, WISH_CR, vcpu, cr, enable, ret);
+}
+
+int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable)
+{
+	struct kvmi_vcpu_control_msr msg = { .msr = msr, .enable = enable };
+	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_MSR, vcpu, &msg, sizeof(msg));
+
+	return kvmi_wish_update(conn, WISH_MSR, vcpu, msr, enable, ret);
+}

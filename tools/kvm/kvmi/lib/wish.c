@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What the caller has turned on in the guest, so that it can be turned off.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "internal.h"
+
+/* Time limits of kvmi_detach(), in milliseconds */
+#define UNDO_EACH	250
+#define UNDO_ALL	1000
+
+/*
+ * Note the outcome of a command that turns something on or off, and return it.
+ * A command that was given up on may still be carried out, so it counts as done
+ * if it turned something on, and as not done if it turned something off.
+ */
+int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
+		     bool enable, int result)
+{
+	bool unsure = result == -ETIMEDOUT || result == -EINTR;
+	struct wish **p, *wish;
+
+	if (result && !(unsure && enable))
+		return result;
+	for (p = &conn->wishes; *p; p = &(*p)->next)
+		if ((*p)->kind == kind && (*p)->vcpu == vcpu && (*p)->id == id)
+			break;
+	wish = *p;
+	if (!enable && wish) {
+		*p = wish->next;
+		free(wish);
+	} else if (enable && !wish) {
+		wish = calloc(1, sizeof(*wish));
+		if (!wish)
+			return -ENOMEM;
+		wish->kind = kind;
+		wish->vcpu = vcpu;
+		wish->id = id;
+		wish->next = conn->wishes;
+		conn->wishes = wish;
+	}
+	return result;
+}
+
+void kvmi_wishes_free(struct kvmi_conn *conn)
+{
+	struct wish *wish;
+
+	while (conn->wishes) {
+		wish = conn->wishes;
+		conn->wishes = wish->next;
+		free(wish);
+	}
+}
+
+static int turn_off(struct kvmi_conn *conn, const struct wish *wish)
+{
+	switch (wish->kind) {
+	case WISH_VM_EVENT:
+		return kvmi_control_vm_events(conn, wish->id, false);
+	case WISH_EVENT:
+		return kvmi_control_events(conn, wish->vcpu, wish->id, false);
+	case WISH_CR:
+		return kvmi_control_cr(conn, wish->vcpu, wish->id, false);
+	default:
+		return kvmi_control_msr(conn, wish->vcpu, wish->id, false);
+	}
+}
+
+int kvmi_detach(struct kvmi_conn *conn)
+{
+	int64_t deadline = kvmi_now_ms() + UNDO_ALL;
+	int dead_vcpu = -1, first = 0, err;
+	struct wish wish;
+
+	kvmi_set_interrupt_fd(conn, -1);
+	kvmi_set_timeout(conn, UNDO_EACH);
+	while (conn->wishes && !conn->error && kvmi_now_ms() < deadline) {
+		wish = *conn->wishes;
+		err = wish.kind != WISH_VM_EVENT && wish.vcpu == dead_vcpu ?
+		      -ETIMEDOUT : turn_off(conn, &wish);
+		if (err == -ETIMEDOUT && wish.kind != WISH_VM_EVENT)
+			dead_vcpu = wish.vcpu;
+		/* Gone from the list, whatever became of it; then the next one */
+		if (err)
+			kvmi_wish_update(conn, wish.kind, wish.vcpu, wish.id, false, 0);
+		if (err && !first)
+			first = err;
+	}
+	/*
+	 * A vCPU answers a command after it has sent its events, so all those
+	 * there will ever be have arrived.
+	 */
+	kvmi_allow_all(conn);
+	if (conn->error && !first)
+		first = conn->error;
+	kvmi_close(conn);
+	return first;
+}

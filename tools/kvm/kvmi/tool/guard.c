@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi guard: refuse writes to chosen MSRs, and the clearing of chosen bits.
+ *
+ * An MSR such as LSTAR is written while the guest boots, once on each vCPU, and
+ * should never change again.  So an MSR that has its reset value, zero, may be
+ * written --allow-first times, and one that has been written before the guard
+ * came may not.  A bit may be set at any time and not be cleared.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+#define MAX_MSRS 32
+
+enum action { BLOCK, REPORT, CRASH };
+
+struct budget {
+	struct budget *next;
+	uint16_t vcpu;
+	uint64_t left[MAX_MSRS];
+};
+
+static struct {
+	uint32_t msrs[MAX_MSRS];
+	unsigned int nmsrs;
+	uint64_t cr_bits[5];		/* by number: 0 and 4 */
+	uint64_t efer_bits;
+	uint64_t allow_first;
+	enum action action;
+	bool json;
+	struct budget *budgets;
+	unsigned long long allowed, denied;
+} guard = { .allow_first = 1 };
+
+#define MSR_EFER 0xc0000080
+
+static const char *const verdicts[] = {
+	[BLOCK] = "blocked", [REPORT] = "would-block", [CRASH] = "crashed",
+};
+
+static void free_budgets(void)
+{
+	struct budget *b;
+
+	while (guard.budgets) {
+		b = guard.budgets;
+		guard.budgets = b->next;
+		free(b);
+	}
+}
+
+static struct budget *budget_of(uint16_t vcpu)
+{
+	struct budget *b;
+
+	for (b = guard.budgets; b && b->vcpu != vcpu; b = b->next)
+		;
+	return b;
+}
+
+static int make_budget(struct tool *tool, uint16_t vcpu)
+{
+	uint64_t values[MAX_MSRS];
+	struct kvmi_registers regs;
+	struct budget *b;
+	unsigned int i;
+	int err;
+
+	err = kvmi_get_registers(tool->conn, vcpu, &regs, guard.msrs, values, guard.nmsrs);
+	if (err)
+		return err;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->vcpu = vcpu;
+	for (i = 0; i < guard.nmsrs; i++)
+		b->left[i] = values[i] ? 0 : guard.allow_first;
+	b->next = guard.budgets;
+	guard.budgets = b;
+	return 0;
+}
+
+static int on_arm(struct tool *tool, uint16_t vcpu)
+{
+	unsigned int i;
+	int err = make_budget(tool, vcpu);
+
+	for (i = 0; i < guard.nmsrs && !err; i++)
+		err = kvmi_control_msr(tool->conn, vcpu, guard.msrs[i], true);
+	if (!err && guard.efer_bits)
+		err = kvmi_control_msr(tool->conn, vcpu, MSR_EFER, true);
+	if (!err && (guard.nmsrs || guard.efer_bits))
+		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_MSR, true);
+	for (i = 0; i < 5 && !err; i++)
+		if (guard.cr_bits[i])
+			err = kvmi_control_cr(tool->conn, vcpu, i, true);
+	if (!err && (guard.cr_bits[0] || guard.cr_bits[4]))
+		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_CR, true);
+	return err;
+}
+
+static bool msr_allowed(const struct kvmi_event *event)
+{
+	uint64_t cleared = event->msr.old_value & ~event->msr.new_value;
+	struct budget *b = budget_of(event->common.vcpu);
+	unsigned int i;
+
+	if (event->msr.msr == MSR_EFER && (cleared & guard.efer_bits))
+		return false;
+	for (i = 0; i < guard.nmsrs && guard.msrs[i] != event->msr.msr; i++)
+		;
+	if (i == guard.nmsrs)
+		return true;
+	if (!b || !b->left[i])
+		return false;
+	b->left[i]--;
+	return true;
+}
+
+static bool event_allowed(const struct kvmi_event *event)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_CR:
+		return event->cr.cr > 4 || !(event->cr.old_value & ~event->cr.new_value &
+					     guard.cr_bits[event->cr.cr]);
+	case KVMI_VCPU_EVENT_MSR:
+		return msr_allowed(event);
+	default:
+		return true;
+	}
+}
+
+static void report(struct tool *tool, const struct kvmi_event *event, const char *verdict)
+{
+	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
+
+	if (guard.json) {
+		json_change(stdout, tool, event, verdict);
+		return;
+	}
+	printf("%9.3f  vCPU %u  %-11s  ", session_seconds(tool), event->common.vcpu, verdict);
+	print_change(stdout, event);
+	printf(", by code at %#llx\n", (unsigned long long)arch->regs.rip);
+}
+
+static int on_event(struct tool *tool, const struct kvmi_event *event)
+{
+	static const unsigned int answers[] = {
+		[BLOCK] = KVMI_EVENT_ACTION_SKIP,
+		[REPORT] = KVMI_EVENT_ACTION_ALLOW,
+		[CRASH] = KVMI_EVENT_ACTION_CRASH,
+	};
+
+	if (event_allowed(event)) {
+		guard.allowed++;
+		if (event->id == KVMI_VCPU_EVENT_MSR)
+			report(tool, event, "allowed");
+		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	}
+	guard.denied++;
+	report(tool, event, verdicts[guard.action]);
+	return kvmi_reply(tool->conn, event, answers[guard.action]);
+}
+
+static void on_begin(struct tool *tool)
+{
+	free_budgets();
+	guard.allowed = 0;
+	guard.denied = 0;
+	if (guard.json) {
+		json_session(stdout, tool);
+		return;
+	}
+	printf("guarding ");
+	session_describe(tool, stdout);
+}
+
+static void on_end(struct tool *tool, const char *why)
+{
+	if (guard.json)
+		json_end(stdout, tool, why);
+	else
+		printf("%9.3f  %llu writes allowed, %llu %s; end: %s\n", session_seconds(tool),
+		       guard.allowed, guard.denied, verdicts[guard.action], why);
+}
+
+static bool parse_msrs(char *list)
+{
+	char *save, *name;
+
+	for (name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save))
+		if (guard.nmsrs == MAX_MSRS || !parse_msr(name, &guard.msrs[guard.nmsrs++]))
+			return false;
+	return true;
+}
+
+static bool parse_action(const char *text)
+{
+	if (!strcmp(text, "skip"))
+		guard.action = BLOCK;
+	else if (!strcmp(text, "allow"))
+		guard.action = REPORT;
+	else if (!strcmp(text, "crash"))
+		guard.action = CRASH;
+	else
+		return false;
+	return true;
+}
+
+static void usage(void)
+{
+	printf("usage: kvmi guard --listen ADDRESS [options] [common options]\n"
+	       "  --msr LIST        MSRs by name or number that must not change, LSTAR,0x176\n"
+	       "  --allow-first N   writes allowed for each vCPU to an MSR that is zero when the\n"
+	       "                    guard begins, as at boot (1)\n"
+	       "  --cr0-bit LIST    bits of CR0 that must not be cleared, WP\n"
+	       "  --cr4-bit LIST    bits of CR4 that must not be cleared, SMEP,SMAP\n"
+	       "  --efer-bit LIST   bits of EFER that must not be cleared, NX\n"
+	       "  --action ACTION   skip: the write has no effect and the guest goes on (default);\n"
+	       "                    allow: only report; crash: the VM is shut down\n"
+	       "  --json            JSON lines\n"
+	       "  --once            leave when the session ends, instead of waiting for the next\n");
+}
+
+int cmd_guard(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "msr", required_argument, NULL, 'm' },
+		{ "allow-first", required_argument, NULL, 'f' },
+		{ "cr0-bit", required_argument, NULL, '0' },
+		{ "cr4-bit", required_argument, NULL, '4' },
+		{ "efer-bit", required_argument, NULL, 'e' },
+		{ "action", required_argument, NULL, 'x' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "once", no_argument, NULL, OPT_ONCE },
+		COMMON_OPTIONS
+	};
+	static const struct monitor monitor = {
+		.arm = on_arm,
+		.event = on_event,
+		.begin = on_begin,
+		.end = on_end,
+	};
+	bool ok = true;
+	int opt, err;
+
+	tool->wait_ms = -1;
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'h':
+			usage();
+			return EXIT_OK;
+		case 'm':
+			ok = parse_msrs(optarg);
+			break;
+		case 'f':
+			ok = parse_number(optarg, &guard.allow_first);
+			break;
+		case '0':
+			ok = parse_bits(cr0_bits, optarg, &guard.cr_bits[0]);
+			break;
+		case '4':
+			ok = parse_bits(cr4_bits, optarg, &guard.cr_bits[4]);
+			break;
+		case 'e':
+			ok = parse_bits(efer_bits, optarg, &guard.efer_bits);
+			break;
+		case 'x':
+			ok = parse_action(optarg);
+			break;
+		case 'j':
+			guard.json = true;
+			break;
+		case OPT_ONCE:
+			tool->once = true;
+			break;
+		default:
+			err = common_option(tool, opt, optarg);
+			if (err)
+				return err;
+		}
+		if (!ok) {
+			error("guard: '%s' is not known here; see kvmi guard --help", optarg);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		error("guard: '%s' is too much; see kvmi guard --help", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (!guard.nmsrs && !guard.cr_bits[0] && !guard.cr_bits[4] && !guard.efer_bits) {
+		error("guard: say what to guard: --msr, --cr0-bit, --cr4-bit or --efer-bit");
+		return EXIT_USAGE;
+	}
+	err = monitor_run(tool, &monitor);
+	free_budgets();
+	return err;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi info
+ */
+#include <errno.h>
+#include <time.h>
+#include "tool.h"
+
+static const struct {
+	uint16_t id;
+	const char *name;
+} commands[] = {
+	{ KVMI_VM_CONTROL_EVENTS, "VM_CONTROL_EVENTS" },
+	{ KVMI_VM_READ_PHYSICAL, "VM_READ_PHYSICAL" },
+	{ KVMI_VM_WRITE_PHYSICAL, "VM_WRITE_PHYSICAL" },
+	{ KVMI_VM_PAUSE_VCPU, "VM_PAUSE_VCPU" },
+	{ KVMI_VCPU_GET_INFO, "VCPU_GET_INFO" },
+	{ KVMI_VCPU_CONTROL_EVENTS, "VCPU_CONTROL_EVENTS" },
+	{ KVMI_VCPU_GET_REGISTERS, "VCPU_GET_REGISTERS" },
+	{ KVMI_VCPU_SET_REGISTERS, "VCPU_SET_REGISTERS" },
+	{ KVMI_VCPU_CONTROL_CR, "VCPU_CONTROL_CR" },
+	{ KVMI_VCPU_CONTROL_MSR, "VCPU_CONTROL_MSR" },
+}, events[] = {
+	{ KVMI_VM_EVENT_UNHOOK, "UNHOOK" },
+	{ KVMI_VCPU_EVENT_PAUSE, "PAUSE" },
+	{ KVMI_VCPU_EVENT_CR, "CR" },
+	{ KVMI_VCPU_EVENT_MSR, "MSR" },
+};
+
+static void print_peer(const struct kvmi_peer *peer)
+{
+	time_t start = peer->start_time;
+	char when[64] = "";
+	struct tm tm;
+	int i;
+
+	printf("name        %s\nuuid        ", *peer->name ? peer->name : "-");
+	for (i = 0; i < 16; i++)
+		printf("%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", peer->uuid[i]);
+	if (localtime_r(&start, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	printf("\nstarted     %s\n", when);
+	if (peer->max_gpa)
+		printf("memory      up to %#llx (%llu MiB)\n", (unsigned long long)peer->max_gpa,
+		       (unsigned long long)peer->max_gpa >> 20);
+}
+
+static int print_allowed(struct tool *tool)
+{
+	unsigned int i;
+	int err;
+
+	printf("commands   ");
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		err = kvmi_check_command(tool->conn, commands[i].id);
+		if (!err)
+			printf(" %s", commands[i].name);
+		else if (err != -EPERM && err != -ENOENT)
+			return err;
+	}
+	printf("\nevents     ");
+	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		err = kvmi_check_event(tool->conn, events[i].id);
+		if (!err)
+			printf(" %s", events[i].name);
+		else if (err != -EPERM && err != -ENOENT)
+			return err;
+	}
+	printf("\n");
+	return 0;
+}
+
+int cmd_info(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = { COMMON_OPTIONS };
+	const struct kvmi_get_version_reply *version;
+	struct kvmi_vcpu_get_info_reply vcpu;
+	struct kvmi_vm_get_info_reply vm;
+	int opt, err;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (opt == 'h') {
+			printf("usage: kvmi info --listen ADDRESS [common options]\n");
+			return EXIT_OK;
+		}
+		err = common_option(tool, opt, optarg);
+		if (err)
+			return err;
+	}
+	if (optind < argc) {
+		error("info: '%s' is too much; see kvmi info --help", argv[optind]);
+		return EXIT_USAGE;
+	}
+	err = session_open(tool);
+	if (err)
+		return err;
+
+	print_peer(kvmi_peer_info(tool->conn));
+	version = kvmi_version(tool->conn);
+	printf("protocol    version %u, messages up to %u bytes\n", version->version,
+	       version->max_msg_size);
+	err = kvmi_get_info(tool->conn, &vm);
+	if (!err) {
+		printf("vCPUs       %u\n", vm.vcpu_count);
+		if (vm.address_spaces)
+			printf("memory maps %u\n", vm.address_spaces);
+		err = print_allowed(tool);
+	}
+	if (!err) {
+		err = kvmi_vcpu_get_info(tool->conn, 0, &vcpu);
+		if (!err && vcpu.tsc_speed)
+			printf("TSC         %.3f MHz\n", vcpu.tsc_speed / 1e6);
+	}
+	if (err) {
+		error("info: %s", explain(err));
+		return EXIT_ERROR;
+	}
+	return EXIT_OK;
+}

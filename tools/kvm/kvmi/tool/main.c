@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi: look into virtual machines that run under KVM, from outside.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "tool.h"
+
+static const struct {
+	const char *name;
+	int (*run)(struct tool *tool, int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "info",  cmd_info,  "what KVM and the device manager tell about the VM" },
+	{ "regs",  cmd_regs,  "registers and MSRs of the vCPUs" },
+	{ "mem",   cmd_mem,   "dump, save or search guest memory" },
+	{ "watch", cmd_watch, "live writes to control registers and MSRs" },
+	{ "guard", cmd_guard, "refuse writes to chosen MSRs and control register bits" },
+};
+
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static int usage(FILE *out)
+{
+	unsigned int i;
+
+	fprintf(out, "usage: kvmi COMMAND --listen unix:PATH|vsock:PORT [options]\n\n");
+	for (i = 0; i < NCOMMANDS; i++)
+		fprintf(out, "  %-6s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\n"
+		"Options of every command:\n"
+		"  --listen ADDRESS  where the device manager connects to\n"
+		"                    (also from the environment, KVMI_LISTEN)\n"
+		"  --cookie FILE     the secret shared with the device manager\n"
+		"  --timeout SECONDS time limit of each command (5)\n"
+		"  --wait SECONDS    how long to wait for a VM to connect\n"
+		"  --help            the options of a command\n\n"
+		"QEMU: -chardev socket,id=kvmi,path=PATH,reconnect-ms=1000\n"
+		"      -object introspection,id=kvmi0,chardev=kvmi\n");
+	return out == stdout ? EXIT_OK : EXIT_USAGE;
+}
+
+/* Signals are read from a descriptor, so that no wait can miss one */
+static int make_signal_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char **argv)
+{
+	struct tool tool = { .timeout_ms = 5000, .wait_ms = 30000 };
+	unsigned int i;
+	int ret;
+
+	if (argc < 2)
+		return usage(stderr);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return usage(stdout);
+	if (!strcmp(argv[1], "--version")) {
+		printf("kvmi %s, protocol version %d\n", KVMI_TOOL_VERSION, KVMI_VERSION);
+		return EXIT_OK;
+	}
+	for (i = 0; i < NCOMMANDS && strcmp(argv[1], commands[i].name); i++)
+		;
+	if (i == NCOMMANDS) {
+		fprintf(stderr, "kvmi: no command '%s'; see kvmi --help\n", argv[1]);
+		return EXIT_USAGE;
+	}
+
+	tool.command = commands[i].name;
+	tool.address = getenv("KVMI_LISTEN");
+	tool.signal_fd = make_signal_fd();
+	if (tool.signal_fd < 0) {
+		perror("kvmi: signalfd");
+		return EXIT_ERROR;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+
+	argv[1] = argv[0];
+	ret = commands[i].run(&tool, argc - 1, argv + 1);
+
+	session_close(&tool);
+	kvmi_listener_free(tool.listener);
+	free(tool.cookie);
+	if (fflush(stdout) || ferror(stdout)) {
+		error("standard output: write failed");
+		ret = EXIT_ERROR;
+	}
+	return ret;
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi mem: dump, save or search guest memory.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+#define PAGE_SIZE	4096
+#define MAX_PATTERN	256
+#define MAX_TEXT	240
+
+struct search {
+	unsigned char pattern[MAX_PATTERN];
+	size_t size;
+	bool text;		/* show what is found as text */
+	uint64_t limit;		/* --max */
+	uint64_t found;
+};
+
+static int hex_digit(int c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool parse_pattern(const char *text, struct search *s)
+{
+	int high, low;
+
+	if (strncmp(text, "hex:", 4)) {
+		s->size = strlen(text);
+		s->text = true;
+		if (!s->size || s->size > MAX_PATTERN)
+			return false;
+		memcpy(s->pattern, text, s->size);
+		return true;
+	}
+	for (text += 4; *text; text++) {
+		if (*text == ' ')
+			continue;
+		high = hex_digit(text[0]);
+		low = high < 0 ? -1 : hex_digit(text[1]);
+		if (low < 0 || s->size == MAX_PATTERN)
+			return false;
+		s->pattern[s->size++] = high << 4 | low;
+		text++;
+	}
+	return s->size > 0;
+}
+
+static void dump(uint64_t gpa, const unsigned char *data, size_t size)
+{
+	size_t i, j;
+
+	for (i = 0; i < size; i += 16) {
+		printf("%012llx ", (unsigned long long)(gpa + i));
+		for (j = i; j < i + 16; j++) {
+			if (j < size)
+				printf(" %02x", data[j]);
+			else
+				printf("   ");
+			if (j == i + 7)
+				putchar(' ');
+		}
+		printf("  |");
+		for (j = i; j < i + 16 && j < size; j++)
+			putchar(data[j] >= 0x20 && data[j] < 0x7f ? data[j] : '.');
+		printf("|\n");
+	}
+}
+
+/* The text at @gpa up to its end, or a line of bytes around it */
+static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
+{
+	unsigned char data[MAX_TEXT];
+	size_t size = s->text ? sizeof(data) : 16, i;
+	int err;
+
+	/* Less of it if what follows is no memory */
+	err = kvmi_read_physical(tool->conn, gpa, data, size);
+	if (err == -ENOENT) {
+		size = PAGE_SIZE - gpa % PAGE_SIZE < size ? PAGE_SIZE - gpa % PAGE_SIZE : size;
+		err = kvmi_read_physical(tool->conn, gpa, data, size);
+	}
+	if (err)
+		return err;
+	if (!s->text) {
+		dump(gpa, data, size);
+		return 0;
+	}
+	printf("%012llx  ", (unsigned long long)gpa);
+	for (i = 0; i < size && ((data[i] >= 0x20 && data[i] < 0x7f) || data[i] == '\t'); i++)
+		putchar(data[i]);
+	putchar('\n');
+	return 0;
+}
+
+/*
+ * A window of two pages slides over the range, so that what crosses the border
+ * of two pages is found too.
+ */
+static int search(struct tool *tool, uint64_t start, uint64_t end, struct search *s)
+{
+	unsigned char window[2 * PAGE_SIZE], *p;
+	uint64_t gpa = start, base;
+	size_t kept = 0, size, left;
+	int err;
+
+	while (gpa < end) {
+		size = PAGE_SIZE - gpa % PAGE_SIZE;
+		if (size > end - gpa)
+			size = end - gpa;
+		err = kvmi_read_physical(tool->conn, gpa, window + kept, size);
+		if (err == -ENOENT) {
+			kept = 0;
+			gpa += size;
+			continue;
+		}
+		if (err)
+			return err;
+		base = gpa - kept;
+		left = kept + size;
+		p = window;
+		while (left >= s->size && (p = memmem(p, left, s->pattern, s->size))) {
+			err = show_found(tool, base + (p - window), s);
+			if (err)
+				return err;
+			if (++s->found == s->limit)
+				return 0;
+			p++;
+			left = window + kept + size - p;
+		}
+		/* What may be the start of a match that ends in the next page */
+		left = kept + size;
+		kept = left < s->size - 1 ? left : s->size - 1;
+		memmove(window, window + left - kept, kept);
+		gpa += size;
+	}
+	return 0;
+}
+
+/* To standard output as a dump, or to a file as it is; holes are zero there */
+static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
+{
+	unsigned char page[PAGE_SIZE];
+	uint64_t gpa, hole = 0;
+	size_t size;
+	int err;
+
+	for (gpa = start; gpa < end; gpa += size) {
+		size = PAGE_SIZE - gpa % PAGE_SIZE;
+		if (size > end - gpa)
+			size = end - gpa;
+		err = kvmi_read_physical(tool->conn, gpa, page, size);
+		if (err && err != -ENOENT)
+			return err;
+		if (err) {
+			memset(page, 0, size);
+			hole += size;
+		}
+		if (!file && err)
+			printf("%012llx  no memory\n", (unsigned long long)gpa);
+		else if (!file)
+			dump(gpa, page, size);
+		else if (fwrite(page, 1, size, file) != size)
+			return -EIO;
+	}
+	if (hole == end - start) {
+		error("mem: no memory at %#llx", (unsigned long long)start);
+		return -ENOENT;
+	}
+	if (hole && file)
+		error("mem: %llu bytes of the range are no memory and were saved as zero",
+		      (unsigned long long)hole);
+	return 0;
+}
+
+static void usage(void)
+{
+	printf("usage: kvmi mem --listen ADDRESS [START LENGTH] [options] [common options]\n"
+	       "  START LENGTH     in bytes; 0x10000 and 64K are the same; all of the memory for\n"
+	       "                   --search and --output if not given\n"
+	       "  --search TEXT    where TEXT is found, or the bytes hex:0f05...\n"
+	       "  --max N          stop searching after N finds (16; 0 for no limit)\n"
+	       "  --output FILE    write the bytes to FILE\n");
+}
+
+int cmd_mem(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "search", required_argument, NULL, 's' },
+		{ "max", required_argument, NULL, 'n' },
+		{ "output", required_argument, NULL, 'o' },
+		COMMON_OPTIONS
+	};
+	struct search s = { .limit = 16 };
+	uint64_t start = 0, length = 0;
+	const char *output = NULL;
+	FILE *file = NULL;
+	int opt, err;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'h':
+			usage();
+			return EXIT_OK;
+		case 's':
+			if (parse_pattern(optarg, &s))
+				break;
+			error("--search: give a text or hex:BYTES, 1 to %d bytes", MAX_PATTERN);
+			return EXIT_USAGE;
+		case 'n':
+			if (parse_number(optarg, &s.limit))
+				break;
+			error("--max %s: give a number", optarg);
+			return EXIT_USAGE;
+		case 'o':
+			output = optarg;
+			break;
+		default:
+			err = common_option(tool, opt, optarg);
+			if (err)
+				return err;
+		}
+	}
+	if ((argc != optind && argc != optind + 2) || (s.size && output) ||
+	    (argc == optind && !s.size && !output)) {
+		error("mem: give START and LENGTH, or --search, or --output; see kvmi mem --help");
+		return EXIT_USAGE;
+	}
+	if (argc > optind &&
+	    (!parse_size(argv[optind], &start) || !parse_size(argv[optind + 1], &length) ||
+	     !length || start + length < start)) {
+		error("mem: %s %s is no range of memory", argv[optind], argv[optind + 1]);
+		return EXIT_USAGE;
+	}
+
+	err = session_open(tool);
+	if (err)
+		return err;
+	if (!length)
+		length = kvmi_peer_info(tool->conn)->max_gpa;
+	if (!length) {
+		error("mem: the device manager does not say how much there is; give START LENGTH");
+		return EXIT_ERROR;
+	}
+	if (output) {
+		file = fopen(output, "wb");
+		if (!file) {
+			error("--output %s: %s", output, strerror(errno));
+			return EXIT_ERROR;
+		}
+	}
+
+	err = s.size ? search(tool, start, start + length, &s) :
+		       copy(tool, start, start + length, file);
+	if (file && fclose(file) && !err)
+		err = -EIO;
+	if (err == -EIO)
+		error("--output %s: write failed", output);
+	else if (err && err != -ENOENT)
+		error("mem: %s", explain(err));
+	if (err)
+		return EXIT_ERROR;
+	if (s.size && !s.found) {
+		error("mem: not found");
+		return EXIT_ERROR;
+	}
+	return EXIT_OK;
+}

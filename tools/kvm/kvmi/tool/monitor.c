@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The loop of watch and guard.
+ *
+ * A vCPU is armed while an event of type PAUSE is open on it: such an event
+ * comes before the first instruction of a vCPU that has not run yet, so nothing
+ * is missed at boot, and a vCPU that is stopped does not keep the tool waiting.
+ */
+#include <errno.h>
+#include <poll.h>
+#include "tool.h"
+
+#define TICK_MS		200
+#define NEW_VCPUS_TICKS	5
+
+enum state { RUNNING, UNHOOKED, FAILED };
+
+struct loop {
+	struct tool *tool;
+	const struct monitor *monitor;
+	unsigned int paused, armed;
+	enum state state;
+};
+
+static int on_event(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
+{
+	struct loop *loop = arg;
+	int err;
+
+	if (!event->is_vcpu) {
+		if (event->id == KVMI_VM_EVENT_UNHOOK)
+			loop->state = UNHOOKED;
+		return loop->state != RUNNING;
+	}
+	if (event->id != KVMI_VCPU_EVENT_PAUSE)
+		return loop->monitor->event(loop->tool, event);
+
+	err = loop->monitor->arm(loop->tool, event->common.vcpu);
+	if (err == -EPIPE || err == -EINTR)
+		return err;
+	if (err) {
+		error("vCPU %u: %s", event->common.vcpu, explain(err));
+		loop->state = FAILED;
+		return 1;
+	}
+	err = kvmi_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
+	if (!err && ++loop->armed == loop->tool->vcpus && loop->monitor->armed)
+		loop->monitor->armed(loop->tool);
+	return err;
+}
+
+/* Ask for a PAUSE event of every vCPU there is and that was not asked yet */
+static int pause_vcpus(struct loop *loop)
+{
+	struct tool *tool = loop->tool;
+	int err;
+
+	for (; loop->paused < tool->vcpus; loop->paused++) {
+		err = kvmi_pause_vcpu(tool->conn, loop->paused, false);
+		if (err == -EPERM)
+			error("pausing a vCPU: %s", explain(err));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int find_new_vcpus(struct loop *loop)
+{
+	struct kvmi_vm_get_info_reply info;
+	int err = kvmi_get_info(loop->tool->conn, &info);
+
+	if (err)
+		return err;
+	if (info.vcpu_count > loop->tool->vcpus)
+		loop->tool->vcpus = info.vcpu_count;
+	return pause_vcpus(loop);
+}
+
+static bool signalled(const struct tool *tool)
+{
+	struct pollfd fd = { .fd = tool->signal_fd, .events = POLLIN };
+
+	return poll(&fd, 1, 0) > 0;
+}
+
+static int run_session(struct loop *loop)
+{
+	struct tool *tool = loop->tool;
+	struct pollfd fds[2] = {
+		{ .fd = kvmi_fd(tool->conn), .events = POLLIN },
+		{ .fd = tool->signal_fd, .events = POLLIN },
+	};
+	int64_t next_tick = now_ns(), now;
+	unsigned int ticks = 0;
+	int err, wait;
+
+	for (err = pause_vcpus(loop); !err; ) {
+		now = now_ns();
+		if (now >= next_tick) {
+			next_tick = now + TICK_MS * 1000000ll;
+			if (loop->monitor->tick)
+				loop->monitor->tick(tool);
+			if (++ticks % NEW_VCPUS_TICKS == 0)
+				err = find_new_vcpus(loop);
+			if (err)
+				break;
+		}
+		wait = (next_tick - now) / 1000000 + 1;
+		if (poll(fds, 2, wait) < 0 && errno != EINTR)
+			return -errno;
+		if (fds[1].revents)
+			return -EINTR;
+		err = kvmi_dispatch(tool->conn, on_event, loop);
+	}
+	return err;
+}
+
+int monitor_run(struct tool *tool, const struct monitor *monitor)
+{
+	struct loop loop;
+	const char *why;
+	int err;
+
+	do {
+		loop = (struct loop){ .tool = tool, .monitor = monitor };
+		err = session_open(tool);
+		if (err) {
+			if (signalled(tool))
+				return EXIT_OK;
+			if (err == EXIT_USAGE || !tool->listener || tool->once)
+				return err;
+			/* A VM that failed to begin; QEMU will try again */
+			if (tool->wait_ms >= 0)
+				return err;
+			continue;
+		}
+		monitor->begin(tool);
+		err = run_session(&loop);
+		if (loop.state == UNHOOKED)
+			why = "the device manager asked for it (VM stopped, reset or migrated)";
+		else if (loop.state == FAILED)
+			why = "an error";
+		else
+			why = explain(err);
+		/* Before the last words: everything is undone when they appear */
+		kvmi_detach(tool->conn);
+		tool->conn = NULL;
+		monitor->end(tool, why);
+		if (err == -EINTR)
+			return EXIT_OK;
+		if (loop.state == FAILED || (err != -EPIPE && loop.state != UNHOOKED))
+			return EXIT_ERROR;
+	} while (!tool->once);
+	return EXIT_OK;
+}
