@@ -137,7 +137,7 @@ static int write_range(const struct guest_range *range, const u8 *from)
 		err = writable_page(range, gpa, &slot, &to);
 		if (err)
 			return err;
-		if (fault_in_writeable(to, n))
+		if (fault_in_safe_writeable(to, n))
 			return -KVM_ENOENT;
 	}
 

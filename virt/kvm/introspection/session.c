@@ -22,6 +22,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <net/sock.h>
+#include <net/tcp_states.h>
 
 #include "command.h"
 #include "event.h"
@@ -107,7 +108,7 @@ static struct socket *get_socket(int fd)
 
 	if ((sock->ops->family != AF_UNIX && sock->ops->family != AF_VSOCK) ||
 	    (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET) ||
-	    sock->state != SS_CONNECTED) {
+	    READ_ONCE(sock->sk->sk_state) != TCP_ESTABLISHED) {
 		sockfd_put(sock);
 		return ERR_PTR(-EINVAL);
 	}

@@ -281,15 +281,37 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 	}
 }
 
+static bool take_pause(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (!vi->pauses)
+		return false;
+	vi->pauses--;
+	return true;
+}
+
+/* Owe the event again if the signal came before it was sent. */
+static void give_back_pause(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (vi->session && vi->event.state == KVMI_EVENT_NONE)
+		vi->pauses++;
+}
+
 /* Send the PAUSE events that are owed. */
 static int send_pauses(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	int r;
 
-	while (READ_ONCE(vi->pauses) && !READ_ONCE(vi->crashed)) {
-		if (kvmi_event(vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0, NULL, 0) ==
-		    KVMI_EVENT_INTERRUPTED)
+	while (!READ_ONCE(vi->crashed) && take_pause(vi)) {
+		r = kvmi_event(vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0, NULL, 0);
+		if (r == KVMI_EVENT_INTERRUPTED) {
+			give_back_pause(vi);
 			return -EINTR;
+		}
 	}
 
 	return 0;

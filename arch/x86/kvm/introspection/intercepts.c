@@ -9,6 +9,7 @@
 #include "introspection/event.h"
 #include "msrs.h"
 #include "regs.h"
+#include "registers.h"
 #include "x86.h"
 
 /**
@@ -140,7 +141,7 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 		return KVMI_ALLOW;
 
 	/* There is nothing to decide about an MSR that does not exist. */
-	if (kvm_msr_read(vcpu, msr, &event.old_value) ||
+	if (kvmi_get_msr(vcpu, msr, &event.old_value) ||
 	    event.old_value == event.new_value)
 		return KVMI_ALLOW;
 

@@ -9,6 +9,7 @@
 #include "lapic.h"
 #include "msrs.h"
 #include "regs.h"
+#include "registers.h"
 #include "smm.h"
 #include "x86.h"
 
@@ -108,11 +109,33 @@ static u8 vcpu_mode(struct kvm_vcpu *vcpu, const struct kvm_sregs *sregs)
 	return sregs->cs.db ? KVMI_X86_MODE_32 : KVMI_X86_MODE_16;
 }
 
-static u64 get_guest_msr(struct kvm_vcpu *vcpu, u32 msr)
+/**
+ * kvmi_get_msr - read an MSR of the guest
+ * @vcpu: the vCPU, loaded
+ * @msr: index of the MSR
+ * @data: its value
+ *
+ * Return: 0, or not 0 if there is no such MSR.
+ */
+int kvmi_get_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
+{
+	/*
+	 * KVM expects that nobody but the guest reads PAT in KVM_RUN, as a
+	 * nested guest can have another.  There is none.
+	 */
+	if (msr == MSR_IA32_CR_PAT) {
+		*data = vcpu->arch.pat;
+		return 0;
+	}
+
+	return kvm_msr_read(vcpu, msr, data);
+}
+
+static u64 msr_or_zero(struct kvm_vcpu *vcpu, u32 msr)
 {
 	u64 data = 0;
 
-	return kvm_msr_read(vcpu, msr, &data) ? 0 : data;
+	return kvmi_get_msr(vcpu, msr, &data) ? 0 : data;
 }
 
 /**
@@ -127,15 +150,15 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 	__kvm_get_sregs(vcpu, &arch->sregs);
 	arch->mode = vcpu_mode(vcpu, &arch->sregs);
 
-	arch->msrs.sysenter_cs = get_guest_msr(vcpu, MSR_IA32_SYSENTER_CS);
-	arch->msrs.sysenter_esp = get_guest_msr(vcpu, MSR_IA32_SYSENTER_ESP);
-	arch->msrs.sysenter_eip = get_guest_msr(vcpu, MSR_IA32_SYSENTER_EIP);
+	arch->msrs.sysenter_cs = msr_or_zero(vcpu, MSR_IA32_SYSENTER_CS);
+	arch->msrs.sysenter_esp = msr_or_zero(vcpu, MSR_IA32_SYSENTER_ESP);
+	arch->msrs.sysenter_eip = msr_or_zero(vcpu, MSR_IA32_SYSENTER_EIP);
 	arch->msrs.efer = vcpu->arch.efer;
-	arch->msrs.star = get_guest_msr(vcpu, MSR_STAR);
-	arch->msrs.lstar = get_guest_msr(vcpu, MSR_LSTAR);
-	arch->msrs.cstar = get_guest_msr(vcpu, MSR_CSTAR);
+	arch->msrs.star = msr_or_zero(vcpu, MSR_STAR);
+	arch->msrs.lstar = msr_or_zero(vcpu, MSR_LSTAR);
+	arch->msrs.cstar = msr_or_zero(vcpu, MSR_CSTAR);
 	arch->msrs.pat = vcpu->arch.pat;
-	arch->msrs.shadow_gs = get_guest_msr(vcpu, MSR_KERNEL_GS_BASE);
+	arch->msrs.shadow_gs = msr_or_zero(vcpu, MSR_KERNEL_GS_BASE);
 }
 
 /**
@@ -183,7 +206,7 @@ int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 		struct kvm_msr_entry *entry = &reply->msrs.entries[i];
 
 		entry->index = data->msrs_idx[i];
-		if (kvm_msr_read(vcpu, entry->index, &entry->data))
+		if (kvmi_get_msr(vcpu, entry->index, &entry->data))
 			return -KVM_EINVAL;
 	}
 	req->reply_size = size;
