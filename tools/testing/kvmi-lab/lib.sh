@@ -17,7 +17,10 @@ mkdir -p "$LOGS" "$B/stamps" "$B/locks"
 # The system's own python, not one that a version manager put first in PATH:
 # QEMU's configure makes a virtual environment from whatever it is given.
 PYTHON=${PYTHON:-/usr/bin/python3}
-[ -x "$PYTHON" ] || PYTHON=python3
+[ -x "$PYTHON" ] || PYTHON=$(command -v python3)
+mkdir -p "$B/tools/bin"
+[ "$(readlink "$B/tools/bin/python3")" = "$PYTHON" ] || ln -sfn "$PYTHON" "$B/tools/bin/python3"
+PATH=$B/tools/bin:$PATH:/usr/sbin:/sbin
 
 die() { echo "kvmi-lab: $*" >&2; exit 1; }
 say() { printf '  %-9s %s\n' "$1" "$2"; }

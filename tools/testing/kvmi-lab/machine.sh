@@ -40,14 +40,25 @@ make_initrd() {
 # mean something.
 COMMON="console=ttyS0 panic=-1 quiet nokaslr kvm.introspection=1"
 
+# tsc-khz.c says why; measured once per boot of this machine
+tsc_khz() {
+	_id=$(cat /proc/sys/kernel/random/boot_id)
+	if ! stamp_ok tsc-boot "$_id" || [ ! -s "$B/stamps/tsc-khz" ]; then
+		cc -O2 -o "$W/tsc-khz" "$LAB/tsc-khz.c" && "$W/tsc-khz" >"$B/stamps/tsc-khz" &&
+			stamp tsc-boot "$_id"
+	fi
+	cat "$B/stamps/tsc-khz"
+}
+
 # AMD with SVM and nested paging: QEMU's TCG, two CPUs.
 # -accel tcg,thread=multi because concurrency is what this machine is for.
 start_svm() {
+	_khz=$(tsc_khz)
 	command -v qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: install qemu-system-x86"
 	qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
 		-accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp "${cpus:-2}" -m 2048 \
-		${serial:--serial file:$console.kernel -serial file:$console} -monitor none -kernel "$kernel" -initrd "$W/initrd" \
-		-append "$COMMON $append" >"$W/emulator.log" 2>&1 9>&- &
+		${serial:--serial file:$console.kernel -serial file:$console} -kernel "$kernel" -initrd "$W/initrd" \
+		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>&1 9>&- &
 	child=$!
 }
 
