@@ -214,8 +214,7 @@ cmd_write() {
 	mkdir -p "$OUT.new"
 	while read -r cover first last; do
 		n=$((n + 1))
-		dir=$OUT.new/$n-${cover#cover-letter-}
-		dir=${dir%.txt}
+		dir=$OUT.new/$n${cover#cover-letter}
 		# shellcheck disable=SC2086
 		git format-patch -q --cover-letter --numbered --no-signature --zero-commit \
 			--abbrev=12 --no-renames ${SUBJECT_PREFIX:+--subject-prefix="$SUBJECT_PREFIX"} \
