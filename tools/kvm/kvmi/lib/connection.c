@@ -132,8 +132,13 @@ int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
 
 	for (;;) {
 		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0)
-			return kvmi_open(fd, opts, conn);
+		if (fd >= 0) {
+			ret = kvmi_open(fd, opts, conn);
+			/* Somebody who looked whether we are there, and left */
+			if (ret == -EPIPE)
+				continue;
+			return ret;
+		}
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			return -errno;
 		ret = kvmi_wait_fd(listener->fd, POLLIN, deadline, opts ? opts->interrupt_fd : -1);

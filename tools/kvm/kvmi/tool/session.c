@@ -96,7 +96,7 @@ int session_open(struct tool *tool)
 		return EXIT_ERROR;
 	}
 	if (err) {
-		error("handshake: %s", err == -EPIPE ? "the device manager hung up" : explain(err));
+		error("handshake: %s", explain(err));
 		return EXIT_ERROR;
 	}
 	tool->start_ns = now_ns();

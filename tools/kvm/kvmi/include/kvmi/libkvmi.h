@@ -99,8 +99,9 @@ void kvmi_listener_free(struct kvmi_listener *listener);
  *	negative for as long as it takes
  * @conn: set on success; end it with kvmi_detach() or kvmi_close()
  *
- * Errors: -EAGAIN nobody connected; those of kvmi_open().  Somebody who failed
- * the handshake is disconnected, and the function may be called again.
+ * Errors: -EAGAIN nobody connected; those of kvmi_open(), but for -EPIPE:
+ * somebody who hangs up during the handshake does not count.  Somebody who
+ * failed the handshake is disconnected, and the function may be called again.
  */
 int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
 		int wait_ms, struct kvmi_conn **conn);

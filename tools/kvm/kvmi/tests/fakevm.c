@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A device manager, a kernel and a guest with two vCPUs, all pretended, that
+ * the tool can be pointed at.
+ *
+ *   fakevm SOCKET [WHAT]
+ *
+ * WHAT: "boot" (default) plays a boot and an attack as soon as every vCPU has
+ * had its PAUSE event, then waits for the tool to leave; "unhook" then asks the
+ * tool to leave; "close" then closes; "stopped" never answers a vCPU; "early"
+ * refuses everything for 100 ms; "badcookie" closes after the handshake.
+ *
+ * Prints the answers to its events, and at the end what is still turned on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include "peer.h"
+
+#define VCPUS 2
+#define LSTAR 0xc0000082
+#define EFER 0xc0000080
+#define RAM (1 << 20)
+#define HOLE 0x40000		/* one page that is no memory */
+#define BANNER 0x7ffa		/* crosses into the next page */
+
+static const struct step {
+	uint16_t vcpu;
+	uint8_t cr;
+	uint32_t msr;
+	uint64_t old, new;
+} boot[] = {
+	{ 0, 0, 0, 0x60000010, 0x11 },
+	{ 0, 4, 0, 0, 0x20 },
+	{ 0, 3, 0, 0, 0x1000 },
+	{ 0, 0, EFER, 0, 0x100 },
+	{ 0, 0, 0, 0x11, 0x80010011 },
+	{ 0, 3, 0, 0x1000, 0x2000 },
+	{ 0, 3, 0, 0x2000, 0x1000 },
+	{ 0, 0, LSTAR, 0, 0xffffffff81000080 },
+	{ 1, 0, LSTAR, 0, 0xffffffff81000080 },
+	{ 0, 0, 0x174, 0, 0x10 },
+	{ 0, 4, 0, 0x20, 0x3000a0 },
+	/* the attack */
+	{ 0, 0, LSTAR, 0xffffffff81000080, 0x41414141 },
+	{ 0, 4, 0, 0x3000a0, 0x1000a0 },
+};
+
+#define STEPS (sizeof(boot) / sizeof(boot[0]))
+
+static int on[8], sock;
+static unsigned char ram[RAM];
+static uint64_t lstar[VCPUS];
+static uint32_t seq;
+static unsigned int step, paused;
+static const char *what = "boot";
+static bool stopped;
+
+static void send_step(void)
+{
+	struct kvmi_event_hdr unhook = { .event = KVMI_VM_EVENT_UNHOOK };
+	struct kvmi_vcpu_event_msr msr = { 0 };
+	struct kvmi_vcpu_event_cr cr = { 0 };
+	const struct step *s = &boot[step];
+
+	if (step == STEPS) {
+		if (!strcmp(what, "unhook"))
+			peer_send(sock, KVMI_VM_EVENT, ++seq, &unhook, sizeof(unhook));
+		if (!strcmp(what, "close"))
+			exit(0);
+		return;
+	}
+	if (s->msr) {
+		msr.msr = s->msr;
+		msr.old_value = s->old;
+		msr.new_value = s->new;
+		peer_vcpu_event(sock, ++seq, s->vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
+	} else {
+		cr.cr = s->cr;
+		cr.old_value = s->old;
+		cr.new_value = s->new;
+		peer_vcpu_event(sock, ++seq, s->vcpu, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
+	}
+}
+
+static void event_reply(const struct peer_msg *msg)
+{
+	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
+	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
+	const struct step *s = &boot[step];
+
+	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
+		if (++paused == VCPUS)
+			send_step();
+		return;
+	}
+	if (msg->hdr.seq != seq || hdr->vcpu != s->vcpu || rpl->action > 3) {
+		printf("a wrong reply\n");
+		exit(1);
+	}
+	if (s->msr)
+		printf("%u msr %#x %s\n", s->vcpu, s->msr, actions[rpl->action]);
+	else
+		printf("%u cr%u %s\n", s->vcpu, s->cr, actions[rpl->action]);
+	if (s->msr == LSTAR && !rpl->action)
+		lstar[s->vcpu] = s->new;
+	step++;
+	send_step();
+}
+
+static void registers(const struct peer_msg *msg)
+{
+	struct {
+		struct kvmi_vcpu_get_registers_reply r;
+		struct kvm_msr_entry e[64];
+	} out;
+	const struct kvmi_vcpu_get_registers *req = (const void *)(msg->data + 8);
+	uint16_t vcpu = ((const struct kvmi_vcpu_hdr *)msg->data)->vcpu;
+	unsigned int i;
+
+	memset(&out, 0, sizeof(out));
+	out.r.mode = 8;
+	out.r.regs.rip = 0xffffffff81234567;
+	out.r.regs.rflags = 0x246;
+	out.r.sregs.cr0 = 0x80050033;
+	out.r.sregs.cr4 = 0x3006f0;
+	out.r.sregs.efer = 0xd01;
+	out.r.msrs.nmsrs = req->nmsrs;
+	for (i = 0; i < req->nmsrs; i++) {
+		out.e[i].index = req->msrs_idx[i];
+		if (out.e[i].index == LSTAR)
+			out.e[i].data = lstar[vcpu];
+		if (out.e[i].index == 0x666) {
+			peer_reply(sock, msg, -EINVAL, NULL, 0);
+			return;
+		}
+	}
+	peer_reply(sock, msg, 0, &out, sizeof(out.r) + req->nmsrs * sizeof(out.e[0]));
+}
+
+static void read_physical(const struct peer_msg *msg)
+{
+	const struct kvmi_vm_read_physical *req = (const void *)msg->data;
+
+	if (!req->size || req->gpa % 4096 + req->size > 4096)
+		peer_reply(sock, msg, -EINVAL, NULL, 0);
+	else if (req->gpa >= RAM || (req->gpa & ~4095ull) == HOLE)
+		peer_reply(sock, msg, -ENOENT, NULL, 0);
+	else
+		peer_reply(sock, msg, 0, ram + req->gpa, req->size);
+}
+
+static void command(const struct peer_msg *msg)
+{
+	struct kvmi_vm_get_info_reply info = { .vcpu_count = VCPUS, .address_spaces = 2 };
+	struct kvmi_vcpu_get_info_reply tsc = { .tsc_speed = 2000000000 };
+	const unsigned char *d = msg->data;
+
+	if (stopped && (msg->hdr.id & 1))
+		return;
+	switch (msg->hdr.id) {
+	case KVMI_VM_GET_INFO:
+		peer_reply(sock, msg, 0, &info, sizeof(info));
+		return;
+	case KVMI_VCPU_GET_INFO:
+		peer_reply(sock, msg, 0, &tsc, sizeof(tsc));
+		return;
+	case KVMI_VM_READ_PHYSICAL:
+		read_physical(msg);
+		return;
+	case KVMI_VCPU_GET_REGISTERS:
+		registers(msg);
+		return;
+	case KVMI_VM_CHECK_COMMAND:
+		peer_reply(sock, msg, d[0] == KVMI_VM_WRITE_PHYSICAL ? -EPERM : 0, NULL, 0);
+		return;
+	case KVMI_VM_PAUSE_VCPU:
+		peer_reply(sock, msg, 0, NULL, 0);
+		if (!stopped)
+			peer_vcpu_event(sock, ++seq, d[0], KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+		return;
+	case KVMI_VM_CONTROL_EVENTS:
+		on[0] += d[2] ? 1 : -1;
+		break;
+	case KVMI_VCPU_CONTROL_EVENTS:
+		on[1] += d[10] ? 1 : -1;
+		break;
+	case KVMI_VCPU_CONTROL_CR:
+		on[2] += d[9] ? 1 : -1;
+		break;
+	case KVMI_VCPU_CONTROL_MSR:
+		on[3] += d[8] ? 1 : -1;
+		break;
+	}
+	peer_reply(sock, msg, 0, NULL, 0);
+}
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct peer_msg msg;
+	uint8_t cookie[20];
+	long start;
+	int i;
+
+	if (argc < 2 || strlen(argv[1]) >= sizeof(sun.sun_path))
+		return 2;
+	if (argc > 2)
+		what = argv[2];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	stopped = !strcmp(what, "stopped");
+	strcpy((char *)ram + BANNER, "Linux version 9.9.9 (somebody@somewhere) #1 SMP");
+	strcpy(sun.sun_path, argv[1]);
+	sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	for (i = 0; connect(sock, (struct sockaddr *)&sun, sizeof(sun)); i++) {
+		if (i == 500) {
+			perror("connect");
+			return 1;
+		}
+		usleep(10000);
+	}
+	if (!peer_handshake(sock, "fake", RAM, cookie)) {
+		printf("no handshake\n");
+		return 1;
+	}
+	for (i = 0; i < 20 && !cookie[i]; i++)
+		;
+	if (i < 20) {
+		printf("cookie ");
+		for (i = 0; i < 20; i++)
+			printf("%02x", cookie[i]);
+		printf("\n");
+	}
+	if (!strcmp(what, "badcookie"))
+		return 0;
+
+	start = now_ms();
+	while (peer_receive(sock, &msg)) {
+		if (msg.hdr.id == KVMI_VCPU_EVENT)
+			event_reply(&msg);
+		else if (msg.hdr.id == KVMI_GET_VERSION)
+			peer_version(sock, &msg);
+		else if (!strcmp(what, "early") && now_ms() - start < 100)
+			peer_reply(sock, &msg, -EPERM, NULL, 0);
+		else
+			command(&msg);
+	}
+	printf("left on: %d %d %d %d\n", on[0], on[1], on[2], on[3]);
+	return 0;
+}
