@@ -11,6 +11,7 @@
  */
 
 #include <linux/bitops.h>
+#include <linux/kvm_host.h>
 #include <linux/kvmi_host.h>
 
 /* MSRs that hardware can intercept one by one: two ranges of this size. */
@@ -53,6 +54,18 @@ bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr);
 enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 				  unsigned long *val);
 enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
+
+/**
+ * kvmi_vcpu_known - has the vCPU ever been introspected?
+ * @vcpu: the vCPU
+ *
+ * If so KVM_REQ_RECALC_INTERCEPTS may be there to take an intercept back, even
+ * when nobody is introspecting any more.
+ */
+static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->introspection);
+}
 
 /**
  * kvmi_wants_cr - must writes to a control register cause VM exits?
@@ -104,6 +117,7 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 
 #else /* !CONFIG_KVM_INTROSPECTION */
 
+static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr) { return false; }
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr) { return false; }
 
