@@ -44,13 +44,20 @@ as_me() {
 	export GIT_AUTHOR_NAME=$ME_NAME GIT_AUTHOR_EMAIL=$ME_EMAIL GIT_AUTHOR_DATE=${REPO_DATE:-2000-01-01T00:00:00Z}
 }
 
+# Each file is read once: somebody may be editing
+read_overlay() {
+	local f
+	while read -r f; do
+		[ -x "$REPO/$f" ] && echo 100755 || echo 100644
+	done <"$T/overlay" >"$T/modes"
+	sed "s,^,$REPO/," "$T/overlay" | git hash-object -w --no-filters --stdin-paths >"$T/hashes"
+	paste -d' ' "$T/modes" "$T/hashes" | paste - "$T/overlay" >"$T/blobs"
+}
+
 add_files() { # to $GIT_INDEX_FILE
-	local f mode
-	files_of "$1" | while read -r f; do
-		mode=100644
-		[ ! -x "$REPO/$f" ] || mode=100755
-		echo "$mode $(git hash-object -w --no-filters "$REPO/$f")	$f"
-	done | git update-index --add --index-info
+	files_of "$1" >"$T/adding"
+	awk -F'\t' 'NR == FNR { want[$1] = 1; next } $2 in want' "$T/adding" "$T/blobs" |
+		git update-index --add --index-info
 }
 
 # The entry of /MAINTAINERS into the kernel's, at its place in the alphabet,
@@ -208,6 +215,7 @@ cmd_write() {
 	git rev-parse -q --verify refs/heads/base >/dev/null || die "$L has no branch 'base': run 'make tree'"
 	check_entries
 	check_files
+	read_overlay
 	compose
 
 	rm -rf "$OUT.new"
