@@ -58,7 +58,7 @@ start_svm() {
 	qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
 		-accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp "${cpus:-2}" -m 2048 \
 		${serial:--serial file:$console.kernel -serial file:$console} -kernel "$kernel" -initrd "$W/initrd" \
-		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>&1 9>&- &
+		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>>"$W/emulator.log" 9>&- &
 	child=$!
 }
 
