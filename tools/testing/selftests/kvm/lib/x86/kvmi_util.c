@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Helpers for tests of KVM introspection
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kvmi_util.h"
+#include "test_util.h"
+
+int __kvmi_hook(struct kvm_vm *vm, int fd)
+{
+	struct kvm_introspection_hook hook = {
+		.fd = fd,
+		.uuid = "kvm selftests",
+	};
+
+	return __vm_ioctl(vm, KVM_INTROSPECTION_HOOK, &hook);
+}
+
+int __kvmi_hook_dead(struct kvm_vm *vm)
+{
+	int fds[2];
+	int ret, err;
+
+	ret = socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
+	TEST_ASSERT(!ret, "socketpair() failed");
+	ret = __kvmi_hook(vm, fds[0]);
+	err = errno;
+	close(fds[0]);
+	close(fds[1]);
+	errno = err;
+	return ret;
+}
+
+int __kvmi_unhook(struct kvm_vm *vm)
+{
+	return __vm_ioctl(vm, KVM_INTROSPECTION_UNHOOK, NULL);
+}
+
+int __kvmi_preunhook(struct kvm_vm *vm)
+{
+	return __vm_ioctl(vm, KVM_INTROSPECTION_PREUNHOOK, NULL);
+}
+
+int __kvmi_command(struct kvm_vm *vm, u32 allow, s32 id)
+{
+	struct kvm_introspection_feature feature = { .allow = allow, .id = id };
+
+	return __vm_ioctl(vm, KVM_INTROSPECTION_COMMAND, &feature);
+}
+
+int __kvmi_event(struct kvm_vm *vm, u32 allow, s32 id)
+{
+	struct kvm_introspection_feature feature = { .allow = allow, .id = id };
+
+	return __vm_ioctl(vm, KVM_INTROSPECTION_EVENT, &feature);
+}
+
+void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type)
+{
+	int fds[2];
+	int ret;
+
+	ret = socketpair(AF_UNIX, type, 0, fds);
+	TEST_ASSERT(!ret, "socketpair() failed");
+
+	ret = __kvmi_hook(vm, fds[0]);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_HOOK, ret));
+	close(fds[0]);
+
+	memset(s, 0, sizeof(*s));
+	s->vm = vm;
+	s->fd = fds[1];
+	s->type = type;
+}
+
+void kvmi_hook(struct kvmi_session *s, struct kvm_vm *vm)
+{
+	int ret;
+
+	kvmi_hook_type(s, vm, SOCK_STREAM);
+
+	ret = __kvmi_command(vm, 1, -1);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_COMMAND, ret));
+
+	ret = __kvmi_event(vm, 1, -1);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_EVENT, ret));
+}
+
+void kvmi_close(struct kvmi_session *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	s->nr_queued = 0;
+}
+
+void kvmi_unhook(struct kvmi_session *s)
+{
+	struct kvmi_msg_hdr hdr;
+	int ret;
+
+	TEST_ASSERT(!s->nr_queued, "Event %u was not expected",
+		    s->queue[0].ev.event);
+	if (s->fd >= 0) {
+		ret = recv(s->fd, &hdr, sizeof(hdr), MSG_PEEK | MSG_DONTWAIT);
+		TEST_ASSERT(ret <= 0, "Message %u was not expected", hdr.id);
+	}
+
+	ret = __kvmi_unhook(s->vm);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_UNHOOK, ret));
+	kvmi_close(s);
+}
+
+void kvmi_send(struct kvmi_session *s, const void *buf, size_t size)
+{
+	ssize_t ret = send(s->fd, buf, size, MSG_NOSIGNAL);
+
+	TEST_ASSERT(ret == size, "send() returned %zd, wanted %zu", ret, size);
+}
+
+/* Returns 0 at the end of the stream. */
+static size_t kvmi_read(struct kvmi_session *s, void *buf, size_t size)
+{
+	struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
+	size_t done = 0;
+	ssize_t ret;
+
+	while (done < size) {
+		ret = poll(&pfd, 1, KVMI_TIMEOUT * 1000);
+		if (ret < 0 && errno == EINTR)
+			continue;
+		TEST_ASSERT(ret > 0, "Nothing received in %d seconds",
+			    KVMI_TIMEOUT);
+
+		ret = recv(s->fd, buf + done, size - done, 0);
+		if (!ret || (ret < 0 && errno == ECONNRESET)) {
+			TEST_ASSERT(!done, "Message cut after %zu bytes", done);
+			return 0;
+		}
+		TEST_ASSERT(ret > 0, "recv() failed");
+		done += ret;
+		if (s->type == SOCK_SEQPACKET)
+			break;
+	}
+	return done;
+}
+
+static bool __kvmi_recv(struct kvmi_session *s, struct kvmi_msg *msg)
+{
+	size_t size;
+
+	if (s->type == SOCK_SEQPACKET) {
+		size = kvmi_read(s, msg, sizeof(*msg));
+		if (!size)
+			return false;
+		TEST_ASSERT(size == sizeof(msg->hdr) + msg->hdr.size,
+			    "%zu bytes in a packet, %u in the header", size,
+			    msg->hdr.size);
+		return true;
+	}
+
+	if (!kvmi_read(s, &msg->hdr, sizeof(msg->hdr)))
+		return false;
+	TEST_ASSERT(msg->hdr.size <= sizeof(msg->data),
+		    "Message %u is too long: %u bytes", msg->hdr.id,
+		    msg->hdr.size);
+	if (msg->hdr.size) {
+		size = kvmi_read(s, msg->data, msg->hdr.size);
+		TEST_ASSERT(size == msg->hdr.size, "Message without its end");
+	}
+	return true;
+}
+
+void kvmi_recv(struct kvmi_session *s, struct kvmi_msg *msg)
+{
+	TEST_ASSERT(__kvmi_recv(s, msg), "The session was closed");
+}
+
+void kvmi_expect_closed(struct kvmi_session *s)
+{
+	struct kvmi_msg msg;
+
+	if (__kvmi_recv(s, &msg))
+		TEST_FAIL("Message %u instead of the end of the session",
+			  msg.hdr.id);
+}
+
+static bool kvmi_is_zero(const void *p, size_t size)
+{
+	const u8 *b = p;
+
+	while (size--) {
+		if (*b++)
+			return false;
+	}
+	return true;
+}
+
+#define KVMI_ASSERT_ZERO(field)						\
+	TEST_ASSERT(kvmi_is_zero(&(field), sizeof(field)),		\
+		    "Padding is not zero: %s", #field)
+
+static void kvmi_check_sregs(const struct kvm_sregs *sregs)
+{
+	const struct kvm_segment *seg = &sregs->cs;
+
+	/* CS, DS, ES, FS, GS, SS, TR, LDT */
+	for (; seg <= &sregs->ldt; seg++)
+		KVMI_ASSERT_ZERO(seg->padding);
+	KVMI_ASSERT_ZERO(sregs->gdt.padding);
+	KVMI_ASSERT_ZERO(sregs->idt.padding);
+}
+
+static void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev)
+{
+	size_t size = msg->hdr.size + sizeof(msg->hdr);
+	size_t wanted = offsetof(struct kvmi_event, cr);
+
+	TEST_ASSERT(size <= sizeof(*ev), "Event of %zu bytes", size);
+	memset(ev, 0, sizeof(*ev));
+	memcpy(ev, msg, size);
+
+	switch (ev->ev.event) {
+	case KVMI_VCPU_EVENT_PAUSE:
+		break;
+	case KVMI_VCPU_EVENT_CR:
+		wanted += sizeof(ev->cr);
+		KVMI_ASSERT_ZERO(ev->cr.padding);
+		break;
+	case KVMI_VCPU_EVENT_MSR:
+		wanted += sizeof(ev->msr);
+		KVMI_ASSERT_ZERO(ev->msr.padding);
+		break;
+	default:
+		TEST_FAIL("Unknown event %u", ev->ev.event);
+	}
+	TEST_ASSERT(size == wanted, "Event %u has %zu bytes, wanted %zu",
+		    ev->ev.event, size, wanted);
+	TEST_ASSERT_EQ(ev->common.size, sizeof(ev->common));
+	KVMI_ASSERT_ZERO(ev->ev.padding);
+	KVMI_ASSERT_ZERO(ev->common.arch.padding);
+	kvmi_check_sregs(&ev->common.arch.sregs);
+}
+
+static void kvmi_queue_event(struct kvmi_session *s, const struct kvmi_msg *msg)
+{
+	TEST_ASSERT(s->nr_queued < KVMI_MAX_QUEUED_EVENTS, "Too many events");
+	kvmi_parse_event(msg, &s->queue[s->nr_queued++]);
+}
+
+u32 kvmi_send_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size)
+{
+	struct kvmi_msg msg = {
+		.hdr.id = id,
+		.hdr.size = size,
+		.hdr.seq = ++s->seq,
+	};
+
+	TEST_ASSERT(size <= sizeof(msg.data), "Command of %zu bytes", size);
+	if (size)
+		memcpy(msg.data, req, size);
+	kvmi_send(s, &msg, sizeof(msg.hdr) + size);
+	return msg.hdr.seq;
+}
+
+u32 kvmi_send_vcpu_cmd(struct kvmi_session *s, u16 vcpu, u16 id,
+		       const void *req, size_t size)
+{
+	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
+	u8 buf[KVMI_MAX_MSG_SIZE];
+
+	TEST_ASSERT(size <= sizeof(buf) - sizeof(hdr), "Command of %zu bytes",
+		    size);
+	memcpy(buf, &hdr, sizeof(hdr));
+	if (size)
+		memcpy(buf + sizeof(hdr), req, size);
+	return kvmi_send_cmd(s, id, buf, sizeof(hdr) + size);
+}
+
+int kvmi_recv_reply(struct kvmi_session *s, u16 id, u32 seq,
+		    void *rpl, size_t size)
+{
+	struct kvmi_error_code ec;
+	struct kvmi_msg msg;
+
+	for (;;) {
+		kvmi_recv(s, &msg);
+		if (msg.hdr.id != KVMI_VCPU_EVENT)
+			break;
+		kvmi_queue_event(s, &msg);
+	}
+
+	TEST_ASSERT(msg.hdr.id == id && msg.hdr.seq == seq,
+		    "Reply has id %u and seq %u, wanted %u and %u",
+		    msg.hdr.id, msg.hdr.seq, id, seq);
+	TEST_ASSERT(msg.hdr.size >= sizeof(ec), "Reply of %u bytes",
+		    msg.hdr.size);
+	memcpy(&ec, msg.data, sizeof(ec));
+	KVMI_ASSERT_ZERO(ec.padding);
+	TEST_ASSERT(ec.err <= 0, "Reply with error %d", ec.err);
+
+	if (ec.err)
+		size = 0;
+	TEST_ASSERT(msg.hdr.size == sizeof(ec) + size,
+		    "Reply to command %u, error %d, has %u bytes, wanted %zu",
+		    id, ec.err, msg.hdr.size, sizeof(ec) + size);
+	if (size)
+		memcpy(rpl, msg.data + sizeof(ec), size);
+	return ec.err;
+}
+
+int kvmi_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size,
+	     void *rpl, size_t rpl_size)
+{
+	u32 seq = kvmi_send_cmd(s, id, req, size);
+
+	return kvmi_recv_reply(s, id, seq, rpl, rpl_size);
+}
+
+int kvmi_vcpu_cmd(struct kvmi_session *s, u16 vcpu, u16 id,
+		  const void *req, size_t size, void *rpl, size_t rpl_size)
+{
+	u32 seq = kvmi_send_vcpu_cmd(s, vcpu, id, req, size);
+
+	return kvmi_recv_reply(s, id, seq, rpl, rpl_size);
+}
+
+int kvmi_check_command(struct kvmi_session *s, u16 id)
+{
+	struct kvmi_vm_check_command req = { .id = id };
+
+	return kvmi_cmd(s, KVMI_VM_CHECK_COMMAND, &req, sizeof(req), NULL, 0);
+}
+
+int kvmi_check_event(struct kvmi_session *s, u16 id)
+{
+	struct kvmi_vm_check_event req = { .id = id };
+
+	return kvmi_cmd(s, KVMI_VM_CHECK_EVENT, &req, sizeof(req), NULL, 0);
+}
+
+int kvmi_pause(struct kvmi_session *s, u16 vcpu, u8 wait)
+{
+	struct kvmi_vm_pause_vcpu req = { .vcpu = vcpu, .wait = wait };
+
+	return kvmi_cmd(s, KVMI_VM_PAUSE_VCPU, &req, sizeof(req), NULL, 0);
+}
+
+int kvmi_control_vm_event(struct kvmi_session *s, u16 event, u8 enable)
+{
+	struct kvmi_vm_control_events req = {
+		.event_id = event,
+		.enable = enable,
+	};
+
+	return kvmi_cmd(s, KVMI_VM_CONTROL_EVENTS, &req, sizeof(req), NULL, 0);
+}
+
+int kvmi_control_event(struct kvmi_session *s, u16 vcpu, u16 event, u8 enable)
+{
+	struct kvmi_vcpu_control_events req = {
+		.event_id = event,
+		.enable = enable,
+	};
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_CONTROL_EVENTS, &req,
+			     sizeof(req), NULL, 0);
+}
+
+int kvmi_control_cr(struct kvmi_session *s, u16 vcpu, u8 cr, u8 enable)
+{
+	struct kvmi_vcpu_control_cr req = { .cr = cr, .enable = enable };
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_CONTROL_CR, &req, sizeof(req),
+			     NULL, 0);
+}
+
+int kvmi_control_msr(struct kvmi_session *s, u16 vcpu, u32 msr, u8 enable)
+{
+	struct kvmi_vcpu_control_msr req = { .msr = msr, .enable = enable };
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_CONTROL_MSR, &req, sizeof(req),
+			     NULL, 0);
+}
+
+int kvmi_get_registers(struct kvmi_session *s, u16 vcpu,
+		       struct kvmi_vcpu_get_registers_reply *rpl)
+{
+	struct kvmi_vcpu_get_registers req = {};
+	int err;
+
+	err = kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_GET_REGISTERS, &req, sizeof(req),
+			    rpl, sizeof(*rpl));
+	if (!err) {
+		KVMI_ASSERT_ZERO(rpl->padding);
+		KVMI_ASSERT_ZERO(rpl->msrs.pad);
+		kvmi_check_sregs(&rpl->sregs);
+	}
+	return err;
+}
+
+int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,
+		       const struct kvm_regs *regs)
+{
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_SET_REGISTERS, regs,
+			     sizeof(*regs), NULL, 0);
+}
+
+void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
+{
+	struct kvmi_msg msg;
+
+	if (!s->nr_queued) {
+		kvmi_recv(s, &msg);
+		TEST_ASSERT(msg.hdr.id == KVMI_VCPU_EVENT,
+			    "Message %u instead of event %u", msg.hdr.id, event);
+		kvmi_queue_event(s, &msg);
+	}
+
+	*ev = s->queue[0];
+	s->nr_queued--;
+	memmove(&s->queue[0], &s->queue[1], s->nr_queued * sizeof(*ev));
+	TEST_ASSERT(ev->ev.event == event, "Event %u instead of %u",
+		    ev->ev.event, event);
+}
+
+static void kvmi_send_reply(struct kvmi_session *s, const struct kvmi_event *ev,
+			    u8 action, u64 val, size_t val_size)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply rpl;
+		u64 val;
+	} msg = {
+		.hdr.id = KVMI_VCPU_EVENT,
+		.hdr.seq = ev->hdr.seq,
+		.vcpu.vcpu = ev->common.vcpu,
+		.rpl.action = action,
+		.rpl.event = ev->ev.event,
+		.val = val,
+	};
+
+	msg.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl) + val_size;
+	kvmi_send(s, &msg, sizeof(msg.hdr) + msg.hdr.size);
+}
+
+void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action)
+{
+	kvmi_send_reply(s, ev, action, 0, 0);
+}
+
+void kvmi_reply_val(struct kvmi_session *s, const struct kvmi_event *ev,
+		    u8 action, u64 val)
+{
+	kvmi_send_reply(s, ev, action, val, sizeof(val));
+}
+
+static void kvmi_signal_handler(int sig)
+{
+}
+
+static void *kvmi_runner_thread(void *arg)
+{
+	struct kvmi_runner *r = arg;
+
+	r->ret = __vcpu_run(r->vcpu);
+	r->err = r->ret ? errno : 0;
+	TEST_ASSERT(!eventfd_write(r->done, 1), "eventfd_write() failed");
+	return NULL;
+}
+
+void kvmi_run_start(struct kvmi_runner *r, struct kvmi_session *s,
+		    struct kvm_vcpu *vcpu)
+{
+	struct sigaction sa = { .sa_handler = kvmi_signal_handler };
+	int ret;
+
+	ret = sigaction(SIGUSR1, &sa, NULL);
+	TEST_ASSERT(!ret, "sigaction() failed");
+
+	r->s = s;
+	r->vcpu = vcpu;
+	r->done = kvm_new_eventfd();
+	ret = pthread_create(&r->thread, NULL, kvmi_runner_thread, r);
+	TEST_ASSERT(!ret, "pthread_create() returned %d", ret);
+}
+
+void kvmi_run_signal(struct kvmi_runner *r)
+{
+	int ret = pthread_kill(r->thread, SIGUSR1);
+
+	TEST_ASSERT(!ret, "pthread_kill() returned %d", ret);
+}
+
+void kvmi_run_wait(struct kvmi_runner *r)
+{
+	struct pollfd pfd[] = {
+		{ .fd = r->done, .events = POLLIN },
+		{ .fd = r->s ? r->s->fd : -1, .events = POLLIN },
+	};
+	struct kvmi_msg msg;
+	int ret;
+
+	if (r->s && r->s->nr_queued)
+		TEST_FAIL("Event %u was not expected", r->s->queue[0].ev.event);
+
+	for (;;) {
+		ret = poll(pfd, ARRAY_SIZE(pfd), KVMI_TIMEOUT * 1000);
+		if (ret < 0 && errno == EINTR)
+			continue;
+		TEST_ASSERT(ret > 0, "KVM_RUN did not return in %d seconds",
+			    KVMI_TIMEOUT);
+		if (pfd[0].revents)
+			break;
+		if (!pfd[1].revents)
+			continue;
+		if (__kvmi_recv(r->s, &msg))
+			TEST_FAIL("Message %u (event %u) was not expected",
+				  msg.hdr.id, msg.data[0]);
+		/* A closed session has nothing to say any more. */
+		pfd[1].fd = -1;
+	}
+
+	ret = pthread_join(r->thread, NULL);
+	TEST_ASSERT(!ret, "pthread_join() returned %d", ret);
+	close(r->done);
+}
+
+void kvmi_run_wait_exit(struct kvmi_runner *r, u32 reason)
+{
+	kvmi_run_wait(r);
+	TEST_ASSERT(!r->ret, "KVM_RUN failed: %s", strerror(r->err));
+	TEST_ASSERT_KVM_EXIT_REASON(r->vcpu, reason);
+}
+
+void kvmi_run_wait_eintr(struct kvmi_runner *r)
+{
+	kvmi_run_wait(r);
+	TEST_ASSERT(r->ret == -1 && r->err == EINTR,
+		    "KVM_RUN returned %d (%s, exit reason %u), wanted EINTR",
+		    r->ret, strerror(r->err), r->vcpu->run->exit_reason);
+}
+
+void kvmi_run_wait_sync(struct kvmi_runner *r, struct ucall *uc)
+{
+	kvmi_run_wait_exit(r, KVM_EXIT_IO);
+	switch (get_ucall(r->vcpu, uc)) {
+	case UCALL_SYNC:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(*uc);
+		break;
+	default:
+		TEST_FAIL("Unexpected ucall %lu", uc->cmd);
+	}
+}
+
+void kvmi_park(struct kvmi_runner *r, struct kvmi_session *s,
+	       struct kvm_vcpu *vcpu, struct kvmi_event *ev)
+{
+	TEST_ASSERT_KVMI(kvmi_pause(s, vcpu->id, 0), 0);
+	kvmi_run_start(r, s, vcpu);
+	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, ev);
+	TEST_ASSERT_EQ(ev->common.vcpu, vcpu->id);
+}
+
+void kvmi_unpark(struct kvmi_session *s, const struct kvmi_event *ev)
+{
+	kvmi_reply(s, ev, KVMI_EVENT_ACTION_ALLOW);
+}
+
+void kvmi_run_to_sync(struct kvmi_session *s, struct kvm_vcpu *vcpu,
+		      struct ucall *uc)
+{
+	struct kvmi_runner r;
+
+	kvmi_run_start(&r, s, vcpu);
+	kvmi_run_wait_sync(&r, uc);
+}
