@@ -1,0 +1,864 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: messages
+ *
+ * What the kernel makes of messages that are short, long, wrong or not
+ * allowed, and where every field of the protocol is.
+ */
+#include <sys/socket.h>
+
+#include "kvmi_test_harness.h"
+
+/* The layout that tools of version 12 of the patches know. */
+#define ASSERT_SIZE(type, size)						\
+	kvm_static_assert(sizeof(struct type) == (size))
+#define ASSERT_OFFSET(type, field, offset)				\
+	kvm_static_assert(offsetof(struct type, field) == (offset))
+
+kvm_static_assert(KVM_INTROSPECTION_HOOK == 0x4018aed6);
+kvm_static_assert(KVM_INTROSPECTION_UNHOOK == 0xaed7);
+kvm_static_assert(KVM_INTROSPECTION_COMMAND == 0x4008aed8);
+kvm_static_assert(KVM_INTROSPECTION_EVENT == 0x4008aed9);
+kvm_static_assert(KVM_INTROSPECTION_PREUNHOOK == 0xaeda);
+ASSERT_SIZE(kvm_introspection_hook, 24);
+ASSERT_OFFSET(kvm_introspection_hook, fd, 0);
+ASSERT_OFFSET(kvm_introspection_hook, padding, 4);
+ASSERT_OFFSET(kvm_introspection_hook, uuid, 8);
+ASSERT_SIZE(kvm_introspection_feature, 8);
+ASSERT_OFFSET(kvm_introspection_feature, allow, 0);
+ASSERT_OFFSET(kvm_introspection_feature, id, 4);
+
+kvm_static_assert(KVMI_VERSION == 1);
+kvm_static_assert(KVMI_MAX_MSG_SIZE == 8184);
+kvm_static_assert(KVMI_VM_EVENT == 0);
+kvm_static_assert(KVMI_GET_VERSION == 2);
+kvm_static_assert(KVMI_VM_CHECK_COMMAND == 4);
+kvm_static_assert(KVMI_VM_CHECK_EVENT == 6);
+kvm_static_assert(KVMI_VM_GET_INFO == 8);
+kvm_static_assert(KVMI_VM_CONTROL_EVENTS == 10);
+kvm_static_assert(KVMI_VM_READ_PHYSICAL == 12);
+kvm_static_assert(KVMI_VM_WRITE_PHYSICAL == 14);
+kvm_static_assert(KVMI_VM_PAUSE_VCPU == 16);
+kvm_static_assert(KVMI_VCPU_EVENT == 1);
+kvm_static_assert(KVMI_VCPU_GET_INFO == 3);
+kvm_static_assert(KVMI_VCPU_CONTROL_EVENTS == 5);
+kvm_static_assert(KVMI_VCPU_GET_REGISTERS == 7);
+kvm_static_assert(KVMI_VCPU_SET_REGISTERS == 9);
+kvm_static_assert(KVMI_VCPU_CONTROL_CR == 13);
+kvm_static_assert(KVMI_VCPU_CONTROL_MSR == 25);
+kvm_static_assert(KVMI_VM_EVENT_UNHOOK == 0);
+kvm_static_assert(KVMI_VCPU_EVENT_PAUSE == 1);
+kvm_static_assert(KVMI_VCPU_EVENT_CR == 7);
+kvm_static_assert(KVMI_VCPU_EVENT_MSR == 15);
+kvm_static_assert(KVMI_EVENT_ACTION_CONTINUE == 0);
+kvm_static_assert(KVMI_EVENT_ACTION_ALLOW == 0);
+kvm_static_assert(KVMI_EVENT_ACTION_RETRY == 1);
+kvm_static_assert(KVMI_EVENT_ACTION_CRASH == 2);
+kvm_static_assert(KVMI_EVENT_ACTION_SKIP == 3);
+kvm_static_assert(KVM_EPERM == 1);
+kvm_static_assert(KVM_ENOENT == 2);
+kvm_static_assert(KVM_EAGAIN == 11);
+kvm_static_assert(KVM_ENOMEM == 12);
+kvm_static_assert(KVM_EBUSY == 16);
+kvm_static_assert(KVM_EINVAL == 22);
+kvm_static_assert(KVM_EOPNOTSUPP == 95);
+kvm_static_assert(KVM_ENOSYS == 1000);
+
+ASSERT_SIZE(kvmi_msg_hdr, 8);
+ASSERT_OFFSET(kvmi_msg_hdr, id, 0);
+ASSERT_OFFSET(kvmi_msg_hdr, size, 2);
+ASSERT_OFFSET(kvmi_msg_hdr, seq, 4);
+ASSERT_SIZE(kvmi_vcpu_hdr, 8);
+ASSERT_OFFSET(kvmi_vcpu_hdr, vcpu, 0);
+ASSERT_SIZE(kvmi_error_code, 8);
+ASSERT_OFFSET(kvmi_error_code, err, 0);
+ASSERT_SIZE(kvmi_get_version_reply, 16);
+ASSERT_OFFSET(kvmi_get_version_reply, max_msg_size, 4);
+ASSERT_OFFSET(kvmi_get_version_reply, features, 8);
+ASSERT_SIZE(kvmi_features, 8);
+ASSERT_OFFSET(kvmi_features, singlestep, 0);
+ASSERT_SIZE(kvmi_vm_check_command, 8);
+ASSERT_SIZE(kvmi_vm_check_event, 8);
+ASSERT_SIZE(kvmi_vm_get_info_reply, 16);
+ASSERT_OFFSET(kvmi_vm_get_info_reply, arch, 4);
+ASSERT_OFFSET(kvmi_vm_get_info_reply, address_spaces, 8);
+ASSERT_SIZE(kvmi_vm_control_events, 8);
+ASSERT_OFFSET(kvmi_vm_control_events, enable, 2);
+ASSERT_SIZE(kvmi_vm_read_physical, 16);
+ASSERT_OFFSET(kvmi_vm_read_physical, size, 8);
+ASSERT_OFFSET(kvmi_vm_read_physical, flags, 10);
+ASSERT_OFFSET(kvmi_vm_read_physical, as_id, 12);
+ASSERT_OFFSET(kvmi_vm_write_physical, size, 8);
+ASSERT_OFFSET(kvmi_vm_write_physical, flags, 10);
+ASSERT_OFFSET(kvmi_vm_write_physical, as_id, 12);
+ASSERT_OFFSET(kvmi_vm_write_physical, data, 16);
+ASSERT_SIZE(kvmi_mem_cookie, 8);
+ASSERT_SIZE(kvmi_vm_pause_vcpu, 8);
+ASSERT_OFFSET(kvmi_vm_pause_vcpu, wait, 2);
+ASSERT_SIZE(kvmi_vcpu_get_info_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_control_events, 8);
+ASSERT_OFFSET(kvmi_vcpu_control_events, enable, 2);
+ASSERT_SIZE(kvmi_vcpu_get_registers, 8);
+ASSERT_OFFSET(kvmi_vcpu_get_registers, msrs_idx, 8);
+ASSERT_SIZE(kvmi_vcpu_get_registers_reply, 472);
+ASSERT_OFFSET(kvmi_vcpu_get_registers_reply, regs, 8);
+ASSERT_OFFSET(kvmi_vcpu_get_registers_reply, sregs, 152);
+ASSERT_OFFSET(kvmi_vcpu_get_registers_reply, msrs, 464);
+ASSERT_SIZE(kvm_regs, 144);
+ASSERT_SIZE(kvm_sregs, 312);
+ASSERT_SIZE(kvm_msr_entry, 16);
+ASSERT_SIZE(kvmi_vcpu_control_cr, 8);
+ASSERT_OFFSET(kvmi_vcpu_control_cr, enable, 1);
+ASSERT_SIZE(kvmi_vcpu_control_msr, 8);
+ASSERT_OFFSET(kvmi_vcpu_control_msr, msr, 4);
+ASSERT_SIZE(kvmi_event_hdr, 8);
+ASSERT_SIZE(kvmi_vcpu_event, 544);
+ASSERT_OFFSET(kvmi_vcpu_event, vcpu, 2);
+ASSERT_OFFSET(kvmi_vcpu_event, cookie, 4);
+ASSERT_OFFSET(kvmi_vcpu_event, arch, 8);
+ASSERT_SIZE(kvmi_vcpu_event_arch, 536);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, regs, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, sregs, 152);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.sysenter_cs, 464);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.sysenter_esp, 472);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.sysenter_eip, 480);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.efer, 488);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.star, 496);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.lstar, 504);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.cstar, 512);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.pat, 520);
+ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.shadow_gs, 528);
+ASSERT_SIZE(kvmi_vcpu_event_reply, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_reply, event, 1);
+ASSERT_SIZE(kvmi_vcpu_event_cr, 24);
+ASSERT_OFFSET(kvmi_vcpu_event_cr, old_value, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_cr, new_value, 16);
+ASSERT_SIZE(kvmi_vcpu_event_cr_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_event_msr, 24);
+ASSERT_OFFSET(kvmi_vcpu_event_msr, old_value, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_msr, new_value, 16);
+ASSERT_SIZE(kvmi_vcpu_event_msr_reply, 8);
+/* The parts above make up an event as it is on the wire. */
+ASSERT_OFFSET(kvmi_event, common, 16);
+ASSERT_OFFSET(kvmi_event, cr, 560);
+
+static const u16 known_commands[] = {
+	KVMI_GET_VERSION,
+	KVMI_VM_CHECK_COMMAND,
+	KVMI_VM_CHECK_EVENT,
+	KVMI_VM_GET_INFO,
+	KVMI_VM_CONTROL_EVENTS,
+	KVMI_VM_READ_PHYSICAL,
+	KVMI_VM_WRITE_PHYSICAL,
+	KVMI_VM_PAUSE_VCPU,
+	KVMI_VCPU_GET_INFO,
+	KVMI_VCPU_CONTROL_EVENTS,
+	KVMI_VCPU_GET_REGISTERS,
+	KVMI_VCPU_SET_REGISTERS,
+	KVMI_VCPU_CONTROL_CR,
+	KVMI_VCPU_CONTROL_MSR,
+};
+
+/* 0 and 1 are for events, the others were never given to anybody. */
+static const u16 unknown_commands[] = {
+	0, 22, 24, 30, 31, 62, 63, 254, 255, 256, 257, 0x7ffe, 0x8000, 0xfffe,
+	0xffff,
+};
+
+static const u16 known_events[] = {
+	KVMI_VM_EVENT_UNHOOK,
+	KVMI_VCPU_EVENT_PAUSE,
+	KVMI_VCPU_EVENT_CR,
+	KVMI_VCPU_EVENT_MSR,
+};
+
+static const u16 unknown_events[] = {
+	2, 4, 18, 20, 22, 62, 63, 64, 65, 0x7fff, 0x8000, 0xffff,
+};
+
+static bool is_always_allowed(u16 id)
+{
+	return id == KVMI_GET_VERSION || id == KVMI_VM_CHECK_COMMAND ||
+	       id == KVMI_VM_CHECK_EVENT;
+}
+
+static void guest_code(void)
+{
+	for (;;)
+		GUEST_SYNC(0);
+}
+
+FIXTURE(kvmi_message) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	struct kvmi_runner r;
+};
+
+FIXTURE_SETUP(kvmi_message)
+{
+	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_code);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_message)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+/* The session is alive, and has nothing else to say. */
+static void assert_alive(struct kvmi_session *s)
+{
+	struct kvmi_get_version_reply rpl;
+
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, NULL, 0, &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.version, KVMI_VERSION);
+}
+
+KVMI_TEST(kvmi_message, get_version)
+{
+	struct kvmi_get_version_reply rpl;
+	int i;
+
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_GET_VERSION, NULL, 0, &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.version, 1);
+	TEST_ASSERT_EQ(rpl.max_msg_size, 8184);
+	for (i = 0; i < ARRAY_SIZE(rpl.features.padding); i++)
+		TEST_ASSERT_EQ(rpl.features.padding[i], 0);
+
+	/* 27 is the command that turns single-stepping on. */
+	TEST_ASSERT(rpl.features.singlestep <= 1, "Not a boolean");
+	if (kvmi_check_command(&self->s, 27) == -KVM_ENOENT)
+		TEST_ASSERT_EQ(rpl.features.singlestep, 0);
+}
+
+KVMI_TEST(kvmi_message, vm_get_info)
+{
+	int address_spaces = vm_check_cap(self->vm, KVM_CAP_MULTI_ADDRESS_SPACE);
+	struct kvmi_vm_get_info_reply rpl;
+
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_GET_INFO, NULL, 0, &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.vcpu_count, 1);
+	TEST_ASSERT_EQ(rpl.arch, KVMI_ARCH_X86);
+	TEST_ASSERT_EQ(rpl.address_spaces, max(address_spaces, 1));
+	TEST_ASSERT_EQ(rpl.padding, 0);
+
+	vm_vcpu_add(self->vm, 1, guest_code);
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_GET_INFO, NULL, 0, &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.vcpu_count, 2);
+}
+
+KVMI_TEST(kvmi_message, check_command)
+{
+	struct kvmi_vm_check_command req = {};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(known_commands); i++) {
+		u16 id = known_commands[i];
+
+		TEST_ASSERT_KVMI(kvmi_check_command(&self->s, id), 0);
+		if (is_always_allowed(id))
+			continue;
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, 0, id), 0);
+		TEST_ASSERT_KVMI(kvmi_check_command(&self->s, id), -KVM_EPERM);
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, 1, id), 0);
+		TEST_ASSERT_KVMI(kvmi_check_command(&self->s, id), 0);
+	}
+
+	for (i = 1; i < ARRAY_SIZE(unknown_commands); i++)
+		TEST_ASSERT_KVMI(kvmi_check_command(&self->s, unknown_commands[i]),
+				 -KVM_ENOENT);
+
+	/* Padding is looked at before the id. */
+	for (i = 0; i < 2; i++) {
+		req.id = i ? KVMI_GET_VERSION : 0xffff;
+		req.padding1 = 1;
+		req.padding2 = 0;
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CHECK_COMMAND, &req,
+					  sizeof(req), NULL, 0), -KVM_EINVAL);
+		req.padding1 = 0;
+		req.padding2 = 0x80000000;
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CHECK_COMMAND, &req,
+					  sizeof(req), NULL, 0), -KVM_EINVAL);
+	}
+}
+
+KVMI_TEST(kvmi_message, check_event)
+{
+	struct kvmi_vm_check_event req = {};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(known_events); i++) {
+		u16 id = known_events[i];
+
+		TEST_ASSERT_KVMI(kvmi_check_event(&self->s, id), 0);
+		TEST_ASSERT_EQ(__kvmi_event(self->vm, 0, id), 0);
+		TEST_ASSERT_KVMI(kvmi_check_event(&self->s, id), -KVM_EPERM);
+		TEST_ASSERT_EQ(__kvmi_event(self->vm, 1, id), 0);
+		TEST_ASSERT_KVMI(kvmi_check_event(&self->s, id), 0);
+	}
+
+	for (i = 0; i < ARRAY_SIZE(unknown_events); i++)
+		TEST_ASSERT_KVMI(kvmi_check_event(&self->s, unknown_events[i]),
+				 -KVM_ENOENT);
+
+	for (i = 0; i < 2; i++) {
+		req.id = i ? KVMI_VCPU_EVENT_CR : 0xffff;
+		req.padding1 = 1;
+		req.padding2 = 0;
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CHECK_EVENT, &req,
+					  sizeof(req), NULL, 0), -KVM_EINVAL);
+		req.padding1 = 0;
+		req.padding2 = 0x80000000;
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CHECK_EVENT, &req,
+					  sizeof(req), NULL, 0), -KVM_EINVAL);
+	}
+}
+
+KVMI_TEST(kvmi_message, control_vm_events)
+{
+	struct kvmi_vm_control_events bad[] = {
+		{ .padding1 = 1 },
+		{ .padding2 = 1 },
+		{ .enable = 2 },
+		{ .enable = 0xff },
+		/* Not events of the VM, or not events at all. */
+		{ .event_id = KVMI_VCPU_EVENT_PAUSE },
+		{ .event_id = KVMI_VCPU_EVENT_CR, .enable = 1 },
+		{ .event_id = 2 },
+		{ .event_id = 0xffff },
+	};
+	struct kvmi_session *s = &self->s;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CONTROL_EVENTS, &bad[i],
+					  sizeof(bad[i]), NULL, 0), -KVM_EINVAL);
+
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 0), 0);
+
+	/* What is wrong is wrong whether or not it is allowed. */
+	TEST_ASSERT_EQ(__kvmi_event(self->vm, 0, -1), 0);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CONTROL_EVENTS, &bad[i],
+					  sizeof(bad[i]), NULL, 0), -KVM_EINVAL);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1),
+			 -KVM_EPERM);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 0),
+			 -KVM_EPERM);
+}
+
+/* Whoever asks picks the number of the answer. */
+KVMI_TEST(kvmi_message, sequence_is_echoed)
+{
+	static const u32 seqs[] = { 0, 0xffffffff, 7, 7, 6, 0x80000000 };
+	struct kvmi_get_version_reply rpl;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(seqs); i++) {
+		self->s.seq = seqs[i] - 1;
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_GET_VERSION, NULL, 0,
+					  &rpl, sizeof(rpl)), 0);
+		TEST_ASSERT_EQ(self->s.seq, seqs[i]);
+	}
+}
+
+/* Events are numbered from 1. */
+KVMI_TEST(kvmi_message, sequence_of_events)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i;
+
+	for (i = 1; i <= 3; i++) {
+		kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+		TEST_ASSERT_EQ(ev.hdr.seq, i);
+		kvmi_unpark(&self->s, &ev);
+		kvmi_run_wait_sync(&self->r, &uc);
+	}
+}
+
+/* What an older tool does not send is zero. */
+KVMI_TEST(kvmi_message, short_command)
+{
+	struct kvmi_vm_control_events control = {
+		.event_id = KVMI_VM_EVENT_UNHOOK,
+		.enable = 1,
+	};
+	struct kvmi_vcpu_hdr vcpu = {};
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i;
+	u32 seq;
+
+	/* Event 0 */
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CHECK_EVENT, NULL, 0, NULL, 0), 0);
+	TEST_ASSERT_EQ(__kvmi_event(self->vm, 0, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CHECK_EVENT, NULL, 0, NULL, 0),
+			 -KVM_EPERM);
+	TEST_ASSERT_EQ(__kvmi_event(self->vm, 1, 0), 0);
+
+	/* The event id without, and with, the byte that enables it. */
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CONTROL_EVENTS, &control, 3,
+				  NULL, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CONTROL_EVENTS, &control, 2,
+				  NULL, 0), 0);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
+
+	/* What was sent before does not show through. */
+	memset(&control, 0xff, sizeof(control));
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CHECK_EVENT, &control,
+				  sizeof(control), NULL, 0), -KVM_EINVAL);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CHECK_EVENT, NULL, 0, NULL, 0), 0);
+
+	/* The size that READ_PHYSICAL then has is not a good one. */
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_READ_PHYSICAL, NULL, 0, NULL, 0),
+			 -KVM_EINVAL);
+
+	/* The same for commands to a vCPU: all of the header, part, none. */
+	kvmi_park(&self->r, s, self->vcpu, &ev);
+	for (i = sizeof(vcpu); i >= 0; i--) {
+		seq = kvmi_send_cmd(s, KVMI_VCPU_GET_INFO, &vcpu, i);
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq,
+						 &info, sizeof(info)), 0);
+	}
+	/* CONTROL_CR: CR0, off */
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_CR, NULL, 0,
+				       NULL, 0), 0);
+	/* CONTROL_EVENTS: event 0 is not a vCPU's */
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_EVENTS, NULL, 0,
+				       NULL, 0), -KVM_EINVAL);
+	kvmi_unpark(s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* What a newer tool sends beyond the fields known is not looked at. */
+KVMI_TEST(kvmi_message, long_command)
+{
+	struct kvmi_vm_check_event *check;
+	struct kvmi_get_version_reply rpl;
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event ev;
+	struct ucall uc;
+	u8 buf[KVMI_MAX_MSG_SIZE];
+
+	memset(buf, 0xff, sizeof(buf));
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, buf, 1, &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, buf, sizeof(buf), &rpl,
+				  sizeof(rpl)), 0);
+
+	check = (void *)buf;
+	*check = (struct kvmi_vm_check_event) { .id = KVMI_VCPU_EVENT_CR };
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CHECK_EVENT, buf, sizeof(buf),
+				  NULL, 0), 0);
+
+	memset(buf, 0xff, sizeof(buf));
+	kvmi_park(&self->r, s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, buf,
+				       sizeof(buf) - sizeof(struct kvmi_vcpu_hdr),
+				       &info, sizeof(info)), 0);
+	kvmi_unpark(s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* Nobody has to wait for an answer before the next question. */
+KVMI_TEST(kvmi_message, several_commands_in_one_write)
+{
+	struct {
+		struct kvmi_msg_hdr version;
+		struct kvmi_msg_hdr unknown;
+		struct kvmi_msg_hdr info;
+		struct kvmi_vm_check_event rest_of_info;
+	} msg = {
+		.version = { .id = KVMI_GET_VERSION, .seq = 100 },
+		.unknown = { .id = 0xfffe, .seq = 50 },
+		.info = {
+			.id = KVMI_VM_GET_INFO,
+			.size = sizeof(msg.rest_of_info),
+			.seq = 0,
+		},
+	};
+	struct kvmi_get_version_reply version;
+	struct kvmi_vm_get_info_reply info;
+	struct kvmi_session *s = &self->s;
+
+	kvmi_send(s, &msg, sizeof(msg));
+	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, 100, &version,
+					 sizeof(version)), 0);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(s, 0xfffe, 50, NULL, 0), -KVM_ENOSYS);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_GET_INFO, 0, &info,
+					 sizeof(info)), 0);
+}
+
+/* A command may come in as many pieces as it has bytes. */
+KVMI_TEST(kvmi_message, command_byte_by_byte)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vm_check_event check;
+	} msg = {
+		.hdr = {
+			.id = KVMI_VM_CHECK_EVENT,
+			.size = sizeof(msg.check),
+			.seq = 1234,
+		},
+		.check.id = 0xffff,
+	};
+	int i;
+
+	for (i = 0; i < sizeof(msg); i++)
+		kvmi_send(&self->s, (u8 *)&msg + i, 1);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(&self->s, KVMI_VM_CHECK_EVENT, 1234,
+					 NULL, 0), -KVM_ENOENT);
+}
+
+/* An unknown command is told so before anything else is looked at. */
+KVMI_TEST(kvmi_message, unknown_command)
+{
+	/* Ids of version 12 that this kernel may or may not have */
+	static const u16 optional[] = { 11, 15, 17, 18, 19, 20, 21, 23, 27, 29 };
+	struct kvmi_session *s = &self->s;
+	u64 junk[4];
+	int allow, i;
+
+	memset(junk, 0xff, sizeof(junk));
+	for (allow = 1; allow >= 0; allow--) {
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, allow, -1), 0);
+		for (i = 0; i < ARRAY_SIZE(unknown_commands); i++) {
+			u16 id = unknown_commands[i];
+
+			TEST_ASSERT_KVMI(kvmi_cmd(s, id, NULL, 0, NULL, 0),
+					 -KVM_ENOSYS);
+			TEST_ASSERT_KVMI(kvmi_cmd(s, id, junk, sizeof(junk),
+						  NULL, 0), -KVM_ENOSYS);
+		}
+		for (i = 0; i < ARRAY_SIZE(optional); i++) {
+			u16 id = optional[i];
+
+			if (kvmi_check_command(s, id) != -KVM_ENOENT)
+				continue;
+			TEST_ASSERT_KVMI(kvmi_cmd(s, id, junk, sizeof(junk),
+						  NULL, 0), -KVM_ENOSYS);
+		}
+	}
+	assert_alive(s);
+}
+
+/* Permission comes before the padding, the vCPU and the command's own rules. */
+KVMI_TEST(kvmi_message, disallowed_command)
+{
+	struct kvmi_session *s = &self->s;
+	u64 junk[4];
+	int i;
+
+	memset(junk, 0xff, sizeof(junk));
+	for (i = 0; i < ARRAY_SIZE(known_commands); i++) {
+		u16 id = known_commands[i];
+
+		if (is_always_allowed(id))
+			continue;
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, 0, id), 0);
+		TEST_ASSERT_KVMI(kvmi_cmd(s, id, NULL, 0, NULL, 0), -KVM_EPERM);
+		TEST_ASSERT_KVMI(kvmi_cmd(s, id, junk, sizeof(junk), NULL, 0),
+				 -KVM_EPERM);
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, 1, id), 0);
+	}
+
+	/* Nothing allowed: what is always allowed remains so. */
+	TEST_ASSERT_EQ(__kvmi_command(self->vm, 0, -1), 0);
+	for (i = 0; i < ARRAY_SIZE(known_commands); i++)
+		TEST_ASSERT_KVMI(kvmi_check_command(s, known_commands[i]),
+				 is_always_allowed(known_commands[i]) ?
+				 0 : -KVM_EPERM);
+	assert_alive(s);
+}
+
+/* None of these needs the vCPU to run: it does not. */
+KVMI_TEST(kvmi_message, vcpu_header)
+{
+	static const struct kvmi_vcpu_hdr bad[] = {
+		{ .padding1 = 1 },
+		{ .padding2 = 1 },
+		{ .vcpu = 1 },
+		{ .vcpu = 0xffff },
+		{ .vcpu = 1, .padding1 = 0x8000 },
+	};
+	struct kvmi_session *s = &self->s;
+	int i, j;
+	u32 seq;
+
+	for (i = 0; i < ARRAY_SIZE(known_commands); i++) {
+		u16 id = known_commands[i];
+
+		if (!(id & 1))
+			continue;
+		for (j = 0; j < ARRAY_SIZE(bad); j++) {
+			seq = kvmi_send_cmd(s, id, &bad[j], sizeof(bad[j]));
+			TEST_ASSERT_KVMI(kvmi_recv_reply(s, id, seq, NULL, 0),
+					 -KVM_EINVAL);
+		}
+	}
+}
+
+/* A vCPU that the guest has not started yet has no thread to ask. */
+KVMI_TEST(kvmi_message, uninitialized_vcpu)
+{
+	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
+	struct kvmi_session *s = &self->s;
+	struct kvmi_vcpu_hdr bad = { .vcpu = 1, .padding1 = 1 };
+	struct kvm_vcpu *ap;
+	u32 seq;
+	int i;
+
+	ap = vm_vcpu_add(self->vm, 1, guest_code);
+	vcpu_mp_state_set(ap, &mp);
+
+	for (i = 0; i < ARRAY_SIZE(known_commands); i++) {
+		u16 id = known_commands[i];
+
+		if (!(id & 1))
+			continue;
+		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 1, id, NULL, 0, NULL, 0),
+				 -KVM_EAGAIN);
+		seq = kvmi_send_cmd(s, id, &bad, sizeof(bad));
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, id, seq, NULL, 0),
+				 -KVM_EINVAL);
+	}
+
+	vcpu_mp_state_get(ap, &mp);
+	TEST_ASSERT_EQ(mp.mp_state, KVM_MP_STATE_UNINITIALIZED);
+}
+
+/*
+ * Commands wait for a vCPU that is not in KVM_RUN, and are answered in order.
+ * How many may wait has a limit.
+ */
+KVMI_TEST(kvmi_message, commands_wait_for_the_vcpu)
+{
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_session *s = &self->s;
+	u32 first, seq, refused;
+	struct ucall uc;
+	int nr;
+
+	first = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+	for (nr = 1; nr < 10000; nr++) {
+		struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
+		struct kvmi_get_version_reply rpl;
+		struct kvmi_msg msg;
+		u32 fence;
+
+		seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+		fence = kvmi_send_cmd(s, KVMI_GET_VERSION, NULL, 0);
+		kvmi_recv(s, &msg);
+		if (msg.hdr.id == KVMI_GET_VERSION) {
+			TEST_ASSERT_EQ(msg.hdr.seq, fence);
+			continue;
+		}
+
+		/* The surplus is refused at once. */
+		refused = *(s32 *)msg.data;
+		TEST_ASSERT_EQ(msg.hdr.id, KVMI_VCPU_GET_INFO);
+		TEST_ASSERT_EQ(msg.hdr.seq, seq);
+		TEST_ASSERT_EQ(refused, -KVM_EBUSY);
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, fence,
+						 &rpl, sizeof(rpl)), 0);
+		TEST_ASSERT_EQ(poll(&pfd, 1, 0), 0);
+		break;
+	}
+	TEST_ASSERT(nr < 10000, "No limit after %d commands", nr);
+
+	kvmi_run_start(&self->r, s, self->vcpu);
+	for (seq = first; nr; nr--) {
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq,
+						 &info, sizeof(info)), 0);
+		/* There was a GET_VERSION between two of them. */
+		seq += seq == first ? 1 : 2;
+	}
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* What follows kills the session: the fixture's UNHOOK must do nonetheless. */
+
+KVMI_TEST(kvmi_message, oversize_closes)
+{
+	struct kvmi_msg_hdr hdr = {
+		.id = KVMI_GET_VERSION,
+		.size = KVMI_MAX_MSG_SIZE + 1,
+	};
+
+	/* The kernel does not wait for what it would not take. */
+	kvmi_send(&self->s, &hdr, sizeof(hdr));
+	kvmi_expect_closed(&self->s);
+}
+
+KVMI_TEST(kvmi_message, oversize_unknown_command_closes)
+{
+	struct kvmi_msg_hdr hdr = { .id = 0xffff, .size = 0xffff };
+
+	kvmi_send(&self->s, &hdr, sizeof(hdr));
+	kvmi_expect_closed(&self->s);
+}
+
+KVMI_TEST(kvmi_message, truncated_header_then_closed)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+	struct ucall uc;
+
+	kvmi_send(&self->s, &hdr, sizeof(hdr) - 1);
+	shutdown(self->s.fd, SHUT_WR);
+	kvmi_expect_closed(&self->s);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+KVMI_TEST(kvmi_message, truncated_payload_then_closed)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION, .size = 100 };
+	struct ucall uc;
+
+	kvmi_send(&self->s, &hdr, sizeof(hdr));
+	kvmi_send(&self->s, &hdr, sizeof(hdr));
+	shutdown(self->s.fd, SHUT_WR);
+	kvmi_expect_closed(&self->s);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+KVMI_TEST(kvmi_message, reply_without_event_closes)
+{
+	struct kvmi_event ev = { .ev.event = KVMI_VCPU_EVENT_PAUSE };
+	struct ucall uc;
+
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_expect_closed(&self->s);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+KVMI_TEST(kvmi_message, second_reply_closes)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_expect_closed(&self->s);
+}
+
+/* Replies that are wrong in one way each: what the vCPU waits for is over. */
+FIXTURE(kvmi_bad_reply) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	struct kvmi_runner r;
+};
+
+struct event_reply {
+	struct kvmi_msg_hdr hdr;
+	struct kvmi_vcpu_hdr vcpu;
+	struct kvmi_vcpu_event_reply rpl;
+	u64 surplus[2];
+};
+
+FIXTURE_VARIANT(kvmi_bad_reply) {
+	s32 seq;
+	s32 size;
+	struct event_reply set;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, sequence_before) { .seq = -1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, sequence_after) { .seq = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, short_by_one) { .size = -1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, without_action) { .size = -8 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, empty) { .size = -16 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, long_by_one) { .size = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, long_by_16) { .size = 16 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, vcpu_padding1) { .set.vcpu.padding1 = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, vcpu_padding2) { .set.vcpu.padding2 = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, padding1) { .set.rpl.padding1 = 0x8000 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, padding2) { .set.rpl.padding2 = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, action_retry) {
+	.set.rpl.action = KVMI_EVENT_ACTION_RETRY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, action_skip) {
+	.set.rpl.action = KVMI_EVENT_ACTION_SKIP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, action_4) { .set.rpl.action = 4 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, action_255) { .set.rpl.action = 255 };
+
+FIXTURE_SETUP(kvmi_bad_reply)
+{
+	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_code);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_bad_reply)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+KVMI_TEST(kvmi_bad_reply, closes)
+{
+	struct event_reply msg = variant->set;
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+
+	msg.hdr.id = KVMI_VCPU_EVENT;
+	msg.hdr.seq = ev.hdr.seq + variant->seq;
+	msg.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl) + variant->size;
+	kvmi_send(&self->s, &msg, sizeof(msg.hdr) + msg.hdr.size);
+
+	kvmi_expect_closed(&self->s);
+	kvmi_run_wait_sync(&self->r, &uc);
+
+	/* Closed is not unhooked. */
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EEXIST);
+}
+
+/* The kernel does not look at the event a reply names. */
+KVMI_TEST(kvmi_message, reply_names_another_event)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	ev.ev.event = KVMI_VCPU_EVENT_MSR;
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	assert_alive(&self->s);
+}
+
+/* Replies need no permission. */
+KVMI_TEST(kvmi_message, reply_with_every_command_disallowed)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	TEST_ASSERT_EQ(__kvmi_command(self->vm, 0, -1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	assert_alive(&self->s);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
