@@ -5,7 +5,9 @@
 #include <kvmi/libkvmi.h>
 
 #define MSG_SIZE (sizeof(struct kvmi_msg_hdr) + KVMI_MAX_MSG_SIZE)
-#define MAX_LATE 16
+/* Commands under way at a time, and those given up on */
+#define MAX_BATCH 16
+#define MAX_LATE (4 * MAX_BATCH)
 
 /* An event that arrived and that the caller has not been given yet */
 struct queued_event {
@@ -38,6 +40,20 @@ struct request {
 	size_t size[3];
 };
 
+/*
+ * A command: what is asked for, and where the reply data goes.  With @got the
+ * data may be shorter than @size, and *@got is set to its size.
+ */
+struct command {
+	struct request req;
+	void *data;
+	size_t size;
+	size_t *got;
+	uint32_t seq;
+	bool replied;
+	int err;
+};
+
 struct kvmi_conn {
 	int sock;
 	int poll_fd;		/* epoll of @sock and @wake_fd: kvmi_fd() */
@@ -50,8 +66,8 @@ struct kvmi_conn {
 	struct kvmi_get_version_reply version;
 
 	uint32_t seq;		/* of the last command */
-	bool waiting;		/* for the reply to it */
-	bool replied;
+	struct command *batch;	/* the commands under way */
+	unsigned int nbatch;
 	int64_t grace_until;	/* see kvmi_command() */
 	uint32_t late[MAX_LATE];	/* commands given up on */
 	unsigned int nlate;
@@ -64,9 +80,6 @@ struct kvmi_conn {
 	size_t rx_size;
 	unsigned char rx[2 * MSG_SIZE];
 	unsigned char tx[MSG_SIZE];
-	uint16_t reply_id;
-	size_t reply_size;
-	unsigned char reply[KVMI_MAX_MSG_SIZE];
 };
 
 /* message.c */
@@ -77,6 +90,7 @@ int kvmi_fail(struct kvmi_conn *conn, int error);
 int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 	      const struct request *req, int64_t deadline);
 int kvmi_receive(struct kvmi_conn *conn);
+int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n);
 int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got);
 

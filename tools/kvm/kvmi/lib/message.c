@@ -2,9 +2,9 @@
 /*
  * Messages: framing, time limits, and matching replies with commands.
  *
- * One command is under way at a time.  Whatever arrives meanwhile is either its
- * reply, an event (queued, see event.c), or the late reply to a command that
- * was given up on.  Anything else ends the connection.
+ * A command, or a batch of them, is sent and waited for.  Whatever arrives
+ * meanwhile is either a reply, an event (queued, see event.c), or the late reply
+ * to a command that was given up on.  Anything else ends the connection.
  */
 #include <errno.h>
 #include <poll.h>
@@ -83,20 +83,59 @@ static bool forget_late(struct kvmi_conn *conn, uint32_t seq)
 	return false;
 }
 
+/* The kernel's error numbers are errno's, but for one */
+static int error_of(int32_t err)
+{
+	if (err == -1000)	/* KVM_ENOSYS */
+		return -ENOSYS;
+	if (err > 0 || err < -4095)
+		return -EPROTO;
+	return err;
+}
+
+/* Returns -EPROTO if the reply is none to that command, else 0 */
+static int reply_arrived(struct command *cmd, const struct kvmi_msg_hdr *hdr,
+			 const unsigned char *payload)
+{
+	struct kvmi_error_code ec;
+	size_t size = hdr->size;
+
+	if (hdr->id != cmd->req.id || size < sizeof(ec))
+		return -EPROTO;
+	memcpy(&ec, payload, sizeof(ec));
+	cmd->err = error_of(ec.err);
+	if (cmd->err == -EPROTO)
+		return -EPROTO;
+	if (cmd->err) {
+		cmd->replied = true;
+		return 0;
+	}
+
+	/* A newer kernel may say more than was asked, never less */
+	size -= sizeof(ec);
+	if (cmd->got ? size > cmd->size : size < cmd->size)
+		return -EPROTO;
+	if (cmd->got)
+		*cmd->got = size;
+	else
+		size = cmd->size;
+	if (size)
+		memcpy(cmd->data, payload + sizeof(ec), size);
+	cmd->replied = true;
+	return 0;
+}
+
 static int message_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 			   const unsigned char *payload)
 {
+	unsigned int i;
+
 	if (hdr->id == KVMI_VM_EVENT || hdr->id == KVMI_VCPU_EVENT)
 		return kvmi_event_arrived(conn, hdr, payload);
 
-	if (conn->waiting && !conn->replied && hdr->seq == conn->seq) {
-		if (hdr->id != conn->reply_id)
-			return -EPROTO;
-		memcpy(conn->reply, payload, hdr->size);
-		conn->reply_size = hdr->size;
-		conn->replied = true;
-		return 0;
-	}
+	for (i = 0; i < conn->nbatch; i++)
+		if (conn->batch[i].seq == hdr->seq && !conn->batch[i].replied)
+			return reply_arrived(&conn->batch[i], hdr, payload);
 	return forget_late(conn, hdr->seq) ? 0 : -EPROTO;
 }
 
@@ -178,84 +217,88 @@ int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 	}
 }
 
-/* The kernel's error numbers are errno's, but for one */
-static int error_of(int32_t err)
+static bool all_replied(const struct kvmi_conn *conn)
 {
-	if (err == -1000)	/* KVM_ENOSYS */
-		return -ENOSYS;
-	if (err > 0 || err < -4095)
-		return -EPROTO;
-	return err;
+	unsigned int i;
+
+	for (i = 0; i < conn->nbatch; i++)
+		if (!conn->batch[i].replied)
+			return false;
+	return true;
 }
 
-static int command_once(struct kvmi_conn *conn, const struct request *req, void *data,
-			size_t size, size_t *got)
+/* The replies that have not come, if they come, are to be dropped */
+static int give_up(struct kvmi_conn *conn, int reason)
 {
-	int64_t deadline = kvmi_deadline(conn->timeout_ms);
-	struct kvmi_msg_hdr hdr = { .id = req->id };
-	struct kvmi_error_code ec;
-	int i, ret;
+	unsigned int i;
 
-	for (i = 0, ret = 0; i < 3; i++)
-		ret += req->size[i];
-	if ((size_t)ret > KVMI_MAX_MSG_SIZE)
-		return -EINVAL;
-	hdr.size = ret;
-	hdr.seq = ++conn->seq;
-
-	conn->reply_id = req->id;
-	conn->replied = false;
-	conn->waiting = true;
-	ret = kvmi_send(conn, &hdr, req, deadline);
-	if (ret) {
-		conn->waiting = false;
-		return ret;
-	}
-
-	while (!conn->replied && !conn->error) {
-		ret = kvmi_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
-		if (ret > 0)
-			kvmi_receive(conn);
-		else if (ret == -ETIMEDOUT || ret == -EINTR)
-			break;
-		else
-			kvmi_fail(conn, ret);
-	}
-	conn->waiting = false;
-	if (!conn->replied) {
-		if (conn->error)
-			return conn->error;
+	for (i = 0; i < conn->nbatch; i++) {
+		if (conn->batch[i].replied)
+			continue;
 		if (conn->nlate == MAX_LATE)
-			return kvmi_fail(conn, ret);
-		conn->late[conn->nlate++] = hdr.seq;
-		return ret;
+			return kvmi_fail(conn, reason);
+		conn->late[conn->nlate++] = conn->batch[i].seq;
 	}
+	return reason;
+}
 
-	if (conn->reply_size < sizeof(ec))
-		return kvmi_fail(conn, -EPROTO);
-	memcpy(&ec, conn->reply, sizeof(ec));
-	if (ec.err) {
-		ret = error_of(ec.err);
-		return ret == -EPROTO ? kvmi_fail(conn, ret) : ret;
+static int send_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n,
+		      int64_t deadline)
+{
+	struct kvmi_msg_hdr hdr;
+	unsigned int i;
+	size_t size;
+	int err;
+
+	for (i = 0; i < n; i++) {
+		size = batch[i].req.size[0] + batch[i].req.size[1] + batch[i].req.size[2];
+		if (size > KVMI_MAX_MSG_SIZE)
+			return -EINVAL;
+		batch[i].replied = false;
+		batch[i].seq = ++conn->seq;
+		hdr.id = batch[i].req.id;
+		hdr.size = size;
+		hdr.seq = batch[i].seq;
+		/* It counts from before it is sent: replies may arrive in kvmi_send() */
+		conn->nbatch = i + 1;
+		err = kvmi_send(conn, &hdr, &batch[i].req, deadline);
+		if (err) {
+			conn->nbatch = i;	/* this one was not */
+			return err;
+		}
 	}
-	/* A newer kernel may say more than was asked, never less */
-	conn->reply_size -= sizeof(ec);
-	if (got) {
-		*got = conn->reply_size;
-		if (*got > size)
-			return kvmi_fail(conn, -EPROTO);
-		size = *got;
-	} else if (conn->reply_size < size) {
-		return kvmi_fail(conn, -EPROTO);
-	}
-	if (size)
-		memcpy(data, conn->reply + sizeof(ec), size);
 	return 0;
 }
 
 /*
- * Send a command and wait for its reply.  @data takes @size bytes of reply data;
- * with @got the reply may be shorter, and *@got is set to its size.
+ * Send commands and wait for all replies.  An error returned is one of the
+ * connection; @batch[].err is what the kernel said to each command.
+ */
+int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n)
+{
+	int64_t deadline = kvmi_deadline(conn->timeout_ms);
+	int ret;
+
+	conn->batch = batch;
+	ret = send_batch(conn, batch, n, deadline);
+	while (!ret && !all_replied(conn)) {
+		ret = kvmi_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
+		if (ret > 0)
+			ret = kvmi_receive(conn);
+	}
+	/* A reply may have come with the error right behind it */
+	if (ret && conn->nbatch == n && all_replied(conn))
+		ret = 0;
+	if (ret == -ETIMEDOUT || ret == -EINTR)
+		ret = give_up(conn, ret);
+	else if (ret)
+		ret = ret == -EINVAL ? ret : kvmi_fail(conn, ret);
+	conn->nbatch = 0;
+	return ret;
+}
+
+/*
+ * Send one command and wait for its reply.
  *
  * The device manager says which commands and events are allowed after it has
  * hooked the VM, so a quick tool may be refused in the first milliseconds what
@@ -265,14 +308,17 @@ static int command_once(struct kvmi_conn *conn, const struct request *req, void 
 int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got)
 {
+	struct command cmd = { .req = *req, .data = data, .size = size, .got = got };
 	int ret;
 
 	for (;;) {
-		ret = command_once(conn, req, data, size, got);
-		if (!conn->grace_until && conn->replied)
-			conn->grace_until = kvmi_now_ms() + GRACE_MS;
-		if (ret != -EPERM || kvmi_now_ms() >= conn->grace_until)
+		ret = kvmi_batch(conn, &cmd, 1);
+		if (ret)
 			return ret;
+		if (!conn->grace_until)
+			conn->grace_until = kvmi_now_ms() + GRACE_MS;
+		if (cmd.err != -EPERM || kvmi_now_ms() >= conn->grace_until)
+			return cmd.err;
 		ret = kvmi_wait_fd(-1, 0, kvmi_deadline(GRACE_STEP_MS), conn->interrupt_fd);
 		if (ret != -ETIMEDOUT)
 			return ret;

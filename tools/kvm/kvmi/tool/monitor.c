@@ -120,7 +120,7 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 {
 	struct loop loop;
 	const char *why;
-	int err;
+	int err, detached;
 
 	do {
 		loop = (struct loop){ .tool = tool, .monitor = monitor };
@@ -144,8 +144,11 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 		else
 			why = explain(err);
 		/* Before the last words: everything is undone when they appear */
-		kvmi_detach(tool->conn);
+		detached = kvmi_detach(tool->conn);
 		tool->conn = NULL;
+		if (err == -EINTR)
+			why = detached ? "interrupted; left to the device manager to undo" :
+			      "interrupted; everything is undone";
 		monitor->end(tool, why);
 		if (err == -EINTR)
 			return EXIT_OK;

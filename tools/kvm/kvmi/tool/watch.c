@@ -8,7 +8,8 @@
 
 #define MAX_MSRS	64
 #define MAX_SPACES	4096		/* power of two */
-#define CR3_EVERY_NS	1000000000ll
+#define SUM_EVERY_NS	1000000000ll
+#define CR4_PGE		(1ull << 7)
 #define CR3_ADDRESS	0x000ffffffffff000ull
 
 /* The MSRs that say where system calls enter the kernel, and EFER */
@@ -23,11 +24,12 @@ static struct {
 	unsigned int nmsrs;
 	bool json;
 	bool cr3_all;
-	FILE *out;
-
 	unsigned long long events;
-	unsigned long long cr3_loads, cr3_shown;
-	int64_t cr3_time;
+	unsigned long long cr3_loads, cr3_shown, flushes, flushes_shown;
+	int64_t sum_time;
+	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
+	bool pge_off;
+	struct kvmi_event pge_event;
 	uint64_t spaces[MAX_SPACES];	/* hash of page tables seen, 0 is free */
 	unsigned int nspaces;
 } watch;
@@ -46,20 +48,30 @@ static void seen_space(uint64_t cr3)
 	watch.spaces[i] = cr3;
 }
 
-static void cr3_summary(struct tool *tool, bool now)
+/* What is counted only, at most once a second */
+static void summary(struct tool *tool, bool now)
 {
-	if (watch.cr3_loads == watch.cr3_shown ||
-	    (!now && now_ns() - watch.cr3_time < CR3_EVERY_NS))
+	if (!now && now_ns() - watch.sum_time < SUM_EVERY_NS)
 		return;
-	if (watch.json)
-		fprintf(watch.out, "{\"time\":%.6f,\"event\":\"cr3\",\"loads\":%llu,\"spaces\":%u}\n",
-			session_seconds(tool), watch.cr3_loads, watch.nspaces);
-	else
-		fprintf(watch.out, "%9.3f          CR3           %llu loads so far, %u%s different page tables\n",
-			session_seconds(tool), watch.cr3_loads, watch.nspaces,
-			watch.nspaces == MAX_SPACES / 2 ? " or more" : "");
-	watch.cr3_shown = watch.cr3_loads;
-	watch.cr3_time = now_ns();
+	if (watch.cr3_loads != watch.cr3_shown && !watch.cr3_all) {
+		if (watch.json)
+			printf("{\"time\":%.6f,\"event\":\"cr3\",\"loads\":%llu,\"spaces\":%u}\n",
+			       session_seconds(tool), watch.cr3_loads, watch.nspaces);
+		else
+			printf("%9.3f  all     CR3           loaded %llu time%s so far, with %u%s page table%s\n",
+			       session_seconds(tool), watch.cr3_loads,
+			       watch.cr3_loads == 1 ? "" : "s", watch.nspaces,
+			       watch.nspaces == MAX_SPACES / 2 ? " or more" : "",
+			       watch.nspaces == 1 ? "" : "s");
+		watch.cr3_shown = watch.cr3_loads;
+		watch.sum_time = now_ns();
+	}
+	if (watch.flushes != watch.flushes_shown) {
+		printf("%9.3f  all     CR4           PGE off and on again, to flush the TLB, %llu time%s so far\n",
+		       session_seconds(tool), watch.flushes, watch.flushes == 1 ? "" : "s");
+		watch.flushes_shown = watch.flushes;
+		watch.sum_time = now_ns();
+	}
 }
 
 static int on_arm(struct tool *tool, uint16_t vcpu)
@@ -79,25 +91,53 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	return err;
 }
 
+static void print_event(struct tool *tool, const struct kvmi_event *event)
+{
+	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
+	print_change(stdout, event);
+	putchar('\n');
+}
+
+/*
+ * A kernel flushes the TLB by clearing CR4.PGE and setting it again at once.
+ * Returns true if the event is one half of that, which is counted.
+ */
+static bool is_flush(struct tool *tool, const struct kvmi_event *event)
+{
+	bool only_pge = event->id == KVMI_VCPU_EVENT_CR && event->cr.cr == 4 &&
+			(event->cr.old_value ^ event->cr.new_value) == CR4_PGE;
+	bool off = only_pge && (event->cr.old_value & CR4_PGE);
+
+	if (watch.pge_off && watch.pge_event.common.vcpu == event->common.vcpu) {
+		watch.pge_off = false;
+		if (only_pge && !off) {
+			watch.flushes++;
+			return true;
+		}
+		print_event(tool, &watch.pge_event);
+	}
+	if (!off || watch.pge_off)
+		return false;
+	watch.pge_off = true;
+	watch.pge_event = *event;
+	return true;
+}
+
 static int on_event(struct tool *tool, const struct kvmi_event *event)
 {
+	bool cr3 = event->id == KVMI_VCPU_EVENT_CR && event->cr.cr == 3;
+
 	watch.events++;
-	if (event->id == KVMI_VCPU_EVENT_CR && event->cr.cr == 3) {
+	if (cr3) {
 		watch.cr3_loads++;
 		seen_space(event->cr.new_value);
-		if (!watch.cr3_all)
-			return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	}
-	if (event->id == KVMI_VCPU_EVENT_CR || event->id == KVMI_VCPU_EVENT_MSR) {
-		if (watch.json) {
-			json_change(watch.out, tool, event, NULL);
-		} else {
-			fprintf(watch.out, "%9.3f  vCPU %u  ", session_seconds(tool),
-				event->common.vcpu);
-			print_change(watch.out, event);
-			fputc('\n', watch.out);
-		}
-	}
+	if (cr3 && !watch.cr3_all)
+		;	/* counted */
+	else if (watch.json)
+		json_change(stdout, tool, event, NULL);
+	else if (!is_flush(tool, event))
+		print_event(tool, event);
 	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
@@ -106,32 +146,35 @@ static void on_begin(struct tool *tool)
 	watch.events = 0;
 	watch.cr3_loads = 0;
 	watch.cr3_shown = 0;
-	watch.cr3_time = 0;
+	watch.flushes = 0;
+	watch.flushes_shown = 0;
+	watch.sum_time = 0;
+	watch.pge_off = false;
 	watch.nspaces = 0;
 	memset(watch.spaces, 0, sizeof(watch.spaces));
 	if (watch.json) {
-		json_session(watch.out, tool);
+		json_session(stdout, tool);
 		return;
 	}
-	fprintf(watch.out, "watching ");
-	session_describe(tool, watch.out);
+	printf("watching ");
+	session_describe(tool, stdout);
 }
 
 static void on_tick(struct tool *tool)
 {
-	if (!watch.cr3_all)
-		cr3_summary(tool, false);
+	summary(tool, false);
 }
 
 static void on_end(struct tool *tool, const char *why)
 {
-	if (!watch.cr3_all)
-		cr3_summary(tool, true);
+	if (watch.pge_off)
+		print_event(tool, &watch.pge_event);
+	summary(tool, true);
 	if (watch.json)
-		json_end(watch.out, tool, why);
+		json_end(stdout, tool, why);
 	else
-		fprintf(watch.out, "%9.3f  %llu events; end: %s\n", session_seconds(tool),
-			watch.events, why);
+		printf("%9.3f  end after %llu events: %s\n", session_seconds(tool), watch.events,
+		       why);
 }
 
 static bool parse_crs(char *list)
@@ -188,7 +231,6 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 	int opt, err;
 
 	tool->wait_ms = -1;
-	watch.out = stdout;
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'h':

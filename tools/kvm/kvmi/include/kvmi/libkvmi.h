@@ -255,9 +255,11 @@ int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable);
  * kvmi_read_physical - read guest memory
  * @gpa: guest physical address, in bytes
  * @buf: where to
- * @size: any number of bytes; split into one command for each page touched
+ * @size: any number of bytes; split into one command for each page touched, of
+ *	which several are under way at a time
  *
- * Errors: -ENOENT a page is no memory; what comes before it has been read.
+ * Errors: -ENOENT a page is no memory; what comes before it has been read.  On
+ * any error the rest of @buf is undefined.
  */
 int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size);
 
