@@ -31,14 +31,28 @@ static u8 write_cr(u64 cr, u64 val)
 	}
 }
 
+/* The same by way of KVM's emulator */
+static u8 emulate_write_cr(u64 cr, u64 val)
+{
+	switch (cr) {
+	case 0:
+		return kvm_asm_safe_fep("mov %%rax, %%cr0", "a"(val));
+	case 3:
+		return kvm_asm_safe_fep("mov %%rax, %%cr3", "a"(val));
+	default:
+		return kvm_asm_safe_fep("mov %%rax, %%cr4", "a"(val));
+	}
+}
+
 /* Flip bits of a register, and tell how that went. */
-static void guest_code(u64 cr, u64 bits)
+static void guest_code(u64 cr, u64 bits, u64 emulate)
 {
 	u64 old, vector;
 
 	for (;;) {
 		old = read_cr(cr);
-		vector = write_cr(cr, old ^ bits);
+		vector = emulate ? emulate_write_cr(cr, old ^ bits) :
+				   write_cr(cr, old ^ bits);
 		GUEST_SYNC3(old, read_cr(cr), vector);
 	}
 }
@@ -73,6 +87,7 @@ FIXTURE_VARIANT(kvmi_cr) {
 	/* The guest flips @bit without leaving, given two-dimensional paging. */
 	bool vmx_passthrough;
 	bool svm_passthrough;
+	bool emulate;
 };
 
 FIXTURE_VARIANT_ADD(kvmi_cr, cr0) {
@@ -130,6 +145,30 @@ static u64 event_cr(struct kvmi_event *ev, u8 cr)
 	return cr == 0 ? sregs->cr0 : cr == 3 ? sregs->cr3 : sregs->cr4;
 }
 
+FIXTURE_VARIANT_ADD(kvmi_cr, cr0_emulated) {
+	.cr = 0,
+	.bit = X86_CR0_AM,
+	.other = X86_CR0_CD,
+	.illegal = X86_CR0_NW,
+	.emulate = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cr, cr3_emulated) {
+	.cr = 3,
+	.bit = BIT(3),
+	.other = BIT(4),
+	.illegal = BIT(60),
+	.emulate = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cr, cr4_emulated) {
+	.cr = 4,
+	.bit = X86_CR4_PSE,
+	.other = X86_CR4_MCE,
+	.illegal = BIT(31),
+	.emulate = true,
+};
+
 /* This bit is 1 after any write to CR0: have it so before. */
 static void set_cr0_et(struct kvm_vcpu *vcpu)
 {
@@ -142,9 +181,13 @@ static void set_cr0_et(struct kvm_vcpu *vcpu)
 
 FIXTURE_SETUP(kvmi_cr)
 {
+	if (variant->emulate && !is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+
 	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_code);
 	set_cr0_et(self->vcpu);
-	vcpu_args_set(self->vcpu, 2, (u64)variant->cr, variant->bit);
+	vcpu_args_set(self->vcpu, 3, (u64)variant->cr, variant->bit,
+		      (u64)variant->emulate);
 	self->old = host_cr(self->vcpu, variant->cr);
 	self->new = self->old ^ variant->bit;
 	kvmi_hook(&self->s, self->vm);
@@ -178,7 +221,7 @@ static void start(struct _test_data_kvmi_cr *self, u8 cr, struct kvmi_event *ev)
 	TEST_ASSERT_EQ(ev->cr.old_value, self->old);
 	TEST_ASSERT_EQ(ev->cr.new_value, self->new);
 
-	/* The event comes before the write. */
+	/* The event comes before the write, with RIP where that is. */
 	TEST_ASSERT_EQ(ev->common.vcpu, 0);
 	TEST_ASSERT_EQ(event_cr(ev, cr), self->old);
 	rip = ev->common.arch.regs.rip;
@@ -259,10 +302,11 @@ KVMI_TEST(kvmi_cr, allow_illegal_value)
 /* The same without a tool, as proof that the value is illegal. */
 KVMI_TEST(kvmi_cr, illegal_value_of_the_guest)
 {
-	if (variant->cr == 3 && kvm_is_tdp_enabled())
+	if (variant->cr == 3 && kvm_is_tdp_enabled() && !variant->emulate)
 		SKIP(return, "It is not KVM that looks at the guest's value");
 
-	vcpu_args_set(self->vcpu, 2, (u64)variant->cr, variant->illegal);
+	vcpu_args_set(self->vcpu, 3, (u64)variant->cr, variant->illegal,
+		      (u64)variant->emulate);
 	kvmi_run_start(&self->r, &self->s, self->vcpu);
 	finish(self, variant->cr, self->old, GP_VECTOR);
 }
@@ -414,7 +458,8 @@ KVMI_TEST(kvmi_cr, same_value_is_not_reported)
 {
 	struct kvmi_event ev;
 
-	vcpu_args_set(self->vcpu, 2, (u64)variant->cr, 0ull);
+	vcpu_args_set(self->vcpu, 3, (u64)variant->cr, 0ull,
+		      (u64)variant->emulate);
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
 	enable(&self->s, variant->cr);
 	kvmi_unpark(&self->s, &ev);
@@ -555,7 +600,8 @@ KVMI_TEST(kvmi_cr, other_vcpus_are_not_reported)
 	struct ucall uc;
 
 	vcpu = vm_vcpu_add(self->vm, 1, guest_code);
-	vcpu_args_set(vcpu, 2, (u64)variant->cr, variant->bit);
+	vcpu_args_set(vcpu, 3, (u64)variant->cr, variant->bit,
+		      (u64)variant->emulate);
 	set_cr0_et(vcpu);
 
 	start(self, variant->cr, &ev);
@@ -563,6 +609,19 @@ KVMI_TEST(kvmi_cr, other_vcpus_are_not_reported)
 	TEST_ASSERT_EQ(uc.args[1], uc.args[0] ^ variant->bit);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	finish(self, variant->cr, self->old, 0);
+}
+
+/* LMSW writes CR0, too. */
+static void guest_code_lmsw(void)
+{
+	u64 old;
+
+	for (;;) {
+		old = get_cr0();
+		asm volatile("lmsw %w0" : : "r"(old | X86_CR0_MP));
+		GUEST_SYNC1(get_cr0());
+		set_cr0(old);
+	}
 }
 
 FIXTURE(kvmi_control) {
@@ -605,7 +664,7 @@ KVMI_TEST(kvmi_control, control_cr_errors)
 	int i;
 
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
-	vcpu_args_set(self->vcpu, 2, 0ull, 0ull);
+	vcpu_args_set(self->vcpu, 3, 0ull, 0ull, 0ull);
 	kvmi_park(&self->r, s, self->vcpu, &ev);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_CR,
@@ -643,7 +702,7 @@ KVMI_TEST(kvmi_control, control_events_errors)
 	int i, allow;
 
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
-	vcpu_args_set(self->vcpu, 2, 0ull, 0ull);
+	vcpu_args_set(self->vcpu, 3, 0ull, 0ull, 0ull);
 	kvmi_park(&self->r, s, self->vcpu, &ev);
 	for (allow = 1; allow >= 0; allow--) {
 		TEST_ASSERT_EQ(__kvmi_event(self->vm, allow, -1), 0);
@@ -661,6 +720,38 @@ KVMI_TEST(kvmi_control, control_events_errors)
 	}
 	kvmi_unpark(s, &ev);
 	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+KVMI_TEST(kvmi_control, lmsw)
+{
+	static const u8 actions[] = {
+		KVMI_EVENT_ACTION_SKIP, KVMI_EVENT_ACTION_ALLOW,
+	};
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i;
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "The guest changes CR0.MP on its own");
+
+	set_cr0_et(self->vcpu);
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_lmsw);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, 0);
+	kvmi_unpark(&self->s, &ev);
+	for (i = 0; i < 2; i++) {
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+		TEST_ASSERT_EQ(ev.cr.cr, 0);
+		TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value | X86_CR0_MP);
+		kvmi_reply(&self->s, &ev, actions[i]);
+		kvmi_run_wait_sync(&self->r, &uc);
+		TEST_ASSERT_EQ(uc.args[0], i ? ev.cr.new_value : ev.cr.old_value);
+		kvmi_run_start(&self->r, &self->s, self->vcpu);
+	}
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+	TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value & ~X86_CR0_MP);
+	kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
 }
 
 int main(int argc, char **argv)

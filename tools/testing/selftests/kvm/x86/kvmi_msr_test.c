@@ -6,14 +6,21 @@
 
 #define WRITE_INSN_SIZE		2
 
+/* A write by way of KVM's emulator */
+static u8 emulate_wrmsr(u32 msr, u64 val)
+{
+	return kvm_asm_safe_fep("wrmsr", "a"((u32)val), "d"(val >> 32), "c"(msr));
+}
+
 /* Flip bits of an MSR, and tell how that went. */
-static void guest_code(u64 msr, u64 bits)
+static void guest_code(u64 msr, u64 bits, u64 emulate)
 {
 	u64 old, vector;
 
 	for (;;) {
 		old = rdmsr(msr);
-		vector = wrmsr_safe(msr, old ^ bits);
+		vector = emulate ? emulate_wrmsr(msr, old ^ bits) :
+				   wrmsr_safe(msr, old ^ bits);
 		GUEST_SYNC3(old, rdmsr(msr), vector);
 	}
 }
@@ -59,6 +66,7 @@ FIXTURE_VARIANT(kvmi_msr) {
 	/* The guest writes it without leaving. */
 	bool vmx_passthrough;
 	bool svm_passthrough;
+	bool emulate;
 };
 
 FIXTURE_VARIANT_ADD(kvmi_msr, lstar) {
@@ -94,10 +102,30 @@ FIXTURE_VARIANT_ADD(kvmi_msr, efer) {
 	.illegal = BIT(62),
 };
 
+FIXTURE_VARIANT_ADD(kvmi_msr, lstar_emulated) {
+	.msr = MSR_LSTAR,
+	.bits = 0xffffffff81000000,
+	.other = 0xffffffff82000000,
+	.illegal = BIT(62),
+	.emulate = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_msr, efer_emulated) {
+	.msr = MSR_EFER,
+	.bits = EFER_SCE,
+	.other = 0,
+	.illegal = BIT(62),
+	.emulate = true,
+};
+
 FIXTURE_SETUP(kvmi_msr)
 {
+	if (variant->emulate && !is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+
 	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_code);
-	vcpu_args_set(self->vcpu, 2, (u64)variant->msr, variant->bits);
+	vcpu_args_set(self->vcpu, 3, (u64)variant->msr, variant->bits,
+		      (u64)variant->emulate);
 	self->old = vcpu_get_msr(self->vcpu, variant->msr);
 	self->new = self->old ^ variant->bits;
 	kvmi_hook(&self->s, self->vm);
@@ -337,7 +365,8 @@ KVMI_TEST(kvmi_msr, same_value_is_not_reported)
 {
 	struct kvmi_event ev;
 
-	vcpu_args_set(self->vcpu, 2, (u64)variant->msr, 0ull);
+	vcpu_args_set(self->vcpu, 3, (u64)variant->msr, 0ull,
+		      (u64)variant->emulate);
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
 	enable(&self->s, variant->msr);
 	kvmi_unpark(&self->s, &ev);
@@ -565,7 +594,8 @@ KVMI_TEST(kvmi_msr, other_vcpus_are_not_reported)
 	struct ucall uc;
 
 	vcpu = vm_vcpu_add(self->vm, 1, guest_code);
-	vcpu_args_set(vcpu, 2, (u64)variant->msr, variant->bits);
+	vcpu_args_set(vcpu, 3, (u64)variant->msr, variant->bits,
+		      (u64)variant->emulate);
 
 	start(self, variant->msr, &ev);
 	kvmi_run_to_sync(NULL, vcpu, &uc);
@@ -641,7 +671,7 @@ KVMI_TEST(kvmi_control, errors)
 	int i;
 
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
-	vcpu_args_set(self->vcpu, 2, (u64)MSR_STAR, 0x1ull << 32);
+	vcpu_args_set(self->vcpu, 3, (u64)MSR_STAR, 0x1ull << 32, 0ull);
 	kvmi_park(&self->r, s, self->vcpu, &ev);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_MSR,
