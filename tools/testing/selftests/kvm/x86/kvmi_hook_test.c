@@ -942,6 +942,80 @@ KVMI_TEST(kvmi_hook, immediate_exit)
 	kvmi_unhook(&self->s);
 }
 
+/* Ask until nothing more goes either way, as the tool does not read. */
+static int fill_socket(struct kvmi_session *s)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+	struct timeval tv = { .tv_sec = 2 };
+	int nr;
+
+	TEST_ASSERT(!setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)),
+		    "setsockopt()");
+	for (nr = 0; send(s->fd, &hdr, sizeof(hdr), MSG_NOSIGNAL) == sizeof(hdr);)
+		hdr.seq = ++nr;
+	TEST_ASSERT(errno == EAGAIN, "send()");
+	return nr;
+}
+
+/* A tool that does not read holds up nobody but itself. */
+KVMI_TEST(kvmi_hook, tool_does_not_read_unhook)
+{
+	struct ucall uc;
+
+	kvmi_hook(&self->s, self->vm);
+	fill_socket(&self->s);
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	kvmi_close(&self->s);
+	kvmi_run_to_sync(NULL, self->vcpu, &uc);
+	assert_not_hooked(self->vm);
+}
+
+KVMI_TEST(kvmi_hook, tool_does_not_read_destroy)
+{
+	kvmi_hook(&self->s, self->vm);
+	fill_socket(&self->s);
+	kvm_vm_free(self->vm);
+	self->vm = NULL;
+	kvmi_close(&self->s);
+}
+
+/* Nor is any message lost or cut if a signal calls the vCPU away then. */
+KVMI_TEST(kvmi_hook, tool_does_not_read_signal)
+{
+	struct kvmi_get_version_reply rpl;
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i, nr;
+	u32 seq;
+
+	kvmi_hook(s, self->vm);
+	seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+	TEST_ASSERT_KVMI(kvmi_pause(s, 0, 0), 0);
+	nr = fill_socket(s);
+
+	for (i = 0; i < 3; i++) {
+		kvmi_run_start(&self->r, NULL, self->vcpu);
+		/* Not sure to find it in KVM_RUN; try until it does. */
+		while (kvmi_run_is_going(&self->r))
+			kvmi_run_signal(&self->r);
+		kvmi_run_wait_eintr(&self->r);
+	}
+
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, i, &rpl,
+						 sizeof(rpl)), 0);
+	kvmi_run_start(&self->r, s, self->vcpu);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq, &info,
+					 sizeof(info)), 0);
+	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	kvmi_unpark(s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 42);
+	kvmi_unhook(s);
+}
+
 /* The device manager in a process of its own, to be killed */
 static void vmm(int fd, bool wait_in_event)
 {

@@ -137,6 +137,7 @@ void kvmi_reply_val(struct kvmi_session *s, const struct kvmi_event *ev,
 void kvmi_run_start(struct kvmi_runner *r, struct kvmi_session *s,
 		    struct kvm_vcpu *vcpu);
 void kvmi_run_signal(struct kvmi_runner *r);
+bool kvmi_run_is_going(struct kvmi_runner *r);
 void kvmi_run_wait(struct kvmi_runner *r);
 void kvmi_run_wait_exit(struct kvmi_runner *r, u32 reason);
 void kvmi_run_wait_eintr(struct kvmi_runner *r);

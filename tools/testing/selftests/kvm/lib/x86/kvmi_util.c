@@ -500,6 +500,17 @@ void kvmi_run_signal(struct kvmi_runner *r)
 	TEST_ASSERT(!ret, "pthread_kill() returned %d", ret);
 }
 
+bool kvmi_run_is_going(struct kvmi_runner *r)
+{
+	struct pollfd pfd = { .fd = r->done, .events = POLLIN };
+	int ret;
+
+	/* A while, not a time to rely on */
+	ret = poll(&pfd, 1, 10);
+	TEST_ASSERT(ret >= 0 || errno == EINTR, "poll()");
+	return ret <= 0;
+}
+
 void kvmi_run_wait(struct kvmi_runner *r)
 {
 	struct pollfd pfd[] = {
