@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Leaving
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "test.h"
+
+static const struct kvmi_vcpu_event_msr msr_data = {
+	.msr = 0xc0000082, .old_value = 1, .new_value = 2,
+};
+
+static unsigned int on_count, off_count, allowed;
+static bool mute;
+
+static void peer_detach(int fd)
+{
+	const struct kvmi_vcpu_control_msr *msr;
+	const struct kvmi_vcpu_event_reply *rpl;
+	struct peer_msg msg;
+	uint32_t seq = 100;
+	bool enable;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		if (msg.hdr.id == KVMI_VCPU_EVENT) {
+			rpl = (const void *)(msg.data + 8);
+			allowed += rpl->action == KVMI_EVENT_ACTION_ALLOW;
+			continue;
+		}
+		if (msg.hdr.id == KVMI_VCPU_CONTROL_MSR) {
+			msr = (const void *)(msg.data + 8);
+			enable = msr->enable;
+		} else if (msg.hdr.id == KVMI_VM_CONTROL_EVENTS) {
+			enable = msg.data[2];
+		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS) {
+			enable = msg.data[10];
+		} else {
+			enable = msg.data[9];
+		}
+		*(enable ? &on_count : &off_count) += 1;
+		/* An event that comes while things are being turned off */
+		if (!enable && off_count <= 2)
+			peer_vcpu_event(fd, seq++, off_count - 1, KVMI_VCPU_EVENT_MSR, &msr_data,
+					sizeof(msr_data));
+		if (enable || !mute)
+			peer_reply(fd, &msg, 0, NULL, 0);
+	}
+}
+
+static bool test_detach(bool silent)
+{
+	struct kvmi_options opts = { .timeout_ms = 300 };
+	int64_t start_ms = kvmi_now_ms();
+	struct kvmi_conn *conn = NULL;
+	struct script script;
+	pthread_t thread;
+	int fd;
+
+	on_count = off_count = allowed = 0;
+	mute = silent;
+	start(&script, &thread, peer_detach, &fd);
+	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kvmi_control_vm_events(conn, KVMI_VM_EVENT_UNHOOK, true)));
+	CHECK(!(last = kvmi_control_events(conn, 0, KVMI_VCPU_EVENT_MSR, true)));
+	CHECK(!(last = kvmi_control_msr(conn, 0, 0xc0000082, true)));
+	CHECK(!(last = kvmi_control_msr(conn, 1, 0xc0000082, true)));
+	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
+	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
+	CHECK(!(last = kvmi_control_cr(conn, 1, 0, true)));
+	last = kvmi_detach(conn);
+	pthread_join(thread, NULL);
+	CHECK(on_count == 7);
+	if (silent) {
+		CHECK(last == -ETIMEDOUT);
+		CHECK(kvmi_now_ms() - start_ms < 3000);
+	} else {
+		CHECK(!last);
+		CHECK(off_count == 6);
+	}
+	CHECK(allowed == 2);
+	return true;
+}
+
+void detach_tests(void)
+{
+	result("detach undoes everything and lets the vCPUs go", test_detach(false));
+	result("detach when no vCPU answers", test_detach(true));
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef KVMI_TEST_H
+#define KVMI_TEST_H
+
+/*
+ * Tests of libkvmi against a scripted peer on the other end of a socket pair.
+ */
+#include <pthread.h>
+#include <kvmi/libkvmi.h>
+#include "peer.h"
+#include "../lib/internal.h"
+
+/* In a function that returns whether it went well */
+#define CHECK(cond) do {							\
+	if (!(cond)) {								\
+		printf("# %s:%d: %s (the last call returned %d)\n",		\
+		       __FILE__, __LINE__, #cond, last);			\
+		return false;							\
+	}									\
+} while (0)
+
+extern int last;
+
+struct script {
+	void (*peer)(int fd);
+	int fd;
+};
+
+/* Run @peer in a thread; *@fd is the tool's end */
+void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *fd);
+
+/* A session after GET_VERSION, played by @peer; what @body returned */
+bool adopt_with(void (*peer)(int fd), bool (*body)(struct kvmi_conn *conn));
+
+/* What most peers do: answer GET_VERSION; stay until the other side leaves */
+bool version_first(int fd, struct peer_msg *msg);
+void linger(int fd);
+
+void result(const char *name, bool ok);
+
+void handshake_tests(void);
+void message_tests(void);
+void event_tests(void);
+void command_tests(void);
+void detach_tests(void);
+
+#endif
