@@ -33,7 +33,7 @@ static int bind_unix(int fd, const char *path)
 
 	if (!*path || strlen(path) >= sizeof(sun.sun_path))
 		return -EINVAL;
-	strcpy(sun.sun_path, path);
+	memcpy(sun.sun_path, path, strlen(path));
 	if (!bind(fd, (struct sockaddr *)&sun, sizeof(sun)))
 		return 0;
 	if (errno != EADDRINUSE || lstat(path, &st) || !S_ISSOCK(st.st_mode))

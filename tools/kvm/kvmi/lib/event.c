@@ -3,6 +3,7 @@
  * Events: taken from the socket whenever it is read, queued until the caller
  * wants them, and remembered as open until they are answered.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,12 +11,12 @@
 #include <unistd.h>
 #include "internal.h"
 
-_Static_assert(sizeof(struct kvmi_msg_hdr) == 8, "wire");
-_Static_assert(sizeof(struct kvmi_event_hdr) == 8, "wire");
-_Static_assert(sizeof(struct kvmi_vcpu_event) == 544, "wire");
-_Static_assert(sizeof(struct kvmi_vcpu_event_cr) == 24, "wire");
-_Static_assert(sizeof(struct kvmi_vcpu_event_msr) == 24, "wire");
-_Static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
+static_assert(sizeof(struct kvmi_msg_hdr) == 8, "wire");
+static_assert(sizeof(struct kvmi_event_hdr) == 8, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event) == 544, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_cr) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_msr) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
 
 /* Keep kvmi_fd() readable exactly while events are queued */
 static void wake(struct kvmi_conn *conn)

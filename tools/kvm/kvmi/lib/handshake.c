@@ -4,6 +4,7 @@
  * KVM: the device manager introduces the VM, the tool shows that it knows the
  * secret.  Both structures start with their size and may grow.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -24,8 +25,8 @@ struct from_tool {
 	uint8_t cookie_hash[20];
 };
 
-_Static_assert(sizeof(struct to_tool) == 104, "wire");
-_Static_assert(sizeof(struct from_tool) == 24, "wire");
+static_assert(sizeof(struct to_tool) == 104, "wire");
+static_assert(sizeof(struct from_tool) == 24, "wire");
 
 /* Up to start_time it has always been there */
 #define TO_TOOL_MIN offsetof(struct to_tool, name)

@@ -2,14 +2,15 @@
 /*
  * Commands for a vCPU.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include "internal.h"
 
-_Static_assert(sizeof(struct kvmi_vcpu_hdr) == 8, "wire");
-_Static_assert(sizeof(struct kvm_regs) == 144, "wire");
-_Static_assert(sizeof(struct kvm_sregs) == 312, "wire");
-_Static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472, "wire");
+static_assert(sizeof(struct kvmi_vcpu_hdr) == 8, "wire");
+static_assert(sizeof(struct kvm_regs) == 144, "wire");
+static_assert(sizeof(struct kvm_sregs) == 312, "wire");
+static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472, "wire");
 
 #define MAX_MSRS \
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \

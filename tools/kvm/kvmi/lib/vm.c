@@ -2,16 +2,17 @@
 /*
  * Commands for the VM.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include "internal.h"
 
 #define PAGE_SIZE 4096
 
-_Static_assert(sizeof(struct kvmi_get_version_reply) == 16, "wire");
-_Static_assert(sizeof(struct kvmi_vm_get_info_reply) == 16, "wire");
-_Static_assert(sizeof(struct kvmi_vm_read_physical) == 16, "wire");
-_Static_assert(sizeof(struct kvmi_vm_pause_vcpu) == 8, "wire");
+static_assert(sizeof(struct kvmi_get_version_reply) == 16, "wire");
+static_assert(sizeof(struct kvmi_vm_get_info_reply) == 16, "wire");
+static_assert(sizeof(struct kvmi_vm_read_physical) == 16, "wire");
+static_assert(sizeof(struct kvmi_vm_pause_vcpu) == 8, "wire");
 
 int kvmi_get_version(struct kvmi_conn *conn, struct kvmi_get_version_reply *version)
 {

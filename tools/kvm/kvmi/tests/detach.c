@@ -64,7 +64,9 @@ static bool test_detach(bool silent)
 	pthread_t thread;
 	int fd;
 
-	on_count = off_count = allowed = 0;
+	on_count = 0;
+	off_count = 0;
+	allowed = 0;
 	mute = silent;
 	start(&script, &thread, peer_detach, &fd);
 	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));

@@ -16,6 +16,7 @@ static struct peer_msg event_reply;
 static const struct kvmi_vcpu_event_msr msr_data = {
 	.msr = 0xc0000082, .old_value = 1, .new_value = 2,
 };
+
 static const struct kvmi_vcpu_event_cr cr_data = { .cr = 4, .old_value = 0x20, .new_value = 0xa0 };
 
 /* An event before the reply to the command, another after it */

@@ -57,6 +57,7 @@ static const struct step {
 
 #define STEPS (sizeof(boot) / sizeof(boot[0]))
 
+static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
 static unsigned char ram[RAM];
 static uint64_t lstar[VCPUS];
@@ -227,8 +228,8 @@ int main(int argc, char **argv)
 		what = argv[2];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	stopped = !strcmp(what, "stopped");
-	strcpy((char *)ram + BANNER, "Linux version 9.9.9 (somebody@somewhere) #1 SMP");
-	strcpy(sun.sun_path, argv[1]);
+	memcpy(ram + BANNER, banner, sizeof(banner));
+	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	for (i = 0; connect(sock, (struct sockaddr *)&sun, sizeof(sun)); i++) {
 		if (i == 500) {

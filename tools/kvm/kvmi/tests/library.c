@@ -14,9 +14,20 @@
 
 int last;
 static int failures, number;
+static bool broken;
+
+void check(bool cond, const char *text, const char *file, int line)
+{
+	if (cond)
+		return;
+	printf("# %s:%d: %s (the last call returned %d)\n", file, line, text, last);
+	broken = true;
+}
 
 void result(const char *name, bool ok)
 {
+	ok = ok && !broken;
+	broken = false;
 	printf("%sok %d %s\n", ok ? "" : "not ", ++number, name);
 	failures += !ok;
 }

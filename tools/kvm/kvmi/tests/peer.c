@@ -73,7 +73,9 @@ bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const voi
 
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20])
 {
-	struct intro intro = { .struct_size = sizeof(intro), .start_time = 1000, .max_gpa = max_gpa };
+	struct intro intro = {
+		.struct_size = sizeof(intro), .start_time = 1000, .max_gpa = max_gpa,
+	};
 	struct { uint32_t struct_size; uint8_t hash[20]; } answer;
 
 	memcpy(intro.name, name, strnlen(name, sizeof(intro.name)));

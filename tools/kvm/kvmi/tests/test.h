@@ -10,15 +10,11 @@
 #include "peer.h"
 #include "../lib/internal.h"
 
-/* In a function that returns whether it went well */
-#define CHECK(cond) do {							\
-	if (!(cond)) {								\
-		printf("# %s:%d: %s (the last call returned %d)\n",		\
-		       __FILE__, __LINE__, #cond, last);			\
-		return false;							\
-	}									\
-} while (0)
+/* A condition that must hold for the next result() to be good */
+#define CHECK(cond) check(cond, #cond, __FILE__, __LINE__)
+void check(bool cond, const char *text, const char *file, int line);
 
+/* What the last call returned, for the message of a failed check */
 extern int last;
 
 struct script {

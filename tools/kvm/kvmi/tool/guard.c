@@ -216,7 +216,7 @@ static bool parse_action(const char *text)
 	return true;
 }
 
-static void usage(void)
+static void print_usage(void)
 {
 	printf("usage: kvmi guard --listen ADDRESS [options] [common options]\n"
 	       "  --msr LIST        MSRs by name or number that must not change, LSTAR,0x176\n"
@@ -242,7 +242,7 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		{ "action", required_argument, NULL, 'x' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
-		COMMON_OPTIONS
+		{ NULL, 0, NULL, 0 }
 	};
 	static const struct monitor monitor = {
 		.arm = on_arm,
@@ -255,10 +255,10 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 	int opt, err;
 
 	tool->wait_ms = -1;
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
-			usage();
+			print_usage();
 			return EXIT_OK;
 		case 'm':
 			ok = parse_msrs(optarg);
@@ -285,19 +285,15 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 			tool->once = true;
 			break;
 		default:
-			err = common_option(tool, opt, optarg);
-			if (err)
-				return err;
+			return EXIT_USAGE;
 		}
 		if (!ok) {
 			error("guard: '%s' is not known here; see kvmi guard --help", optarg);
 			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		error("guard: '%s' is too much; see kvmi guard --help", argv[optind]);
+	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
-	}
 	if (!guard.nmsrs && !guard.cr_bits[0] && !guard.cr_bits[4] && !guard.efer_bits) {
 		error("guard: say what to guard: --msr, --cr0-bit, --cr4-bit or --efer-bit");
 		return EXIT_USAGE;

@@ -72,25 +72,20 @@ static int print_allowed(struct tool *tool)
 
 int cmd_info(struct tool *tool, int argc, char **argv)
 {
-	static const struct option options[] = { COMMON_OPTIONS };
 	const struct kvmi_get_version_reply *version;
 	struct kvmi_vcpu_get_info_reply vcpu;
 	struct kvmi_vm_get_info_reply vm;
 	int opt, err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (opt == 'h') {
-			printf("usage: kvmi info --listen ADDRESS [common options]\n");
-			return EXIT_OK;
-		}
-		err = common_option(tool, opt, optarg);
-		if (err)
-			return err;
+	opt = next_option(tool, argc, argv, NULL);
+	if (opt == 'h') {
+		printf("usage: kvmi info --listen ADDRESS [common options]\n");
+		return EXIT_OK;
 	}
-	if (optind < argc) {
-		error("info: '%s' is too much; see kvmi info --help", argv[optind]);
+	if (opt != -1)
 		return EXIT_USAGE;
-	}
+	if (!no_arguments(tool, argc, argv))
+		return EXIT_USAGE;
 	err = session_open(tool);
 	if (err)
 		return err;

@@ -23,7 +23,7 @@ static const struct {
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static int usage(FILE *out)
+static int print_usage(FILE *out)
 {
 	unsigned int i;
 
@@ -64,9 +64,9 @@ int main(int argc, char **argv)
 	int ret;
 
 	if (argc < 2)
-		return usage(stderr);
+		return print_usage(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return usage(stdout);
+		return print_usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
 		printf("kvmi %s, protocol version %d\n", KVMI_TOOL_VERSION, KVMI_VERSION);
 		return EXIT_OK;

@@ -101,6 +101,17 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 	return 0;
 }
 
+/* Going through much memory takes a while: leave if asked to meanwhile */
+static int still_wanted(struct tool *tool)
+{
+	struct kvmi_event event;
+	int err = kvmi_next_event(tool->conn, &event, 0);
+
+	if (err == -EAGAIN)
+		return 0;
+	return err ? err : -ECANCELED;
+}
+
 /*
  * Read up to BLOCK bytes, not beyond the next multiple of BLOCK, and only as far
  * as there is memory.  Returns the size, 0 for a hole to the end of its page.
@@ -108,8 +119,10 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 static int read_block(struct tool *tool, uint64_t gpa, uint64_t end, unsigned char *buf)
 {
 	size_t size = BLOCK - gpa % BLOCK, done, part;
-	int err;
+	int err = still_wanted(tool);
 
+	if (err)
+		return err;
 	if (size > end - gpa)
 		size = end - gpa;
 	err = kvmi_read_physical(tool->conn, gpa, buf, size);
@@ -209,7 +222,7 @@ static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
 	return 0;
 }
 
-static void usage(void)
+static void print_usage(void)
 {
 	printf("usage: kvmi mem --listen ADDRESS [START LENGTH] [options] [common options]\n"
 	       "  START LENGTH     in bytes; 0x10000 and 64K are the same; all of the memory for\n"
@@ -225,7 +238,7 @@ int cmd_mem(struct tool *tool, int argc, char **argv)
 		{ "search", required_argument, NULL, 's' },
 		{ "max", required_argument, NULL, 'n' },
 		{ "output", required_argument, NULL, 'o' },
-		COMMON_OPTIONS
+		{ NULL, 0, NULL, 0 }
 	};
 	struct search s = { .limit = 16 };
 	uint64_t start = 0, length = 0;
@@ -233,10 +246,10 @@ int cmd_mem(struct tool *tool, int argc, char **argv)
 	FILE *file = NULL;
 	int opt, err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
-			usage();
+			print_usage();
 			return EXIT_OK;
 		case 's':
 			if (parse_pattern(optarg, &s))
@@ -252,9 +265,7 @@ int cmd_mem(struct tool *tool, int argc, char **argv)
 			output = optarg;
 			break;
 		default:
-			err = common_option(tool, opt, optarg);
-			if (err)
-				return err;
+			return EXIT_USAGE;
 		}
 	}
 	if ((argc != optind && argc != optind + 2) || (s.size && output) ||

@@ -138,7 +138,7 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 		monitor->begin(tool);
 		err = run_session(&loop);
 		if (loop.state == UNHOOKED)
-			why = "the device manager asked for it (VM stopped, reset or migrated)";
+			why = explain(-ECANCELED);
 		else if (loop.state == FAILED)
 			why = "an error";
 		else

@@ -94,27 +94,68 @@ static bool read_cookie(struct tool *tool, const char *path)
 	return true;
 }
 
-/* Returns 0, or the exit status to leave with */
-int common_option(struct tool *tool, int opt, const char *arg)
+/* Returns false after saying what is wrong */
+static bool common_option(struct tool *tool, int opt, const char *arg)
 {
 	switch (opt) {
 	case OPT_LISTEN:
 		tool->address = arg;
-		return 0;
+		return true;
 	case OPT_COOKIE:
-		return read_cookie(tool, arg) ? 0 : EXIT_USAGE;
+		return read_cookie(tool, arg);
 	case OPT_TIMEOUT:
 		if (parse_seconds(arg, &tool->timeout_ms) && tool->timeout_ms > 0)
-			return 0;
+			return true;
 		error("--timeout %s: give a number of seconds above 0", arg);
-		return EXIT_USAGE;
+		return false;
 	case OPT_WAIT:
 		if (parse_seconds(arg, &tool->wait_ms))
-			return 0;
+			return true;
 		error("--wait %s: give a number of seconds", arg);
-		return EXIT_USAGE;
+		return false;
 	default:
 		fprintf(stderr, "see kvmi %s --help\n", tool->command);
-		return EXIT_USAGE;
+		return false;
 	}
+}
+
+/*
+ * getopt_long() for the options of a command and those that every command has,
+ * which are dealt with here.  Returns 'h' for --help, -1 at the end, and '?'
+ * after an error that has been told.
+ */
+int next_option(struct tool *tool, int argc, char **argv, const struct option *own)
+{
+	static const struct option common[] = {
+		{ "listen", required_argument, NULL, OPT_LISTEN },
+		{ "cookie", required_argument, NULL, OPT_COOKIE },
+		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+		{ "wait", required_argument, NULL, OPT_WAIT },
+		{ "help", no_argument, NULL, 'h' },
+	};
+	struct option all[32] = { 0 };
+	unsigned int n = sizeof(common) / sizeof(common[0]);
+	int opt;
+
+	memcpy(all, common, sizeof(common));
+	for (; own && own->name; own++)
+		all[n++] = *own;
+
+	for (;;) {
+		opt = getopt_long(argc, argv, "h", all, NULL);
+		if (opt < OPT_LISTEN ? opt != '?' : opt > OPT_WAIT)
+			return opt;
+		if (!common_option(tool, opt, optarg))
+			return '?';
+	}
+}
+
+/* For commands that take options only */
+bool no_arguments(const struct tool *tool, int argc, char **argv)
+{
+	if (optind == argc)
+		return true;
+	error("%s: '%s' is too much; see kvmi %s --help", tool->command, argv[optind],
+	      tool->command);
+	return false;
 }

@@ -66,9 +66,9 @@ static void print_registers(unsigned int vcpu, const struct kvmi_registers *r)
 	print_table("idt", &s->idt);
 }
 
-static void usage(void)
+static void print_usage(void)
 {
-	printf("usage: kvmi regs --listen ADDRESS [--vcpu N] [--msr NAME|NUMBER]... [common options]\n"
+	printf("usage: kvmi regs --listen ADDRESS [--vcpu N] [--msr MSR]... [common options]\n"
 	       "  --vcpu N       only this vCPU, else all\n"
 	       "  --msr MSR      also this one, LSTAR or 0xc0000082; may be repeated\n");
 }
@@ -78,7 +78,7 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	static const struct option options[] = {
 		{ "vcpu", required_argument, NULL, 'v' },
 		{ "msr", required_argument, NULL, 'm' },
-		COMMON_OPTIONS
+		{ NULL, 0, NULL, 0 }
 	};
 	uint32_t msrs[MAX_MSRS];
 	uint64_t values[MAX_MSRS], only = 0;
@@ -88,10 +88,10 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	char buf[16];
 	int opt, err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
-			usage();
+			print_usage();
 			return EXIT_OK;
 		case 'v':
 			if (!parse_number(optarg, &only) || only > UINT16_MAX) {
@@ -107,15 +107,11 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 			}
 			break;
 		default:
-			err = common_option(tool, opt, optarg);
-			if (err)
-				return err;
+			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		error("regs: '%s' is too much; see kvmi regs --help", argv[optind]);
+	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
-	}
 	err = session_open(tool);
 	if (err)
 		return err;

@@ -33,11 +33,11 @@ const char *explain(int err)
 	case EINTR:
 		return "interrupted";
 	case EPERM:
-		return "not allowed; the device manager decides (QEMU: command= and event= of "
-		       "-object introspection)";
+		return "not allowed by the device manager (QEMU: command= and event=)";
 	case EACCES:
-		return "the device manager closed the connection: a wrong or missing --cookie, or "
-		       "its KVM refused; its own messages say which";
+		return "closed by the device manager: a wrong or missing --cookie, or see its log";
+	case ECANCELED:
+		return "the device manager asked to leave, the VM is being stopped, reset or migrated";
 	case ENOSYS:
 		return "the kernel does not know this command";
 	default:

@@ -25,18 +25,12 @@ struct tool {
 	int64_t start_ns;		/* of the session, for time stamps */
 };
 
-/* options.c: getopt values above any letter, and the table's common part */
-enum { OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_ONCE, OPT_COMMAND };
-#define COMMON_OPTIONS						\
-	{ "listen",  required_argument, NULL, OPT_LISTEN },	\
-	{ "cookie",  required_argument, NULL, OPT_COOKIE },	\
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },	\
-	{ "wait",    required_argument, NULL, OPT_WAIT },	\
-	{ "help",    no_argument,       NULL, 'h' },		\
-	{ NULL, 0, NULL, 0 }
+/* options.c: getopt values above any letter */
+enum { OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_ONCE };
 
 void error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int common_option(struct tool *tool, int opt, const char *arg);
+int next_option(struct tool *tool, int argc, char **argv, const struct option *own);
+bool no_arguments(const struct tool *tool, int argc, char **argv);
 bool parse_number(const char *text, uint64_t *value);
 bool parse_size(const char *text, uint64_t *value);
 

@@ -9,6 +9,7 @@
 #define MAX_MSRS	64
 #define MAX_SPACES	4096		/* power of two */
 #define SUM_EVERY_NS	1000000000ll
+#define SUM_LINE	"%9.3f  all     %-12s  "
 #define CR4_PGE		(1ull << 7)
 #define CR3_ADDRESS	0x000ffffffffff000ull
 
@@ -58,8 +59,8 @@ static void summary(struct tool *tool, bool now)
 			printf("{\"time\":%.6f,\"event\":\"cr3\",\"loads\":%llu,\"spaces\":%u}\n",
 			       session_seconds(tool), watch.cr3_loads, watch.nspaces);
 		else
-			printf("%9.3f  all     CR3           loaded %llu time%s so far, with %u%s page table%s\n",
-			       session_seconds(tool), watch.cr3_loads,
+			printf(SUM_LINE "loaded %llu time%s so far, with %u%s page table%s\n",
+			       session_seconds(tool), "CR3", watch.cr3_loads,
 			       watch.cr3_loads == 1 ? "" : "s", watch.nspaces,
 			       watch.nspaces == MAX_SPACES / 2 ? " or more" : "",
 			       watch.nspaces == 1 ? "" : "s");
@@ -67,8 +68,8 @@ static void summary(struct tool *tool, bool now)
 		watch.sum_time = now_ns();
 	}
 	if (watch.flushes != watch.flushes_shown) {
-		printf("%9.3f  all     CR4           PGE off and on again, to flush the TLB, %llu time%s so far\n",
-		       session_seconds(tool), watch.flushes, watch.flushes == 1 ? "" : "s");
+		printf(SUM_LINE "PGE off and on again, to flush the TLB, %llu time%s so far\n",
+		       session_seconds(tool), "CR4", watch.flushes, watch.flushes == 1 ? "" : "s");
 		watch.flushes_shown = watch.flushes;
 		watch.sum_time = now_ns();
 	}
@@ -200,7 +201,7 @@ static bool parse_msrs(char *list)
 	return true;
 }
 
-static void usage(void)
+static void print_usage(void)
 {
 	printf("usage: kvmi watch --listen ADDRESS [options] [common options]\n"
 	       "  --cr LIST    control registers, of 0,3,4\n"
@@ -219,7 +220,7 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		{ "cr3-all", no_argument, NULL, 'a' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
-		COMMON_OPTIONS
+		{ NULL, 0, NULL, 0 }
 	};
 	static const struct monitor monitor = {
 		.arm = on_arm,
@@ -228,13 +229,13 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		.tick = on_tick,
 		.end = on_end,
 	};
-	int opt, err;
+	int opt;
 
 	tool->wait_ms = -1;
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
-			usage();
+			print_usage();
 			return EXIT_OK;
 		case 'c':
 			if (parse_crs(optarg))
@@ -256,15 +257,11 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 			tool->once = true;
 			break;
 		default:
-			err = common_option(tool, opt, optarg);
-			if (err)
-				return err;
+			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		error("watch: '%s' is too much; see kvmi watch --help", argv[optind]);
+	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
-	}
 	if (!watch.cr_given && !watch.nmsrs) {
 		watch.cr[0] = true;
 		watch.cr[3] = true;
