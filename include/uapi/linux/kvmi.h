@@ -139,6 +139,10 @@ struct kvmi_error_code {
  * @vcpu: index of the vCPU, below kvmi_vm_get_info_reply.vcpu_count
  * @padding1: zero
  * @padding2: zero
+ *
+ * Errors of all commands to a vCPU: -KVM_EINVAL padding or @vcpu; -KVM_EAGAIN
+ * the vCPU has not been started; -KVM_EBUSY too many commands are waiting for
+ * it; -KVM_ENOMEM.
  */
 struct kvmi_vcpu_hdr {
 	__u16 vcpu;
@@ -267,8 +271,10 @@ struct kvmi_vm_read_physical {
  *
  * A message shorter than its data ends the session.
  *
- * Errors: as for a read; -KVM_ENOENT also for read-only memory; -KVM_EAGAIN
- * the cookie is stale.  Nothing is written then.
+ * Errors: as for a read; -KVM_ENOENT also for read-only memory;
+ * -KVM_EOPNOTSUPP the memory is dirty-logged in rings, which a write that no
+ * vCPU makes cannot be recorded in; -KVM_EAGAIN the cookie is stale.  Nothing
+ * is written then.
  */
 struct kvmi_vm_write_physical {
 	__u64 gpa;

@@ -38,7 +38,8 @@ make_initrd() {
 
 # The same for both.  nokaslr: runs repeat exactly, and addresses in a report
 # mean something.
-COMMON="console=ttyS0 panic=-1 quiet nokaslr kvm.introspection=1"
+# Some selftests have instructions emulated that would not be otherwise
+COMMON="console=ttyS0 panic=-1 quiet nokaslr kvm.introspection=1 kvm.force_emulation_prefix=1"
 
 # tsc-khz.c says why; measured once per boot of this machine
 tsc_khz() {
