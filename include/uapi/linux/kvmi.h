@@ -103,7 +103,7 @@ enum kvmi_vcpu_event_id {
  *
  * ALLOW: the guest goes on, with what it was about to do done.
  * RETRY: the guest runs the instruction again.
- * CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN, until the VM is reset or unhooked.
+ * CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN, until the VM is unhooked.
  * SKIP:  the guest goes on after the instruction, which had no effect.
  */
 #define KVMI_EVENT_ACTION_ALLOW    0

@@ -150,7 +150,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->id = id;
 	event->set_regs = false;
 	event->seq = msg.hdr.seq;
-	event->rip = kvmi_arch_vcpu_rip(vcpu);
+	event->at = msg.common.arch.regs;
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
 	event->reply_size = 0;
@@ -238,11 +238,20 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 	return event->action;
 }
 
+/*
+ * The general registers count too: the tool may have set some of them, for what
+ * was going on at the time.
+ */
 static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 		       u16 id, const void *data, size_t size)
 {
-	return event->id == id && event->rip == kvmi_arch_vcpu_rip(vcpu) &&
-	       event->data_size == size && !memcmp(event->data, data, size);
+	struct kvm_regs regs = { };
+
+	kvmi_arch_vcpu_get_regs(vcpu, &regs);
+
+	return event->id == id && event->data_size == size &&
+	       !memcmp(event->data, data, size) &&
+	       !memcmp(&event->at, &regs, sizeof(regs));
 }
 
 /**
@@ -395,8 +404,12 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
  * kvmi_event_send_unhook - tell the tool that the VM is about to be unhooked
  * @session: the session
  *
+ * A tool that does not read must not keep the device manager from unhooking,
+ * so this does not wait.
+ *
  * Context: kvm->lock is held.
- * Return: 0; -ENOENT if the tool did not ask for the event or is gone; -EINTR.
+ * Return: 0; -ENOENT if the tool did not ask for the event, is gone, or does not
+ * read.
  */
 int kvmi_event_send_unhook(struct kvm_introspection *session)
 {
@@ -417,7 +430,7 @@ int kvmi_event_send_unhook(struct kvm_introspection *session)
 		return -ENOENT;
 
 	msg.hdr.seq = next_seq(session);
-	r = kvmi_message_send(session, &msg, sizeof(msg));
+	r = kvmi_message_try_send(session, &msg, sizeof(msg));
 
-	return r && r != -EINTR ? -ENOENT : r;
+	return r ? -ENOENT : 0;
 }

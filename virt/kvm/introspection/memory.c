@@ -146,11 +146,12 @@ static int write_range(const struct guest_range *range, const u8 *from)
 		err = writable_page(range, gpa, &slot, &to);
 		if (err)
 			return err;
-		if (copy_to_user(to, from, n))
-			return -KVM_ENOENT;
+		err = copy_to_user(to, from, n);
 		if (slot->dirty_bitmap)
 			set_bit_le(gpa_to_gfn(gpa) - slot->base_gfn,
 				   slot->dirty_bitmap);
+		if (err)
+			return -KVM_ENOENT;
 	}
 
 	return 0;

@@ -94,10 +94,11 @@ int kvmi_message_receive(struct kvm_introspection *session)
 	return 0;
 }
 
-static int send_some(struct kvm_introspection *session, void *data, size_t size)
+static int send_some(struct kvm_introspection *session, void *data, size_t size,
+		     unsigned int flags)
 {
 	struct kvec vec = { .iov_base = data, .iov_len = size };
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 	int n;
 
 	n = kernel_sendmsg(session->sock, &msg, &vec, 1, size);
@@ -105,12 +106,13 @@ static int send_some(struct kvm_introspection *session, void *data, size_t size)
 	return n == -ERESTARTSYS ? -EINTR : n;
 }
 
-static int send_unsent(struct kvm_introspection *session)
+static int send_unsent(struct kvm_introspection *session, unsigned int flags)
 {
 	lockdep_assert_held(&session->send_lock);
 
 	while (session->unsent_size) {
-		int n = send_some(session, session->unsent, session->unsent_size);
+		int n = send_some(session, session->unsent, session->unsent_size,
+				  flags);
 
 		if (n < 0)
 			return n;
@@ -134,7 +136,7 @@ int kvmi_message_flush(struct kvm_introspection *session)
 	r = mutex_lock_interruptible(&session->send_lock);
 	if (r)
 		return r;
-	r = send_unsent(session);
+	r = send_unsent(session, 0);
 	mutex_unlock(&session->send_lock);
 
 	return r;
@@ -158,19 +160,19 @@ int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
 	if (r)
 		return r;
 
-	r = send_unsent(session);
+	r = send_unsent(session, 0);
 	if (r)
 		goto out;
 
-	r = send_some(session, msg, size);
+	r = send_some(session, msg, size, 0);
 	if (r < 0)
 		goto out;
 
 	if (r < size) {
 		session->unsent_size = size - r;
 		memcpy(session->unsent, msg + r, session->unsent_size);
-		r = send_unsent(session);
-		/* The message has begun, whoever writes next goes on with it. */
+		r = send_unsent(session, 0);
+		/* The message has begun, kvmi_message_flush() ends it. */
 		if (r == -EINTR)
 			r = 0;
 	} else {
@@ -179,6 +181,35 @@ int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
 out:
 	mutex_unlock(&session->send_lock);
 	return r;
+}
+
+/**
+ * kvmi_message_try_send - write a message if that takes no waiting
+ * @session: the session
+ * @msg: the message, with its header
+ * @size: its bytes, few enough for a connection that takes any to take all
+ *
+ * Return: 0 the message is on its way; -EAGAIN the tool does not read, or
+ * somebody else is writing; another error if the connection is over.
+ */
+int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
+			  size_t size)
+{
+	int r;
+
+	if (!mutex_trylock(&session->send_lock))
+		return -EAGAIN;
+
+	r = send_unsent(session, MSG_DONTWAIT);
+	if (!r)
+		r = send_some(session, msg, size, MSG_DONTWAIT);
+	if (r >= 0 && r < size) {
+		session->unsent_size = size - r;
+		memcpy(session->unsent, msg + r, session->unsent_size);
+	}
+	mutex_unlock(&session->send_lock);
+
+	return r < 0 ? r : 0;
 }
 
 /**

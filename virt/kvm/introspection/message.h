@@ -6,6 +6,8 @@
 
 int kvmi_message_receive(struct kvm_introspection *session);
 int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size);
+int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
+			  size_t size);
 int kvmi_message_flush(struct kvm_introspection *session);
 
 /* Room for the data of a reply, after struct kvmi_error_code. */

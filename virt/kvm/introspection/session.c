@@ -81,7 +81,9 @@ static bool receive(void *data)
 
 	__set_current_state(TASK_RUNNING);
 
-	r = kvmi_command_send_reply(session);
+	r = kvmi_message_flush(session);
+	if (!r)
+		r = kvmi_command_send_reply(session);
 	if (!r)
 		r = kvmi_message_receive(session);
 	if (!r)
@@ -192,10 +194,9 @@ fail:
 	return r;
 }
 
-static int __hook(struct kvm *kvm, const struct kvm_introspection_hook *hook)
+static int __hook(struct kvm *kvm, struct socket *sock)
 {
 	struct kvm_introspection *session;
-	struct socket *sock;
 	int r;
 
 	guard(mutex)(&kvm->lock);
@@ -205,44 +206,39 @@ static int __hook(struct kvm *kvm, const struct kvm_introspection_hook *hook)
 	if (!kvmi_arch_vm_supported(kvm))
 		return -EOPNOTSUPP;
 
-	sock = get_socket(hook->fd);
-	if (IS_ERR(sock))
-		return PTR_ERR(sock);
-
-	r = -ENOMEM;
 	session = create_session(kvm);
 	if (!session)
-		goto put_socket;
+		return -ENOMEM;
 	session->sock = sock;
 
 	r = start_session(kvm, session);
 	if (r)
-		goto free_session;
+		kvfree(session);
 
-	return 0;
-
-free_session:
-	kvfree(session);
-put_socket:
-	sockfd_put(sock);
 	return r;
 }
 
 static int hook(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_introspection_hook hook;
+	struct socket *sock;
 	int r;
 
 	if (copy_from_user(&hook, argp, sizeof(hook)))
 		return -EFAULT;
 	if (hook.padding)
 		return -EINVAL;
+	sock = get_socket(hook.fd);
+	if (IS_ERR(sock))
+		return PTR_ERR(sock);
 
 	/* Not under kvm->lock, patching code takes locks of its own. */
 	static_branch_inc(&kvmi_key);
-	r = __hook(kvm, &hook);
-	if (r)
+	r = __hook(kvm, sock);
+	if (r) {
 		static_branch_dec(&kvmi_key);
+		sockfd_put(sock);
+	}
 
 	return r;
 }

@@ -230,9 +230,11 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	r = kvmi_message_send(session, &vi->reply, vi->reply_size);
-	kvm_vcpu_srcu_read_lock(vcpu);
-	if (!r)
+	if (!r) {
 		vi->reply_size = 0;
+		r = kvmi_message_flush(session);
+	}
+	kvm_vcpu_srcu_read_lock(vcpu);
 
 	return r;
 }
@@ -278,6 +280,13 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 		kvmi_command_run(vcpu, session, cmd);
 		kvfree(cmd);
 		cond_resched();
+
+		/* A tool that never stops asking must not keep KVM_RUN. */
+		r = send_reply(vcpu, session);
+		if (!r && signal_pending(current))
+			r = -EINTR;
+		if (r)
+			return r;
 	}
 }
 

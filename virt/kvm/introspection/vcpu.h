@@ -37,7 +37,7 @@ enum kvmi_event_state {
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @seq: number the reply has to carry
- * @rip: where the guest was
+ * @at: the guest's general registers then, RIP among them
  * @data_size: bytes in @data
  * @data: the event's own data
  * @reply_size: bytes of data the tool sent with its answer
@@ -50,7 +50,7 @@ struct kvmi_event {
 	u8 action;
 	bool set_regs;
 	u32 seq;
-	unsigned long rip;
+	struct kvm_regs at;
 	size_t data_size;
 	u8 data[KVMI_MAX_EVENT_DATA];
 	size_t reply_size;

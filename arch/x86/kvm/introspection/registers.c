@@ -31,24 +31,40 @@ void kvmi_arch_features(struct kvmi_features *features)
  * kvmi_arch_vm_supported - can the VM be introspected?
  * @kvm: the VM
  *
- * Return: false if the host cannot see the guest's registers or memory.
+ * A VM of the default type becomes an SEV-ES guest vCPU by vCPU.  While it is
+ * hooked it cannot, see KVM_MEMORY_ENCRYPT_OP.
+ *
+ * Context: kvm->lock is held.
+ * Return: false if the guest's registers are hidden from the host.
  */
 bool kvmi_arch_vm_supported(struct kvm *kvm)
 {
-	return !kvm->arch.has_protected_state;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (kvm->arch.has_protected_state)
+		return false;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (READ_ONCE(vcpu->arch.guest_state_protected))
+			return false;
+	}
+
+	return true;
 }
 
 /**
- * kvmi_arch_vcpu_in_nested_operation - is the vCPU a hypervisor at work?
+ * kvmi_arch_vcpu_in_nested_operation - can the vCPU have a nested guest?
  * @vcpu: the vCPU, which may be running
  *
- * In VMX operation, and with SVM while GIF is 0, INIT is blocked.  The latter
- * needs EFER.SVME.
+ * CR4.VMXE is set throughout VMX operation, EFER.SVME while VMRUN is possible.
+ * In SMM both are hidden, and a nested guest may be what RSM returns to.
  */
 bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu)
 {
-	return is_guest_mode(vcpu) || READ_ONCE(vcpu->arch.efer) & EFER_SVME ||
-	       kvm_x86_call(apic_init_signal_blocked)(vcpu);
+	return is_guest_mode(vcpu) || is_smm(vcpu) ||
+	       READ_ONCE(vcpu->arch.cr4) & X86_CR4_VMXE ||
+	       READ_ONCE(vcpu->arch.efer) & EFER_SVME;
 }
 
 /**
@@ -73,12 +89,13 @@ int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_arch_vcpu_rip - where the vCPU is
+ * kvmi_arch_vcpu_get_regs - read the general registers
  * @vcpu: the vCPU, loaded
+ * @regs: the values
  */
-unsigned long kvmi_arch_vcpu_rip(struct kvm_vcpu *vcpu)
+void kvmi_arch_vcpu_get_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 {
-	return kvm_rip_read(vcpu);
+	__kvm_get_regs(vcpu, regs);
 }
 
 /**

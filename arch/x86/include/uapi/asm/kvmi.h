@@ -75,7 +75,7 @@ struct kvmi_vcpu_get_info_reply {
  * @msrs_idx: indices of the MSRs wanted
  *
  * Errors: -KVM_EINVAL padding, a list longer than the message or than what
- * fits in the reply, an MSR that does not exist; -KVM_ENOMEM.
+ * fits in the reply, an MSR that does not exist.
  */
 struct kvmi_vcpu_get_registers {
 	__u16 nmsrs;
