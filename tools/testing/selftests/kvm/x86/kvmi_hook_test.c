@@ -957,6 +957,20 @@ static int fill_socket(struct kvmi_session *s)
 	return nr;
 }
 
+/* The device manager gets to KVM_INTROSPECTION_UNHOOK. */
+KVMI_TEST(kvmi_hook, tool_does_not_read_preunhook)
+{
+	struct kvmi_session *s = &self->s;
+
+	kvmi_hook(s, self->vm);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
+	fill_socket(s);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	kvmi_close(s);
+	assert_not_hooked(self->vm);
+}
+
 /* A tool that does not read holds up nobody but itself. */
 KVMI_TEST(kvmi_hook, tool_does_not_read_unhook)
 {
