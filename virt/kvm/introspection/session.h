@@ -67,6 +67,7 @@ struct kvm_introspection {
 	u32 cookie_base;
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
 
+	/* Serializes writers to @sock */
 	struct mutex send_lock;
 	size_t unsent_size;
 	u8 unsent[sizeof(struct kvmi_frame)];

@@ -85,6 +85,7 @@ struct kvmi_event {
 struct kvm_vcpu_introspection {
 	struct kvm_vcpu *vcpu;
 
+	/* Protects what the receiver and the vCPU's thread share, see above */
 	spinlock_t lock;
 	struct kvm_introspection *session;
 	bool busy;

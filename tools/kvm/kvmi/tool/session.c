@@ -37,7 +37,7 @@ const char *explain(int err)
 	case EACCES:
 		return "closed by the device manager: a wrong or missing --cookie, or see its log";
 	case ECANCELED:
-		return "the device manager asked to leave, the VM is being stopped, reset or migrated";
+		return "the device manager asked to leave: the VM is stopped, reset or migrated";
 	case ENOSYS:
 		return "the kernel does not know this command";
 	default:
