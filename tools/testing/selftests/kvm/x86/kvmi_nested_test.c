@@ -45,6 +45,7 @@ static void guest_code_vmx(struct vmx_pages *vmx)
 	vector = guest_vmxon(vmx);
 	GUEST_SYNC2(STAGE_ON, vector);
 	vmxoff();
+	set_cr4(get_cr4() & ~X86_CR4_VMXE);
 	GUEST_SYNC2(STAGE_OFF, 0ull);
 }
 
@@ -117,12 +118,8 @@ KVMI_TEST(kvmi_nested, instruction_raises_ud_while_hooked)
 	if (!self->vmx && !self->svm)
 		SKIP(return, "No nested virtualization");
 
-	if (self->vmx)
-		run_to(self->vcpu, STAGE_READY, 0);
-
 	kvmi_hook(&self->s, self->vm);
-	if (!self->vmx)
-		run_to(self->vcpu, STAGE_READY, 0);
+	run_to(self->vcpu, STAGE_READY, 0);
 	run_to(self->vcpu, STAGE_TRIED, UD_VECTOR);
 	kvmi_unhook(&self->s);
 	run_to(self->vcpu, STAGE_ON, 0);
@@ -144,15 +141,14 @@ KVMI_TEST(kvmi_nested, instruction_raises_ud_while_defunct)
 	run_to(self->vcpu, STAGE_OFF, 0);
 }
 
-/* In VMX operation, or with SVME set, there is no hooking. */
+/* With VMXE or SVME set there is no hooking. */
 KVMI_TEST(kvmi_nested, hook_is_busy)
 {
 	if (!self->vmx && !self->svm)
 		SKIP(return, "No nested virtualization");
 
 	run_to(self->vcpu, STAGE_READY, 0);
-	if (self->svm)
-		TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
 	run_to(self->vcpu, STAGE_TRIED, 0);
 	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
 	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
