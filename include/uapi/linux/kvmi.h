@@ -40,17 +40,29 @@
  * @KVMI_VM_READ_PHYSICAL: read guest memory
  * @KVMI_VM_WRITE_PHYSICAL: write guest memory
  * @KVMI_VM_PAUSE_VCPU: ask for one PAUSE event of a vCPU
+ * @KVMI_VM_CONTROL_CLEANUP: does unhooking forget what the tool chose?
+ * @KVMI_VM_GET_FEATURES: what this kernel and host can do
+ * @KVMI_VM_GET_MAX_GFN: where guest memory ends
+ * @KVMI_VM_GET_MEMSLOTS: layout of guest memory
+ * @KVMI_VM_PAUSE_ALL: ask for one PAUSE event of every vCPU
+ * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_SHUTDOWN
  */
 enum kvmi_vm_message_id {
-	KVMI_VM_EVENT          = KVMI_VM_MESSAGE_ID(0),
-	KVMI_GET_VERSION       = KVMI_VM_MESSAGE_ID(1),
-	KVMI_VM_CHECK_COMMAND  = KVMI_VM_MESSAGE_ID(2),
-	KVMI_VM_CHECK_EVENT    = KVMI_VM_MESSAGE_ID(3),
-	KVMI_VM_GET_INFO       = KVMI_VM_MESSAGE_ID(4),
-	KVMI_VM_CONTROL_EVENTS = KVMI_VM_MESSAGE_ID(5),
-	KVMI_VM_READ_PHYSICAL  = KVMI_VM_MESSAGE_ID(6),
-	KVMI_VM_WRITE_PHYSICAL = KVMI_VM_MESSAGE_ID(7),
-	KVMI_VM_PAUSE_VCPU     = KVMI_VM_MESSAGE_ID(8),
+	KVMI_VM_EVENT           = KVMI_VM_MESSAGE_ID(0),
+	KVMI_GET_VERSION        = KVMI_VM_MESSAGE_ID(1),
+	KVMI_VM_CHECK_COMMAND   = KVMI_VM_MESSAGE_ID(2),
+	KVMI_VM_CHECK_EVENT     = KVMI_VM_MESSAGE_ID(3),
+	KVMI_VM_GET_INFO        = KVMI_VM_MESSAGE_ID(4),
+	KVMI_VM_CONTROL_EVENTS  = KVMI_VM_MESSAGE_ID(5),
+	KVMI_VM_READ_PHYSICAL   = KVMI_VM_MESSAGE_ID(6),
+	KVMI_VM_WRITE_PHYSICAL  = KVMI_VM_MESSAGE_ID(7),
+	KVMI_VM_PAUSE_VCPU      = KVMI_VM_MESSAGE_ID(8),
+	KVMI_VM_CONTROL_CLEANUP = KVMI_VM_MESSAGE_ID(9),
+	KVMI_VM_GET_FEATURES    = KVMI_VM_MESSAGE_ID(32),
+	KVMI_VM_GET_MAX_GFN     = KVMI_VM_MESSAGE_ID(33),
+	KVMI_VM_GET_MEMSLOTS    = KVMI_VM_MESSAGE_ID(34),
+	KVMI_VM_PAUSE_ALL       = KVMI_VM_MESSAGE_ID(36),
+	KVMI_VM_SHUTDOWN        = KVMI_VM_MESSAGE_ID(37),
 };
 
 /**
@@ -60,17 +72,37 @@ enum kvmi_vm_message_id {
  * @KVMI_VCPU_CONTROL_EVENTS: turn an event of the vCPU on or off
  * @KVMI_VCPU_GET_REGISTERS: general, special and model-specific registers
  * @KVMI_VCPU_SET_REGISTERS: general registers, while an event is open
+ * @KVMI_VCPU_GET_CPUID: what CPUID tells the guest
  * @KVMI_VCPU_CONTROL_CR: choose the control registers the CR event is for
+ * @KVMI_VCPU_INJECT_EXCEPTION: have the guest take an exception
+ * @KVMI_VCPU_GET_XCR: an extended control register
+ * @KVMI_VCPU_GET_XSAVE: FPU and vector registers, the first 4096 bytes
+ * @KVMI_VCPU_SET_XSAVE: FPU and vector registers, the first 4096 bytes
+ * @KVMI_VCPU_GET_MTRR_TYPE: memory type of a guest physical address
  * @KVMI_VCPU_CONTROL_MSR: choose the MSRs the MSR event is for
+ * @KVMI_VCPU_TRANSLATE_GVA: guest virtual to guest physical address
+ * @KVMI_VCPU_CONTROL_EVENT_SET: turn several events of the vCPU on and off
+ * @KVMI_VCPU_GET_XSAVE2: part of the FPU and vector registers, of any size
+ * @KVMI_VCPU_SET_XSAVE2: part of the FPU and vector registers, of any size
  */
 enum kvmi_vcpu_message_id {
-	KVMI_VCPU_EVENT          = KVMI_VCPU_MESSAGE_ID(0),
-	KVMI_VCPU_GET_INFO       = KVMI_VCPU_MESSAGE_ID(1),
-	KVMI_VCPU_CONTROL_EVENTS = KVMI_VCPU_MESSAGE_ID(2),
-	KVMI_VCPU_GET_REGISTERS  = KVMI_VCPU_MESSAGE_ID(3),
-	KVMI_VCPU_SET_REGISTERS  = KVMI_VCPU_MESSAGE_ID(4),
-	KVMI_VCPU_CONTROL_CR     = KVMI_VCPU_MESSAGE_ID(6),
-	KVMI_VCPU_CONTROL_MSR    = KVMI_VCPU_MESSAGE_ID(12),
+	KVMI_VCPU_EVENT             = KVMI_VCPU_MESSAGE_ID(0),
+	KVMI_VCPU_GET_INFO          = KVMI_VCPU_MESSAGE_ID(1),
+	KVMI_VCPU_CONTROL_EVENTS    = KVMI_VCPU_MESSAGE_ID(2),
+	KVMI_VCPU_GET_REGISTERS     = KVMI_VCPU_MESSAGE_ID(3),
+	KVMI_VCPU_SET_REGISTERS     = KVMI_VCPU_MESSAGE_ID(4),
+	KVMI_VCPU_GET_CPUID         = KVMI_VCPU_MESSAGE_ID(5),
+	KVMI_VCPU_CONTROL_CR        = KVMI_VCPU_MESSAGE_ID(6),
+	KVMI_VCPU_INJECT_EXCEPTION  = KVMI_VCPU_MESSAGE_ID(7),
+	KVMI_VCPU_GET_XCR           = KVMI_VCPU_MESSAGE_ID(8),
+	KVMI_VCPU_GET_XSAVE         = KVMI_VCPU_MESSAGE_ID(9),
+	KVMI_VCPU_SET_XSAVE         = KVMI_VCPU_MESSAGE_ID(10),
+	KVMI_VCPU_GET_MTRR_TYPE     = KVMI_VCPU_MESSAGE_ID(11),
+	KVMI_VCPU_CONTROL_MSR       = KVMI_VCPU_MESSAGE_ID(12),
+	KVMI_VCPU_TRANSLATE_GVA     = KVMI_VCPU_MESSAGE_ID(14),
+	KVMI_VCPU_CONTROL_EVENT_SET = KVMI_VCPU_MESSAGE_ID(34),
+	KVMI_VCPU_GET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(35),
+	KVMI_VCPU_SET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(36),
 };
 
 #define KVMI_VM_EVENT_ID(id)    ((id) << 1)
@@ -87,14 +119,32 @@ enum kvmi_vm_event_id {
 
 /**
  * enum kvmi_vcpu_event_id - events of a vCPU
- * @KVMI_VCPU_EVENT_PAUSE: one per successful KVMI_VM_PAUSE_VCPU
+ * @KVMI_VCPU_EVENT_PAUSE: one per successful KVMI_VM_PAUSE_VCPU, and per vCPU of
+ *	KVMI_VM_PAUSE_ALL
+ * @KVMI_VCPU_EVENT_HYPERCALL: the guest asks for it, see KVM_HC_XEN_HVM_OP
+ * @KVMI_VCPU_EVENT_BREAKPOINT: an INT3, before its #BP
  * @KVMI_VCPU_EVENT_CR: a write to a control register, before it takes effect
+ * @KVMI_VCPU_EVENT_TRAP: an exception, before it is delivered
+ * @KVMI_VCPU_EVENT_XSETBV: an XSETBV, before it takes effect
+ * @KVMI_VCPU_EVENT_DESCRIPTOR: an access to a descriptor table register, before
+ *	it takes effect
  * @KVMI_VCPU_EVENT_MSR: a WRMSR, before it takes effect
+ * @KVMI_VCPU_EVENT_CPUID: a CPUID, before it takes effect
+ * @KVMI_VCPU_EVENT_CREATE_VCPU: a vCPU that was added to the introspected VM,
+ *	before it first enters the guest.  As there is no vCPU to ask before,
+ *	it is turned on for the VM, with KVMI_VM_CONTROL_EVENTS.
  */
 enum kvmi_vcpu_event_id {
-	KVMI_VCPU_EVENT_PAUSE = KVMI_VCPU_EVENT_ID(0),
-	KVMI_VCPU_EVENT_CR    = KVMI_VCPU_EVENT_ID(3),
-	KVMI_VCPU_EVENT_MSR   = KVMI_VCPU_EVENT_ID(7),
+	KVMI_VCPU_EVENT_PAUSE       = KVMI_VCPU_EVENT_ID(0),
+	KVMI_VCPU_EVENT_HYPERCALL   = KVMI_VCPU_EVENT_ID(1),
+	KVMI_VCPU_EVENT_BREAKPOINT  = KVMI_VCPU_EVENT_ID(2),
+	KVMI_VCPU_EVENT_CR          = KVMI_VCPU_EVENT_ID(3),
+	KVMI_VCPU_EVENT_TRAP        = KVMI_VCPU_EVENT_ID(4),
+	KVMI_VCPU_EVENT_XSETBV      = KVMI_VCPU_EVENT_ID(5),
+	KVMI_VCPU_EVENT_DESCRIPTOR  = KVMI_VCPU_EVENT_ID(6),
+	KVMI_VCPU_EVENT_MSR         = KVMI_VCPU_EVENT_ID(7),
+	KVMI_VCPU_EVENT_CPUID       = KVMI_VCPU_EVENT_ID(10),
+	KVMI_VCPU_EVENT_CREATE_VCPU = KVMI_VCPU_EVENT_ID(12),
 };
 
 /*
@@ -208,7 +258,7 @@ struct kvmi_vm_get_info_reply {
 
 /**
  * struct kvmi_vm_control_events - request of KVMI_VM_CONTROL_EVENTS
- * @event_id: enum kvmi_vm_event_id
+ * @event_id: enum kvmi_vm_event_id, or KVMI_VCPU_EVENT_CREATE_VCPU
  * @enable: 0 or 1
  * @padding1: zero
  * @padding2: zero
@@ -223,7 +273,8 @@ struct kvmi_vm_control_events {
 };
 
 /* kvmi_vm_read_physical.flags, kvmi_vm_write_physical.flags */
-#define KVMI_MEM_COOKIE _BITUL(0)
+#define KVMI_MEM_COOKIE  _BITUL(0)
+#define KVMI_MEM_COMPARE _BITUL(1)
 
 /**
  * struct kvmi_mem_cookie - generation of the guest's memory layout
@@ -262,19 +313,23 @@ struct kvmi_vm_read_physical {
 
 /**
  * struct kvmi_vm_write_physical - request of KVMI_VM_WRITE_PHYSICAL
- * @gpa: as in struct kvmi_vm_read_physical
- * @size: as in struct kvmi_vm_read_physical
- * @flags: as in struct kvmi_vm_read_physical
+ * @gpa: as in struct kvmi_vm_read_physical; with KVMI_MEM_COMPARE a multiple of
+ *	@size
+ * @size: as in struct kvmi_vm_read_physical; with KVMI_MEM_COMPARE 1, 2, 4 or 8
+ * @flags: KVMI_MEM_COOKIE, KVMI_MEM_COMPARE
  * @as_id: as in struct kvmi_vm_read_physical
  * @padding: zero
- * @data: with KVMI_MEM_COOKIE a struct kvmi_mem_cookie, then @size bytes
+ * @data: with KVMI_MEM_COOKIE a struct kvmi_mem_cookie, with KVMI_MEM_COMPARE
+ *	the @size bytes expected, then the @size bytes to write
+ *
+ * With KVMI_MEM_COMPARE memory that holds the bytes expected is changed in one
+ * atomic operation.
  *
  * A message shorter than its data ends the session.
  *
- * Errors: as for a read; -KVM_ENOENT also for read-only memory;
- * -KVM_EOPNOTSUPP the memory is dirty-logged in rings, which a write that no
- * vCPU makes cannot be recorded in; -KVM_EAGAIN the cookie is stale.  Nothing
- * is written then.
+ * Errors: as for a read; -KVM_ENOENT also for read-only memory; -KVM_EAGAIN the
+ * cookie is stale, or memory holds other bytes than expected.  Nothing is
+ * written then.
  */
 struct kvmi_vm_write_physical {
 	__u64 gpa;
@@ -303,19 +358,168 @@ struct kvmi_vm_pause_vcpu {
 };
 
 /**
+ * struct kvmi_vm_control_cleanup - request of KVMI_VM_CONTROL_CLEANUP
+ * @enable: 1 (the default): the end of the session also ends the interest in
+ *	control registers and MSRs that KVMI_VCPU_CONTROL_CR and
+ *	KVMI_VCPU_CONTROL_MSR declared; 0: the next session of the VM finds it
+ *	as it was
+ * @padding: zero
+ *
+ * Errors: -KVM_EINVAL padding or @enable.
+ */
+struct kvmi_vm_control_cleanup {
+	__u8 enable;
+	__u8 padding[7];
+};
+
+/* kvmi_vm_get_features_reply.flags */
+#define KVMI_FEATURE_EXEC_ONLY  _BITUL(0)
+#define KVMI_FEATURE_SINGLESTEP _BITUL(1)
+#define KVMI_FEATURE_USER_EXEC  _BITUL(2)
+
+/**
+ * struct kvmi_vm_get_features_reply - reply data of KVMI_VM_GET_FEATURES
+ * @commands: bit n % 64 of element n / 64: this kernel knows the command with
+ *	message id n, whether or not the tool may use it
+ * @events: bit n: this kernel and host have the event with id n
+ * @access: kinds of access that can be taken from pages; 0 for none
+ * @actions: bit n: KVMI_EVENT_ACTION_ n is known
+ * @address_spaces: number of guest address spaces, 2 where SMM has its own
+ * @views: number of views of guest memory; 0 for none
+ * @flags: KVMI_FEATURE_*
+ */
+struct kvmi_vm_get_features_reply {
+	__u64 commands[4];
+	__u64 events;
+	__u32 access;
+	__u32 actions;
+	__u16 address_spaces;
+	__u16 views;
+	__u32 flags;
+};
+
+/**
+ * struct kvmi_vm_get_max_gfn_reply - reply data of KVMI_VM_GET_MAX_GFN
+ * @gfn: guest frame number after the end of the highest memory slot of any
+ *	address space; 0 without memory
+ */
+struct kvmi_vm_get_max_gfn_reply {
+	__u64 gfn;
+};
+
+/**
+ * struct kvmi_vm_get_memslots - request of KVMI_VM_GET_MEMSLOTS
+ * @as_id: address space
+ * @start: number of slots to leave out, e.g. as earlier replies had them
+ * @padding: zero
+ *
+ * Errors: -KVM_EINVAL padding or @as_id.
+ */
+struct kvmi_vm_get_memslots {
+	__u16 as_id;
+	__u16 start;
+	__u32 padding;
+};
+
+/* kvmi_memslot.flags */
+#define KVMI_MEMSLOT_READONLY _BITUL(0)
+
+/**
+ * struct kvmi_memslot - a range of guest memory
+ * @gfn: first guest frame number
+ * @npages: number of 4K pages
+ * @flags: KVMI_MEMSLOT_*
+ * @padding: zero
+ */
+struct kvmi_memslot {
+	__u64 gfn;
+	__u64 npages;
+	__u32 flags;
+	__u32 padding;
+};
+
+/**
+ * struct kvmi_vm_get_memslots_reply - reply data of KVMI_VM_GET_MEMSLOTS
+ * @nr_slots: number of slots of the address space
+ * @cookie: generation of the layout, as in struct kvmi_mem_cookie
+ * @slots: those after the first kvmi_vm_get_memslots.start, in the order of
+ *	their addresses, as many as there are and fit in a message
+ */
+struct kvmi_vm_get_memslots_reply {
+	__u32 nr_slots;
+	__u32 cookie;
+	struct kvmi_memslot slots[];
+};
+
+/**
+ * struct kvmi_vm_pause_all - request of KVMI_VM_PAUSE_ALL
+ * @wait: 1 to be answered after the vCPUs have left guest mode
+ * @padding: zero
+ *
+ * Errors: -KVM_EINVAL padding or @wait; -KVM_EPERM the PAUSE event is not
+ * allowed; -KVM_EBUSY too many pauses of every vCPU are outstanding.
+ */
+struct kvmi_vm_pause_all {
+	__u8 wait;
+	__u8 padding[7];
+};
+
+/**
+ * struct kvmi_vm_pause_all_reply - reply data of KVMI_VM_PAUSE_ALL
+ * @count: number of vCPUs that send a PAUSE event
+ * @padding: zero
+ */
+struct kvmi_vm_pause_all_reply {
+	__u32 count;
+	__u32 padding;
+};
+
+/*
+ * KVMI_VM_SHUTDOWN has no data.  It is as if the tool had answered CRASH to an
+ * event of every vCPU.  A vCPU that waits for the answer to an event stops when
+ * it has got it.
+ */
+
+/**
  * struct kvmi_vcpu_control_events - request of KVMI_VCPU_CONTROL_EVENTS
  * @event_id: enum kvmi_vcpu_event_id
  * @enable: 0 or 1
  * @padding1: zero
  * @padding2: zero
  *
- * Errors: -KVM_EINVAL padding, @enable or @event_id; -KVM_EPERM not allowed.
+ * Errors: -KVM_EINVAL padding, @enable or @event_id; -KVM_EPERM not allowed;
+ * -KVM_EOPNOTSUPP the hardware cannot do it; -KVM_EBUSY breakpoints belong to
+ * somebody else.
  */
 struct kvmi_vcpu_control_events {
 	__u16 event_id;
 	__u8 enable;
 	__u8 padding1;
 	__u32 padding2;
+};
+
+/**
+ * struct kvmi_vcpu_control_event_set - request of KVMI_VCPU_CONTROL_EVENT_SET
+ * @enable: bit n: turn the event with id n on, if it is not
+ * @disable: bit n: turn the event with id n off, if it is on
+ *
+ * All is done or nothing.
+ *
+ * Errors: -KVM_EINVAL an id in both or not an event of a vCPU; others as
+ * struct kvmi_vcpu_control_events.
+ */
+struct kvmi_vcpu_control_event_set {
+	__u64 enable;
+	__u64 disable;
+};
+
+/**
+ * struct kvmi_vcpu_control_event_set_reply - reply data of
+ *	KVMI_VCPU_CONTROL_EVENT_SET
+ * @enabled: bit n: the event with id n is on now
+ */
+struct kvmi_vcpu_control_event_set_reply {
+	__u64 enabled;
 };
 
 /**

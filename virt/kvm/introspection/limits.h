@@ -26,7 +26,7 @@
  * Ids that KVM_INTROSPECTION_COMMAND and KVM_INTROSPECTION_EVENT take are below
  * these.
  */
-#define KVMI_NR_COMMAND_IDS		30
-#define KVMI_NR_EVENT_IDS		20
+#define KVMI_NR_COMMAND_IDS		82
+#define KVMI_NR_EVENT_IDS		26
 
 #endif /* __KVMI_LIMITS_H */

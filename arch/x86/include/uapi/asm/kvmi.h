@@ -184,4 +184,247 @@ struct kvmi_vcpu_event_msr_reply {
 	__u64 new_val;
 };
 
+/**
+ * struct kvmi_vcpu_get_cpuid - request of KVMI_VCPU_GET_CPUID
+ * @function: EAX of the CPUID
+ * @index: ECX of the CPUID
+ *
+ * Errors: -KVM_ENOENT the guest has no such leaf.
+ */
+struct kvmi_vcpu_get_cpuid {
+	__u32 function;
+	__u32 index;
+};
+
+/**
+ * struct kvmi_vcpu_get_cpuid_reply - reply data of KVMI_VCPU_GET_CPUID
+ * @eax: EAX after the CPUID
+ * @ebx: EBX after the CPUID
+ * @ecx: ECX after the CPUID
+ * @edx: EDX after the CPUID
+ */
+struct kvmi_vcpu_get_cpuid_reply {
+	__u32 eax;
+	__u32 ebx;
+	__u32 ecx;
+	__u32 edx;
+};
+
+/**
+ * struct kvmi_vcpu_inject_exception - request of KVMI_VCPU_INJECT_EXCEPTION
+ * @nr: vector, 0 to 31 but not that of the NMI
+ * @padding1: zero
+ * @padding2: zero
+ * @error_code: for the vectors that have one
+ * @address: for #PF, what CR2 is to be
+ *
+ * The exception is delivered before the guest executes another instruction,
+ * after a TRAP event that tells so.  If another exception is about to be
+ * delivered the request is dropped, and the TRAP event is about that one.
+ *
+ * Errors: -KVM_EPERM the TRAP event is not allowed; -KVM_EINVAL padding or @nr;
+ * -KVM_EBUSY the TRAP event of an earlier request has not been sent yet.
+ */
+struct kvmi_vcpu_inject_exception {
+	__u8 nr;
+	__u8 padding1;
+	__u16 padding2;
+	__u32 error_code;
+	__u64 address;
+};
+
+/* kvmi_vcpu_event_trap.flags */
+#define KVMI_TRAP_RETRY (1 << 0)
+
+/**
+ * struct kvmi_vcpu_event_trap - data of KVMI_VCPU_EVENT_TRAP
+ * @nr: vector of the exception
+ * @flags: KVMI_TRAP_RETRY: a fault; RETRY drops it and runs the instruction
+ *	again
+ * @padding: zero
+ * @error_code: 0 if the exception has none
+ * @address: #PF: the faulting linear address, CR2 when it is delivered; #DB:
+ *	what is about to be added to DR6, with the meaning of the bits of the
+ *	VMCS's pending debug exceptions; else 0
+ */
+struct kvmi_vcpu_event_trap {
+	__u8 nr;
+	__u8 flags;
+	__u16 padding;
+	__u32 error_code;
+	__u64 address;
+};
+
+/**
+ * struct kvmi_vcpu_get_xcr - request of KVMI_VCPU_GET_XCR
+ * @xcr: 0
+ * @padding: zero
+ *
+ * Errors: -KVM_EINVAL padding or @xcr.
+ */
+struct kvmi_vcpu_get_xcr {
+	__u8 xcr;
+	__u8 padding[7];
+};
+
+/**
+ * struct kvmi_vcpu_get_xcr_reply - reply data of KVMI_VCPU_GET_XCR
+ * @value: value of the register
+ */
+struct kvmi_vcpu_get_xcr_reply {
+	__u64 value;
+};
+
+/*
+ * The reply data of KVMI_VCPU_GET_XSAVE and the request of KVMI_VCPU_SET_XSAVE
+ * are this many bytes in the format of struct kvm_xsave.  Components that lie
+ * beyond are left out, and left alone.
+ *
+ * Errors: -KVM_ENOMEM; of the latter also -KVM_EINVAL short, or a state the
+ * guest cannot have.
+ */
+#define KVMI_XSAVE_SIZE 4096
+
+/**
+ * struct kvmi_vcpu_get_xsave2 - request of KVMI_VCPU_GET_XSAVE2
+ * @offset: first byte wanted
+ * @size: number of bytes wanted, up to 8160; fewer are sent if the state ends
+ *	before
+ *
+ * Errors: -KVM_EINVAL @size, or @offset is beyond the end; -KVM_ENOMEM.
+ */
+struct kvmi_vcpu_get_xsave2 {
+	__u32 offset;
+	__u32 size;
+};
+
+/**
+ * struct kvmi_vcpu_get_xsave2_reply - reply data of KVMI_VCPU_GET_XSAVE2
+ * @total: bytes of the whole state, in the format of struct kvm_xsave
+ * @padding: zero
+ * @data: the bytes wanted
+ */
+struct kvmi_vcpu_get_xsave2_reply {
+	__u32 total;
+	__u32 padding;
+	__u8 data[];
+};
+
+/**
+ * struct kvmi_vcpu_set_xsave2 - request of KVMI_VCPU_SET_XSAVE2
+ * @offset: first byte to be changed
+ * @padding: zero
+ * @data: what to put there, up to the end of the message
+ *
+ * A state that does not fit in one message is set in parts; each has to leave a
+ * state that is valid.
+ *
+ * Errors: -KVM_EINVAL padding, no data, a part beyond the end, or a state the
+ * guest cannot have; -KVM_ENOMEM.
+ */
+struct kvmi_vcpu_set_xsave2 {
+	__u32 offset;
+	__u32 padding;
+	__u8 data[];
+};
+
+/**
+ * struct kvmi_vcpu_get_mtrr_type - request of KVMI_VCPU_GET_MTRR_TYPE
+ * @gpa: guest physical address
+ */
+struct kvmi_vcpu_get_mtrr_type {
+	__u64 gpa;
+};
+
+/**
+ * struct kvmi_vcpu_get_mtrr_type_reply - reply data of KVMI_VCPU_GET_MTRR_TYPE
+ * @type: memory type as encoded in the MTRRs, e.g. 0 UC, 6 WB
+ * @padding: zero
+ */
+struct kvmi_vcpu_get_mtrr_type_reply {
+	__u8 type;
+	__u8 padding[7];
+};
+
+/**
+ * struct kvmi_vcpu_translate_gva - request of KVMI_VCPU_TRANSLATE_GVA
+ * @gva: guest virtual (linear) address
+ */
+struct kvmi_vcpu_translate_gva {
+	__u64 gva;
+};
+
+/**
+ * struct kvmi_vcpu_translate_gva_reply - reply data of KVMI_VCPU_TRANSLATE_GVA
+ * @gpa: guest physical address; ~0 if a supervisor's read would fault
+ */
+struct kvmi_vcpu_translate_gva_reply {
+	__u64 gpa;
+};
+
+/*
+ * KVMI_VCPU_EVENT_HYPERCALL has no data.  The guest asks for it, at any CPL, with
+ * RAX = KVM_HC_XEN_HVM_OP and in 64-bit mode RDI, else EBX, =
+ * KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT and RSI, else ECX, = 0.
+ */
+#define KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT 24
+
+/**
+ * struct kvmi_vcpu_event_breakpoint - data of KVMI_VCPU_EVENT_BREAKPOINT
+ * @gpa: guest physical address of the instruction; ~0 if it is not mapped
+ * @insn_len: length of the instruction in bytes
+ * @padding: zero
+ */
+struct kvmi_vcpu_event_breakpoint {
+	__u64 gpa;
+	__u8 insn_len;
+	__u8 padding[7];
+};
+
+/**
+ * struct kvmi_vcpu_event_xsetbv - data of KVMI_VCPU_EVENT_XSETBV
+ * @xcr: 0
+ * @padding: zero
+ * @old_value: value of the register
+ * @new_value: value the guest writes
+ */
+struct kvmi_vcpu_event_xsetbv {
+	__u8 xcr;
+	__u8 padding[7];
+	__u64 old_value;
+	__u64 new_value;
+};
+
+/* kvmi_vcpu_event_descriptor.descriptor */
+#define KVMI_DESC_IDTR 1
+#define KVMI_DESC_GDTR 2
+#define KVMI_DESC_LDTR 3
+#define KVMI_DESC_TR   4
+
+/**
+ * struct kvmi_vcpu_event_descriptor - data of KVMI_VCPU_EVENT_DESCRIPTOR
+ * @descriptor: KVMI_DESC_*
+ * @write: 1: LGDT, LIDT, LLDT or LTR; 0: SGDT, SIDT, SLDT or STR
+ * @padding: zero
+ */
+struct kvmi_vcpu_event_descriptor {
+	__u8 descriptor;
+	__u8 write;
+	__u8 padding[6];
+};
+
+/**
+ * struct kvmi_vcpu_event_cpuid - data of KVMI_VCPU_EVENT_CPUID
+ * @function: EAX
+ * @index: ECX
+ * @insn_len: length of the instruction in bytes
+ * @padding: zero
+ */
+struct kvmi_vcpu_event_cpuid {
+	__u32 function;
+	__u32 index;
+	__u8 insn_len;
+	__u8 padding[7];
+};
+
 #endif /* _UAPI_ASM_X86_KVMI_H */
