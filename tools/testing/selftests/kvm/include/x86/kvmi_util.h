@@ -16,8 +16,8 @@
 #define KVMI_TEST_TIMEOUT	300
 
 /* One past the ids that KVM_INTROSPECTION_COMMAND and _EVENT accept. */
-#define KVMI_NUM_COMMANDS	30
-#define KVMI_NUM_EVENTS		20
+#define KVMI_NUM_COMMANDS	82
+#define KVMI_NUM_EVENTS		26
 
 struct kvmi_msg {
 	struct kvmi_msg_hdr hdr;
@@ -30,8 +30,13 @@ struct kvmi_event {
 	struct kvmi_event_hdr ev;
 	struct kvmi_vcpu_event common;
 	union {
+		struct kvmi_vcpu_event_breakpoint breakpoint;
 		struct kvmi_vcpu_event_cr cr;
+		struct kvmi_vcpu_event_trap trap;
+		struct kvmi_vcpu_event_xsetbv xsetbv;
+		struct kvmi_vcpu_event_descriptor descriptor;
 		struct kvmi_vcpu_event_msr msr;
+		struct kvmi_vcpu_event_cpuid cpuid;
 	};
 };
 
@@ -122,6 +127,8 @@ int kvmi_get_registers(struct kvmi_session *s, u16 vcpu,
 		       struct kvmi_vcpu_get_registers_reply *rpl);
 int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,
 		       const struct kvm_regs *regs);
+int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
+		u64 address);
 
 /* Wait for an event, which must be this one. */
 void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev);

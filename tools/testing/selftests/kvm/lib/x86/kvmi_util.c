@@ -413,6 +413,19 @@ int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,
 			     sizeof(*regs), NULL, 0);
 }
 
+int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
+		u64 address)
+{
+	struct kvmi_vcpu_inject_exception req = {
+		.nr = nr,
+		.error_code = error_code,
+		.address = address,
+	};
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_INJECT_EXCEPTION, &req,
+			     sizeof(req), NULL, 0);
+}
+
 void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
 {
 	struct kvmi_msg msg;
