@@ -229,14 +229,36 @@ static void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev)
 
 	switch (ev->ev.event) {
 	case KVMI_VCPU_EVENT_PAUSE:
+	case KVMI_VCPU_EVENT_HYPERCALL:
+	case KVMI_VCPU_EVENT_CREATE_VCPU:
+		break;
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+		wanted += sizeof(ev->breakpoint);
+		KVMI_ASSERT_ZERO(ev->breakpoint.padding);
 		break;
 	case KVMI_VCPU_EVENT_CR:
 		wanted += sizeof(ev->cr);
 		KVMI_ASSERT_ZERO(ev->cr.padding);
 		break;
+	case KVMI_VCPU_EVENT_TRAP:
+		wanted += sizeof(ev->trap);
+		KVMI_ASSERT_ZERO(ev->trap.padding);
+		break;
+	case KVMI_VCPU_EVENT_XSETBV:
+		wanted += sizeof(ev->xsetbv);
+		KVMI_ASSERT_ZERO(ev->xsetbv.padding);
+		break;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		wanted += sizeof(ev->descriptor);
+		KVMI_ASSERT_ZERO(ev->descriptor.padding);
+		break;
 	case KVMI_VCPU_EVENT_MSR:
 		wanted += sizeof(ev->msr);
 		KVMI_ASSERT_ZERO(ev->msr.padding);
+		break;
+	case KVMI_VCPU_EVENT_CPUID:
+		wanted += sizeof(ev->cpuid);
+		KVMI_ASSERT_ZERO(ev->cpuid.padding);
 		break;
 	default:
 		TEST_FAIL("Unknown event %u", ev->ev.event);
