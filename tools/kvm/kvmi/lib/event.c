@@ -14,9 +14,19 @@
 static_assert(sizeof(struct kvmi_msg_hdr) == 8, "wire");
 static_assert(sizeof(struct kvmi_event_hdr) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event) == 544, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_breakpoint) == 16, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_cr) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_trap) == 16, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_descriptor) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_msr) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_cpuid) == 16, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
+
+#define ALLOW	(1u << KVMI_EVENT_ACTION_ALLOW)
+#define RETRY	(1u << KVMI_EVENT_ACTION_RETRY)
+#define CRASH	(1u << KVMI_EVENT_ACTION_CRASH)
+#define SKIP	(1u << KVMI_EVENT_ACTION_SKIP)
 
 /* Keep kvmi_fd() readable exactly while events are queued */
 static void wake(struct kvmi_conn *conn)
@@ -73,16 +83,62 @@ static bool dequeue(struct kvmi_conn *conn, struct kvmi_event *event)
 static void *event_data(struct kvmi_event *event, size_t *size)
 {
 	switch (event->id) {
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+		*size = sizeof(event->breakpoint);
+		return &event->breakpoint;
 	case KVMI_VCPU_EVENT_CR:
 		*size = sizeof(event->cr);
 		return &event->cr;
+	case KVMI_VCPU_EVENT_TRAP:
+		*size = sizeof(event->trap);
+		return &event->trap;
+	case KVMI_VCPU_EVENT_XSETBV:
+		*size = sizeof(event->xsetbv);
+		return &event->xsetbv;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		*size = sizeof(event->descriptor);
+		return &event->descriptor;
 	case KVMI_VCPU_EVENT_MSR:
 		*size = sizeof(event->msr);
 		return &event->msr;
+	case KVMI_VCPU_EVENT_CPUID:
+		*size = sizeof(event->cpuid);
+		return &event->cpuid;
 	default:
 		*size = 0;
 		return NULL;
 	}
+}
+
+uint32_t kvmi_event_actions(uint16_t id)
+{
+	switch (id) {
+	case KVMI_VCPU_EVENT_PAUSE:
+	case KVMI_VCPU_EVENT_CREATE_VCPU:
+		return ALLOW | CRASH;
+	case KVMI_VCPU_EVENT_TRAP:
+		return ALLOW | CRASH | RETRY;
+	case KVMI_VCPU_EVENT_HYPERCALL:
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+	case KVMI_VCPU_EVENT_CR:
+	case KVMI_VCPU_EVENT_XSETBV:
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+	case KVMI_VCPU_EVENT_MSR:
+	case KVMI_VCPU_EVENT_CPUID:
+		return ALLOW | CRASH | RETRY | SKIP;
+	default:
+		return 0;
+	}
+}
+
+/* An unknown event of a newer kernel can at least be let pass */
+static uint32_t actions_of(const struct kvmi_event *event)
+{
+	uint32_t actions = kvmi_event_actions(event->id);
+
+	if (event->id == KVMI_VCPU_EVENT_TRAP && !(event->trap.flags & KVMI_TRAP_RETRY))
+		actions &= ~RETRY;
+	return actions ? actions : ALLOW | CRASH;
 }
 
 /* An error means that the kernel broke the protocol, or no memory */
@@ -127,6 +183,7 @@ int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 	open->seq = event.seq;
 	open->id = event.id;
 	open->vcpu = event.common.vcpu;
+	open->actions = actions_of(&event);
 	err = enqueue(conn, &event);
 	if (err) {
 		free(open);
@@ -189,20 +246,6 @@ int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg)
 	return conn->error;
 }
 
-static bool action_accepted(uint16_t event, unsigned int action)
-{
-	switch (action) {
-	case KVMI_EVENT_ACTION_ALLOW:
-	case KVMI_EVENT_ACTION_CRASH:
-		return true;
-	case KVMI_EVENT_ACTION_SKIP:
-	case KVMI_EVENT_ACTION_RETRY:
-		return event == KVMI_VCPU_EVENT_CR || event == KVMI_VCPU_EVENT_MSR;
-	default:
-		return false;
-	}
-}
-
 static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
 		 const void *data, size_t size)
 {
@@ -219,7 +262,7 @@ static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
 	for (p = &conn->open; *p && (*p)->seq != seq; p = &(*p)->next)
 		;
 	open = *p;
-	if (!open || !action_accepted(open->id, action))
+	if (!open || action > 31 || !(open->actions & (1u << action)))
 		return -EINVAL;
 	vcpu.vcpu = open->vcpu;
 	rpl.event = open->id;

@@ -21,6 +21,7 @@ struct open_event {
 	uint32_t seq;
 	uint16_t vcpu;
 	uint16_t id;
+	uint32_t actions;	/* bit n: it accepts KVMI_EVENT_ACTION_ n */
 };
 
 /* Something turned on in the guest, to be turned off by kvmi_detach() */
@@ -76,6 +77,7 @@ struct kvmi_conn {
 	unsigned int nqueued;
 	struct open_event *open;
 	struct wish *wishes;
+	bool no_cleanup;	/* the last kvmi_control_cleanup() */
 
 	size_t rx_size;
 	unsigned char rx[2 * MSG_SIZE];
@@ -93,6 +95,10 @@ int kvmi_receive(struct kvmi_conn *conn);
 int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n);
 int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got);
+
+/* vcpu.c */
+int kvmi_vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
+		      size_t size, void *data, size_t data_size);
 
 /* event.c */
 int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,

@@ -16,31 +16,46 @@ static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472, "wire");
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
 	  sizeof(struct kvmi_vcpu_get_registers_reply)) / sizeof(struct kvm_msr_entry))
 
-/* A command with @msg after the vCPU's index, and nothing but an error back */
-static int vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu,
-			const void *msg, size_t size)
+/* A command with @msg after the vCPU's index, and a reply of a fixed size */
+int kvmi_vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
+		      size_t size, void *data, size_t data_size)
 {
 	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
 	struct request req = { id, { &hdr, msg }, { sizeof(hdr), size } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kvmi_command(conn, &req, data, data_size, NULL);
 }
 
 int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
 		       struct kvmi_vcpu_get_info_reply *info)
 {
-	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
-	struct request req = { KVMI_VCPU_GET_INFO, { &hdr }, { sizeof(hdr) } };
-
-	return kvmi_command(conn, &req, info, sizeof(*info), NULL);
+	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_INFO, vcpu, NULL, 0, info, sizeof(*info));
 }
 
 int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable)
 {
 	struct kvmi_vcpu_control_events msg = { .event_id = event, .enable = enable };
-	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_EVENTS, vcpu, &msg, sizeof(msg));
+	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENTS, vcpu, &msg, sizeof(msg),
+				    NULL, 0);
 
 	return kvmi_wish_update(conn, WISH_EVENT, vcpu, event, enable, ret);
+}
+
+int kvmi_control_event_set(struct kvmi_conn *conn, uint16_t vcpu, uint64_t enable,
+			   uint64_t disable, uint64_t *enabled)
+{
+	struct kvmi_vcpu_control_event_set msg = { .enable = enable, .disable = disable };
+	struct kvmi_vcpu_control_event_set_reply reply;
+	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENT_SET, vcpu, &msg, sizeof(msg),
+				    &reply, sizeof(reply));
+	unsigned int id;
+
+	for (id = 0; id < 64; id++)
+		if ((enable | disable) >> id & 1)
+			ret = kvmi_wish_update(conn, WISH_EVENT, vcpu, id, enable >> id & 1, ret);
+	if (!ret && enabled)
+		*enabled = reply.enabled;
+	return ret;
 }
 
 int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
@@ -83,13 +98,13 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 
 int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs)
 {
-	return vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs));
+	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs), NULL, 0);
 }
 
 int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable)
 {
 	struct kvmi_vcpu_control_cr msg = { .cr = cr, .enable = enable };
-	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_CR, vcpu, &msg, sizeof(msg));
+	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_CR, vcpu, &msg, sizeof(msg), NULL, 0);
 
 	return kvmi_wish_update(conn, WISH_CR, vcpu, cr, enable, ret);
 }
@@ -97,7 +112,7 @@ int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enab
 int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable)
 {
 	struct kvmi_vcpu_control_msr msg = { .msr = msr, .enable = enable };
-	int ret = vcpu_command(conn, KVMI_VCPU_CONTROL_MSR, vcpu, &msg, sizeof(msg));
+	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_MSR, vcpu, &msg, sizeof(msg), NULL, 0);
 
 	return kvmi_wish_update(conn, WISH_MSR, vcpu, msr, enable, ret);
 }

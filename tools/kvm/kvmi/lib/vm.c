@@ -7,12 +7,19 @@
 #include <string.h>
 #include "internal.h"
 
-#define PAGE_SIZE 4096
-
 static_assert(sizeof(struct kvmi_get_version_reply) == 16, "wire");
 static_assert(sizeof(struct kvmi_vm_get_info_reply) == 16, "wire");
-static_assert(sizeof(struct kvmi_vm_read_physical) == 16, "wire");
+static_assert(sizeof(struct kvmi_vm_get_features_reply) == 56, "wire");
 static_assert(sizeof(struct kvmi_vm_pause_vcpu) == 8, "wire");
+static_assert(sizeof(struct kvmi_vm_pause_all) == 8, "wire");
+static_assert(sizeof(struct kvmi_vm_pause_all_reply) == 8, "wire");
+static_assert(sizeof(struct kvmi_vm_control_cleanup) == 8, "wire");
+static_assert(sizeof(struct kvmi_vm_get_memslots) == 8, "wire");
+static_assert(sizeof(struct kvmi_memslot) == 24, "wire");
+
+#define MAX_SLOTS \
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
+	  sizeof(struct kvmi_vm_get_memslots_reply)) / sizeof(struct kvmi_memslot))
 
 int kvmi_get_version(struct kvmi_conn *conn, struct kvmi_get_version_reply *version)
 {
@@ -44,6 +51,13 @@ int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info)
 	return kvmi_command(conn, &req, info, sizeof(*info), NULL);
 }
 
+int kvmi_get_features(struct kvmi_conn *conn, struct kvmi_vm_get_features_reply *features)
+{
+	struct request req = { .id = KVMI_VM_GET_FEATURES };
+
+	return kvmi_command(conn, &req, features, sizeof(*features), NULL);
+}
+
 int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable)
 {
 	struct kvmi_vm_control_events msg = { .event_id = event, .enable = enable };
@@ -53,138 +67,89 @@ int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable)
 				kvmi_command(conn, &req, NULL, 0, NULL));
 }
 
-static size_t to_page_end(uint64_t gpa, size_t size)
-{
-	size_t left = PAGE_SIZE - gpa % PAGE_SIZE;
-
-	return size < left ? size : left;
-}
-
-/* Up to MAX_BATCH pages: *@done is set to the bytes that were read */
-static int read_pages(struct kvmi_conn *conn, uint64_t gpa, char *buf, size_t size, size_t *done)
-{
-	struct kvmi_vm_read_physical msg[MAX_BATCH] = { 0 };
-	struct command batch[MAX_BATCH] = { 0 };
-	unsigned int n, i;
-	size_t sent = 0;
-	int err;
-
-	for (n = 0; n < MAX_BATCH && sent < size; n++) {
-		msg[n].gpa = gpa + sent;
-		msg[n].size = to_page_end(gpa + sent, size - sent);
-		batch[n].req.id = KVMI_VM_READ_PHYSICAL;
-		batch[n].req.part[0] = &msg[n];
-		batch[n].req.size[0] = sizeof(msg[n]);
-		batch[n].data = buf + sent;
-		batch[n].size = msg[n].size;
-		sent += msg[n].size;
-	}
-	*done = 0;
-	err = kvmi_batch(conn, batch, n);
-	for (i = 0; i < n && !err; i++) {
-		err = batch[i].err;
-		if (!err)
-			*done += msg[i].size;
-	}
-	return err;
-}
-
-int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
-{
-	struct kvmi_vm_read_physical msg = { 0 };
-	struct request req = { KVMI_VM_READ_PHYSICAL, { &msg }, { sizeof(msg) } };
-	size_t done;
-	int err;
-
-	if (!size)
-		return 0;
-	/* The first alone: it may have to be sent again, see kvmi_command() */
-	msg.gpa = gpa;
-	msg.size = to_page_end(gpa, size);
-	err = kvmi_command(conn, &req, buf, msg.size, NULL);
-	for (done = msg.size; !err && size > done; ) {
-		size -= done;
-		gpa += done;
-		buf = (char *)buf + done;
-		err = read_pages(conn, gpa, buf, size, &done);
-	}
-	return err;
-}
-
-int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size)
-{
-	struct kvmi_vm_write_physical msg = { 0 };
-	struct request req = { KVMI_VM_WRITE_PHYSICAL, { &msg }, { sizeof(msg) } };
-	int err;
-
-	for (; size; size -= msg.size, gpa += msg.size, buf = (const char *)buf + msg.size) {
-		msg.gpa = gpa;
-		msg.size = to_page_end(gpa, size);
-		req.part[1] = buf;
-		req.size[1] = msg.size;
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
-			      size_t size, uint32_t *cookie)
-{
-	struct kvmi_vm_read_physical msg = { .flags = KVMI_MEM_COOKIE, .as_id = as_id };
-	struct request req = { KVMI_VM_READ_PHYSICAL, { &msg }, { sizeof(msg) } };
-	struct {
-		struct kvmi_mem_cookie cookie;
-		unsigned char data[KVMI_MAX_COOKIE_READ];
-	} reply;
-	bool first = true;
-	size_t got;
-	int err;
-
-	for (; size; size -= msg.size, gpa += msg.size, buf = (char *)buf + msg.size) {
-		msg.gpa = gpa;
-		msg.size = size < sizeof(reply.data) ? size : sizeof(reply.data);
-		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
-		if (err)
-			return err;
-		if (got != sizeof(reply.cookie) + msg.size)
-			return kvmi_fail(conn, -EPROTO);
-		if (!first && reply.cookie.cookie != *cookie)
-			return -EAGAIN;
-		first = false;
-		*cookie = reply.cookie.cookie;
-		memcpy(buf, reply.data, msg.size);
-	}
-	return 0;
-}
-
-int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
-			       const void *buf, size_t size, uint32_t cookie)
-{
-	struct kvmi_vm_write_physical msg = { .flags = KVMI_MEM_COOKIE, .as_id = as_id };
-	struct kvmi_mem_cookie ck = { .cookie = cookie };
-	struct request req = {
-		KVMI_VM_WRITE_PHYSICAL, { &msg, &ck }, { sizeof(msg), sizeof(ck) }
-	};
-	int err;
-
-	for (; size; size -= msg.size, gpa += msg.size, buf = (const char *)buf + msg.size) {
-		msg.gpa = gpa;
-		msg.size = size < KVMI_MAX_COOKIE_WRITE ? size : KVMI_MAX_COOKIE_WRITE;
-		req.part[2] = buf;
-		req.size[2] = msg.size;
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
 int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait)
 {
 	struct kvmi_vm_pause_vcpu msg = { .vcpu = vcpu, .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_VCPU, { &msg }, { sizeof(msg) } };
 
 	return kvmi_command(conn, &req, NULL, 0, NULL);
+}
+
+int kvmi_pause_all(struct kvmi_conn *conn, bool wait, uint32_t *count)
+{
+	struct kvmi_vm_pause_all msg = { .wait = wait };
+	struct request req = { KVMI_VM_PAUSE_ALL, { &msg }, { sizeof(msg) } };
+	struct kvmi_vm_pause_all_reply reply;
+	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
+
+	if (!err && count)
+		*count = reply.count;
+	return err;
+}
+
+int kvmi_shutdown(struct kvmi_conn *conn)
+{
+	struct request req = { .id = KVMI_VM_SHUTDOWN };
+
+	return kvmi_command(conn, &req, NULL, 0, NULL);
+}
+
+int kvmi_control_cleanup(struct kvmi_conn *conn, bool enable)
+{
+	struct kvmi_vm_control_cleanup msg = { .enable = enable };
+	struct request req = { KVMI_VM_CONTROL_CLEANUP, { &msg }, { sizeof(msg) } };
+	int err = kvmi_command(conn, &req, NULL, 0, NULL);
+
+	if (!err)
+		conn->no_cleanup = !enable;
+	return err;
+}
+
+int kvmi_get_max_gfn(struct kvmi_conn *conn, uint64_t *gfn)
+{
+	struct request req = { .id = KVMI_VM_GET_MAX_GFN };
+	struct kvmi_vm_get_max_gfn_reply reply;
+	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
+
+	if (!err)
+		*gfn = reply.gfn;
+	return err;
+}
+
+int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
+		      unsigned int max, uint32_t *cookie)
+{
+	struct kvmi_vm_get_memslots msg = { .as_id = as_id };
+	struct request req = { KVMI_VM_GET_MEMSLOTS, { &msg }, { sizeof(msg) } };
+	struct {
+		struct kvmi_vm_get_memslots_reply hdr;
+		struct kvmi_memslot slots[MAX_SLOTS];
+	} reply;
+	unsigned int done = 0, n;
+	uint32_t first = 0;
+	size_t got;
+	int err;
+
+	do {
+		msg.start = done;
+		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
+		if (err)
+			return err;
+		if (got < sizeof(reply.hdr) || (got - sizeof(reply.hdr)) % sizeof(*slots))
+			return kvmi_fail(conn, -EPROTO);
+		if (done && reply.hdr.cookie != first)
+			return -EAGAIN;
+		first = reply.hdr.cookie;
+		n = (got - sizeof(reply.hdr)) / sizeof(*slots);
+		if (n > reply.hdr.nr_slots - done || (!n && reply.hdr.nr_slots > done))
+			return kvmi_fail(conn, -EPROTO);
+		if (n > max - done)
+			n = max - done;
+		if (n)
+			memcpy(slots + done, reply.slots, n * sizeof(*slots));
+		done += n;
+	} while (done < reply.hdr.nr_slots && done < max);
+	if (cookie)
+		*cookie = first;
+	return reply.hdr.nr_slots;
 }

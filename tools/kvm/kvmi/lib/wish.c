@@ -56,6 +56,8 @@ void kvmi_wishes_free(struct kvmi_conn *conn)
 
 static int turn_off(struct kvmi_conn *conn, const struct wish *wish)
 {
+	if (conn->no_cleanup && (wish->kind == WISH_CR || wish->kind == WISH_MSR))
+		return kvmi_wish_update(conn, wish->kind, wish->vcpu, wish->id, false, 0);
 	switch (wish->kind) {
 	case WISH_VM_EVENT:
 		return kvmi_control_vm_events(conn, wish->id, false);

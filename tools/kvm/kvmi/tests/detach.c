@@ -91,8 +91,53 @@ static bool test_detach(bool silent)
 	return true;
 }
 
+/* ---- What kvmi_control_event_set() and kvmi_control_cleanup() leave to undo ---- */
+static unsigned int events_off, crs_off;
+
+static void peer_kept(int fd)
+{
+	struct kvmi_vcpu_control_event_set_reply now = { .enabled = 0x180 };
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENT_SET)
+			peer_reply(fd, &msg, 0, &now, sizeof(now));
+		else
+			peer_reply(fd, &msg, 0, NULL, 0);
+		events_off += msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS && !msg.data[10];
+		crs_off += msg.hdr.id == KVMI_VCPU_CONTROL_CR && !msg.data[9];
+	}
+}
+
+static bool test_kept(bool cleanup)
+{
+	struct kvmi_options opts = { .timeout_ms = 300 };
+	struct kvmi_conn *conn = NULL;
+	struct script script;
+	pthread_t thread;
+	int fd;
+
+	events_off = 0;
+	crs_off = 0;
+	start(&script, &thread, peer_kept, &fd);
+	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kvmi_control_cleanup(conn, cleanup)));
+	CHECK(!(last = kvmi_control_event_set(conn, 0, 0x1a0, 0, NULL)));
+	CHECK(!(last = kvmi_control_event_set(conn, 0, 0, 0x20, NULL)));
+	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
+	last = kvmi_detach(conn);
+	pthread_join(thread, NULL);
+	CHECK(!last && events_off == 2);
+	CHECK(crs_off == cleanup);
+	return true;
+}
+
 void detach_tests(void)
 {
+	result("detach turns off a set of events", test_kept(true));
+	result("detach without cleanup leaves control registers", test_kept(false));
 	result("detach undoes everything and lets the vCPUs go", test_detach(false));
 	result("detach when no vCPU answers", test_detach(true));
 }

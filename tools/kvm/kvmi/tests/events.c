@@ -145,6 +145,133 @@ static bool body_vm_events(struct kvmi_conn *conn)
 	return true;
 }
 
+/* ---- Each kind of event: its data, and the actions it accepts ---- */
+static const struct kind {
+	uint16_t id;
+	unsigned char data[24];
+	size_t size;
+	uint32_t actions;
+} kinds[] = {
+	{ KVMI_VCPU_EVENT_PAUSE, "", 0, 0x5 },
+	{ KVMI_VCPU_EVENT_HYPERCALL, "", 0, 0xf },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, { 0x34, 0x12, [8] = 1 }, 16, 0xf },
+	{ KVMI_VCPU_EVENT_CR, { 4, [8] = 0x20, [16] = 0xa0 }, 24, 0xf },
+	{ KVMI_VCPU_EVENT_TRAP, { 14, KVMI_TRAP_RETRY, 0, 0, 2, [8] = 0x99 }, 16, 0x7 },
+	{ KVMI_VCPU_EVENT_TRAP, { 1, [8] = 0x40 }, 16, 0x5 },
+	{ KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 3, [16] = 7 }, 24, 0xf },
+	{ KVMI_VCPU_EVENT_DESCRIPTOR, { KVMI_DESC_LDTR, 1 }, 8, 0xf },
+	{ KVMI_VCPU_EVENT_MSR, { 0x74, 1, [8] = 5, [16] = 6 }, 24, 0xf },
+	{ KVMI_VCPU_EVENT_CPUID, { 7, [4] = 1, [8] = 2 }, 16, 0xf },
+	{ KVMI_VCPU_EVENT_CREATE_VCPU, "", 0, 0x5 },
+	/* of a newer kernel */
+	{ 51, "", 0, 0x5 },
+};
+
+static const struct kind *kind;
+static size_t kind_size;
+static struct peer_msg kind_reply;
+
+static void peer_kind(int fd)
+{
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	peer_vcpu_event(fd, 70, 3, kind->id, kind->data, kind_size);
+	kind_reply.hdr.id = 0;
+	peer_receive(fd, &kind_reply);
+	if (peer_receive(fd, &msg))
+		peer_reply(fd, &msg, -ENOENT, NULL, 0);
+	linger(fd);
+}
+
+static bool data_is_right(const struct kvmi_event *e)
+{
+	switch (e->id) {
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+		return e->breakpoint.gpa == 0x1234 && e->breakpoint.insn_len == 1;
+	case KVMI_VCPU_EVENT_CR:
+		return e->cr.cr == 4 && e->cr.old_value == 0x20 && e->cr.new_value == 0xa0;
+	case KVMI_VCPU_EVENT_TRAP:
+		if (e->trap.nr == 1)
+			return !e->trap.flags && e->trap.address == 0x40;
+		return e->trap.nr == 14 && e->trap.flags == KVMI_TRAP_RETRY &&
+		       e->trap.error_code == 2 && e->trap.address == 0x99;
+	case KVMI_VCPU_EVENT_XSETBV:
+		return !e->xsetbv.xcr && e->xsetbv.old_value == 3 && e->xsetbv.new_value == 7;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		return e->descriptor.descriptor == KVMI_DESC_LDTR && e->descriptor.write == 1;
+	case KVMI_VCPU_EVENT_MSR:
+		return e->msr.msr == 0x174 && e->msr.old_value == 5 && e->msr.new_value == 6;
+	case KVMI_VCPU_EVENT_CPUID:
+		return e->cpuid.function == 7 && e->cpuid.index == 1 && e->cpuid.insn_len == 2;
+	default:
+		return true;
+	}
+}
+
+static bool body_kind(struct kvmi_conn *conn)
+{
+	const struct kvmi_vcpu_event_reply *rpl = (const void *)(kind_reply.data + 8);
+	struct kvmi_event event;
+	unsigned int action, accepted = 0;
+
+	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK(event.is_vcpu && event.id == kind->id && event.common.vcpu == 3);
+	CHECK(data_is_right(&event));
+	/* Those that are refused leave it open; the highest one is sent */
+	for (action = 33; action--; ) {
+		last = kvmi_reply(conn, &event, action);
+		if (action > 3 || !(kind->actions & (1u << action))) {
+			CHECK(last == -EINVAL);
+			continue;
+		}
+		CHECK(!last);
+		accepted = action;
+		break;
+	}
+	CHECK((last = kvmi_check_event(conn, 1)) == -ENOENT);
+	CHECK(kind_reply.hdr.seq == 70 && rpl->action == accepted && rpl->event == kind->id);
+	return true;
+}
+
+static bool body_cut_kind(struct kvmi_conn *conn)
+{
+	struct kvmi_event event;
+
+	CHECK((last = kvmi_next_event(conn, &event, 1000)) == -EPROTO);
+	return true;
+}
+
+static bool test_kinds(void)
+{
+	for (kind = kinds; kind < kinds + sizeof(kinds) / sizeof(kinds[0]); kind++) {
+		kind_size = kind->size;
+		if (!adopt_with(peer_kind, body_kind)) {
+			printf("# event %u\n", kind->id);
+			return false;
+		}
+		if (kind->id != 51 && kind->id != KVMI_VCPU_EVENT_TRAP)
+			CHECK(kvmi_event_actions(kind->id) == kind->actions);
+	}
+	CHECK(kvmi_event_actions(KVMI_VCPU_EVENT_TRAP) == 0x7 && !kvmi_event_actions(51));
+	return true;
+}
+
+static bool test_cut_kinds(void)
+{
+	for (kind = kinds; kind < kinds + sizeof(kinds) / sizeof(kinds[0]); kind++) {
+		if (!kind->size)
+			continue;
+		kind_size = kind->size - 1;
+		if (!adopt_with(peer_kind, body_cut_kind)) {
+			printf("# event %u\n", kind->id);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Events with something wrong: each ends the connection */
 static size_t event_cut;
 static uint16_t common_size;
@@ -240,6 +367,8 @@ void event_tests(void)
 	result("events by kvmi_fd and kvmi_dispatch", adopt_with(peer_events, body_dispatch));
 	result("UNHOOK and PAUSE, and the actions they take",
 	       adopt_with(peer_vm_events, body_vm_events));
+	result("each kind of event, and the actions it accepts", test_kinds());
+	result("each kind of event without its last byte", test_cut_kinds());
 	result("longer common part of an event",
 	       adopt_with(peer_longer_common, body_longer_common));
 	result("more events than can be", adopt_with(peer_flood, body_flood));

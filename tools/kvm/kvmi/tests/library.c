@@ -96,6 +96,7 @@ int main(void)
 	message_tests();
 	event_tests();
 	command_tests();
+	state_tests();
 	detach_tests();
 	printf("1..%d\n", number);
 	return failures != 0;

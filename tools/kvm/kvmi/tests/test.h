@@ -38,6 +38,7 @@ void handshake_tests(void);
 void message_tests(void);
 void event_tests(void);
 void command_tests(void);
+void state_tests(void);
 void detach_tests(void);
 
 #endif

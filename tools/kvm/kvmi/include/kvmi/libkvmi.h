@@ -133,7 +133,8 @@ int kvmi_adopt(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn)
  * Turns off every event, control register and MSR that was turned on through
  * this connection, answers the open events with ALLOW, and closes.  Takes about
  * a second at most, also when a vCPU does not answer: closing is what counts,
- * since the device manager unhooks the VM then.
+ * since the device manager unhooks the VM then.  Control registers and MSRs stay
+ * chosen after kvmi_control_cleanup() with false.
  *
  * Returns 0, or the first error met on the way; @conn is freed in any case.
  */
@@ -162,8 +163,15 @@ void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd);
  * @id: KVMI_VM_EVENT_UNHOOK, or enum kvmi_vcpu_event_id
  * @is_vcpu: false for an event of the VM, which has no reply and only an @id
  * @common: vCPU index, memory cookie and the state of the vCPU
+ * @breakpoint: data of KVMI_VCPU_EVENT_BREAKPOINT
  * @cr: data of KVMI_VCPU_EVENT_CR
+ * @trap: data of KVMI_VCPU_EVENT_TRAP
+ * @xsetbv: data of KVMI_VCPU_EVENT_XSETBV
+ * @descriptor: data of KVMI_VCPU_EVENT_DESCRIPTOR
  * @msr: data of KVMI_VCPU_EVENT_MSR
+ * @cpuid: data of KVMI_VCPU_EVENT_CPUID
+ *
+ * KVMI_VCPU_EVENT_PAUSE, _HYPERCALL and _CREATE_VCPU have no data of their own.
  */
 struct kvmi_event {
 	uint32_t seq;
@@ -171,8 +179,13 @@ struct kvmi_event {
 	bool is_vcpu;
 	struct kvmi_vcpu_event common;
 	union {
+		struct kvmi_vcpu_event_breakpoint breakpoint;
 		struct kvmi_vcpu_event_cr cr;
+		struct kvmi_vcpu_event_trap trap;
+		struct kvmi_vcpu_event_xsetbv xsetbv;
+		struct kvmi_vcpu_event_descriptor descriptor;
 		struct kvmi_vcpu_event_msr msr;
+		struct kvmi_vcpu_event_cpuid cpuid;
 	};
 };
 
@@ -216,10 +229,21 @@ int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg)
 int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeout_ms);
 
 /**
+ * kvmi_event_actions - the actions that a kind of event accepts
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Returns bit n for KVMI_EVENT_ACTION_ n, and 0 for an unknown event.  That of
+ * TRAP has RETRY, which an event accepts that has KVMI_TRAP_RETRY in its flags.
+ */
+uint32_t kvmi_event_actions(uint16_t id);
+
+/**
  * kvmi_reply - answer an event of a vCPU
  * @action: KVMI_EVENT_ACTION_*
  *
- * With ALLOW the guest's value is what a CR or MSR event writes.
+ * With ALLOW the guest's value is what a CR or MSR event writes.  With SKIP of a
+ * CPUID or HYPERCALL event the guest finds in its registers what the tool put
+ * there with kvmi_set_registers().
  *
  * Errors: -EINVAL the event does not accept that action (the kernel would end
  * the session), is not open any more, or is one of the VM.
@@ -248,8 +272,76 @@ int kvmi_check_event(struct kvmi_conn *conn, uint16_t id);
 /** kvmi_get_info - number of vCPUs, architecture, address spaces */
 int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info);
 
-/** kvmi_control_vm_events - turn an event of the VM on or off */
+/**
+ * kvmi_get_features - what this kernel and host can do, allowed or not
+ *
+ * Errors: -ENOSYS a kernel that knows the commands and events of the first KVMI
+ * series, and none of their additions.
+ */
+int kvmi_get_features(struct kvmi_conn *conn, struct kvmi_vm_get_features_reply *features);
+
+/**
+ * kvmi_control_vm_events - turn an event of the VM on or off
+ * @event: KVMI_VM_EVENT_UNHOOK or KVMI_VCPU_EVENT_CREATE_VCPU
+ */
 int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable);
+
+/**
+ * kvmi_pause_vcpu - ask for one PAUSE event
+ * @wait: return after the vCPU has left the guest
+ *
+ * Works for a vCPU that does not run yet: the event comes before its first
+ * instruction.  That, with the commands sent while the event is open, is how to
+ * see everything a guest does from the start.
+ */
+int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait);
+
+/**
+ * kvmi_pause_all - ask for one PAUSE event of each vCPU
+ * @wait: return after all of them have left the guest
+ * @count: set to how many there are, and PAUSE events to come; or NULL
+ *
+ * Errors: -EBUSY each vCPU owes too many of them already.
+ */
+int kvmi_pause_all(struct kvmi_conn *conn, bool wait, uint32_t *count);
+
+/**
+ * kvmi_shutdown - end the guest
+ *
+ * As if every vCPU had an event that is answered with CRASH: the device manager
+ * is told that the VM has shut down, and does with it what it does then.  A vCPU
+ * that has an event open stops after the answer.
+ */
+int kvmi_shutdown(struct kvmi_conn *conn);
+
+/**
+ * kvmi_control_cleanup - does the end of the session forget CRs and MSRs?
+ * @enable: true, as at the start: it does; false: what kvmi_control_cr() and
+ *	kvmi_control_msr() chose is still chosen in the next session of the VM
+ */
+int kvmi_control_cleanup(struct kvmi_conn *conn, bool enable);
+
+/**
+ * kvmi_get_max_gfn - the end of guest memory
+ * @gfn: set to the number of the first page (of 4096 bytes) after all memory
+ */
+int kvmi_get_max_gfn(struct kvmi_conn *conn, uint64_t *gfn);
+
+/**
+ * kvmi_get_memslots - where guest memory is
+ * @as_id: address space; 0 is the one outside of system management mode
+ * @slots: filled in, in the order of addresses; NULL if @max is 0
+ * @max: room in @slots
+ * @cookie: set to the generation of this layout, as of
+ *	kvmi_read_physical_cookie(); or NULL
+ *
+ * Returns how many there are, which may be more than @max, or an error:
+ * -EAGAIN the layout changed between two commands, start again; -EINVAL @as_id.
+ */
+int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
+		      unsigned int max, uint32_t *cookie);
+
+/* ---- Guest memory (memory.c) ---- */
 
 /**
  * kvmi_read_physical - read guest memory
@@ -295,22 +387,29 @@ int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, s
 int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
 			       const void *buf, size_t size, uint32_t cookie);
 
+/**
+ * kvmi_write_physical_compare - replace bytes, if they are what was expected
+ * @gpa: guest physical address, a multiple of @size
+ * @expected: the bytes that memory must hold, @size of them
+ * @buf: the bytes to write, @size of them
+ * @size: 1, 2, 4 or 8
+ * @cookie: NULL, or as of kvmi_write_physical_cookie()
+ *
+ * One atomic operation to the guest's vCPUs.
+ *
+ * Errors: as kvmi_write_physical(); -EAGAIN memory holds other bytes or the
+ * layout has changed, and nothing was written; -EINVAL @size or @gpa.
+ */
+int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+				const void *expected, const void *buf, size_t size,
+				const uint32_t *cookie);
+
 /* Bytes that fit into one message of the functions with a cookie */
 #define KVMI_MAX_COOKIE_READ \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - sizeof(struct kvmi_mem_cookie))
 #define KVMI_MAX_COOKIE_WRITE \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_write_physical) - \
 	 sizeof(struct kvmi_mem_cookie))
-
-/**
- * kvmi_pause_vcpu - ask for one PAUSE event
- * @wait: return after the vCPU has left the guest
- *
- * Works for a vCPU that does not run yet: the event comes before its first
- * instruction.  That, with the commands sent while the event is open, is how to
- * see everything a guest does from the start.
- */
-int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait);
 
 /* ---- Commands for a vCPU (vcpu.c) ----
  *
@@ -325,6 +424,17 @@ int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
 
 /** kvmi_control_events - turn an event of the vCPU on or off */
 int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable);
+
+/**
+ * kvmi_control_event_set - turn several events of the vCPU on and off
+ * @enable: bit n turns the event with id n on
+ * @disable: bit n turns the event with id n off
+ * @enabled: set to what is on now, a bit for each id; or NULL
+ *
+ * Both may be 0, to ask only.  On an error nothing has changed.
+ */
+int kvmi_control_event_set(struct kvmi_conn *conn, uint16_t vcpu, uint64_t enable,
+			   uint64_t disable, uint64_t *enabled);
 
 /**
  * struct kvmi_registers - registers of a vCPU
@@ -362,6 +472,98 @@ int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enab
 
 /** kvmi_control_msr - choose whether KVMI_VCPU_EVENT_MSR reports an MSR */
 int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable);
+
+/* ---- More state of a vCPU (state.c) ---- */
+
+/**
+ * kvmi_get_cpuid - what CPUID tells the guest
+ * @function: EAX, the leaf
+ * @index: ECX, the subleaf
+ *
+ * Errors: -ENOENT the guest has no such leaf.
+ */
+int kvmi_get_cpuid(struct kvmi_conn *conn, uint16_t vcpu, uint32_t function, uint32_t index,
+		   struct kvmi_vcpu_get_cpuid_reply *cpuid);
+
+/**
+ * kvmi_inject_exception - have the guest take an exception
+ * @nr: vector, 0 to 31 but not 2
+ * @error_code: for the vectors that have one
+ * @address: for #PF, what CR2 is to be
+ *
+ * It happens before the guest's next instruction.  A TRAP event comes first,
+ * which is to be answered; it is about another exception if that one got in
+ * front, and then the guest does not take this one.
+ *
+ * Errors: -EPERM the TRAP event is not allowed; -EINVAL @nr; -EBUSY the TRAP
+ * event of an earlier one has not come yet.
+ */
+int kvmi_inject_exception(struct kvmi_conn *conn, uint16_t vcpu, uint8_t nr,
+			  uint32_t error_code, uint64_t address);
+
+/** kvmi_get_xcr - an extended control register; there is number 0 */
+int kvmi_get_xcr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value);
+
+/**
+ * kvmi_get_xsave - the first KVMI_XSAVE_SIZE bytes of the FPU and vector registers
+ * @data: room for KVMI_XSAVE_SIZE bytes, in XSAVE's standard format
+ */
+int kvmi_get_xsave(struct kvmi_conn *conn, uint16_t vcpu, void *data);
+
+/**
+ * kvmi_set_xsave - FPU and vector registers; what lies beyond stays as it is
+ * @data: KVMI_XSAVE_SIZE bytes, in XSAVE's standard format
+ *
+ * Errors: -EINVAL a state that the guest cannot have.
+ */
+int kvmi_set_xsave(struct kvmi_conn *conn, uint16_t vcpu, const void *data);
+
+/**
+ * kvmi_get_xsave2 - the FPU and vector registers, of any size
+ * @data: filled in with the first @size bytes, or all if that is less; NULL if
+ *	@size is 0
+ * @total: set to the size of the whole state, in bytes
+ *
+ * A state of more than KVMI_MAX_XSAVE_READ bytes is read in parts: they belong
+ * together if an event is open on the vCPU meanwhile.
+ */
+int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t size,
+		    size_t *total);
+
+/**
+ * kvmi_set_xsave2 - a part of the FPU and vector registers, or all of them
+ * @offset: where in the state, in bytes
+ *
+ * More than KVMI_MAX_XSAVE_WRITE bytes are set in parts.
+ *
+ * Errors: -EINVAL no data, beyond the end, or a state that the guest cannot
+ * have; earlier parts have been set then.
+ */
+int kvmi_set_xsave2(struct kvmi_conn *conn, uint16_t vcpu, uint32_t offset, const void *data,
+		    size_t size);
+
+/* Bytes that fit into one message */
+#define KVMI_MAX_XSAVE_READ \
+	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
+	 sizeof(struct kvmi_vcpu_get_xsave2_reply))
+#define KVMI_MAX_XSAVE_WRITE \
+	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vcpu_hdr) - sizeof(struct kvmi_vcpu_set_xsave2))
+
+/**
+ * kvmi_get_mtrr_type - memory type of an address by the guest's MTRRs
+ * @gpa: guest physical address, in bytes
+ * @type: set to the type: 0 UC, 1 WC, 4 WT, 5 WP, 6 WB
+ */
+int kvmi_get_mtrr_type(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gpa, uint8_t *type);
+
+/**
+ * kvmi_translate_gva - guest virtual to guest physical address
+ * @gva: guest virtual (linear) address, in bytes
+ * @gpa: set to the guest physical address, by the page tables in use
+ *
+ * Errors: -EFAULT the guest's kernel could not read there.
+ */
+int kvmi_translate_gva(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
 
 #ifdef __cplusplus
 }

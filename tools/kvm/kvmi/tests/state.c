@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Commands that ask for one thing: what goes out, and what comes back
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include "test.h"
+
+/* ---- One command: the request is kept, the answer is as told ---- */
+static struct peer_msg request;
+static int32_t answer_err;
+static unsigned char answer[KVMI_MAX_MSG_SIZE];
+static size_t answer_size;
+
+static void peer_answer(int fd)
+{
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		request = msg;
+		peer_reply(fd, &msg, answer_err, answer, answer_size);
+	}
+}
+
+static void answer_with(const void *data, size_t size)
+{
+	answer_err = 0;
+	answer_size = size;
+	memset(answer, 0, sizeof(answer));
+	if (size)
+		memcpy(answer, data, size);
+}
+
+static void refuse_with(int32_t err)
+{
+	answer_with(NULL, 0);
+	answer_err = err;
+}
+
+/* What was asked: for a vCPU, @data follows a kvmi_vcpu_hdr that names it */
+static bool asked(uint16_t id, int vcpu, const void *data, size_t size)
+{
+	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
+	size_t skip = vcpu < 0 ? 0 : sizeof(hdr);
+
+	return request.hdr.id == id && request.hdr.size == skip + size &&
+	       (!skip || !memcmp(request.data, &hdr, sizeof(hdr))) &&
+	       (!size || !memcmp(request.data + skip, data, size));
+}
+
+static bool body_vm(struct kvmi_conn *conn)
+{
+	struct kvmi_vm_get_features_reply features = { .events = 0x3eaaa, .views = 7 }, got;
+	struct kvmi_vm_get_max_gfn_reply end = { .gfn = 0x8000 };
+	struct kvmi_vm_pause_all pause = { .wait = 1 };
+	struct kvmi_vm_pause_all_reply paused = { .count = 3 };
+	struct kvmi_vm_control_cleanup off = { 0 };
+	uint32_t count = 0;
+	uint64_t gfn = 0;
+
+	answer_with(&features, sizeof(features));
+	CHECK(!(last = kvmi_get_features(conn, &got)));
+	CHECK(asked(64, -1, NULL, 0) && !memcmp(&got, &features, sizeof(got)));
+	answer_with(&end, sizeof(end));
+	CHECK(!(last = kvmi_get_max_gfn(conn, &gfn)));
+	CHECK(asked(66, -1, NULL, 0) && gfn == 0x8000);
+	answer_with(&paused, sizeof(paused));
+	CHECK(!(last = kvmi_pause_all(conn, true, &count)) && count == 3);
+	CHECK(asked(72, -1, &pause, sizeof(pause)));
+	CHECK(!(last = kvmi_pause_all(conn, true, NULL)));
+	answer_with(NULL, 0);
+	CHECK(!(last = kvmi_shutdown(conn)) && asked(74, -1, NULL, 0));
+	CHECK(!(last = kvmi_control_cleanup(conn, false)) && asked(18, -1, &off, sizeof(off)));
+	return true;
+}
+
+static bool body_vm_errors(struct kvmi_conn *conn)
+{
+	struct kvmi_vm_get_features_reply features;
+	uint32_t count = 77;
+	uint64_t gfn = 77;
+
+	/* KVM_ENOSYS: a kernel that is older than the command */
+	refuse_with(-1000);
+	CHECK((last = kvmi_get_features(conn, &features)) == -ENOSYS);
+	CHECK((last = kvmi_get_max_gfn(conn, &gfn)) == -ENOSYS && gfn == 77);
+	CHECK((last = kvmi_shutdown(conn)) == -ENOSYS);
+	refuse_with(-EBUSY);
+	CHECK((last = kvmi_pause_all(conn, false, &count)) == -EBUSY && count == 77);
+	refuse_with(-EINVAL);
+	CHECK((last = kvmi_control_cleanup(conn, true)) == -EINVAL);
+	answer_with(&features, sizeof(features) - 1);
+	CHECK((last = kvmi_get_features(conn, &features)) == -EPROTO);
+	return true;
+}
+
+static bool body_vcpu(struct kvmi_conn *conn)
+{
+	struct kvmi_vcpu_get_cpuid leaf = { .function = 7, .index = 1 };
+	struct kvmi_vcpu_get_cpuid_reply regs = { .eax = 1, .ebx = 2, .ecx = 3, .edx = 4 }, got;
+	struct kvmi_vcpu_inject_exception pf = { .nr = 14, .error_code = 3, .address = 0xabc };
+	struct kvmi_vcpu_get_xcr_reply xcr0 = { .value = 7 };
+	struct kvmi_vcpu_get_xcr xcr = { .xcr = 0 };
+	struct kvmi_vcpu_get_mtrr_type page = { .gpa = 0x1000 };
+	struct kvmi_vcpu_get_mtrr_type_reply wb = { .type = 6 };
+	struct kvmi_vcpu_translate_gva gva = { .gva = 0xffffffff81000000 };
+	struct kvmi_vcpu_translate_gva_reply gpa = { .gpa = 0x1000000 };
+	uint64_t value = 0;
+	uint8_t type = 0;
+
+	answer_with(&regs, sizeof(regs));
+	CHECK(!(last = kvmi_get_cpuid(conn, 2, 7, 1, &got)));
+	CHECK(asked(11, 2, &leaf, sizeof(leaf)) && !memcmp(&got, &regs, sizeof(got)));
+	answer_with(NULL, 0);
+	CHECK(!(last = kvmi_inject_exception(conn, 1, 14, 3, 0xabc)));
+	CHECK(asked(15, 1, &pf, sizeof(pf)));
+	answer_with(&xcr0, sizeof(xcr0));
+	CHECK(!(last = kvmi_get_xcr(conn, 1, 0, &value)) && value == 7);
+	CHECK(asked(17, 1, &xcr, sizeof(xcr)));
+	answer_with(&wb, sizeof(wb));
+	CHECK(!(last = kvmi_get_mtrr_type(conn, 0, 0x1000, &type)) && type == 6);
+	CHECK(asked(23, 0, &page, sizeof(page)));
+	answer_with(&gpa, sizeof(gpa));
+	CHECK(!(last = kvmi_translate_gva(conn, 0, gva.gva, &value)) && value == 0x1000000);
+	CHECK(asked(29, 0, &gva, sizeof(gva)));
+	return true;
+}
+
+static bool body_vcpu_errors(struct kvmi_conn *conn)
+{
+	struct kvmi_vcpu_translate_gva_reply nowhere = { .gpa = ~0ull };
+	struct kvmi_vcpu_get_cpuid_reply regs;
+	uint64_t value = 77;
+	uint8_t type = 77;
+
+	refuse_with(-ENOENT);
+	CHECK((last = kvmi_get_cpuid(conn, 0, 0x41000000, 0, &regs)) == -ENOENT);
+	refuse_with(-EBUSY);
+	CHECK((last = kvmi_inject_exception(conn, 0, 3, 0, 0)) == -EBUSY);
+	refuse_with(-EINVAL);
+	CHECK((last = kvmi_get_xcr(conn, 0, 1, &value)) == -EINVAL && value == 77);
+	refuse_with(-EAGAIN);
+	CHECK((last = kvmi_get_mtrr_type(conn, 1, 0, &type)) == -EAGAIN && type == 77);
+	answer_with(&nowhere, sizeof(nowhere));
+	CHECK((last = kvmi_translate_gva(conn, 0, 0, &value)) == -EFAULT && value == 77);
+	answer_with(&nowhere, 7);
+	CHECK((last = kvmi_translate_gva(conn, 0, 0, &value)) == -EPROTO);
+	return true;
+}
+
+static bool body_event_set(struct kvmi_conn *conn)
+{
+	struct kvmi_vcpu_control_event_set set = { .enable = 0xa, .disable = 0x80 };
+	struct kvmi_vcpu_control_event_set_reply now = { .enabled = 0x100a };
+	uint64_t enabled = 0;
+
+	answer_with(&now, sizeof(now));
+	CHECK(!(last = kvmi_control_event_set(conn, 3, 0xa, 0x80, &enabled)));
+	CHECK(asked(69, 3, &set, sizeof(set)) && enabled == 0x100a);
+	CHECK(!(last = kvmi_control_event_set(conn, 3, 0, 0, NULL)));
+	refuse_with(-EPERM);
+	CHECK((last = kvmi_control_event_set(conn, 3, 0x10, 0, &enabled)) == -EPERM);
+	CHECK(enabled == 0x100a);
+	return true;
+}
+
+/* ---- Memory slots: more than fit into a message ---- */
+static unsigned int slots_total, slots_commands, slots_layout_step;
+
+static void peer_slots(int fd)
+{
+	struct {
+		struct kvmi_vm_get_memslots_reply hdr;
+		struct kvmi_memslot slots[340];
+	} out;
+	struct kvmi_vm_get_memslots req;
+	unsigned int i, n;
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		memcpy(&req, msg.data, sizeof(req));
+		memset(&out, 0, sizeof(out));
+		out.hdr.nr_slots = slots_total;
+		out.hdr.cookie = 9 + slots_commands++ * slots_layout_step;
+		for (n = 0; n < 340 && req.start + n < slots_total; n++) {
+			i = req.start + n;
+			out.slots[n].gfn = i * 16;
+			out.slots[n].npages = i + 1;
+			out.slots[n].flags = i % 2 ? KVMI_MEMSLOT_READONLY : 0;
+		}
+		if (req.as_id > 1)
+			peer_reply(fd, &msg, -EINVAL, NULL, 0);
+		else
+			peer_reply(fd, &msg, 0, &out,
+				   sizeof(out.hdr) + n * sizeof(out.slots[0]));
+	}
+}
+
+static bool body_slots(struct kvmi_conn *conn)
+{
+	static struct kvmi_memslot slots[800];
+	uint32_t cookie = 0;
+	unsigned int i;
+
+	slots_total = 700;
+	slots_commands = 0;
+	slots_layout_step = 0;
+	CHECK((last = kvmi_get_memslots(conn, 0, slots, 800, &cookie)) == 700);
+	CHECK(cookie == 9 && slots_commands == 3);
+	for (i = 0; i < 700; i++)
+		CHECK(slots[i].gfn == i * 16 && slots[i].npages == i + 1 &&
+		      slots[i].flags == i % 2);
+	memset(slots, 0, sizeof(slots));
+	CHECK((last = kvmi_get_memslots(conn, 1, slots, 400, NULL)) == 700);
+	CHECK(slots[399].npages == 400 && !slots[400].npages && slots_commands == 5);
+	CHECK((last = kvmi_get_memslots(conn, 0, NULL, 0, &cookie)) == 700);
+	CHECK((last = kvmi_get_memslots(conn, 2, slots, 800, NULL)) == -EINVAL);
+	slots_total = 0;
+	CHECK((last = kvmi_get_memslots(conn, 1, slots, 800, NULL)) == 0);
+	slots_total = 700;
+	slots_layout_step = 1;
+	CHECK((last = kvmi_get_memslots(conn, 0, slots, 800, NULL)) == -EAGAIN);
+	return true;
+}
+
+/* A reply that tells of slots and has none, a part of one, or too many */
+static bool body_bad_slots(struct kvmi_conn *conn)
+{
+	struct kvmi_memslot slots[4];
+
+	CHECK((last = kvmi_get_memslots(conn, 0, slots, 4, NULL)) == -EPROTO);
+	return true;
+}
+
+static bool test_bad_slots(void)
+{
+	struct {
+		struct kvmi_vm_get_memslots_reply hdr;
+		struct kvmi_memslot slots[4];
+	} out = { .hdr = { .nr_slots = 3 } };
+	static const size_t sizes[] = { 7, 8, 8 + 23, 8 + 4 * 24 };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		answer_with(&out, sizes[i]);
+		if (!adopt_with(peer_answer, body_bad_slots))
+			return false;
+	}
+	return true;
+}
+
+/* ---- Extended state of any size ---- */
+static unsigned char state[20000];
+static unsigned int state_commands;
+
+static void peer_xsave(int fd)
+{
+	struct {
+		struct kvmi_vcpu_get_xsave2_reply hdr;
+		unsigned char data[KVMI_MAX_XSAVE_READ];
+	} out = { .hdr = { .total = sizeof(state) } };
+	struct kvmi_vcpu_get_xsave2 get;
+	struct kvmi_vcpu_set_xsave2 set;
+	struct peer_msg msg;
+	size_t size;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		state_commands++;
+		if (msg.hdr.id == KVMI_VCPU_GET_XSAVE) {
+			peer_reply(fd, &msg, 0, state, KVMI_XSAVE_SIZE);
+		} else if (msg.hdr.id == KVMI_VCPU_SET_XSAVE) {
+			memcpy(state, msg.data + 8, KVMI_XSAVE_SIZE);
+			peer_reply(fd, &msg, msg.hdr.size == 8 + KVMI_XSAVE_SIZE ? 0 : -EINVAL,
+				   NULL, 0);
+		} else if (msg.hdr.id == KVMI_VCPU_GET_XSAVE2) {
+			memcpy(&get, msg.data + 8, sizeof(get));
+			size = sizeof(state) - get.offset;
+			if (size > get.size)
+				size = get.size;
+			if (!size || size > sizeof(out.data)) {
+				peer_reply(fd, &msg, -EINVAL, NULL, 0);
+				continue;
+			}
+			memcpy(out.data, state + get.offset, size);
+			peer_reply(fd, &msg, 0, &out, sizeof(out.hdr) + size);
+		} else {
+			memcpy(&set, msg.data + 8, sizeof(set));
+			size = msg.hdr.size - 16;
+			if (!size || set.offset + size > sizeof(state)) {
+				peer_reply(fd, &msg, -EINVAL, NULL, 0);
+				continue;
+			}
+			memcpy(state + set.offset, msg.data + 16, size);
+			peer_reply(fd, &msg, 0, NULL, 0);
+		}
+	}
+}
+
+static bool body_xsave(struct kvmi_conn *conn)
+{
+	static unsigned char buf[sizeof(state) + 100], new[sizeof(state)];
+	size_t total = 0, i;
+
+	for (i = 0; i < sizeof(state); i++) {
+		state[i] = i * 3 + i / 256;
+		new[i] = ~state[i];
+	}
+	CHECK(!(last = kvmi_get_xsave(conn, 0, buf)) && !memcmp(buf, state, KVMI_XSAVE_SIZE));
+	state_commands = 0;
+	CHECK(!(last = kvmi_get_xsave2(conn, 0, NULL, 0, &total)) && total == sizeof(state));
+	CHECK(!(last = kvmi_get_xsave2(conn, 0, buf, 100, &total)) && total == sizeof(state));
+	CHECK(!memcmp(buf, state, 100) && buf[100] == state[100] && state_commands == 2);
+	memset(buf, 0xee, sizeof(buf));
+	CHECK(!(last = kvmi_get_xsave2(conn, 0, buf, sizeof(buf), &total)));
+	CHECK(total == sizeof(state) && !memcmp(buf, state, sizeof(state)));
+	CHECK(buf[sizeof(state)] == 0xee && state_commands == 5);
+	CHECK(!(last = kvmi_set_xsave(conn, 0, new)) && !memcmp(state, new, KVMI_XSAVE_SIZE));
+	CHECK(state[KVMI_XSAVE_SIZE] != new[KVMI_XSAVE_SIZE]);
+	CHECK(!(last = kvmi_set_xsave2(conn, 0, 100, new + 100, sizeof(new) - 100)));
+	CHECK(!memcmp(state, new, sizeof(new)));
+	CHECK((last = kvmi_set_xsave2(conn, 0, sizeof(state), new, 1)) == -EINVAL);
+	CHECK((last = kvmi_set_xsave2(conn, 0, 0, new, 0)) == -EINVAL);
+	return true;
+}
+
+static bool body_bad_xsave(struct kvmi_conn *conn)
+{
+	unsigned char buf[64];
+	size_t total;
+
+	CHECK((last = kvmi_get_xsave2(conn, 0, buf, sizeof(buf), &total)) == -EPROTO);
+	return true;
+}
+
+/* Fewer bytes than there are, more than were asked for, or none */
+static bool test_bad_xsave(void)
+{
+	static const struct { uint32_t total; size_t data; } cases[] = {
+		{ 1000, 63 }, { 1000, 65 }, { 10, 64 }, { 0, 0 }, { 1000, 0 },
+	};
+	struct {
+		struct kvmi_vcpu_get_xsave2_reply hdr;
+		unsigned char data[100];
+	} out = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		out.hdr.total = cases[i].total;
+		answer_with(&out, sizeof(out.hdr) + cases[i].data);
+		if (!adopt_with(peer_answer, body_bad_xsave))
+			return false;
+	}
+	return true;
+}
+
+/* ---- A write that compares ---- */
+static bool body_compare(struct kvmi_conn *conn)
+{
+	static const struct {
+		struct kvmi_vm_write_physical hdr;
+		struct kvmi_mem_cookie cookie;
+		unsigned char expected[4], data[4];
+	} with_cookie = {
+		.hdr = { .gpa = 0x1004, .size = 4, .flags = 3, .as_id = 1 },
+		.cookie = { .cookie = 99 }, .expected = "abcd", .data = "wxyz",
+	};
+	static const struct {
+		struct kvmi_vm_write_physical hdr;
+		unsigned char expected[8], data[8];
+	} without = {
+		.hdr = { .gpa = 0x2000, .size = 8, .flags = 2 },
+		.expected = "12345678", .data = "87654321",
+	};
+	uint32_t cookie = 99;
+
+	answer_with(NULL, 0);
+	CHECK(!(last = kvmi_write_physical_compare(conn, 1, 0x1004, "abcd", "wxyz", 4, &cookie)));
+	CHECK(asked(14, -1, &with_cookie, sizeof(with_cookie)));
+	CHECK(!(last = kvmi_write_physical_compare(conn, 0, 0x2000, "12345678", "87654321", 8,
+						   NULL)));
+	CHECK(asked(14, -1, &without, sizeof(without)));
+	refuse_with(-EAGAIN);
+	CHECK((last = kvmi_write_physical_compare(conn, 0, 0, "a", "b", 1, NULL)) == -EAGAIN);
+	request.hdr.id = 0;
+	CHECK((last = kvmi_write_physical_compare(conn, 0, 0, "a", "b", 9, NULL)) == -EINVAL);
+	CHECK(!request.hdr.id);
+	return true;
+}
+
+void state_tests(void)
+{
+	result("commands for the VM", adopt_with(peer_answer, body_vm));
+	result("commands for the VM that fail", adopt_with(peer_answer, body_vm_errors));
+	result("commands for a vCPU", adopt_with(peer_answer, body_vcpu));
+	result("commands for a vCPU that fail", adopt_with(peer_answer, body_vcpu_errors));
+	result("a set of events", adopt_with(peer_answer, body_event_set));
+	result("memory slots, more than fit into a message", adopt_with(peer_slots, body_slots));
+	result("memory slots cut short", test_bad_slots());
+	result("XSAVE of fixed and of any size", adopt_with(peer_xsave, body_xsave));
+	result("XSAVE of a wrong size", test_bad_xsave());
+	result("a write that compares", adopt_with(peer_answer, body_compare));
+}
