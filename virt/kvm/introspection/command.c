@@ -134,22 +134,6 @@ static int vm_pause_vcpu(struct kvmi_vm_request *req)
 	return 0;
 }
 
-static int vcpu_control_events(struct kvmi_vcpu_request *req)
-{
-	const struct kvmi_vcpu_control_events *data = req->data;
-
-	if (data->padding1 || data->padding2 || data->enable > 1)
-		return -KVM_EINVAL;
-	if (!kvmi_event_of_vcpu(data->event_id))
-		return -KVM_EINVAL;
-	if (!kvmi_event_allowed(req->session, data->event_id))
-		return -KVM_EPERM;
-
-	assign_bit(data->event_id, req->vi->events, data->enable);
-
-	return 0;
-}
-
 #define VM(_handler, _size)						\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler) }
 #define VM_ALWAYS(_handler, _size)					\
@@ -175,20 +159,54 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VM(kvmi_vm_write_physical, sizeof(struct kvmi_vm_write_physical)),
 	[KVMI_VM_PAUSE_VCPU] =
 		VM(vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
+	[KVMI_VM_CONTROL_CLEANUP] =
+		VM(kvmi_vm_control_cleanup, sizeof(struct kvmi_vm_control_cleanup)),
+	[KVMI_VM_GET_FEATURES] =
+		VM(kvmi_vm_get_features, 0),
+	[KVMI_VM_GET_MAX_GFN] =
+		VM(kvmi_vm_get_max_gfn, 0),
+	[KVMI_VM_GET_MEMSLOTS] =
+		VM(kvmi_vm_get_memslots, sizeof(struct kvmi_vm_get_memslots)),
+	[KVMI_VM_PAUSE_ALL] =
+		VM(kvmi_vm_pause_all, sizeof(struct kvmi_vm_pause_all)),
+	[KVMI_VM_SHUTDOWN] =
+		VM(kvmi_vm_shutdown, 0),
 
 	[KVMI_VCPU_EVENT] = { .scope = KVMI_SCOPE_EVENT_REPLY },
 	[KVMI_VCPU_GET_INFO] =
 		VCPU(kvmi_vcpu_get_info, 0),
 	[KVMI_VCPU_CONTROL_EVENTS] =
-		VCPU(vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
+		VCPU(kvmi_vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
 	[KVMI_VCPU_GET_REGISTERS] =
 		VCPU(kvmi_vcpu_get_registers, sizeof(struct kvmi_vcpu_get_registers)),
 	[KVMI_VCPU_SET_REGISTERS] =
 		VCPU(kvmi_vcpu_set_registers, sizeof(struct kvm_regs)),
+	[KVMI_VCPU_GET_CPUID] =
+		VCPU(kvmi_vcpu_get_cpuid, sizeof(struct kvmi_vcpu_get_cpuid)),
 	[KVMI_VCPU_CONTROL_CR] =
 		VCPU(kvmi_vcpu_control_cr, sizeof(struct kvmi_vcpu_control_cr)),
+	[KVMI_VCPU_GET_XCR] =
+		VCPU(kvmi_vcpu_get_xcr, sizeof(struct kvmi_vcpu_get_xcr)),
+	[KVMI_VCPU_GET_XSAVE] =
+		VCPU(kvmi_vcpu_get_xsave, 0),
+	[KVMI_VCPU_SET_XSAVE] =
+		VCPU(kvmi_vcpu_set_xsave, KVMI_XSAVE_SIZE),
+	[KVMI_VCPU_GET_XSAVE2] =
+		VCPU(kvmi_vcpu_get_xsave2, sizeof(struct kvmi_vcpu_get_xsave2)),
+	[KVMI_VCPU_SET_XSAVE2] =
+		VCPU(kvmi_vcpu_set_xsave2, sizeof(struct kvmi_vcpu_set_xsave2)),
+	[KVMI_VCPU_GET_MTRR_TYPE] =
+		VCPU(kvmi_vcpu_get_mtrr_type, sizeof(struct kvmi_vcpu_get_mtrr_type)),
+	[KVMI_VCPU_TRANSLATE_GVA] =
+		VCPU(kvmi_vcpu_translate_gva, sizeof(struct kvmi_vcpu_translate_gva)),
 	[KVMI_VCPU_CONTROL_MSR] =
 		VCPU(kvmi_vcpu_control_msr, sizeof(struct kvmi_vcpu_control_msr)),
+	[KVMI_VCPU_INJECT_EXCEPTION] =
+		VCPU(kvmi_vcpu_inject_exception,
+		     sizeof(struct kvmi_vcpu_inject_exception)),
+	[KVMI_VCPU_CONTROL_EVENT_SET] =
+		VCPU(kvmi_vcpu_control_event_set,
+		     sizeof(struct kvmi_vcpu_control_event_set)),
 };
 
 static const struct kvmi_command_desc *find_command(u16 id)

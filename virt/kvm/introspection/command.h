@@ -60,10 +60,24 @@ int kvmi_command_receive(struct kvm_introspection *session);
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd);
 
+/* vm.c */
+int kvmi_vm_get_features(struct kvmi_vm_request *req);
+int kvmi_vm_control_cleanup(struct kvmi_vm_request *req);
+int kvmi_vm_pause_all(struct kvmi_vm_request *req);
+int kvmi_vm_shutdown(struct kvmi_vm_request *req);
+
+/* memslots.c */
+int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req);
+int kvmi_vm_get_memslots(struct kvmi_vm_request *req);
+
 /* memory.c */
 int kvmi_vm_read_physical(struct kvmi_vm_request *req);
 int kvmi_vm_write_physical(struct kvmi_vm_request *req);
 u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id);
+
+/* event.c */
+int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req);
 
 /* Of the architecture, see arch/ARCH/kvm/introspection/. */
 void kvmi_arch_features(struct kvmi_features *features);
@@ -76,13 +90,28 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch);
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
+bool kvmi_arch_event_supported(u16 id);
+int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
+bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu);
 void kvmi_arch_vm_recalc(struct kvm *kvm);
+int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
+			       size_t size);
 void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch);
 
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_cpuid(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_xcr(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_xsave(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_set_xsave(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_xsave2(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_set_xsave2(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_mtrr_type(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_translate_gva(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req);
 
 #endif /* __KVMI_COMMAND_H */

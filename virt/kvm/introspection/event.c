@@ -22,42 +22,67 @@ enum {
 	SKIP  = BIT(KVMI_EVENT_ACTION_SKIP),
 };
 
+enum kvmi_event_kind {
+	/* There is no such event. */
+	KVMI_EVENT_UNKNOWN,
+	/* Of the VM, nobody waits for an answer. */
+	KVMI_EVENT_OF_VM,
+	/* Of a vCPU, turned on for the VM. */
+	KVMI_EVENT_OF_NEW_VCPU,
+	/* Of a vCPU, not about what its guest does. */
+	KVMI_EVENT_OF_VCPU,
+	/* Of a vCPU, raised again if it is interrupted. */
+	KVMI_EVENT_OF_GUEST,
+	/* The same, about an instruction that ALLOW and SKIP complete. */
+	KVMI_EVENT_OF_INSTRUCTION,
+};
+
 /**
  * struct kvmi_event_desc - one event
- * @known: the kernel has it
- * @actions: bits of the KVMI_EVENT_ACTION_* it accepts; 0 for the VM's events,
- *	which are not answered
- * @on_command: it follows a command of its own, whether turned on or not
+ * @kind: what it is about
+ * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @reply_size: most bytes of data in the reply
  */
 struct kvmi_event_desc {
-	bool known;
-	bool on_command;
+	enum kvmi_event_kind kind;
 	u8 actions;
 	u8 reply_size;
 };
 
+#define INSTRUCTION(_reply_size)				\
+	{ .kind = KVMI_EVENT_OF_INSTRUCTION,			\
+	  .actions = ALLOW | SKIP | RETRY | CRASH,		\
+	  .reply_size = (_reply_size) }
+
 static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
-	[KVMI_VM_EVENT_UNHOOK] = { .known = true },
+	[KVMI_VM_EVENT_UNHOOK] = { .kind = KVMI_EVENT_OF_VM },
+
 	[KVMI_VCPU_EVENT_PAUSE] = {
-		.known = true,
-		.on_command = true,
+		.kind = KVMI_EVENT_OF_VCPU,
 		.actions = ALLOW | CRASH,
 	},
-	[KVMI_VCPU_EVENT_CR] = {
-		.known = true,
-		.actions = ALLOW | SKIP | RETRY | CRASH,
-		.reply_size = sizeof(struct kvmi_vcpu_event_cr_reply),
+	[KVMI_VCPU_EVENT_HYPERCALL] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_BREAKPOINT] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_CR] =
+		INSTRUCTION(sizeof(struct kvmi_vcpu_event_cr_reply)),
+	[KVMI_VCPU_EVENT_TRAP] = {
+		.kind = KVMI_EVENT_OF_GUEST,
+		.actions = ALLOW | RETRY | CRASH,
 	},
-	[KVMI_VCPU_EVENT_MSR] = {
-		.known = true,
-		.actions = ALLOW | SKIP | RETRY | CRASH,
-		.reply_size = sizeof(struct kvmi_vcpu_event_msr_reply),
+	[KVMI_VCPU_EVENT_XSETBV] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_DESCRIPTOR] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_MSR] =
+		INSTRUCTION(sizeof(struct kvmi_vcpu_event_msr_reply)),
+	[KVMI_VCPU_EVENT_CPUID] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_CREATE_VCPU] = {
+		.kind = KVMI_EVENT_OF_NEW_VCPU,
+		.actions = ALLOW | CRASH,
 	},
 };
 
 static_assert(sizeof(struct kvmi_vcpu_event_cr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_msr) <= KVMI_MAX_EVENT_DATA);
+static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_cr_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
 
@@ -67,25 +92,27 @@ static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
  */
 bool kvmi_event_known(u16 id)
 {
-	return id < ARRAY_SIZE(events) && events[id].known;
+	return id < ARRAY_SIZE(events) && events[id].kind != KVMI_EVENT_UNKNOWN;
 }
 
 /**
- * kvmi_event_of_vm - is this an event of the VM?
+ * kvmi_event_of_vm - is this an event that is turned on for the VM?
  * @id: event id
  */
 bool kvmi_event_of_vm(u16 id)
 {
-	return kvmi_event_known(id) && !events[id].actions;
+	return kvmi_event_known(id) && events[id].kind <= KVMI_EVENT_OF_NEW_VCPU;
 }
 
-/**
- * kvmi_event_of_vcpu - is this an event of a vCPU?
- * @id: event id
- */
-bool kvmi_event_of_vcpu(u16 id)
+static bool event_of_vcpu(u16 id)
 {
-	return kvmi_event_known(id) && events[id].actions;
+	return kvmi_event_known(id) && events[id].kind > KVMI_EVENT_OF_NEW_VCPU;
+}
+
+/* Will the guest do the same again if the answer comes too late? */
+static bool raised_again(u16 id)
+{
+	return events[id].kind >= KVMI_EVENT_OF_GUEST;
 }
 
 /**
@@ -115,7 +142,7 @@ static u32 next_seq(struct kvm_introspection *session)
 }
 
 static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
-		      u16 id, const void *data, size_t size)
+		      u16 id, u8 forbidden, const void *data, size_t size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	size_t total = offsetof(struct event_msg, data) + size;
@@ -148,6 +175,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	spin_lock(&vi->lock);
 	event->state = KVMI_EVENT_OPEN;
 	event->id = id;
+	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
 	event->seq = msg.hdr.seq;
 	event->at = msg.common.arch.regs;
@@ -223,8 +251,16 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 
 	event->state = KVMI_EVENT_NONE;
 
-	if (event->set_regs)
+	if (event->set_regs) {
+		/*
+		 * The hardware knows where the instruction ends, some by the
+		 * length, some by the address.  Only RETRY can move the guest.
+		 */
+		if (events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION &&
+		    event->action != KVMI_EVENT_ACTION_RETRY)
+			event->regs.rip = event->at.rip;
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
+	}
 	if (event->reply_size == reply_size && reply_size)
 		memcpy(reply, event->reply, reply_size);
 
@@ -255,9 +291,10 @@ static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 }
 
 /**
- * kvmi_event - send an event and wait for the tool's answer
+ * __kvmi_event - send an event and wait for the tool's answer
  * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
  * @id: enum kvmi_vcpu_event_id
+ * @forbidden: bits of the KVMI_EVENT_ACTION_* it does not accept this time
  * @data: the event's data
  * @size: bytes of @data
  * @reply: data of the answer; left alone if there is none
@@ -267,8 +304,8 @@ static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
  * KVMI_EVENT_INTERRUPTED: KVM_REQ_INTROSPECTION is pending and the run loop
  * must be returned to with the guest's state as it is.
  */
-int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
-	       void *reply, size_t reply_size)
+int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
+		 size_t size, void *reply, size_t reply_size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
@@ -282,7 +319,7 @@ int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
 	if (r)
 		goto interrupted;
 
-	if (vi->answer.state == KVMI_EVENT_ANSWERED && id != KVMI_VCPU_EVENT_PAUSE) {
+	if (vi->answer.state == KVMI_EVENT_ANSWERED && raised_again(id)) {
 		if (same_event(&vi->answer, vcpu, id, data, size)) {
 			r = take_answer(vcpu, &vi->answer, reply, reply_size);
 			goto out;
@@ -290,7 +327,7 @@ int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
 		vi->answer.state = KVMI_EVENT_NONE;
 	}
 
-	r = send_event(vcpu, session, id, data, size);
+	r = send_event(vcpu, session, id, forbidden, data, size);
 	if (!r)
 		r = wait_for_answer(vcpu, session);
 	if (!r) {
@@ -335,12 +372,11 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		return 0;
 	}
 
-	/* PAUSE is not about an instruction, nothing will raise it again. */
-	if (vi->event.id == KVMI_VCPU_EVENT_PAUSE) {
-		take_answer(vcpu, &vi->event, NULL, 0);
-	} else {
+	if (raised_again(vi->event.id)) {
 		vi->answer = vi->event;
 		vi->event.state = KVMI_EVENT_NONE;
+	} else {
+		take_answer(vcpu, &vi->event, NULL, 0);
 	}
 
 	return 0;
@@ -387,7 +423,7 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 	if (size > desc->reply_size)
 		return -EPROTO;
 	if (msg->common.action >= BITS_PER_BYTE ||
-	    !(desc->actions & BIT(msg->common.action)))
+	    !(event->actions & BIT(msg->common.action)))
 		return -EPROTO;
 
 	/* Less than the whole datum is made up with zeroes, none is none. */
@@ -433,4 +469,89 @@ int kvmi_event_send_unhook(struct kvm_introspection *session)
 	r = kvmi_message_try_send(session, &msg, sizeof(msg));
 
 	return r ? -ENOENT : 0;
+}
+
+static int check_control(struct kvmi_vcpu_request *req, u16 id)
+{
+	if (!event_of_vcpu(id))
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(req->session, id))
+		return -KVM_EPERM;
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_control_events - KVMI_VCPU_CONTROL_EVENTS
+ * @req: the request
+ */
+int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_control_events *data = req->data;
+	unsigned long *enabled = req->vi->events;
+	u16 id = data->event_id;
+	int err;
+
+	if (data->padding1 || data->padding2 || data->enable > 1)
+		return -KVM_EINVAL;
+	err = check_control(req, id);
+	if (err)
+		return err;
+
+	/* Unlike other events this one says so if it is as asked already. */
+	if (id == KVMI_VCPU_EVENT_BREAKPOINT &&
+	    test_bit(id, enabled) == data->enable)
+		return -KVM_EBUSY;
+	if (data->enable) {
+		err = kvmi_arch_vcpu_check_event(req->vcpu, id);
+		if (err)
+			return err;
+	}
+
+	assign_bit(id, enabled, data->enable);
+	kvmi_arch_vcpu_recalc(req->vcpu);
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_control_event_set - KVMI_VCPU_CONTROL_EVENT_SET
+ * @req: the request
+ */
+int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_control_event_set *data = req->data;
+	struct kvmi_vcpu_control_event_set_reply *reply = req->reply;
+	unsigned long *enabled = req->vi->events;
+	int err;
+	u16 id;
+
+	if (data->enable & data->disable)
+		return -KVM_EINVAL;
+	for (id = 0; id < BITS_PER_LONG_LONG; id++) {
+		if (!((data->enable | data->disable) & BIT_ULL(id)))
+			continue;
+		err = check_control(req, id);
+		if (err)
+			return err;
+		if (data->enable & BIT_ULL(id) && !test_bit(id, enabled)) {
+			err = kvmi_arch_vcpu_check_event(req->vcpu, id);
+			if (err)
+				return err;
+		}
+	}
+
+	reply->enabled = 0;
+	for (id = 0; id < KVMI_NR_EVENT_IDS; id++) {
+		if (data->enable & BIT_ULL(id))
+			set_bit(id, enabled);
+		else if (data->disable & BIT_ULL(id))
+			clear_bit(id, enabled);
+		if (test_bit(id, enabled))
+			reply->enabled |= BIT_ULL(id);
+	}
+	kvmi_arch_vcpu_recalc(req->vcpu);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
 }

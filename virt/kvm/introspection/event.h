@@ -9,11 +9,18 @@
 
 bool kvmi_event_known(u16 id);
 bool kvmi_event_of_vm(u16 id);
-bool kvmi_event_of_vcpu(u16 id);
 
 bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id);
-int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data, size_t size,
-	       void *reply, size_t reply_size);
+int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
+		 size_t size, void *reply, size_t reply_size);
+
+/* An event that accepts all its actions, see __kvmi_event(). */
+static inline int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data,
+			     size_t size, void *reply, size_t reply_size)
+{
+	return __kvmi_event(vcpu, id, 0, data, size, reply, reply_size);
+}
+
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 int kvmi_event_receive_reply(struct kvm_introspection *session);
 int kvmi_event_send_unhook(struct kvm_introspection *session);

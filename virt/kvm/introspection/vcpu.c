@@ -69,13 +69,15 @@ void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 /**
  * kvmi_vcpu_detach - end a vCPU's part in a session
  * @vi: the vCPU's introspection
+ * @forget: what is to be intercepted, too, rather than keep it for the next
+ *	session
  *
  * When this returns the vCPU's thread does not use the session any more.  The
  * caller makes the vCPU recompute its intercepts.
  *
  * Context: kvm->lock is held.  Waits for the vCPU's thread.
  */
-void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi)
+void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
 	lockdep_assert_held(&vi->vcpu->kvm->lock);
 
@@ -88,6 +90,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi)
 
 	spin_lock(&vi->lock);
 	vi->crashed = false;
+	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
 	vi->event.state = KVMI_EVENT_NONE;
@@ -107,8 +110,18 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi)
 int kvmi_vcpu_create(struct kvm_vcpu *vcpu)
 {
 	struct kvm_introspection *session = vcpu->kvm->introspection;
+	int r;
 
-	return session ? kvmi_vcpu_attach(vcpu, session) : 0;
+	if (!session)
+		return 0;
+
+	r = kvmi_vcpu_attach(vcpu, session);
+	if (!r) {
+		vcpu->introspection->created = true;
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	}
+
+	return r;
 }
 
 /**
@@ -220,6 +233,23 @@ int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
+/**
+ * kvmi_vcpu_crash - make KVM_RUN return KVM_EXIT_SHUTDOWN from now on
+ * @vcpu: the vCPU
+ *
+ * Context: the receiver.
+ */
+void kvmi_vcpu_crash(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	spin_lock(&vi->lock);
+	vi->crashed = true;
+	spin_unlock(&vi->lock);
+
+	kvmi_vcpu_request(vcpu);
+}
+
 static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -309,13 +339,36 @@ static void give_back_pause(struct kvm_vcpu_introspection *vi)
 		vi->pauses++;
 }
 
+static int send_create_vcpu(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	int r;
+
+	r = kvmi_event(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU, NULL, 0, NULL, 0);
+	if (r != KVMI_EVENT_INTERRUPTED)
+		return 0;
+
+	/* Owe the event again if the signal came before it was sent. */
+	guard(spinlock)(&vi->lock);
+	vi->created = vi->session && vi->event.state == KVMI_EVENT_NONE;
+
+	return -EINTR;
+}
+
 /* Send the PAUSE events that are owed. */
 static int send_pauses(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	int r;
 
-	while (!READ_ONCE(vi->crashed) && take_pause(vi)) {
+	while (!READ_ONCE(vi->crashed)) {
+		/* The exception the tool asked for comes before the pauses. */
+		if (kvmi_arch_vcpu_trap_due(vcpu)) {
+			kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+			return 0;
+		}
+		if (!take_pause(vi))
+			break;
 		r = kvmi_event(vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0, NULL, 0);
 		if (r == KVMI_EVENT_INTERRUPTED) {
 			give_back_pause(vi);
@@ -331,6 +384,7 @@ static int service(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
+	bool announce = false;
 	int r;
 
 	session = kvmi_vcpu_enter(vi);
@@ -348,8 +402,15 @@ static int service(struct kvm_vcpu *vcpu)
 	} else if (r) {
 		kvmi_session_set_defunct(session);
 		r = 0;
+	} else {
+		announce = vi->created && test_bit(KVMI_VCPU_EVENT_CREATE_VCPU,
+						   session->vm_events);
+		vi->created = false;
 	}
 	kvmi_vcpu_leave(vi);
+
+	if (announce)
+		r = send_create_vcpu(vcpu);
 
 	return r ? r : send_pauses(vcpu);
 }

@@ -34,6 +34,7 @@ enum kvmi_event_state {
  * struct kvmi_event - an event of a vCPU that was sent, and its answer
  * @state: OPEN once sent, ANSWERED once the tool has replied
  * @id: enum kvmi_vcpu_event_id
+ * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @seq: number the reply has to carry
@@ -47,6 +48,7 @@ enum kvmi_event_state {
 struct kvmi_event {
 	enum kvmi_event_state state;
 	u16 id;
+	u8 actions;
 	u8 action;
 	bool set_regs;
 	u32 seq;
@@ -70,6 +72,8 @@ struct kvmi_event {
  * @commands: struct kvmi_command, oldest first
  * @nr_commands: length of @commands
  * @pauses: PAUSE events that are owed to the tool
+ * @created: the CREATE_VCPU event is owed to the tool, if it wants it; only the
+ *	vCPU's thread uses it
  * @crashed: the tool answered CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN
  * @events: ids of the vCPU's events the tool has turned on
  * @event: the event the tool has not answered yet
@@ -94,6 +98,7 @@ struct kvm_vcpu_introspection {
 	struct list_head commands;
 	unsigned int nr_commands;
 	unsigned int pauses;
+	bool created;
 	bool crashed;
 
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
@@ -119,13 +124,14 @@ static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 }
 
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
-void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi);
+void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget);
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
+void kvmi_vcpu_crash(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session);
 

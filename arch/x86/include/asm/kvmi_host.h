@@ -14,15 +14,34 @@
 #include <linux/kvm_host.h>
 #include <linux/kvmi_host.h>
 
+#include <asm/kvmi.h>
+
 /* MSRs that hardware can intercept one by one: two ranges of this size. */
 #define KVMI_NR_RANGE_MSRS	0x2000
 #define KVMI_HIGH_MSRS		0xc0000000
+
+/**
+ * struct kvmi_injection - an exception a tool asked for
+ * @pending: it is still to be queued
+ * @reported: it, or what came instead, is to be told with a TRAP event
+ * @nr: vector
+ * @error_code: if the vector has one
+ * @address: CR2, if the vector is that of #PF
+ */
+struct kvmi_injection {
+	bool pending;
+	bool reported;
+	u8 nr;
+	u32 error_code;
+	u64 address;
+};
 
 /**
  * struct kvmi_arch_vcpu - what a tool wants to be told of on an x86 vCPU
  * @crs: bit n: writes to CRn
  * @low_msrs: writes to the MSRs from 0
  * @high_msrs: writes to the MSRs from KVMI_HIGH_MSRS
+ * @injection: the exception it asked for; only the vCPU's thread uses it
  *
  * Changed on the vCPU's thread, and cleared by unhooking on any.  Read without
  * a lock: whoever reads too early is made to recompute by
@@ -32,6 +51,7 @@ struct kvmi_arch_vcpu {
 	unsigned long crs;
 	DECLARE_BITMAP(low_msrs, KVMI_NR_RANGE_MSRS);
 	DECLARE_BITMAP(high_msrs, KVMI_NR_RANGE_MSRS);
+	struct kvmi_injection injection;
 };
 
 /**
@@ -54,6 +74,17 @@ bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr);
 enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 				  unsigned long *val);
 enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
+enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val);
+enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu);
+bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu);
+enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
+				    bool write);
+bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r);
+u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
+bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
+int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
+			unsigned long address);
+bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
 
 /**
  * kvmi_vcpu_known - has the vCPU ever been introspected?
@@ -115,6 +146,90 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 	return KVMI_ALLOW;
 }
 
+/**
+ * kvmi_xsetbv - ask about a guest's XSETBV at CPL 0
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @xcr: index of the register
+ * @val: the value written
+ */
+static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
+					    u64 val)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_xsetbv(vcpu, xcr, val);
+	return KVMI_ALLOW;
+}
+
+/**
+ * kvmi_cpuid - ask about a guest's CPUID
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ */
+static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_cpuid(vcpu);
+	return KVMI_ALLOW;
+}
+
+/**
+ * kvmi_wants_descriptor - must accesses to the descriptor table registers cause
+ *	VM exits?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_wants_descriptor(vcpu);
+}
+
+/**
+ * kvmi_descriptor - ask about an access to a descriptor table register
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @descriptor: KVMI_DESC_*
+ * @write: it is loaded, not stored
+ */
+static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
+						u8 descriptor, bool write)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_descriptor(vcpu, descriptor, write);
+	return KVMI_ALLOW;
+}
+
+/**
+ * kvmi_hypercall - is a hypercall for the tool?
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @r: if so, what to return to the run loop
+ */
+static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_hypercall(vcpu, r);
+}
+
+/**
+ * kvmi_wants_exceptions - which exceptions must cause VM exits?
+ * @vcpu: the vCPU
+ *
+ * Return: bit n: those with vector n.
+ */
+static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_wants_exceptions(vcpu);
+	return 0;
+}
+
+/**
+ * kvmi_deliver_exception - ask about an exception before it is injected
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ *
+ * Return: false to go back to the run loop with KVM_REQ_EVENT pending.
+ */
+static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
+{
+	return !static_branch_unlikely(&kvmi_key) ||
+	       __kvmi_deliver_exception(vcpu);
+}
+
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
@@ -132,6 +247,37 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 {
 	return KVMI_ALLOW;
 }
+
+static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
+					    u64 val)
+{
+	return KVMI_ALLOW;
+}
+
+static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
+{
+	return KVMI_ALLOW;
+}
+
+static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu) { return false; }
+
+static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
+						u8 descriptor, bool write)
+{
+	return KVMI_ALLOW;
+}
+
+static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r) { return false; }
+static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu) { return 0; }
+static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu) { return true; }
+
+static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
+				      u32 error_code, unsigned long address)
+{
+	return 1;
+}
+
+static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; }
 
 #endif /* CONFIG_KVM_INTROSPECTION */
 

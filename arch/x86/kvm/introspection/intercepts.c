@@ -7,6 +7,7 @@
 
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "intercepts.h"
 #include "msrs.h"
 #include "regs.h"
 #include "registers.h"
@@ -21,6 +22,18 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch)
 	WRITE_ONCE(arch->crs, 0);
 	bitmap_zero(arch->low_msrs, KVMI_NR_RANGE_MSRS);
 	bitmap_zero(arch->high_msrs, KVMI_NR_RANGE_MSRS);
+	arch->injection = (struct kvmi_injection) { };
+}
+
+/**
+ * kvmi_arch_vcpu_recalc - have a vCPU recompute what it intercepts
+ * @vcpu: the vCPU
+ *
+ * Context: the vCPU's thread.
+ */
+void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu)
+{
+	kvm_make_request(KVM_REQ_RECALC_INTERCEPTS, vcpu);
 }
 
 /**
@@ -72,7 +85,11 @@ bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_msr);
 
-static enum kvmi_verdict verdict(int action)
+/**
+ * kvmi_verdict_of - what an answer means for an instruction
+ * @action: KVMI_EVENT_ACTION_* or KVMI_EVENT_INTERRUPTED
+ */
+enum kvmi_verdict kvmi_verdict_of(int action)
 {
 	switch (action) {
 	case KVMI_EVENT_ACTION_ALLOW:
@@ -114,8 +131,8 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	if (event.old_value == event.new_value)
 		return KVMI_ALLOW;
 
-	v = verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event, sizeof(event),
-			       &reply, sizeof(reply)));
+	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event,
+				       sizeof(event), &reply, sizeof(reply)));
 	if (v == KVMI_ALLOW)
 		*val = reply.new_val;
 
@@ -145,8 +162,8 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	    event.old_value == event.new_value)
 		return KVMI_ALLOW;
 
-	v = verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event, sizeof(event),
-			       &reply, sizeof(reply)));
+	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event,
+				       sizeof(event), &reply, sizeof(reply)));
 	if (v == KVMI_ALLOW)
 		*data = reply.new_val;
 
@@ -167,7 +184,7 @@ int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 
 	assign_bit(data->cr, &req->vi->arch.crs, data->enable);
-	kvm_make_request(KVM_REQ_RECALC_INTERCEPTS, req->vcpu);
+	kvmi_arch_vcpu_recalc(req->vcpu);
 
 	return 0;
 }
@@ -192,7 +209,7 @@ int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 		return -KVM_EPERM;
 
 	assign_bit(bit, msrs, data->enable);
-	kvm_make_request(KVM_REQ_RECALC_INTERCEPTS, req->vcpu);
+	kvmi_arch_vcpu_recalc(req->vcpu);
 
 	return 0;
 }

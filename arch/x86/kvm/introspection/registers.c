@@ -6,6 +6,7 @@
 #include <linux/kvm_host.h>
 
 #include "introspection/command.h"
+#include "cpuid.h"
 #include "lapic.h"
 #include "msrs.h"
 #include "regs.h"
@@ -102,10 +103,15 @@ void kvmi_arch_vcpu_get_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
  * kvmi_arch_vcpu_set_regs - load the general registers
  * @vcpu: the vCPU, loaded
  * @regs: the values
+ *
+ * Unlike with KVM_SET_REGS, an exception that is about to be delivered still is.
  */
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 {
+	bool pending = vcpu->arch.exception.pending;
+
 	__kvm_set_regs(vcpu, regs);
+	vcpu->arch.exception.pending = pending;
 }
 
 /**
@@ -248,6 +254,25 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 
 	memcpy(&event->regs, req->data, sizeof(event->regs));
 	event->set_regs = true;
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_get_cpuid - KVMI_VCPU_GET_CPUID
+ * @req: the request
+ */
+int kvmi_vcpu_get_cpuid(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_get_cpuid *data = req->data;
+	struct kvmi_vcpu_get_cpuid_reply *reply = req->reply;
+
+	reply->eax = data->function;
+	reply->ecx = data->index;
+	if (!kvm_cpuid(req->vcpu, &reply->eax, &reply->ebx, &reply->ecx,
+		       &reply->edx, true))
+		return -KVM_ENOENT;
+	req->reply_size = sizeof(*reply);
 
 	return 0;
 }

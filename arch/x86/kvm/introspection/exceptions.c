@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: breakpoints, exceptions on their way to the guest, and
+ * exceptions a tool asks for.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "introspection/command.h"
+#include "introspection/event.h"
+#include "intercepts.h"
+#include "kvm_emulate.h"
+#include "mmu.h"
+#include "regs.h"
+#include "x86.h"
+
+/*
+ * Interrupts and machine checks are not the guest's own doing, and #VE is not
+ * virtualized.
+ */
+#define NOT_REPORTED (BIT(NMI_VECTOR) | BIT(MC_VECTOR) | BIT(VE_VECTOR))
+
+/* Traps and aborts: there is no instruction that could run again. */
+#define NOT_RETRIED (BIT(DB_VECTOR) | BIT(BP_VECTOR) | BIT(OF_VECTOR) | \
+		     BIT(DF_VECTOR) | BIT(MC_VECTOR))
+
+u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
+{
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP))
+		return ~(u32)NOT_REPORTED;
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
+		return BIT(BP_VECTOR);
+
+	return 0;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_exceptions);
+
+/**
+ * kvmi_owns_breakpoints - does the tool want the guest's breakpoints?
+ * @vcpu: the vCPU
+ *
+ * If so KVM_SET_GUEST_DEBUG cannot have them.
+ */
+bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu)
+{
+	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT);
+}
+
+static bool userspace_owns_breakpoints(struct kvm_vcpu *vcpu)
+{
+	unsigned long mask = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+
+	return (vcpu->guest_debug & mask) == mask;
+}
+
+/**
+ * kvmi_arch_vcpu_check_event - can an event be turned on?
+ * @vcpu: the vCPU
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: the vCPU's thread.
+ * Return: 0; -KVM_EOPNOTSUPP the hardware cannot report it; -KVM_EBUSY somebody
+ * else has it.
+ */
+int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id)
+{
+	if (id == KVMI_VCPU_EVENT_BREAKPOINT && userspace_owns_breakpoints(vcpu))
+		return -KVM_EBUSY;
+
+	return kvmi_arch_event_supported(id) ? 0 : -KVM_EOPNOTSUPP;
+}
+
+/**
+ * kvmi_arch_event_supported - can the hardware report an event?
+ * @id: event id
+ */
+bool kvmi_arch_event_supported(u16 id)
+{
+	return id != KVMI_VCPU_EVENT_DESCRIPTOR ||
+	       kvm_caps.has_descriptor_intercepts;
+}
+
+/**
+ * kvmi_exit_insn_len - length of the instruction that caused the VM exit
+ * @vcpu: the vCPU
+ *
+ * Return: bytes; 0 if it cannot be told.
+ */
+u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu)
+{
+	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+	u8 len = kvm_x86_call(get_exit_insn_len)(vcpu);
+
+	if (!len && x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL,
+						    0) == EMULATION_OK)
+		len = ctxt->_eip - ctxt->eip;
+
+	return len;
+}
+
+static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu_event_breakpoint event = { };
+
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
+		return KVMI_ALLOW;
+
+	event.gpa = kvm_mmu_gva_to_gpa_system(vcpu, kvm_get_linear_rip(vcpu), NULL);
+	event.insn_len = kvmi_exit_insn_len(vcpu);
+
+	return kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
+					  &event, sizeof(event), NULL, 0));
+}
+
+static void queue_exception(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
+			    unsigned long address)
+{
+	struct x86_exception fault = {
+		.vector = vector,
+		.error_code_valid = true,
+		.error_code = error_code,
+		.address = address,
+	};
+
+	if (vector == PF_VECTOR)
+		kvm_inject_page_fault(vcpu, &fault, false);
+	else if (x86_exception_has_error_code(vector))
+		kvm_queue_exception_e(vcpu, vector, error_code);
+	else
+		kvm_queue_exception(vcpu, vector);
+}
+
+/**
+ * kvmi_exception_exit - handle a VM exit for an exception of the guest's that
+ *	only introspection intercepts
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @vector: the exception
+ * @error_code: its error code, if it has one
+ * @address: the faulting address, if it is a #PF
+ *
+ * Return: what to return to the run loop.
+ */
+int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
+			unsigned long address)
+{
+	if (vector == BP_VECTOR) {
+		switch (ask_breakpoint(vcpu)) {
+		case KVMI_ALLOW:
+			break;
+		case KVMI_SKIP:
+			return kvm_skip_emulated_instruction(vcpu);
+		case KVMI_RETRY:
+			return 1;
+		}
+	}
+
+	/* Asked about with a TRAP event when it is about to be injected. */
+	queue_exception(vcpu, vector, error_code, address);
+	return 1;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_exception_exit);
+
+/*
+ * Queue the exception the tool has asked for.  One that is on its way already
+ * takes precedence; the request is dropped, and the TRAP event tells.
+ */
+static void queue_injection(struct kvm_vcpu *vcpu, struct kvmi_injection *injection)
+{
+	if (!injection->pending)
+		return;
+
+	injection->pending = false;
+	injection->reported = true;
+
+	if (vcpu->arch.exception.pending || vcpu->arch.exception.injected)
+		return;
+
+	/* As if the instruction at RIP was an INT3 or INTO without prefixes. */
+	if (kvm_exception_is_soft(injection->nr))
+		vcpu->arch.event_exit_inst_len = 1;
+	queue_exception(vcpu, injection->nr, injection->error_code,
+			injection->address);
+}
+
+static bool retry_allowed(const struct kvm_queued_exception *ex)
+{
+	return ex->pending && !(NOT_RETRIED & BIT(ex->vector));
+}
+
+static void fill_trap(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_trap *event)
+{
+	const struct kvm_queued_exception *ex = &vcpu->arch.exception;
+
+	event->nr = ex->vector;
+	event->flags = retry_allowed(ex) ? KVMI_TRAP_RETRY : 0;
+	if (ex->has_error_code && is_protmode(vcpu))
+		event->error_code = ex->error_code;
+	if (ex->has_payload)
+		event->address = ex->payload;
+	else if (ex->vector == PF_VECTOR)
+		event->address = vcpu->arch.cr2;
+}
+
+bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_queued_exception *ex = &vcpu->arch.exception;
+	struct kvmi_vcpu_event_trap event = { };
+	struct kvmi_injection *injection;
+	u8 forbidden = 0;
+	int action;
+
+	if (!vi)
+		return true;
+
+	injection = &vi->arch.injection;
+	queue_injection(vcpu, injection);
+	/* Userspace may have taken it back with KVM_SET_VCPU_EVENTS. */
+	if (!ex->pending && !ex->injected)
+		injection->reported = false;
+	if (!injection->reported &&
+	    !(ex->pending && kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP)))
+		return true;
+
+	fill_trap(vcpu, &event);
+	if (!(event.flags & KVMI_TRAP_RETRY))
+		forbidden = BIT(KVMI_EVENT_ACTION_RETRY);
+
+	action = __kvmi_event(vcpu, KVMI_VCPU_EVENT_TRAP, forbidden, &event,
+			      sizeof(event), NULL, 0);
+	if (action == KVMI_EVENT_INTERRUPTED)
+		return false;
+
+	injection->reported = false;
+	if (action == KVMI_EVENT_ACTION_RETRY)
+		ex->pending = false;
+
+	return action == KVMI_EVENT_ACTION_ALLOW;
+}
+
+/**
+ * kvmi_arch_vcpu_trap_due - is there an exception the tool asked for, and the
+ *	vCPU about to enter the guest with it?
+ * @vcpu: the vCPU
+ */
+bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_injection *injection = &kvmi_to_vcpu(vcpu)->arch.injection;
+
+	return (injection->pending || injection->reported) &&
+	       vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE &&
+	       !vcpu->arch.apf.halted;
+}
+
+/**
+ * kvmi_vcpu_inject_exception - KVMI_VCPU_INJECT_EXCEPTION
+ * @req: the request
+ */
+int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_inject_exception *data = req->data;
+	struct kvmi_injection *injection = &req->vi->arch.injection;
+
+	if (!kvmi_event_allowed(req->session, KVMI_VCPU_EVENT_TRAP))
+		return -KVM_EPERM;
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (data->nr >= 32 || data->nr == NMI_VECTOR)
+		return -KVM_EINVAL;
+	if (injection->pending || injection->reported)
+		return -KVM_EBUSY;
+
+	*injection = (struct kvmi_injection) {
+		.pending = true,
+		.nr = data->nr,
+		.error_code = data->error_code,
+		.address = data->address,
+	};
+	kvm_make_request(KVM_REQ_EVENT, req->vcpu);
+
+	return 0;
+}

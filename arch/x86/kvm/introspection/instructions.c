@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: instructions a tool is asked about before they take effect,
+ * but for writes to control registers and MSRs.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/kvm_para.h>
+
+#include <asm/fpu/xcr.h>
+
+#include "introspection/command.h"
+#include "introspection/event.h"
+#include "intercepts.h"
+#include "regs.h"
+#include "x86.h"
+
+static enum kvmi_verdict ask(struct kvm_vcpu *vcpu, u16 id, const void *data,
+			     size_t size)
+{
+	return kvmi_verdict_of(kvmi_event(vcpu, id, data, size, NULL, 0));
+}
+
+enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
+{
+	struct kvmi_vcpu_event_xsetbv event = {
+		.xcr = xcr,
+		.old_value = vcpu->arch.xcr0,
+		.new_value = val,
+	};
+
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_XSETBV))
+		return KVMI_ALLOW;
+
+	/* There is nothing to decide about a register that does not exist. */
+	if (xcr != XCR_XFEATURE_ENABLED_MASK ||
+	    event.old_value == event.new_value)
+		return KVMI_ALLOW;
+
+	return ask(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event));
+}
+
+enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu_event_cpuid event = {
+		.function = kvm_eax_read(vcpu),
+		.index = kvm_ecx_read(vcpu),
+	};
+
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID))
+		return KVMI_ALLOW;
+
+	event.insn_len = kvmi_exit_insn_len(vcpu);
+
+	return ask(vcpu, KVMI_VCPU_EVENT_CPUID, &event, sizeof(event));
+}
+
+bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
+{
+	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR);
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_descriptor);
+
+enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
+				    bool write)
+{
+	struct kvmi_vcpu_event_descriptor event = {
+		.descriptor = descriptor,
+		.write = write,
+	};
+
+	if (!__kvmi_wants_descriptor(vcpu))
+		return KVMI_ALLOW;
+
+	return ask(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_descriptor);
+
+static bool is_introspection_hypercall(struct kvm_vcpu *vcpu)
+{
+	unsigned long op, arg;
+
+	if (is_64_bit_hypercall(vcpu)) {
+		op = kvm_rdi_read_raw(vcpu);
+		arg = kvm_rsi_read_raw(vcpu);
+	} else {
+		op = kvm_ebx_read(vcpu);
+		arg = kvm_ecx_read(vcpu);
+	}
+
+	return kvm_eax_read(vcpu) == KVM_HC_XEN_HVM_OP &&
+	       op == KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT && !arg;
+}
+
+bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
+{
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_HYPERCALL) ||
+	    !is_introspection_hypercall(vcpu))
+		return false;
+
+	switch (ask(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
+	case KVMI_ALLOW:
+		kvm_rax_write_raw(vcpu, 0);
+		fallthrough;
+	case KVMI_SKIP:
+		*r = kvm_skip_emulated_instruction(vcpu);
+		break;
+	case KVMI_RETRY:
+		*r = 1;
+		break;
+	}
+
+	return true;
+}
