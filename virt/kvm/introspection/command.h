@@ -97,7 +97,7 @@ void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu);
 void kvmi_arch_vm_recalc(struct kvm *kvm);
 int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
 			       size_t size);
-void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch);
+void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget);
 
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);

@@ -51,9 +51,10 @@ u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id)
 }
 
 static int check_range(struct kvm_introspection *session, struct guest_range *range,
-		       const struct kvmi_vm_read_physical *data, size_t max)
+		       const struct kvmi_vm_read_physical *data, u16 flags,
+		       size_t max)
 {
-	if (data->padding || data->flags & ~KVMI_MEM_COOKIE)
+	if (data->padding || data->flags & ~flags)
 		return -KVM_EINVAL;
 	if (data->as_id >= kvm_arch_nr_memslot_as_ids(session->kvm))
 		return -KVM_EINVAL;
@@ -123,6 +124,12 @@ static int writable_page(const struct guest_range *range, u64 gpa,
 	return 0;
 }
 
+static void mark_dirty(struct kvm_memory_slot *slot, u64 gpa)
+{
+	if (slot->dirty_bitmap)
+		set_bit_le(gpa_to_gfn(gpa) - slot->base_gfn, slot->dirty_bitmap);
+}
+
 static int write_range(const struct guest_range *range, const u8 *from)
 {
 	struct kvm_memory_slot *slot;
@@ -147,12 +154,34 @@ static int write_range(const struct guest_range *range, const u8 *from)
 		if (err)
 			return err;
 		err = copy_to_user(to, from, n);
-		if (slot->dirty_bitmap)
-			set_bit_le(gpa_to_gfn(gpa) - slot->base_gfn,
-				   slot->dirty_bitmap);
+		mark_dirty(slot, gpa);
 		if (err)
 			return -KVM_ENOENT;
 	}
+
+	return 0;
+}
+
+/*
+ * Write the second @size bytes of @from if memory holds the first.  As they are
+ * aligned they are in one page.
+ */
+static int exchange_range(const struct guest_range *range, const u8 *from)
+{
+	struct kvm_memory_slot *slot;
+	void __user *to;
+	u64 old;
+	int err;
+
+	err = writable_page(range, range->gpa, &slot, &to);
+	if (err)
+		return err;
+
+	memcpy(&old, from, range->size);
+	err = kvmi_arch_try_cmpxchg_user(to, &old, from + range->size, range->size);
+	if (err)
+		return err < 0 ? -KVM_ENOENT : -KVM_EAGAIN;
+	mark_dirty(slot, range->gpa);
 
 	return 0;
 }
@@ -178,7 +207,8 @@ int kvmi_vm_read_physical(struct kvmi_vm_request *req)
 
 	guard(srcu)(&kvm->srcu);
 
-	err = check_range(req->session, &range, data, KVMI_MAX_REPLY_DATA - size);
+	err = check_range(req->session, &range, data, KVMI_MEM_COOKIE,
+			  KVMI_MAX_REPLY_DATA - size);
 	if (err)
 		return err;
 
@@ -200,10 +230,11 @@ int kvmi_vm_write_physical(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_write_physical *data = req->data;
 	const struct kvmi_mem_cookie *cookie = NULL;
+	bool compare = data->flags & KVMI_MEM_COMPARE;
 	const u8 *from = data->data;
 	struct kvm *kvm = req->session->kvm;
 	struct guest_range range;
-	size_t max;
+	size_t max, size;
 	int err;
 
 	/* The two requests start alike. */
@@ -219,11 +250,16 @@ int kvmi_vm_write_physical(struct kvmi_vm_request *req)
 
 	guard(srcu)(&kvm->srcu);
 
-	err = check_range(req->session, &range, req->data, max);
+	err = check_range(req->session, &range, req->data,
+			  KVMI_MEM_COOKIE | KVMI_MEM_COMPARE, max);
 	if (err)
 		return err;
+	if (compare && (range.size > sizeof(u64) || !is_power_of_2(range.size) ||
+			!IS_ALIGNED(range.gpa, range.size)))
+		return -KVM_EINVAL;
 
-	if (req->size < from - (const u8 *)data + range.size)
+	size = compare ? 2 * range.size : range.size;
+	if (req->size < from - (const u8 *)data + size)
 		return KVMI_CLOSE;
 
 	if (cookie && cookie->padding)
@@ -231,5 +267,5 @@ int kvmi_vm_write_physical(struct kvmi_vm_request *req)
 	if (cookie && cookie->cookie != range.cookie)
 		return -KVM_EAGAIN;
 
-	return write_range(&range, from);
+	return compare ? exchange_range(&range, from) : write_range(&range, from);
 }

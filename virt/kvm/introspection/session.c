@@ -136,6 +136,7 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 		return NULL;
 
 	session->kvm = kvm;
+	session->cleanup = true;
 	session->cookie_base = get_random_u32();
 	mutex_init(&session->send_lock);
 	allow_all_commands(session, false);
@@ -143,14 +144,14 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	return session;
 }
 
-static void detach_vcpus(struct kvm *kvm)
+static void detach_vcpus(struct kvm *kvm, bool forget)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (vcpu->introspection)
-			kvmi_vcpu_detach(vcpu->introspection);
+			kvmi_vcpu_detach(vcpu->introspection, forget);
 	}
 }
 
@@ -187,10 +188,13 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	}
 	vhost_task_start(session->receiver);
 
+	/* What the last session may have left is in force again. */
+	kvmi_arch_vm_recalc(kvm);
+
 	return 0;
 fail:
 	WRITE_ONCE(kvm->introspection, NULL);
-	detach_vcpus(kvm);
+	detach_vcpus(kvm, false);
 	return r;
 }
 
@@ -255,7 +259,7 @@ static bool __unhook(struct kvm *kvm)
 
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 	vhost_task_stop(session->receiver);
-	detach_vcpus(kvm);
+	detach_vcpus(kvm, session->cleanup);
 	kvmi_arch_vm_recalc(kvm);
 
 	WRITE_ONCE(kvm->introspection, NULL);

@@ -34,6 +34,8 @@ struct kvmi_frame {
  * @receiver: thread that reads from @sock and runs the VM-wide commands
  * @defunct: the tool went away; the session only waits to be unhooked.  Set
  *	once, then every vCPU is woken.
+ * @cleanup: the end of the session also ends what it wanted to be told of; only
+ *	the receiver changes it
  * @commands: ids of the commands the device manager allows
  * @events: ids of the events the device manager allows
  * @vm_events: ids of the VM's events the tool has turned on
@@ -58,6 +60,7 @@ struct kvm_introspection {
 	struct socket *sock;
 	struct vhost_task *receiver;
 	bool defunct;
+	bool cleanup;
 
 	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);

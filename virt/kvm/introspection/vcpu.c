@@ -35,7 +35,7 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	}
 
 	spin_lock(&vi->lock);
-	vi->session = session;
+	WRITE_ONCE(vi->session, session);
 	spin_unlock(&vi->lock);
 
 	return 0;
@@ -82,7 +82,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	lockdep_assert_held(&vi->vcpu->kvm->lock);
 
 	spin_lock(&vi->lock);
-	vi->session = NULL;
+	WRITE_ONCE(vi->session, NULL);
 	spin_unlock(&vi->lock);
 
 	kvmi_vcpu_release(vi);
@@ -96,7 +96,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->event.state = KVMI_EVENT_NONE;
 	vi->answer.state = KVMI_EVENT_NONE;
 	bitmap_zero(vi->events, KVMI_NR_EVENT_IDS);
-	kvmi_arch_vcpu_clear(&vi->arch);
+	kvmi_arch_vcpu_clear(&vi->arch, forget);
 	spin_unlock(&vi->lock);
 }
 

@@ -123,6 +123,18 @@ static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 	return smp_load_acquire(&vcpu->introspection);
 }
 
+/**
+ * kvmi_vcpu_hooked - is the vCPU part of a session?
+ * @vi: its introspection
+ *
+ * For those who only look at what it wants to be told of, which may be kept for
+ * the next session.
+ */
+static inline bool kvmi_vcpu_hooked(struct kvm_vcpu_introspection *vi)
+{
+	return READ_ONCE(vi->session);
+}
+
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget);
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);

@@ -16,13 +16,17 @@
 /**
  * kvmi_arch_vcpu_clear - want nothing more
  * @arch: the wishes
+ * @forget: the choice of control registers and MSRs, too
  */
-void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch)
+void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 {
+	arch->injection = (struct kvmi_injection) { };
+	if (!forget)
+		return;
+
 	WRITE_ONCE(arch->crs, 0);
 	bitmap_zero(arch->low_msrs, KVMI_NR_RANGE_MSRS);
 	bitmap_zero(arch->high_msrs, KVMI_NR_RANGE_MSRS);
-	arch->injection = (struct kvmi_injection) { };
 }
 
 /**
@@ -52,7 +56,7 @@ bool __kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	return vi && test_bit(cr, &vi->arch.crs);
+	return vi && kvmi_vcpu_hooked(vi) && test_bit(cr, &vi->arch.crs);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_cr);
 
@@ -77,7 +81,7 @@ bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 	unsigned long *msrs;
 	unsigned int bit;
 
-	if (!vi)
+	if (!vi || !kvmi_vcpu_hooked(vi))
 		return false;
 
 	msrs = find_msr(&vi->arch, msr, &bit);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: the layout of guest memory.
+ *
+ * Only the slots that userspace has made are guest memory.  Those that KVM
+ * needs for itself are of no use to a tool.
+ */
+
+#include "command.h"
+
+/* Has userspace made the slot, and is it there to stay? */
+static bool is_guest_memory(const struct kvm_memory_slot *slot)
+{
+	return slot->id < KVM_USER_MEM_SLOTS &&
+	       !(slot->flags & KVM_MEMSLOT_INVALID);
+}
+
+/**
+ * kvmi_vm_get_max_gfn - KVMI_VM_GET_MAX_GFN
+ * @req: the request
+ */
+int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req)
+{
+	struct kvmi_vm_get_max_gfn_reply *reply = req->reply;
+	struct kvm *kvm = req->session->kvm;
+	struct kvm_memory_slot *slot;
+	int as_id, bkt;
+
+	guard(srcu)(&kvm->srcu);
+
+	reply->gfn = 0;
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(kvm); as_id++) {
+		kvm_for_each_memslot(slot, bkt, __kvm_memslots(kvm, as_id)) {
+			if (is_guest_memory(slot))
+				reply->gfn = max(reply->gfn,
+						 slot->base_gfn + slot->npages);
+		}
+	}
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+/**
+ * kvmi_vm_get_memslots - KVMI_VM_GET_MEMSLOTS
+ * @req: the request
+ */
+int kvmi_vm_get_memslots(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_get_memslots *data = req->data;
+	struct kvmi_vm_get_memslots_reply *reply = req->reply;
+	struct kvm *kvm = req->session->kvm;
+	struct kvm_memslots *slots;
+	struct rb_node *node;
+	u32 room, n = 0;
+
+	if (data->padding || data->as_id >= kvm_arch_nr_memslot_as_ids(kvm))
+		return -KVM_EINVAL;
+	room = (KVMI_MAX_REPLY_DATA - sizeof(*reply)) / sizeof(reply->slots[0]);
+
+	guard(srcu)(&kvm->srcu);
+
+	slots = __kvm_memslots(kvm, data->as_id);
+	reply->nr_slots = 0;
+	reply->cookie = kvmi_memory_cookie(req->session, data->as_id);
+	for (node = rb_first(&slots->gfn_tree); node; node = rb_next(node)) {
+		const struct kvm_memory_slot *slot;
+
+		slot = rb_entry(node, struct kvm_memory_slot,
+				gfn_node[slots->node_idx]);
+		if (!is_guest_memory(slot))
+			continue;
+		if (reply->nr_slots++ < data->start || n == room)
+			continue;
+
+		reply->slots[n++] = (struct kvmi_memslot) {
+			.gfn = slot->base_gfn,
+			.npages = slot->npages,
+			.flags = slot->flags & KVM_MEM_READONLY ?
+				 KVMI_MEMSLOT_READONLY : 0,
+		};
+		cond_resched();
+	}
+	req->reply_size = struct_size(reply, slots, n);
+
+	return 0;
+}

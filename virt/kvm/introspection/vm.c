@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: the commands about the VM as a whole.
+ */
+
+#include "command.h"
+#include "event.h"
+
+/**
+ * kvmi_vm_get_features - KVMI_VM_GET_FEATURES
+ * @req: the request
+ */
+int kvmi_vm_get_features(struct kvmi_vm_request *req)
+{
+	struct kvmi_vm_get_features_reply *reply = req->reply;
+	unsigned int id;
+
+	static_assert(KVMI_NR_COMMAND_IDS <= BITS_PER_BYTE * sizeof(reply->commands));
+	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+
+	memset(reply, 0, sizeof(*reply));
+	for (id = 0; id < KVMI_NR_COMMAND_IDS; id++) {
+		if (kvmi_command_known(id))
+			reply->commands[id / 64] |= BIT_ULL(id % 64);
+	}
+	for (id = 0; id < KVMI_NR_EVENT_IDS; id++) {
+		if (kvmi_event_known(id) && kvmi_arch_event_supported(id))
+			reply->events |= BIT_ULL(id);
+	}
+	reply->actions = BIT(KVMI_EVENT_ACTION_ALLOW) |
+			 BIT(KVMI_EVENT_ACTION_RETRY) |
+			 BIT(KVMI_EVENT_ACTION_CRASH) |
+			 BIT(KVMI_EVENT_ACTION_SKIP);
+	reply->address_spaces = kvm_arch_nr_memslot_as_ids(req->session->kvm);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+/**
+ * kvmi_vm_control_cleanup - KVMI_VM_CONTROL_CLEANUP
+ * @req: the request
+ */
+int kvmi_vm_control_cleanup(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_control_cleanup *data = req->data;
+
+	if (memchr_inv(data->padding, 0, sizeof(data->padding)) || data->enable > 1)
+		return -KVM_EINVAL;
+
+	req->session->cleanup = data->enable;
+
+	return 0;
+}
+
+/* Wait until the vCPUs of session->kicked have been outside of guest mode. */
+static void wait_for_exits(struct kvm_introspection *session)
+{
+	kvm_make_vcpus_request_mask(session->kvm, KVM_REQ_OUTSIDE_GUEST_MODE,
+				    session->kicked);
+	bitmap_zero(session->kicked, KVM_MAX_VCPUS);
+}
+
+/**
+ * kvmi_vm_pause_all - KVMI_VM_PAUSE_ALL
+ * @req: the request
+ */
+int kvmi_vm_pause_all(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_pause_all *data = req->data;
+	struct kvmi_vm_pause_all_reply *reply = req->reply;
+	struct kvm_introspection *session = req->session;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u32 count = 0;
+
+	if (memchr_inv(data->padding, 0, sizeof(data->padding)) || data->wait > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(session, KVMI_VCPU_EVENT_PAUSE))
+		return -KVM_EPERM;
+
+	kvm_for_each_vcpu(i, vcpu, session->kvm) {
+		if (kvmi_vcpu_pause(vcpu))
+			continue;
+		if (data->wait)
+			__set_bit(i, session->kicked);
+		count++;
+	}
+	if (!count)
+		return -KVM_EBUSY;
+	if (data->wait)
+		wait_for_exits(session);
+
+	*reply = (struct kvmi_vm_pause_all_reply) { .count = count };
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+/**
+ * kvmi_vm_shutdown - KVMI_VM_SHUTDOWN
+ * @req: the request
+ */
+int kvmi_vm_shutdown(struct kvmi_vm_request *req)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, req->session->kvm)
+		kvmi_vcpu_crash(vcpu);
+
+	return 0;
+}
