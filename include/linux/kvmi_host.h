@@ -11,10 +11,8 @@
 
 #include <linux/errno.h>
 #include <linux/jump_label.h>
+#include <linux/kvm_host.h>
 #include <linux/types.h>
-
-struct kvm;
-struct kvm_vcpu;
 
 #ifdef CONFIG_KVM_INTROSPECTION
 
@@ -40,7 +38,8 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
  */
 static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key) &&
+	    kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
 		return __kvmi_vcpu_service(vcpu);
 	return 1;
 }

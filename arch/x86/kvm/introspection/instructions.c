@@ -42,14 +42,13 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
-	struct kvmi_vcpu_event_cpuid event = {
-		.function = kvm_eax_read(vcpu),
-		.index = kvm_ecx_read(vcpu),
-	};
+	struct kvmi_vcpu_event_cpuid event = { };
 
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID))
 		return KVMI_ALLOW;
 
+	event.function = kvm_eax_read(vcpu);
+	event.index = kvm_ecx_read(vcpu);
 	event.insn_len = kvmi_exit_insn_len(vcpu);
 
 	return ask(vcpu, KVMI_VCPU_EVENT_CPUID, &event, sizeof(event));
