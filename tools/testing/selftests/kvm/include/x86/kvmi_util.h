@@ -130,6 +130,8 @@ int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,
 int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
 		u64 address);
 
+/* Take a message for an event, and check its form. */
+void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev);
 /* Wait for an event, which must be this one. */
 void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev);
 void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action);

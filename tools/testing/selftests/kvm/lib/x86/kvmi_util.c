@@ -218,7 +218,7 @@ static void kvmi_check_sregs(const struct kvm_sregs *sregs)
 	KVMI_ASSERT_ZERO(sregs->idt.padding);
 }
 
-static void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev)
+void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev)
 {
 	size_t size = msg->hdr.size + sizeof(msg->hdr);
 	size_t wanted = offsetof(struct kvmi_event, cr);
