@@ -23,7 +23,7 @@ help:
 	@echo '  make demo              A Linux guest introspected on an emulated VMX machine'
 	@echo '  make test              All tests on both machines, VMX (Bochs) and SVM (QEMU)'
 	@echo '  make test T=name M=vmx One test, or a pattern of names, on one machine'
-	@echo '  make test-debug        The same with KASAN, lockdep and more in the host kernel'
+	@echo '  make test-debug        On SVM with KASAN, lockdep, kmemleak in the host kernel'
 	@echo '  make shell M=svm       A shell on an emulated host (M=vmx or svm)'
 	@echo 'To work on it'
 	@echo '  make                   Build all that the targets above need'
