@@ -7,6 +7,7 @@
 
 #include "introspection/command.h"
 #include "cpuid.h"
+#include "kvm_emulate.h"
 #include "lapic.h"
 #include "msrs.h"
 #include "regs.h"
@@ -112,6 +113,9 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 
 	__kvm_set_regs(vcpu, regs);
 	vcpu->arch.exception.pending = pending;
+
+	/* If the instruction is being emulated, it ends with these. */
+	vcpu->arch.emulate_ctxt->eflags = kvm_get_rflags(vcpu);
 }
 
 /**
