@@ -5,6 +5,9 @@
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
 
+#define KVMI_INSN_FIXTURE	kvmi_cpuid
+#define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_CPUID
+
 #define CPUID	0x0f, 0xa2
 
 /* Deterministic cache parameters: a leaf with an index, on Intel and AMD */
@@ -51,30 +54,12 @@ static void stop_with_leaf(struct kvmi_guest *g, u32 function, u32 index)
 	kvmi_guest_compare(&g->state, &g->normal);
 }
 
-/* Registers that no leaf has; the guest's 32 bits if it has no more */
-static struct kvm_regs other_regs(struct kvmi_guest *g, u64 rip)
+static void stop_allowed(struct kvmi_guest *g)
 {
-	struct kvm_regs regs = g->start.regs;
-	u64 high = kvmi_guest_is_64bit(g) ? 0x5a5a5a5a00000000 : 0;
-
-	regs.rax = high | 0x11223344;
-	regs.rbx = high | 0x55667788;
-	regs.rcx = high | 0x99aabbcc;
-	regs.rdx = high | 0xddeeff00;
-	regs.rsi = high | 0x12345678;
-	regs.rip = rip;
-	return regs;
-}
-
-KVMI_TEST(kvmi_cpuid, allow)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }
+
+#include "kvmi_insn_tests.h"
 
 /* The guest has the answer of its CPUID table. */
 KVMI_TEST(kvmi_cpuid, allow_answers_from_the_table)
@@ -117,62 +102,6 @@ KVMI_TEST(kvmi_cpuid, allow_with_another_index)
 	stop_with_leaf(g, LEAF, INDEX + 1);
 }
 
-KVMI_TEST(kvmi_cpuid, allow_with_rip_moved)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvm_regs regs;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	regs = ev.common.arch.regs;
-	regs.rip = KVMI_GUEST_HANDLERS;
-	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, skip)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	kvmi_guest_stop_unchanged(g);
-}
-
-/* A leaf that the tool has made up */
-KVMI_TEST(kvmi_cpuid, skip_with_registers)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvm_regs regs;
-	struct kvmi_event ev;
-
-	regs = other_regs(g, KVMI_GUEST_HANDLERS);
-	start(g, &ev);
-	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	g->start.regs = other_regs(g, KVMI_GUEST_CODE);
-	kvmi_guest_stop_unchanged(g);
-}
-
-KVMI_TEST(kvmi_cpuid, retry)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-	int i;
-
-	start(g, &ev);
-	for (i = 0; i < 3; i++) {
-		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
-		TEST_ASSERT_EQ(ev.cpuid.function, LEAF);
-		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
-	}
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	kvmi_guest_stop_normally(g);
-}
-
 KVMI_TEST(kvmi_cpuid, retry_with_another_leaf)
 {
 	struct kvmi_guest *g = &self->g;
@@ -191,171 +120,6 @@ KVMI_TEST(kvmi_cpuid, retry_with_another_leaf)
 	TEST_ASSERT_EQ(ev.cpuid.index, 0x1234);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	stop_with_leaf(g, OTHER_LEAF, 0);
-}
-
-KVMI_TEST(kvmi_cpuid, retry_with_rip_moved)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvm_regs regs;
-	struct kvmi_event ev;
-
-	regs = other_regs(g, g->end);
-	start(g, &ev);
-	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-	g->start.regs = other_regs(g, KVMI_GUEST_CODE);
-	kvmi_guest_stop_unchanged(g);
-}
-
-KVMI_TEST(kvmi_cpuid, retry_with_the_event_disabled)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 0),
-			 0);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, crash)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_guest_crash(g, &ev);
-}
-
-KVMI_TEST(kvmi_cpuid, bad_action)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_reply(&g->s, &ev, 4);
-	kvmi_expect_closed(&g->s);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, tool_closes)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_close(&g->s);
-	kvmi_guest_stop_normally(g);
-
-	/* Nobody is there to be asked from now on. */
-	kvmi_guest_reset(g);
-	kvmi_run_start(&g->r, NULL, g->vcpu);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, unhook)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_unhook(&g->s);
-	g->r.s = NULL;
-	kvmi_guest_stop_normally(g);
-
-	/* The next session does not inherit the event. */
-	kvmi_guest_reset(g);
-	kvmi_hook(&g->s, g->vm);
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, not_enabled)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event pause;
-
-	kvmi_guest_park(g, &pause);
-	kvmi_unpark(&g->s, &pause);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, disabled_again)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 0),
-			 0);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	kvmi_guest_stop_unchanged(g);
-
-	kvmi_guest_reset(g);
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_guest_stop_normally(g);
-}
-
-KVMI_TEST(kvmi_cpuid, not_allowed)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event pause;
-
-	kvmi_guest_park(g, &pause);
-	TEST_ASSERT_EQ(__kvmi_event(g->vm, 0, KVMI_VCPU_EVENT_CPUID), 0);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 1),
-			 -KVM_EPERM);
-	kvmi_unpark(&g->s, &pause);
-	kvmi_guest_stop_normally(g);
-}
-
-/* The answer arrives while nobody runs the vCPU, and is used once. */
-KVMI_TEST(kvmi_cpuid, signal)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	kvmi_run_signal(&g->r);
-	kvmi_run_wait_eintr(&g->r);
-	kvmi_guest_get_state(g, &g->state);
-	kvmi_guest_compare(&g->state, &g->start);
-
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
-	kvmi_run_signal(&g->r);
-	kvmi_run_wait_eintr(&g->r);
-
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_guest_stop_unchanged(g);
-
-	kvmi_guest_reset(g);
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	kvmi_guest_stop_normally(g);
-}
-
-/* The tool takes its time; the VMM comes back meanwhile. */
-KVMI_TEST(kvmi_cpuid, answer_after_signal)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvm_regs regs;
-	struct kvmi_event ev;
-
-	start(g, &ev);
-	regs = other_regs(g, KVMI_GUEST_CODE);
-	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
-	kvmi_run_signal(&g->r);
-	kvmi_run_wait_eintr(&g->r);
-
-	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	g->start.regs = regs;
-	kvmi_guest_stop_unchanged(g);
 }
 
 /* An answer is for what was asked: the VMM has moved the guest. */

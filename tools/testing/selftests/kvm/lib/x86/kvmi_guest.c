@@ -179,8 +179,9 @@ static void make_sregs(struct kvmi_guest *g)
 
 	if (kvmi_guest_is_real(g)) {
 		sregs->cr0 = X86_CR0_ET | X86_CR0_NE;
-		sregs->cs = make_segment(0, 0, 0xffff, CODE_SEGMENT, true);
+		/* KVM makes any segment one of data where it matters. */
 		data = make_segment(0, 0, 0xffff, DATA_SEGMENT, true);
+		sregs->cs = data;
 		sregs->idt.base = 0;
 		sregs->idt.limit = NR_VECTORS * 4 - 1;
 	} else {
