@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: KVMI_VCPU_EVENT_DESCRIPTOR
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define KVMI_INSN_FIXTURE	kvmi_descriptor
+#define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_DESCRIPTOR
+
+/* 0x0f, the opcode in the first, and its extension in the second digit */
+enum insn {
+	SLDT = 0x00,
+	STR  = 0x01,
+	LLDT = 0x02,
+	LTR  = 0x03,
+	SGDT = 0x10,
+	SIDT = 0x11,
+	LGDT = 0x12,
+	LIDT = 0x13,
+};
+
+static const u8 descriptors[] = {
+	[SLDT] = KVMI_DESC_LDTR,
+	[STR]  = KVMI_DESC_TR,
+	[LLDT] = KVMI_DESC_LDTR,
+	[LTR]  = KVMI_DESC_TR,
+	[SGDT] = KVMI_DESC_GDTR,
+	[SIDT] = KVMI_DESC_IDTR,
+	[LGDT] = KVMI_DESC_GDTR,
+	[LIDT] = KVMI_DESC_IDTR,
+};
+
+static bool is_load(enum insn insn)
+{
+	return insn & 2;
+}
+
+/* The second operand byte: where the other operand is */
+#define IN_MEMORY	0x07	/* [BX], [EDI] or [RDI] */
+#define IN_REGISTER	0xc0	/* AX, EAX or RAX */
+
+/* What the guest loads; the highest byte does not count for 16-bit code. */
+#define NEW_BASE	(0x99000000 | (KVMI_GUEST_GDT + 8))
+#define NEW_LIMIT	0x6f
+
+static void set_insn(struct kvmi_guest *g, enum insn insn, u8 operand)
+{
+	const u8 code[] = { 0x0f, insn >> 4, operand | (insn & 7) << 3 };
+	u8 *data = g->start.mem + KVMI_GUEST_DATA;
+	u64 selector, base = NEW_BASE;
+	u16 limit = NEW_LIMIT;
+
+	memset(data, 0x55, 16);
+	if (insn == LGDT || insn == LIDT) {
+		memcpy(data, &limit, 2);
+		memcpy(data + 2, &base, 8);
+	} else if (is_load(insn)) {
+		selector = insn == LTR ? KVMI_GUEST_TR2 : KVMI_GUEST_LDTR;
+		memcpy(data, &selector, 2);
+	}
+
+	/* Only 16 bits of it are a selector. */
+	g->start.regs.rax = 0x12340000 |
+			    (insn == LTR ? KVMI_GUEST_TR2 : KVMI_GUEST_LDTR);
+	if (kvmi_guest_is_64bit(g))
+		g->start.regs.rax |= 0x1122334400000000;
+
+	__kvmi_guest_code(g, code, sizeof(code));
+	kvmi_guest_run_normally(g);
+}
+
+static bool is_supported(void)
+{
+	struct kvmi_vm_get_features_reply rpl;
+	struct kvmi_session s;
+	struct kvm_vm *vm;
+
+	vm = vm_create_barebones();
+	kvmi_hook(&s, vm);
+	TEST_ASSERT_KVMI(kvmi_cmd(&s, KVMI_VM_GET_FEATURES, NULL, 0, &rpl,
+				  sizeof(rpl)), 0);
+	kvmi_unhook(&s);
+	kvm_vm_free(vm);
+	return rpl.events & BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR);
+}
+
+#define REQUIRE_SUPPORT()						\
+	if (!is_supported())						\
+		SKIP(return, "The processor does not intercept them")
+
+static void start_insn(struct kvmi_guest *g, enum insn insn,
+		       struct kvmi_event *ev)
+{
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(ev->descriptor.descriptor, descriptors[insn]);
+	TEST_ASSERT_EQ(ev->descriptor.write, is_load(insn));
+}
+
+/* The tests of all such events, with some of the instructions */
+FIXTURE(kvmi_descriptor) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor) {
+	enum kvmi_guest_mode mode;
+	enum insn insn;
+};
+
+#define VARIANT(fixture, name, _mode, _insn)				\
+	FIXTURE_VARIANT_ADD(fixture, name) {				\
+		.mode = (_mode),					\
+		.insn = (_insn),					\
+	}
+
+VARIANT(kvmi_descriptor, real_lidt, KVMI_GUEST_REAL, LIDT);
+VARIANT(kvmi_descriptor, prot_ltr, KVMI_GUEST_PROT, LTR);
+VARIANT(kvmi_descriptor, compat_user_sldt, KVMI_GUEST_COMPAT_USER, SLDT);
+VARIANT(kvmi_descriptor, long_sgdt, KVMI_GUEST_LONG, SGDT);
+
+static enum insn insn_at_start;
+
+FIXTURE_SETUP(kvmi_descriptor)
+{
+	REQUIRE_SUPPORT();
+
+	insn_at_start = variant->insn;
+	kvmi_guest_create(&self->g, variant->mode);
+	set_insn(&self->g, variant->insn, IN_MEMORY);
+	TEST_ASSERT_EQ(self->g.normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void start(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	start_insn(g, insn_at_start, ev);
+}
+
+static void stop_allowed(struct kvmi_guest *g)
+{
+	kvmi_guest_stop_normally(g);
+}
+
+#include "kvmi_insn_tests.h"
+
+/* All instructions and modes, with the four actions */
+FIXTURE(kvmi_descriptor_insns) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor_insns) {
+	enum kvmi_guest_mode mode;
+	enum insn insn;
+	u8 operand;
+};
+
+#define INSN(name, _mode, _insn)					\
+	FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, name) {		\
+		.mode = (_mode),					\
+		.insn = (_insn),					\
+		.operand = IN_MEMORY,					\
+	}
+#define INSN_REGISTER(name, _mode, _insn)				\
+	FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, name) {		\
+		.mode = (_mode),					\
+		.insn = (_insn),					\
+		.operand = IN_REGISTER,					\
+	}
+
+/* Real mode has neither an LDT nor a TSS, users must not load. */
+INSN(real_sgdt, KVMI_GUEST_REAL, SGDT);
+INSN(real_sidt, KVMI_GUEST_REAL, SIDT);
+INSN(real_lgdt, KVMI_GUEST_REAL, LGDT);
+INSN(real_lidt, KVMI_GUEST_REAL, LIDT);
+INSN(prot_sldt, KVMI_GUEST_PROT, SLDT);
+INSN(prot_str, KVMI_GUEST_PROT, STR);
+INSN(prot_lldt, KVMI_GUEST_PROT, LLDT);
+INSN(prot_ltr, KVMI_GUEST_PROT, LTR);
+INSN(prot_sgdt, KVMI_GUEST_PROT, SGDT);
+INSN(prot_sidt, KVMI_GUEST_PROT, SIDT);
+INSN(prot_lgdt, KVMI_GUEST_PROT, LGDT);
+INSN(prot_lidt, KVMI_GUEST_PROT, LIDT);
+INSN(long_sldt, KVMI_GUEST_LONG, SLDT);
+INSN(long_str, KVMI_GUEST_LONG, STR);
+INSN(long_lldt, KVMI_GUEST_LONG, LLDT);
+INSN(long_ltr, KVMI_GUEST_LONG, LTR);
+INSN(long_sgdt, KVMI_GUEST_LONG, SGDT);
+INSN(long_sidt, KVMI_GUEST_LONG, SIDT);
+INSN(long_lgdt, KVMI_GUEST_LONG, LGDT);
+INSN(long_lidt, KVMI_GUEST_LONG, LIDT);
+INSN(prot_user_sldt, KVMI_GUEST_PROT_USER, SLDT);
+INSN(prot_user_sgdt, KVMI_GUEST_PROT_USER, SGDT);
+INSN(compat_user_str, KVMI_GUEST_COMPAT_USER, STR);
+INSN(compat_user_sidt, KVMI_GUEST_COMPAT_USER, SIDT);
+INSN(long_user_str, KVMI_GUEST_LONG_USER, STR);
+INSN(long_user_sgdt, KVMI_GUEST_LONG_USER, SGDT);
+INSN_REGISTER(prot_sldt_register, KVMI_GUEST_PROT, SLDT);
+INSN_REGISTER(prot_lldt_register, KVMI_GUEST_PROT, LLDT);
+INSN_REGISTER(long_str_register, KVMI_GUEST_LONG, STR);
+INSN_REGISTER(long_ltr_register, KVMI_GUEST_LONG, LTR);
+
+FIXTURE_SETUP(kvmi_descriptor_insns)
+{
+	REQUIRE_SUPPORT();
+
+	kvmi_guest_create(&self->g, variant->mode);
+	set_insn(&self->g, variant->insn, variant->operand);
+	TEST_ASSERT_EQ(self->g.normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_insns)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_descriptor_insns, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_insns, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_descriptor_insns, retry)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(ev.descriptor.descriptor, descriptors[variant->insn]);
+	TEST_ASSERT_EQ(ev.descriptor.write, is_load(variant->insn));
+	kvmi_insn_disable(g);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_insns, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_guest_crash(g, &ev);
+}
+
+/* Instructions that fault: the tool is asked before anybody knows. */
+FIXTURE(kvmi_descriptor_faults) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor_faults) {
+	enum kvmi_guest_mode mode;
+	enum insn insn;
+	bool unmapped;
+	u64 base;
+	u16 selector;
+	u8 vector;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, store_to_nothing) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SGDT,
+	.unmapped = true,
+	.vector = PF_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, load_from_nothing) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LIDT,
+	.unmapped = true,
+	.vector = PF_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, user_stores_to_nothing) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = STR,
+	.unmapped = true,
+	.vector = PF_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, base_not_canonical) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LGDT,
+	.base = 0x8000000000000000,
+	.vector = GP_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, lldt_of_data) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LLDT,
+	.selector = KVMI_GUEST_KERNEL_DS,
+	.vector = GP_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_faults, ltr_of_busy) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LTR,
+	.selector = KVMI_GUEST_TR,
+	.vector = GP_VECTOR,
+};
+
+FIXTURE_SETUP(kvmi_descriptor_faults)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 *data = g->start.mem + KVMI_GUEST_DATA;
+
+	REQUIRE_SUPPORT();
+
+	kvmi_guest_create(g, variant->mode);
+	if (variant->unmapped)
+		g->start.regs.rdi = KVMI_GUEST_UNMAPPED;
+	set_insn(g, variant->insn, IN_MEMORY);
+	if (variant->base)
+		memcpy(data + 2, &variant->base, sizeof(variant->base));
+	if (variant->selector)
+		memcpy(data, &variant->selector, sizeof(variant->selector));
+	kvmi_guest_reset(g);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, variant->vector);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_faults)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_descriptor_faults, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE);
+}
+
+KVMI_TEST(kvmi_descriptor_faults, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* What is not for users is not reported. */
+FIXTURE(kvmi_descriptor_user) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor_user) {
+	enum kvmi_guest_mode mode;
+	enum insn insn;
+	bool umip;
+};
+
+VARIANT(kvmi_descriptor_user, prot_lgdt, KVMI_GUEST_PROT_USER, LGDT);
+VARIANT(kvmi_descriptor_user, compat_lldt, KVMI_GUEST_COMPAT_USER, LLDT);
+VARIANT(kvmi_descriptor_user, long_ltr, KVMI_GUEST_LONG_USER, LTR);
+VARIANT(kvmi_descriptor_user, long_lidt, KVMI_GUEST_LONG_USER, LIDT);
+
+#define UMIP(name, _mode, _insn)					\
+	FIXTURE_VARIANT_ADD(kvmi_descriptor_user, name) {		\
+		.mode = (_mode),					\
+		.insn = (_insn),					\
+		.umip = true,						\
+	}
+
+UMIP(umip_prot_sgdt, KVMI_GUEST_PROT_USER, SGDT);
+UMIP(umip_prot_str, KVMI_GUEST_PROT_USER, STR);
+UMIP(umip_long_sidt, KVMI_GUEST_LONG_USER, SIDT);
+UMIP(umip_long_sldt, KVMI_GUEST_LONG_USER, SLDT);
+
+FIXTURE_SETUP(kvmi_descriptor_user)
+{
+	struct kvmi_guest *g = &self->g;
+
+	REQUIRE_SUPPORT();
+
+	if (variant->umip && !kvm_cpu_has(X86_FEATURE_UMIP))
+		SKIP(return, "Needs UMIP");
+
+	kvmi_guest_create(g, variant->mode);
+	if (variant->umip)
+		g->start.sregs.cr4 |= X86_CR4_UMIP;
+	set_insn(g, variant->insn, IN_MEMORY);
+	TEST_ASSERT_EQ(g->normal_vector, GP_VECTOR);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_user)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Also not after the event: where KVM emulates UMIP it goes on to do so. */
+KVMI_TEST(kvmi_descriptor_user, is_not_reported)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+	int i;
+
+	for (i = 1; i >= 0; i--) {
+		kvmi_guest_park(g, &pause);
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0,
+						    KVMI_VCPU_EVENT_DESCRIPTOR,
+						    i), 0);
+		kvmi_unpark(&g->s, &pause);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* UMIP is nothing to the supervisor. */
+KVMI_GUEST_FIXTURE(kvmi_descriptor_umip);
+FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, prot) { .mode = KVMI_GUEST_PROT };
+FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, long) { .mode = KVMI_GUEST_LONG };
+
+FIXTURE_SETUP(kvmi_descriptor_umip)
+{
+	struct kvmi_guest *g = &self->g;
+
+	REQUIRE_SUPPORT();
+
+	if (!kvm_cpu_has(X86_FEATURE_UMIP))
+		SKIP(return, "Needs UMIP");
+
+	kvmi_guest_create(g, variant->mode);
+	g->start.sregs.cr4 |= X86_CR4_UMIP;
+	set_insn(g, SGDT, IN_MEMORY);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+KVMI_TEST(kvmi_descriptor_umip, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, SGDT, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_umip, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_insn(g, SGDT, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+FIXTURE(kvmi_descriptor_control) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_descriptor_control)
+{
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_control)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* The list of features tells whether the event can be turned on. */
+KVMI_TEST(kvmi_descriptor_control, support)
+{
+	struct kvmi_guest *g = &self->g;
+	int err = is_supported() ? 0 : -KVM_EOPNOTSUPP;
+	struct kvmi_event pause;
+
+	kvmi_guest_code(g, 0x90);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR,
+					    1), err);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR,
+					    1), err);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR,
+					    0), 0);
+	kvmi_unpark(&g->s, &pause);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* Without the event the guest does all that on its own, before and after. */
+KVMI_TEST(kvmi_descriptor_control, intercepted_while_enabled)
+{
+	struct kvmi_guest *g = &self->g;
+	const u8 *code = g->start.mem + KVMI_GUEST_CODE;
+	struct kvmi_event pause, ev;
+	u64 exits;
+	int i;
+
+	REQUIRE_SUPPORT();
+
+	/* 100 times STR EAX, then LOOP */
+	g->start.regs.rcx = 100;
+	kvmi_guest_code(g, 0x0f, 0x00, 0xc8, 0xe2, 0xfb);
+	TEST_ASSERT_EQ(code[0], 0x0f);
+
+	for (i = 0; i < 3; i++) {
+		kvmi_guest_reset(g);
+		kvmi_guest_park(g, &pause);
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0,
+						    KVMI_VCPU_EVENT_DESCRIPTOR,
+						    i == 1), 0);
+		exits = vcpu_get_stat(g->vcpu, exits);
+		kvmi_unpark(&g->s, &pause);
+		if (i == 1) {
+			kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+			kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+			TEST_ASSERT_EQ(ev.common.arch.regs.rcx, 99);
+			kvmi_insn_disable(g);
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		}
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+		TEST_ASSERT_EQ(g->state.regs.rax, KVMI_GUEST_TR);
+		exits = vcpu_get_stat(g->vcpu, exits) - exits;
+		TEST_ASSERT(exits < 50, "Round %d: %lu exits", i, exits);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
