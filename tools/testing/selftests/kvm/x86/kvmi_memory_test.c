@@ -269,7 +269,7 @@ KVMI_TEST(kvmi_memory, bad_requests)
 	static const struct kvmi_vm_read_physical bad[] = {
 		{ .size = 1, .gpa = GPA_A, .padding = 1 },
 		{ .size = 1, .gpa = GPA_A, .padding = 0x8000 },
-		{ .size = 1, .gpa = GPA_A, .flags = 2 },
+		{ .size = 1, .gpa = GPA_A, .flags = 4 },
 		{ .size = 1, .gpa = GPA_A, .flags = 0x8000 },
 		{ .size = 1, .gpa = GPA_A, .flags = KVMI_MEM_COOKIE | 4 },
 		{ .size = 1, .gpa = GPA_A, .as_id = 2 },
@@ -278,11 +278,19 @@ KVMI_TEST(kvmi_memory, bad_requests)
 		{ .size = 1, .gpa = GPA_HOLE, .padding = 1 },
 		{ .size = 0, .gpa = GPA_HOLE },
 	};
+	static const struct kvmi_vm_read_physical compare = {
+		.size = 1,
+		.gpa = GPA_A,
+		.flags = KVMI_MEM_COMPARE,
+	};
 	struct write_msg msg = {};
 	u8 before[16];
 	int i;
 
 	memcpy(before, self->a, sizeof(before));
+	/* Only a write compares. */
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_READ_PHYSICAL, &compare,
+				  sizeof(compare), NULL, 0), -KVM_EINVAL);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_READ_PHYSICAL,
 					  &bad[i], sizeof(bad[i]), NULL, 0),
@@ -317,6 +325,9 @@ KVMI_TEST(kvmi_memory, cookie_padding)
 
 KVMI_TEST(kvmi_memory, smm_address_space)
 {
+	struct write_msg msg = {
+		.req = { .gpa = GPA_A, .size = 1, .as_id = 1 },
+	};
 	u8 byte;
 
 	if (vm_check_cap(self->vm, KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
@@ -331,6 +342,13 @@ KVMI_TEST(kvmi_memory, smm_address_space)
 	TEST_ASSERT_EQ(byte, *self->b);
 	TEST_ASSERT_KVMI(do_read(&self->s, GPA_A, 1, 0, &byte), 0);
 	TEST_ASSERT_EQ(byte, *self->a);
+
+	msg.data[0] = byte = ~*self->b;
+	TEST_ASSERT(byte != *self->a, "The address spaces look alike");
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_WRITE_PHYSICAL, &msg,
+				  sizeof(msg.req) + 1, NULL, 0), 0);
+	TEST_ASSERT_EQ(*self->b, byte);
+	TEST_ASSERT(*self->a != byte, "Written to the wrong address space");
 	vm_set_user_memory_region(self->vm, SLOT_C | 1 << 16, 0, GPA_A, 0, NULL);
 }
 

@@ -39,17 +39,40 @@ kvm_static_assert(KVMI_VM_CONTROL_EVENTS == 10);
 kvm_static_assert(KVMI_VM_READ_PHYSICAL == 12);
 kvm_static_assert(KVMI_VM_WRITE_PHYSICAL == 14);
 kvm_static_assert(KVMI_VM_PAUSE_VCPU == 16);
+kvm_static_assert(KVMI_VM_CONTROL_CLEANUP == 18);
+kvm_static_assert(KVMI_VM_GET_FEATURES == 64);
+kvm_static_assert(KVMI_VM_GET_MAX_GFN == 66);
+kvm_static_assert(KVMI_VM_GET_MEMSLOTS == 68);
+kvm_static_assert(KVMI_VM_PAUSE_ALL == 72);
+kvm_static_assert(KVMI_VM_SHUTDOWN == 74);
 kvm_static_assert(KVMI_VCPU_EVENT == 1);
 kvm_static_assert(KVMI_VCPU_GET_INFO == 3);
 kvm_static_assert(KVMI_VCPU_CONTROL_EVENTS == 5);
 kvm_static_assert(KVMI_VCPU_GET_REGISTERS == 7);
 kvm_static_assert(KVMI_VCPU_SET_REGISTERS == 9);
+kvm_static_assert(KVMI_VCPU_GET_CPUID == 11);
 kvm_static_assert(KVMI_VCPU_CONTROL_CR == 13);
+kvm_static_assert(KVMI_VCPU_INJECT_EXCEPTION == 15);
+kvm_static_assert(KVMI_VCPU_GET_XCR == 17);
+kvm_static_assert(KVMI_VCPU_GET_XSAVE == 19);
+kvm_static_assert(KVMI_VCPU_SET_XSAVE == 21);
+kvm_static_assert(KVMI_VCPU_GET_MTRR_TYPE == 23);
 kvm_static_assert(KVMI_VCPU_CONTROL_MSR == 25);
+kvm_static_assert(KVMI_VCPU_TRANSLATE_GVA == 29);
+kvm_static_assert(KVMI_VCPU_CONTROL_EVENT_SET == 69);
+kvm_static_assert(KVMI_VCPU_GET_XSAVE2 == 71);
+kvm_static_assert(KVMI_VCPU_SET_XSAVE2 == 73);
 kvm_static_assert(KVMI_VM_EVENT_UNHOOK == 0);
 kvm_static_assert(KVMI_VCPU_EVENT_PAUSE == 1);
+kvm_static_assert(KVMI_VCPU_EVENT_HYPERCALL == 3);
+kvm_static_assert(KVMI_VCPU_EVENT_BREAKPOINT == 5);
 kvm_static_assert(KVMI_VCPU_EVENT_CR == 7);
+kvm_static_assert(KVMI_VCPU_EVENT_TRAP == 9);
+kvm_static_assert(KVMI_VCPU_EVENT_XSETBV == 11);
+kvm_static_assert(KVMI_VCPU_EVENT_DESCRIPTOR == 13);
 kvm_static_assert(KVMI_VCPU_EVENT_MSR == 15);
+kvm_static_assert(KVMI_VCPU_EVENT_CPUID == 21);
+kvm_static_assert(KVMI_VCPU_EVENT_CREATE_VCPU == 25);
 kvm_static_assert(KVMI_EVENT_ACTION_CONTINUE == 0);
 kvm_static_assert(KVMI_EVENT_ACTION_ALLOW == 0);
 kvm_static_assert(KVMI_EVENT_ACTION_RETRY == 1);
@@ -95,6 +118,61 @@ ASSERT_OFFSET(kvmi_vm_write_physical, data, 16);
 ASSERT_SIZE(kvmi_mem_cookie, 8);
 ASSERT_SIZE(kvmi_vm_pause_vcpu, 8);
 ASSERT_OFFSET(kvmi_vm_pause_vcpu, wait, 2);
+ASSERT_SIZE(kvmi_vm_control_cleanup, 8);
+ASSERT_OFFSET(kvmi_vm_control_cleanup, enable, 0);
+ASSERT_SIZE(kvmi_vm_get_features_reply, 56);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, events, 32);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, access, 40);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, actions, 44);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, address_spaces, 48);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, views, 50);
+ASSERT_OFFSET(kvmi_vm_get_features_reply, flags, 52);
+ASSERT_SIZE(kvmi_vm_get_max_gfn_reply, 8);
+ASSERT_SIZE(kvmi_vm_get_memslots, 8);
+ASSERT_OFFSET(kvmi_vm_get_memslots, start, 2);
+ASSERT_SIZE(kvmi_memslot, 24);
+ASSERT_OFFSET(kvmi_memslot, npages, 8);
+ASSERT_OFFSET(kvmi_memslot, flags, 16);
+ASSERT_SIZE(kvmi_vm_get_memslots_reply, 8);
+ASSERT_OFFSET(kvmi_vm_get_memslots_reply, cookie, 4);
+ASSERT_SIZE(kvmi_vm_pause_all, 8);
+ASSERT_OFFSET(kvmi_vm_pause_all, wait, 0);
+ASSERT_SIZE(kvmi_vm_pause_all_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_get_cpuid, 8);
+ASSERT_OFFSET(kvmi_vcpu_get_cpuid, index, 4);
+ASSERT_SIZE(kvmi_vcpu_get_cpuid_reply, 16);
+ASSERT_OFFSET(kvmi_vcpu_get_cpuid_reply, ebx, 4);
+ASSERT_SIZE(kvmi_vcpu_inject_exception, 16);
+ASSERT_OFFSET(kvmi_vcpu_inject_exception, error_code, 4);
+ASSERT_OFFSET(kvmi_vcpu_inject_exception, address, 8);
+ASSERT_SIZE(kvmi_vcpu_get_xcr, 8);
+ASSERT_SIZE(kvmi_vcpu_get_xcr_reply, 8);
+kvm_static_assert(KVMI_XSAVE_SIZE == 4096);
+ASSERT_SIZE(kvmi_vcpu_get_xsave2, 8);
+ASSERT_OFFSET(kvmi_vcpu_get_xsave2, size, 4);
+ASSERT_SIZE(kvmi_vcpu_get_xsave2_reply, 8);
+ASSERT_OFFSET(kvmi_vcpu_get_xsave2_reply, data, 8);
+ASSERT_SIZE(kvmi_vcpu_set_xsave2, 8);
+ASSERT_OFFSET(kvmi_vcpu_set_xsave2, data, 8);
+ASSERT_SIZE(kvmi_vcpu_get_mtrr_type, 8);
+ASSERT_SIZE(kvmi_vcpu_get_mtrr_type_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_translate_gva, 8);
+ASSERT_SIZE(kvmi_vcpu_translate_gva_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_control_event_set, 16);
+ASSERT_OFFSET(kvmi_vcpu_control_event_set, disable, 8);
+ASSERT_SIZE(kvmi_vcpu_control_event_set_reply, 8);
+ASSERT_SIZE(kvmi_vcpu_event_breakpoint, 16);
+ASSERT_OFFSET(kvmi_vcpu_event_breakpoint, insn_len, 8);
+ASSERT_SIZE(kvmi_vcpu_event_trap, 16);
+ASSERT_OFFSET(kvmi_vcpu_event_trap, error_code, 4);
+ASSERT_OFFSET(kvmi_vcpu_event_trap, address, 8);
+ASSERT_SIZE(kvmi_vcpu_event_xsetbv, 24);
+ASSERT_OFFSET(kvmi_vcpu_event_xsetbv, old_value, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_xsetbv, new_value, 16);
+ASSERT_SIZE(kvmi_vcpu_event_descriptor, 8);
+ASSERT_OFFSET(kvmi_vcpu_event_descriptor, write, 1);
+ASSERT_SIZE(kvmi_vcpu_event_cpuid, 16);
+ASSERT_OFFSET(kvmi_vcpu_event_cpuid, insn_len, 8);
 ASSERT_SIZE(kvmi_vcpu_get_info_reply, 8);
 ASSERT_SIZE(kvmi_vcpu_control_events, 8);
 ASSERT_OFFSET(kvmi_vcpu_control_events, enable, 2);
@@ -151,29 +229,52 @@ static const u16 known_commands[] = {
 	KVMI_VM_READ_PHYSICAL,
 	KVMI_VM_WRITE_PHYSICAL,
 	KVMI_VM_PAUSE_VCPU,
+	KVMI_VM_CONTROL_CLEANUP,
+	KVMI_VM_GET_FEATURES,
+	KVMI_VM_GET_MAX_GFN,
+	KVMI_VM_GET_MEMSLOTS,
+	KVMI_VM_PAUSE_ALL,
+	KVMI_VM_SHUTDOWN,
 	KVMI_VCPU_GET_INFO,
 	KVMI_VCPU_CONTROL_EVENTS,
 	KVMI_VCPU_GET_REGISTERS,
 	KVMI_VCPU_SET_REGISTERS,
+	KVMI_VCPU_GET_CPUID,
 	KVMI_VCPU_CONTROL_CR,
+	KVMI_VCPU_INJECT_EXCEPTION,
+	KVMI_VCPU_GET_XCR,
+	KVMI_VCPU_GET_XSAVE,
+	KVMI_VCPU_SET_XSAVE,
+	KVMI_VCPU_GET_MTRR_TYPE,
 	KVMI_VCPU_CONTROL_MSR,
+	KVMI_VCPU_TRANSLATE_GVA,
+	KVMI_VCPU_CONTROL_EVENT_SET,
+	KVMI_VCPU_GET_XSAVE2,
+	KVMI_VCPU_SET_XSAVE2,
 };
 
 /* 0 and 1 are for events, the others were never given to anybody. */
 static const u16 unknown_commands[] = {
-	0, 22, 24, 30, 31, 62, 63, 254, 255, 256, 257, 0x7ffe, 0x8000, 0xfffe,
-	0xffff,
+	0, 22, 24, 26, 28, 30, 31, 62, 63, 75, 81, 82, 83, 254, 255, 256, 257,
+	0x7ffe, 0x8000, 0xfffe, 0xffff,
 };
 
 static const u16 known_events[] = {
 	KVMI_VM_EVENT_UNHOOK,
 	KVMI_VCPU_EVENT_PAUSE,
+	KVMI_VCPU_EVENT_HYPERCALL,
+	KVMI_VCPU_EVENT_BREAKPOINT,
 	KVMI_VCPU_EVENT_CR,
+	KVMI_VCPU_EVENT_TRAP,
+	KVMI_VCPU_EVENT_XSETBV,
+	KVMI_VCPU_EVENT_DESCRIPTOR,
 	KVMI_VCPU_EVENT_MSR,
+	KVMI_VCPU_EVENT_CPUID,
+	KVMI_VCPU_EVENT_CREATE_VCPU,
 };
 
 static const u16 unknown_events[] = {
-	2, 4, 18, 20, 22, 62, 63, 64, 65, 0x7fff, 0x8000, 0xffff,
+	2, 4, 18, 20, 22, 24, 26, 27, 62, 63, 64, 65, 0x7fff, 0x8000, 0xffff,
 };
 
 static bool is_always_allowed(u16 id)
@@ -392,7 +493,11 @@ KVMI_TEST(kvmi_message, short_command)
 		.enable = 1,
 	};
 	struct kvmi_vcpu_hdr vcpu = {};
+	struct kvmi_vcpu_translate_gva_reply gva;
+	struct kvmi_vcpu_get_cpuid_reply cpuid;
 	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_vcpu_get_xcr_reply xcr;
+	struct kvmi_vm_pause_all_reply all;
 	struct kvmi_session *s = &self->s;
 	struct kvmi_event ev;
 	struct ucall uc;
@@ -424,7 +529,11 @@ KVMI_TEST(kvmi_message, short_command)
 			 -KVM_EINVAL);
 
 	/* The same for commands to a vCPU: all of the header, part, none. */
-	kvmi_park(&self->r, s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_PAUSE_ALL, NULL, 0, &all,
+				  sizeof(all)), 0);
+	TEST_ASSERT_EQ(all.count, 1);
+	kvmi_run_start(&self->r, s, self->vcpu);
+	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &ev);
 	for (i = sizeof(vcpu); i >= 0; i--) {
 		seq = kvmi_send_cmd(s, KVMI_VCPU_GET_INFO, &vcpu, i);
 		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq,
@@ -433,6 +542,16 @@ KVMI_TEST(kvmi_message, short_command)
 	/* CONTROL_CR: CR0, off */
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_CR, NULL, 0,
 				       NULL, 0), 0);
+	/* The addresses and leaves with number 0 */
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_TRANSLATE_GVA, NULL, 0,
+				       &gva, sizeof(gva)), 0);
+	TEST_ASSERT_EQ(gva.gpa, ~0ull);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_GET_CPUID, NULL, 0,
+				       &cpuid, sizeof(cpuid)), 0);
+	TEST_ASSERT_EQ(cpuid.eax, get_cpuid_entry(self->vcpu->cpuid, 0, 0)->eax);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_GET_XCR, NULL, 0, &xcr,
+				       sizeof(xcr)), 0);
+	TEST_ASSERT(xcr.value & 1, "XCR0 is %llx", xcr.value);
 	/* CONTROL_EVENTS: event 0 is not a vCPU's */
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_EVENTS, NULL, 0,
 				       NULL, 0), -KVM_EINVAL);
@@ -525,8 +644,8 @@ KVMI_TEST(kvmi_message, command_byte_by_byte)
 /* An unknown command is told so before anything else is looked at. */
 KVMI_TEST(kvmi_message, unknown_command)
 {
-	/* Ids of version 12 that this kernel may or may not have */
-	static const u16 optional[] = { 11, 15, 17, 18, 19, 20, 21, 23, 27, 29 };
+	/* Ids that are meant for what this kernel may or may not have */
+	static const u16 optional[] = { 20, 27, 65, 67, 70, 76, 78, 80 };
 	struct kvmi_session *s = &self->s;
 	u64 junk[4];
 	int allow, i;
