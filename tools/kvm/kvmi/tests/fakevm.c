@@ -8,7 +8,10 @@
  * WHAT: "boot" (default) plays a boot and an attack as soon as every vCPU has
  * had its PAUSE event, then waits for the tool to leave; "unhook" then asks the
  * tool to leave; "close" then closes; "stopped" never answers a vCPU; "early"
- * refuses everything for 100 ms; "badcookie" closes after the handshake.
+ * refuses everything for 100 ms; "badcookie" closes after the handshake; "zoo"
+ * plays one event of each kind and asks to leave; "old" is a kernel of the first
+ * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
+ * but TRAP events; "write" and "oldwrite" allow writing too.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -20,13 +23,11 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "peer.h"
+#include "fakevm.h"
 
 #define VCPUS 2
 #define LSTAR 0xc0000082
 #define EFER 0xc0000080
-#define RAM (1 << 20)
-#define HOLE 0x40000		/* one page that is no memory */
 #define BANNER 0x7ffa		/* crosses into the next page */
 
 static const struct step {
@@ -57,25 +58,71 @@ static const struct step {
 
 #define STEPS (sizeof(boot) / sizeof(boot[0]))
 
+/* One of each kind, and what is filtered or counted */
+static const struct event {
+	uint16_t vcpu, id;
+	unsigned char data[24];
+	size_t size;
+} zoo[] = {
+	{ 0, KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 1, [16] = 7 }, 24 },
+	{ 0, KVMI_VCPU_EVENT_CPUID, { 1 }, 16 },
+	{ 1, KVMI_VCPU_EVENT_CPUID, { 1 }, 16 },
+	{ 0, KVMI_VCPU_EVENT_CPUID, { 7, [4] = 1 }, 16 },
+	{ 0, KVMI_VCPU_EVENT_BREAKPOINT, { 0, 0x30, [8] = 1 }, 16 },
+	{ 1, KVMI_VCPU_EVENT_TRAP, { 13, 1, [4] = 8 }, 16 },
+	{ 1, KVMI_VCPU_EVENT_TRAP, { 14, 1, [4] = 6, [8] = 0x99 }, 16 },
+	{ 1, KVMI_VCPU_EVENT_TRAP, { 1, 0, [9] = 0x40 }, 16 },
+	{ 0, KVMI_VCPU_EVENT_DESCRIPTOR, { KVMI_DESC_GDTR, 0 }, 8 },
+	{ 0, KVMI_VCPU_EVENT_DESCRIPTOR, { KVMI_DESC_IDTR, 1 }, 8 },
+	{ 0, KVMI_VCPU_EVENT_HYPERCALL, "", 0 },
+	{ 2, KVMI_VCPU_EVENT_CREATE_VCPU, "", 0 },
+};
+
+#define ZOO (sizeof(zoo) / sizeof(zoo[0]))
+
 static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
-static unsigned char ram[RAM];
+unsigned char ram[RAM];
 static uint64_t lstar[VCPUS];
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped;
+static bool stopped, in_zoo, old, deny, writable;
+static unsigned int vcpus = VCPUS;
+
+static void unhook(void)
+{
+	struct kvmi_event_hdr hdr = { .event = KVMI_VM_EVENT_UNHOOK };
+
+	peer_send(sock, KVMI_VM_EVENT, ++seq, &hdr, sizeof(hdr));
+}
+
+static void send_zoo(void)
+{
+	const struct event *e = &zoo[step];
+
+	if (step == ZOO) {
+		unhook();
+		return;
+	}
+	if (e->id == KVMI_VCPU_EVENT_CREATE_VCPU)
+		vcpus++;
+	peer_vcpu_event(sock, ++seq, e->vcpu, e->id, e->data, e->size);
+}
 
 static void send_step(void)
 {
-	struct kvmi_event_hdr unhook = { .event = KVMI_VM_EVENT_UNHOOK };
 	struct kvmi_vcpu_event_msr msr = { 0 };
 	struct kvmi_vcpu_event_cr cr = { 0 };
 	const struct step *s = &boot[step];
 
+	if (in_zoo) {
+		send_zoo();
+		return;
+	}
 	if (step == STEPS) {
-		if (!strcmp(what, "unhook"))
-			peer_send(sock, KVMI_VM_EVENT, ++seq, &unhook, sizeof(unhook));
+		if (!strcmp(what, "unhook") || !strcmp(what, "oldboot"))
+			unhook();
 		if (!strcmp(what, "close"))
 			exit(0);
 		return;
@@ -93,9 +140,24 @@ static void send_step(void)
 	}
 }
 
+static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+
+static void zoo_reply(const struct peer_msg *msg)
+{
+	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
+	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
+
+	if (msg->hdr.seq != seq || hdr->vcpu != zoo[step].vcpu || rpl->action > 3) {
+		printf("a wrong reply\n");
+		exit(1);
+	}
+	printf("%u event %u %s\n", hdr->vcpu, zoo[step].id, actions[rpl->action]);
+	step++;
+	send_step();
+}
+
 static void event_reply(const struct peer_msg *msg)
 {
-	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
 	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
 	const struct step *s = &boot[step];
@@ -103,6 +165,14 @@ static void event_reply(const struct peer_msg *msg)
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
 		if (++paused == VCPUS)
 			send_step();
+		return;
+	}
+	if (rpl->event == KVMI_VCPU_EVENT_TRAP && !in_zoo) {
+		printf("injected exception %s\n", actions[rpl->action]);
+		return;
+	}
+	if (in_zoo) {
+		zoo_reply(msg);
 		return;
 	}
 	if (msg->hdr.seq != seq || hdr->vcpu != s->vcpu || rpl->action > 3) {
@@ -149,25 +219,77 @@ static void registers(const struct peer_msg *msg)
 	peer_reply(sock, msg, 0, &out, sizeof(out.r) + req->nmsrs * sizeof(out.e[0]));
 }
 
-static void read_physical(const struct peer_msg *msg)
+/* The exception asked for; "boot" has a #GP in front of an #UD */
+static void inject(const struct peer_msg *msg)
 {
-	const struct kvmi_vm_read_physical *req = (const void *)msg->data;
+	const struct kvmi_vcpu_inject_exception *req = (const void *)(msg->data + 8);
+	struct kvmi_vcpu_event_trap trap = {
+		.nr = req->nr, .error_code = req->error_code, .address = req->address,
+	};
 
-	if (!req->size || req->gpa % 4096 + req->size > 4096)
+	if (req->nr == 9) {
 		peer_reply(sock, msg, -EINVAL, NULL, 0);
-	else if (req->gpa >= RAM || (req->gpa & ~4095ull) == HOLE)
-		peer_reply(sock, msg, -ENOENT, NULL, 0);
-	else
-		peer_reply(sock, msg, 0, ram + req->gpa, req->size);
+		return;
+	}
+	if (req->nr == 6)
+		trap.nr = 13;
+	peer_reply(sock, msg, 0, NULL, 0);
+	peer_vcpu_event(sock, ++seq, msg->data[0], KVMI_VCPU_EVENT_TRAP, &trap, sizeof(trap));
+}
+
+static void pause_all(const struct peer_msg *msg)
+{
+	struct kvmi_vm_pause_all_reply reply = { .count = VCPUS };
+	unsigned int i;
+
+	peer_reply(sock, msg, 0, &reply, sizeof(reply));
+	for (i = 0; i < VCPUS && !stopped; i++)
+		peer_vcpu_event(sock, ++seq, i, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+}
+
+/* What this kernel, or this device manager, refuses */
+static int refusal(const struct peer_msg *msg)
+{
+	uint16_t id = msg->hdr.id;
+
+	if (old && id >= KVMI_VM_GET_FEATURES)
+		return -1000;
+	if (old && (id == KVMI_VM_READ_PHYSICAL || id == KVMI_VM_WRITE_PHYSICAL) &&
+	    ((const struct kvmi_vm_read_physical *)msg->data)->flags)
+		return -EINVAL;
+	if (old && id == KVMI_VM_CONTROL_EVENTS && msg->data[0])
+		return -EINVAL;
+	if (old && (id == KVMI_VM_CHECK_COMMAND || id == KVMI_VM_CHECK_EVENT) &&
+	    msg->data[0] >= (id == KVMI_VM_CHECK_EVENT ? 20 : KVMI_VM_GET_FEATURES))
+		return -ENOENT;
+	if (old && id == KVMI_VCPU_CONTROL_EVENTS && msg->data[8] > KVMI_VCPU_EVENT_MSR)
+		return -EINVAL;
+	if (!strcmp(what, "notrap") && id == KVMI_VCPU_CONTROL_EVENTS &&
+	    msg->data[8] == KVMI_VCPU_EVENT_TRAP)
+		return -EPERM;
+	if (id == KVMI_VM_WRITE_PHYSICAL && !writable)
+		return -EPERM;
+	if (deny && id != KVMI_VM_GET_INFO && id != KVMI_VM_CHECK_COMMAND &&
+	    id != KVMI_VM_READ_PHYSICAL)
+		return -EPERM;
+	return 0;
 }
 
 static void command(const struct peer_msg *msg)
 {
-	struct kvmi_vm_get_info_reply info = { .vcpu_count = VCPUS, .address_spaces = 2 };
+	struct kvmi_vm_get_info_reply info = { .vcpu_count = vcpus, .address_spaces = 2 };
 	struct kvmi_vcpu_get_info_reply tsc = { .tsc_speed = 2000000000 };
 	const unsigned char *d = msg->data;
 
+	int err = refusal(msg);
+
 	if (stopped && (msg->hdr.id & 1))
+		return;
+	if (err) {
+		peer_reply(sock, msg, err, NULL, 0);
+		return;
+	}
+	if (fake_state(sock, msg))
 		return;
 	switch (msg->hdr.id) {
 	case KVMI_VM_GET_INFO:
@@ -176,8 +298,19 @@ static void command(const struct peer_msg *msg)
 	case KVMI_VCPU_GET_INFO:
 		peer_reply(sock, msg, 0, &tsc, sizeof(tsc));
 		return;
-	case KVMI_VM_READ_PHYSICAL:
-		read_physical(msg);
+	case KVMI_VCPU_INJECT_EXCEPTION:
+		inject(msg);
+		return;
+	case KVMI_VM_PAUSE_ALL:
+		pause_all(msg);
+		return;
+	case KVMI_VM_SHUTDOWN:
+		printf("shut down\n");
+		peer_reply(sock, msg, 0, NULL, 0);
+		if (!strcmp(what, "close"))
+			exit(0);
+		if (!stopped)
+			unhook();
 		return;
 	case KVMI_VCPU_GET_REGISTERS:
 		registers(msg);
@@ -228,6 +361,10 @@ int main(int argc, char **argv)
 		what = argv[2];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	stopped = !strcmp(what, "stopped");
+	in_zoo = !strcmp(what, "zoo");
+	writable = strstr(what, "write");
+	old = !strncmp(what, "old", 3);
+	deny = !strcmp(what, "deny");
 	memcpy(ram + BANNER, banner, sizeof(banner));
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);

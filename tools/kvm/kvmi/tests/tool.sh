@@ -98,6 +98,106 @@ ok "mem: hole reported" has '4096 bytes of the range are no memory'
 run boot mem 0x40000 16
 ok "mem: only a hole" has 'no memory at 0x40000'
 
+run boot mem 0x5000 --write hex:cafe
+ok "mem: a write that is not allowed" has 'not allowed by the device manager'
+run write mem 0x5000 --write 'some text'
+ok "mem: a text is written" vm_has 'written at 0x5000: 736f6d652074657874$'
+ok "mem: and told" has '^9 bytes written to 0x5000$'
+printf 'from a file' >"$dir/data"
+run write mem 0x5000 --write "file:$dir/data"
+ok "mem: a file is written" vm_has 'written at 0x5000: 66726f6d20612066696c65$'
+run write mem 0x7ffa --write hex:6c --expect hex:4c
+ok "mem: a write that compares" vm_has 'compared and written at 0x7ffa: 6c$'
+run write mem 0x7ffc --write abcd --expect efgh
+ok "mem: a write that finds something else" has 'memory holds hex:6e757820, not what was expected'
+ok "mem: which writes nothing" sh -c "! grep -q written $dir/vm"
+run write mem 0x40000 --write hex:00
+ok "mem: a write to a hole" has 'no memory, or read-only, at 0x40000'
+run write mem --smm 0 16
+ok "mem: no SMM" has 'no memory of its own for system management'
+run write mem --smm 0 --write hex:00
+ok "mem: no SMM to write to" has 'no memory of its own for system management'
+run oldwrite mem 0x5000 --write hex:cafe
+ok "mem: an old kernel is written to" vm_has 'written at 0x5000: cafe$'
+run oldwrite mem 0x5000 --write hex:ca --expect hex:00
+ok "mem: an old kernel does not compare" has 'too old for --expect'
+
+run boot features
+ok "features succeeds" status_is 0
+ok "features: actions" has '^actions  *ALLOW RETRY CRASH SKIP$'
+ok "features: an event" has '^event  *21  CPUID  *allowed$'
+ok "features: a command that is not allowed" has '^command  14  VM_WRITE_PHYSICAL *not allowed by'
+ok "features: what the host lacks" has '^event  *13  DESCRIPTOR *not on this host$'
+run old features
+ok "features of an old kernel" status_is 0
+ok "features: what an old kernel lacks" has '^command  72  VM_PAUSE_ALL *not in this kernel$'
+
+run boot slots
+ok "slots: ranges" has '^000000041000-0000000fffff  *764 KiB$'
+ok "slots: a read-only one" has '^0000fffc0000-0000ffffffff  *256 KiB  read-only$'
+ok "slots: the end" has '^3 slots, generation 0x1234, memory ends at 0x100000000$'
+run boot slots --smm
+ok "slots: no SMM" has 'no memory of its own for system management'
+run old slots
+ok "slots of an old kernel" has "the host's kernel is older than this command"
+
+run boot cpuid
+ok "cpuid: vendor" has '^vendor  *GenuineIntel$'
+ok "cpuid: hypervisor" has '^hypervisor  *KVMKVMKVM$'
+ok "cpuid: subleaves to their end" sh -c "[ \$(grep -c '^00000004 0[01] ' $dir/out) = 2 ] && ! grep -q '^00000004 03' $dir/out"
+ok "cpuid: subleaves with holes" has '^0000000d 09  00000008 00000a80 00000000 00000000$'
+run boot cpuid 4 1
+ok "cpuid: one leaf" has '^00000004 01  00000002 00000002 00000002 00000002$'
+run boot cpuid 0x63
+ok "cpuid: no such leaf" has 'the guest has no leaf 0x63'
+
+run boot xsave
+ok "xsave: header" has '^xstate_bv 0000000000000207  X87 SSE AVX PKRU$'
+ok "xsave: AVX registers" has '^ymm15  \(2f\)\{16\}_\(1f\)\{16\}$'
+ok "xsave: where the others are" has '^component 9 PKRU: 8 bytes at 2688$'
+run boot xsave --output "$dir/state"
+ok "xsave: all of it saved" test "$(wc -c <"$dir/state")" = 9000
+run boot xsave --restore "$dir/state"
+ok "xsave: all of it restored" vm_has '^xsave at 8168, 832 bytes$'
+run old xsave --output "$dir/oldstate"
+ok "xsave: an old kernel's saved" test "$(wc -c <"$dir/oldstate")" = 4096
+run old xsave --restore "$dir/oldstate"
+ok "xsave: an old kernel's restored" vm_has 'xsave of the old size'
+head -c 9000 /dev/zero | tr '\0' '\377' >"$dir/badstate"
+run boot xsave --restore "$dir/badstate"
+ok "xsave: a state that cannot be" has 'not a state that vCPU 0 can have'
+
+run boot translate 0xffffffff81000010 5
+ok "translate: an address" has '^0xffffffff81000010  0x1000010  WB$'
+ok "translate: one that is not mapped" has '^0x5  not mapped$'
+ok "translate: which is a failure" status_is 1
+
+run boot pause --for 0.1
+ok "pause succeeds" status_is 0
+ok "pause: every vCPU" has '^vCPU 1  paused at 0xffffffff81000123, 64-bit code, CPL 0'
+ok "pause: goes on" has 'and go on$'
+run old pause --for 0
+ok "pause with an old kernel" has '^vCPU 1  paused'
+run stopped pause --timeout 0.2
+ok "pause of a stopped VM" has '2 of 2 vCPUs did not stop: .* is the VM stopped'
+
+run boot inject PF --error-code 2 --address 0x1000
+ok "inject succeeds" status_is 0
+ok "inject tells" has '#PF .*error code 0x2 (write, kernel, not mapped), address 0x1000$'
+ok "inject lets it pass" vm_has 'injected exception ALLOW'
+run boot inject UD
+ok "inject: another was first" has 'that one came first'
+run boot inject 9
+ok "inject: not by KVM" has 'does not inject vector 9'
+
+run boot shutdown
+ok "shutdown succeeds" status_is 0
+ok "shutdown: the VM is told" vm_has 'shut down'
+run stopped shutdown --timeout 0.2
+ok "shutdown of a stopped VM" has 'QMP cont first'
+run deny shutdown
+ok "shutdown: not allowed" has 'not allowed by the device manager'
+
 run_then INT boot watch
 ok "watch ends well on ^C" status_is 0
 ok "watch: CR0 decoded" has 'CR0 .*0x60000010 -> 0x11 *+PE -CD -NW'
@@ -120,8 +220,47 @@ fi
 ok "watch leaves nothing on, being asked to go" vm_has 'left on: 0 0 0 0'
 run close watch --once
 ok "watch: the VM ends" has 'end after .*: the VM ended the session'
-run boot watch --once --cr 4 --msr LSTAR --timeout 0.01 --cr 7
-ok "watch: wrong CR" has 'one or more of 0,3,4'
+run zoo watch --once --all
+ok "watch: XCR0" has 'vCPU 0  XCR0 .*0x1 -> 0x7  +SSE +AVX$'
+ok "watch: CPUID" has 'CPUID .*leaf 0x7, subleaf 0x1, at 0xffffffff81000123, CPL 0$'
+ok "watch: a leaf appears once" sh -c "[ \$(grep -c '  leaf 0x1,' $dir/out) = 1 ]"
+ok "watch: CPUIDs counted" has 'CPUID .*asked 3 times so far, for 2 leaves'
+ok "watch: breakpoint" has 'INT3 .*physical 0x3000$'
+ok "watch: exception" has 'vCPU 1  #GP .*error code 0x8$'
+ok "watch: debug exception" has '#DB .*DR6 bits 0x4000$'
+ok "watch: page faults counted" has '#PF .*1 page fault so far$'
+ok "watch: descriptor table stored" has 'SGDT .*GDT at 0$'
+ok "watch: descriptor table loaded" has 'LIDT .*until now$'
+ok "watch: hypercall" has 'HYPERCALL .*rcx 0'
+ok "watch: new vCPU" has 'vCPU 2  NEW VCPU '
+ok "watch: all allowed" sh -c "[ \$(grep -c ' ALLOW$' $dir/vm) = 12 ]"
+ok "watch: nothing of all that left on" vm_has 'left on: 0 0 0 0'
+run zoo watch --once --trap PF,13 --cpuid 7 --cpuid-all
+ok "watch: a page fault asked for" has '#PF .*(write, user, not mapped), address 0x99$'
+ok "watch: exceptions not asked for" sh -c "! grep -q '#DB' $dir/out"
+ok "watch: leaves not asked for" sh -c "! grep -q '  leaf 0x1,' $dir/out"
+run zoo watch --once --json --all
+ok "watch: JSON of an exception" has '"event":"trap","vector":13,"name":"#GP","error_code":8,"address":"0","fault":true'
+ok "watch: JSON of a descriptor access" has '"event":"descriptor","instruction":"LIDT","write":true'
+ok "watch: JSON of sums" has '"event":"cpuid-sum","asked":3,"leaves":2'
+if command -v python3 >/dev/null; then
+	ok "watch: JSON of each kind parses" python3 -c 'import json,sys
+for l in open(sys.argv[1]): json.loads(l)' "$dir/out"
+fi
+run zoo watch --once --descriptor idtr --action descriptor=skip --cpuid all
+ok "watch: skips what was asked for" vm_has '^0 event 13 SKIP$'
+ok "watch: and tells" has 'LIDT .*, skipped$'
+ok "watch: allows the others" sh -c "[ \$(grep -c ' ALLOW$' $dir/vm) = 11 ]"
+run oldboot watch --once --all
+ok "watch: an old kernel's events" has 'LSTAR'
+ok "watch: what an old kernel lacks" has 'CPUID is not watched: .*kernel does not have it'
+run old watch --once --cpuid all
+ok "watch: asked for what an old kernel lacks" has 'vCPU .: CPUID: .*kernel does not have it'
+ok "watch: which is a failure" status_is 1
+run old watch --once --create-vcpu
+ok "watch: an old kernel has no CREATE_VCPU" has 'CREATE_VCPU event: .*kernel does not have it'
+run notrap watch --once --trap all
+ok "watch: an event that is not allowed" has 'TRAP: not allowed by the device manager'
 
 run unhook guard --once --msr lstar --cr4-bit smep,smap
 ok "guard succeeds" status_is 0
@@ -140,6 +279,49 @@ ok "guard that allows two" sh -c "! grep -q SKIP $dir/vm"
 run_then TERM boot guard --msr lstar
 ok "guard ends well on SIGTERM" status_is 0
 ok "guard leaves nothing on after SIGTERM" vm_has 'left on: 0 0 0 0'
+
+# wrong PATTERN ARGUMENTS...: refused with a line that says what to do, no VM
+wrong() {
+	pattern=$1; shift
+	timeout 5 "$out/kvmi" "$@" >"$dir/out" 2>&1 </dev/null
+	status=$?
+	ok "wrong: kvmi $*" sh -c "[ $status = 2 ] && head -n 1 $dir/out | grep -q -e '$pattern'"
+}
+wrong "no command" nonsense
+wrong "one or more of 0,3,4" watch --cr 7
+wrong "give one or more of 0,3,4" watch --cr ,
+wrong "names like LSTAR" watch --msr 0x99999999
+wrong "exceptions like GP,UD" watch --trap XX
+wrong "exceptions like GP,UD" watch --trap 32
+wrong "gdtr,idtr,ldtr,tr" watch --descriptor cs
+wrong "leaves like 1,0x40000000" watch --cpuid 0x100000000
+wrong "EVENT=ACTION" watch --action skip
+wrong "allow and crash" watch --trap all --action trap=skip
+wrong "allow, skip and crash" watch --cpuid all --action cpuid=retry
+wrong "not watched" watch --action cpuid=skip
+wrong "is too much" watch 7
+wrong "number of a vCPU" regs --vcpu x
+wrong "number of a vCPU" pause --vcpu 65536
+wrong "number of seconds" pause --for ever
+wrong "give one exception" inject
+wrong "give one exception" inject 32
+wrong "NMI is an interrupt" inject 2
+wrong "UD has none" inject UD --error-code 1
+wrong "only a page fault" inject GP --address 1
+wrong "below 2^32" inject GP --error-code 0x100000000
+wrong "guest virtual addresses" translate
+wrong "is no address" translate kernel
+wrong "a leaf and a subleaf" cpuid 1 2 3
+wrong "not both" xsave --output a --restore b
+wrong "START and LENGTH" mem 16
+wrong "is no range" mem 16 0
+wrong "START, the address" mem --write hex:00
+wrong "hex:BYTES" mem 0 --write hex:0
+wrong "No such file" mem 0 --write file:/nowhere
+wrong "goes with --write" mem 0 16 --expect a
+wrong "as many bytes" mem 0 --write abc --expect abc
+wrong "a multiple of 4" mem 2 --write abcd --expect abcd
+wrong "one of --search" mem 0 --write a --search b
 
 printf secret >"$dir/cookie"
 run boot info --cookie "$dir/cookie"

@@ -69,6 +69,27 @@ const struct bit_name efer_bits[] = {
 	{ 0, NULL, NULL, NULL }
 };
 
+/* XCR0, and the components of XSAVE's format */
+const struct bit_name xcr0_bits[] = {
+	{ 0, "X87", NULL, NULL },
+	{ 1, "SSE", NULL, NULL },
+	{ 2, "AVX", NULL, NULL },
+	{ 3, "BNDREGS", NULL, NULL },
+	{ 4, "BNDCSR", NULL, NULL },
+	{ 5, "OPMASK", NULL, NULL },
+	{ 6, "ZMM_HI256", NULL, NULL },
+	{ 7, "HI16_ZMM", NULL, NULL },
+	{ 8, "PT", NULL, NULL },
+	{ 9, "PKRU", NULL, NULL },
+	{ 10, "PASID", NULL, NULL },
+	{ 11, "CET_U", NULL, NULL },
+	{ 12, "CET_S", NULL, NULL },
+	{ 17, "XTILECFG", NULL, NULL },
+	{ 18, "XTILEDATA", NULL, NULL },
+	{ 19, "APX", NULL, NULL },
+	{ 0, NULL, NULL, NULL }
+};
+
 const struct bit_name rflags_bits[] = {
 	{ 21, "ID", NULL, NULL },
 	{ 18, "AC", NULL, NULL },
@@ -238,34 +259,52 @@ static void print_bit_changes(FILE *out, const struct bit_name *bits, uint64_t o
 		fputc(')', out);
 }
 
+/* Take a CR, MSR or XSETBV event apart; false for others */
+bool decode_change(const struct kvmi_event *event, struct change *c)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_CR:
+		snprintf(c->buf, sizeof(c->buf), "CR%u", event->cr.cr);
+		c->name = c->buf;
+		c->old = event->cr.old_value;
+		c->new = event->cr.new_value;
+		c->bits = cr_bits(event->cr.cr);
+		c->meaning = NULL;
+		return true;
+	case KVMI_VCPU_EVENT_XSETBV:
+		snprintf(c->buf, sizeof(c->buf), "XCR%u", event->xsetbv.xcr);
+		c->name = c->buf;
+		c->old = event->xsetbv.old_value;
+		c->new = event->xsetbv.new_value;
+		c->bits = xcr0_bits;
+		c->meaning = NULL;
+		return true;
+	case KVMI_VCPU_EVENT_MSR:
+		c->name = msr_name(event->msr.msr, c->buf);
+		c->old = event->msr.old_value;
+		c->new = event->msr.new_value;
+		c->bits = msr_bits(event->msr.msr);
+		c->meaning = msr_meaning(event->msr.msr);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* "CR4           0x20 -> 0xa0  +PGE  (global pages)", without a line end */
 void print_change(FILE *out, const struct kvmi_event *event)
 {
-	const struct bit_name *bits;
-	uint64_t old, new;
-	const char *name, *meaning = NULL;
-	char buf[16];
+	struct change c;
 
-	if (event->id == KVMI_VCPU_EVENT_CR) {
-		snprintf(buf, sizeof(buf), "CR%u", event->cr.cr);
-		name = buf;
-		old = event->cr.old_value;
-		new = event->cr.new_value;
-		bits = cr_bits(event->cr.cr);
-	} else {
-		name = msr_name(event->msr.msr, buf);
-		old = event->msr.old_value;
-		new = event->msr.new_value;
-		bits = msr_bits(event->msr.msr);
-		meaning = msr_meaning(event->msr.msr);
-	}
-	fprintf(out, "%-12s  %#llx -> %#llx", name, (unsigned long long)old,
-		(unsigned long long)new);
-	if (bits) {
+	if (!decode_change(event, &c))
+		return;
+	fprintf(out, "%-12s  %#llx -> %#llx", c.name, (unsigned long long)c.old,
+		(unsigned long long)c.new);
+	if (c.bits) {
 		fputc(' ', out);
-		print_bit_changes(out, bits, old, new);
-	} else if (meaning) {
-		fprintf(out, "  (%s)", meaning);
+		print_bit_changes(out, c.bits, c.old, c.new);
+	} else if (c.meaning) {
+		fprintf(out, "  (%s)", c.meaning);
 	}
 }
 

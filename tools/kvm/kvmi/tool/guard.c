@@ -85,8 +85,12 @@ static int make_budget(struct tool *tool, uint16_t vcpu)
 static int on_arm(struct tool *tool, uint16_t vcpu)
 {
 	unsigned int i;
-	int err = make_budget(tool, vcpu);
+	int err;
 
+	tool->doing = "reading the MSRs to guard";
+	err = make_budget(tool, vcpu);
+	if (!err)
+		tool->doing = "turning events on";
 	for (i = 0; i < guard.nmsrs && !err; i++)
 		err = kvmi_control_msr(tool->conn, vcpu, guard.msrs[i], true);
 	if (!err && guard.efer_bits)
@@ -137,7 +141,7 @@ static void report(struct tool *tool, const struct kvmi_event *event, const char
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
 	if (guard.json) {
-		json_change(stdout, tool, event, verdict);
+		json_event(stdout, tool, event, verdict);
 		return;
 	}
 	printf("%9.3f  vCPU %u  %-11s  ", session_seconds(tool), event->common.vcpu, verdict);

@@ -6,27 +6,6 @@
 #include <time.h>
 #include "tool.h"
 
-static const struct {
-	uint16_t id;
-	const char *name;
-} commands[] = {
-	{ KVMI_VM_CONTROL_EVENTS, "VM_CONTROL_EVENTS" },
-	{ KVMI_VM_READ_PHYSICAL, "VM_READ_PHYSICAL" },
-	{ KVMI_VM_WRITE_PHYSICAL, "VM_WRITE_PHYSICAL" },
-	{ KVMI_VM_PAUSE_VCPU, "VM_PAUSE_VCPU" },
-	{ KVMI_VCPU_GET_INFO, "VCPU_GET_INFO" },
-	{ KVMI_VCPU_CONTROL_EVENTS, "VCPU_CONTROL_EVENTS" },
-	{ KVMI_VCPU_GET_REGISTERS, "VCPU_GET_REGISTERS" },
-	{ KVMI_VCPU_SET_REGISTERS, "VCPU_SET_REGISTERS" },
-	{ KVMI_VCPU_CONTROL_CR, "VCPU_CONTROL_CR" },
-	{ KVMI_VCPU_CONTROL_MSR, "VCPU_CONTROL_MSR" },
-}, events[] = {
-	{ KVMI_VM_EVENT_UNHOOK, "UNHOOK" },
-	{ KVMI_VCPU_EVENT_PAUSE, "PAUSE" },
-	{ KVMI_VCPU_EVENT_CR, "CR" },
-	{ KVMI_VCPU_EVENT_MSR, "MSR" },
-};
-
 static void print_peer(const struct kvmi_peer *peer)
 {
 	time_t start = peer->start_time;
@@ -47,22 +26,25 @@ static void print_peer(const struct kvmi_peer *peer)
 
 static int print_allowed(struct tool *tool)
 {
-	unsigned int i;
+	const struct id_name *n;
 	int err;
 
+	/* Those every tool may use are not worth a word here */
 	printf("commands   ");
-	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		err = kvmi_check_command(tool->conn, commands[i].id);
+	for (n = command_names; n->name; n++) {
+		if (n->id <= KVMI_VM_GET_INFO && !(n->id & 1))
+			continue;
+		err = kvmi_check_command(tool->conn, n->id);
 		if (!err)
-			printf(" %s", commands[i].name);
+			printf(" %s", n->name);
 		else if (err != -EPERM && err != -ENOENT)
 			return err;
 	}
 	printf("\nevents     ");
-	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-		err = kvmi_check_event(tool->conn, events[i].id);
+	for (n = event_names; n->name; n++) {
+		err = kvmi_check_event(tool->conn, n->id);
 		if (!err)
-			printf(" %s", events[i].name);
+			printf(" %s", n->name);
 		else if (err != -EPERM && err != -ENOENT)
 			return err;
 	}

@@ -51,35 +51,79 @@ void json_session(FILE *out, const struct tool *tool)
 		(long long)peer->start_time, (unsigned long long)peer->max_gpa, tool->vcpus);
 }
 
-void json_change(FILE *out, const struct tool *tool, const struct kvmi_event *event,
-		 const char *verdict)
+static void json_change(FILE *out, const struct kvmi_event *event)
 {
-	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
-	const struct bit_name *bits;
-	unsigned long long old, new;
-	char buf[16];
+	struct change c;
 
-	fprintf(out, "{\"time\":%.6f,\"vcpu\":%u", session_seconds(tool), event->common.vcpu);
+	if (!decode_change(event, &c))
+		return;
 	if (event->id == KVMI_VCPU_EVENT_CR) {
 		fprintf(out, ",\"event\":\"cr\",\"cr\":%u", event->cr.cr);
-		old = event->cr.old_value;
-		new = event->cr.new_value;
-		bits = cr_bits(event->cr.cr);
+	} else if (event->id == KVMI_VCPU_EVENT_XSETBV) {
+		fprintf(out, ",\"event\":\"xsetbv\",\"xcr\":%u", event->xsetbv.xcr);
 	} else {
 		fprintf(out, ",\"event\":\"msr\",\"msr\":\"%#x\",\"name\":", event->msr.msr);
-		json_string(out, msr_name(event->msr.msr, buf));
-		old = event->msr.old_value;
-		new = event->msr.new_value;
-		bits = msr_bits(event->msr.msr);
+		json_string(out, c.name);
 	}
-	fprintf(out, ",\"old\":\"%#llx\",\"new\":\"%#llx\"", old, new);
-	if (bits) {
-		json_bits(out, "set", bits, new & ~old);
-		json_bits(out, "cleared", bits, old & ~new);
+	fprintf(out, ",\"old\":\"%#llx\",\"new\":\"%#llx\"", ull(c.old), ull(c.new));
+	if (c.bits) {
+		json_bits(out, "set", c.bits, c.new & ~c.old);
+		json_bits(out, "cleared", c.bits, c.old & ~c.new);
 	}
+}
+
+static void json_data(FILE *out, const struct kvmi_event *event)
+{
+	const struct kvm_regs *r = &event->common.arch.regs;
+	char buf[16];
+
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_HYPERCALL:
+		fprintf(out, ",\"event\":\"hypercall\",\"rax\":\"%#llx\",\"rcx\":\"%#llx\"",
+			ull(r->rax), ull(r->rcx));
+		fprintf(out, ",\"rdx\":\"%#llx\",\"rsi\":\"%#llx\",\"r8\":\"%#llx\"",
+			ull(r->rdx), ull(r->rsi), ull(r->r8));
+		return;
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+		fprintf(out, ",\"event\":\"breakpoint\",\"length\":%u",
+			event->breakpoint.insn_len);
+		if (event->breakpoint.gpa != UNMAPPED)
+			fprintf(out, ",\"gpa\":\"%#llx\"", ull(event->breakpoint.gpa));
+		return;
+	case KVMI_VCPU_EVENT_TRAP:
+		fprintf(out, ",\"event\":\"trap\",\"vector\":%u,\"name\":", event->trap.nr);
+		json_string(out, exception_name(event->trap.nr, buf));
+		fprintf(out, ",\"error_code\":%u,\"address\":\"%#llx\",\"fault\":%s",
+			event->trap.error_code, ull(event->trap.address),
+			event->trap.flags & KVMI_TRAP_RETRY ? "true" : "false");
+		return;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		fprintf(out, ",\"event\":\"descriptor\",\"instruction\":\"%s\",\"write\":%s",
+			descriptor_insn(&event->descriptor),
+			event->descriptor.write ? "true" : "false");
+		return;
+	case KVMI_VCPU_EVENT_CPUID:
+		fprintf(out, ",\"event\":\"cpuid\",\"leaf\":\"%#x\",\"subleaf\":\"%#x\"",
+			event->cpuid.function, event->cpuid.index);
+		return;
+	case KVMI_VCPU_EVENT_CREATE_VCPU:
+		fprintf(out, ",\"event\":\"create-vcpu\"");
+		return;
+	default:
+		json_change(out, event);
+	}
+}
+
+void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *event,
+		const char *verdict)
+{
+	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
+
+	fprintf(out, "{\"time\":%.6f,\"vcpu\":%u", session_seconds(tool), event->common.vcpu);
+	json_data(out, event);
 	fprintf(out, ",\"rip\":\"%#llx\",\"cr3\":\"%#llx\",\"cpl\":%u,\"mode\":%u",
-		(unsigned long long)arch->regs.rip, (unsigned long long)arch->sregs.cr3,
-		arch->sregs.ss.dpl, mode_bits(arch->mode));
+		ull(arch->regs.rip), ull(arch->sregs.cr3), arch->sregs.ss.dpl,
+		mode_bits(arch->mode));
 	if (verdict)
 		fprintf(out, ",\"verdict\":\"%s\"", verdict);
 	fprintf(out, "}\n");

@@ -14,11 +14,19 @@ static const struct {
 	int (*run)(struct tool *tool, int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{ "info",  cmd_info,  "what KVM and the device manager tell about the VM" },
-	{ "regs",  cmd_regs,  "registers and MSRs of the vCPUs" },
-	{ "mem",   cmd_mem,   "dump, save or search guest memory" },
-	{ "watch", cmd_watch, "live writes to control registers and MSRs" },
-	{ "guard", cmd_guard, "refuse writes to chosen MSRs and control register bits" },
+	{ "info",      cmd_info,      "what KVM and the device manager tell about the VM" },
+	{ "features",  cmd_features,  "commands and events of this kernel, allowed or not" },
+	{ "slots",     cmd_slots,     "where the guest has memory" },
+	{ "regs",      cmd_regs,      "registers and MSRs of the vCPUs" },
+	{ "cpuid",     cmd_cpuid,     "what CPUID tells the guest" },
+	{ "xsave",     cmd_xsave,     "FPU and vector registers: show, save, restore" },
+	{ "translate", cmd_translate, "guest virtual to guest physical addresses" },
+	{ "mem",       cmd_mem,       "dump, save, search or write guest memory" },
+	{ "watch",     cmd_watch,     "live: registers written, exceptions, CPUID and more" },
+	{ "guard",     cmd_guard,     "refuse writes to chosen MSRs and control register bits" },
+	{ "pause",     cmd_pause,     "hold vCPUs, show where they are, let them go" },
+	{ "inject",    cmd_inject,    "have the guest take an exception" },
+	{ "shutdown",  cmd_shutdown,  "end the guest" },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -29,7 +37,7 @@ static int print_usage(FILE *out)
 
 	fprintf(out, "usage: kvmi COMMAND --listen unix:PATH|vsock:PORT [options]\n\n");
 	for (i = 0; i < NCOMMANDS; i++)
-		fprintf(out, "  %-6s %s\n", commands[i].name, commands[i].help);
+		fprintf(out, "  %-9s  %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n"
 		"Options of every command:\n"
 		"  --listen ADDRESS  where the device manager connects to\n"

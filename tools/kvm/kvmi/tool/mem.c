@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvmi mem: dump, save or search guest memory.
+ * kvmi mem: dump, save, search or write guest memory.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,37 +21,16 @@ struct search {
 	uint64_t found;
 };
 
-static int hex_digit(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Address space: 0, or 1 for that of system management mode */
+static uint16_t as_id;
 
-static bool parse_pattern(const char *text, struct search *s)
+static int read_memory(struct tool *tool, uint64_t gpa, unsigned char *buf, size_t size)
 {
-	int high, low;
+	uint32_t cookie;
 
-	if (strncmp(text, "hex:", 4)) {
-		s->size = strlen(text);
-		s->text = true;
-		if (!s->size || s->size > MAX_PATTERN)
-			return false;
-		memcpy(s->pattern, text, s->size);
-		return true;
-	}
-	for (text += 4; *text; text++) {
-		if (*text == ' ')
-			continue;
-		high = hex_digit(text[0]);
-		low = high < 0 ? -1 : hex_digit(text[1]);
-		if (low < 0 || s->size == MAX_PATTERN)
-			return false;
-		s->pattern[s->size++] = high << 4 | low;
-		text++;
-	}
-	return s->size > 0;
+	if (!as_id)
+		return kvmi_read_physical(tool->conn, gpa, buf, size);
+	return kvmi_read_physical_cookie(tool->conn, as_id, gpa, buf, size, &cookie);
 }
 
 static void dump(uint64_t gpa, const unsigned char *data, size_t size)
@@ -83,10 +62,10 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 	int err;
 
 	/* Less of it if what follows is no memory */
-	err = kvmi_read_physical(tool->conn, gpa, data, size);
+	err = read_memory(tool, gpa, data, size);
 	if (err == -ENOENT) {
 		size = PAGE_SIZE - gpa % PAGE_SIZE < size ? PAGE_SIZE - gpa % PAGE_SIZE : size;
-		err = kvmi_read_physical(tool->conn, gpa, data, size);
+		err = read_memory(tool, gpa, data, size);
 	}
 	if (err)
 		return err;
@@ -125,7 +104,7 @@ static int read_block(struct tool *tool, uint64_t gpa, uint64_t end, unsigned ch
 		return err;
 	if (size > end - gpa)
 		size = end - gpa;
-	err = kvmi_read_physical(tool->conn, gpa, buf, size);
+	err = read_memory(tool, gpa, buf, size);
 	if (err != -ENOENT)
 		return err ? err : (int)size;
 	/* A hole: page by page, to find where it begins */
@@ -133,7 +112,7 @@ static int read_block(struct tool *tool, uint64_t gpa, uint64_t end, unsigned ch
 		part = PAGE_SIZE - (gpa + done) % PAGE_SIZE;
 		if (part > size - done)
 			part = size - done;
-		err = kvmi_read_physical(tool->conn, gpa + done, buf + done, part);
+		err = read_memory(tool, gpa + done, buf + done, part);
 		if (err)
 			return err == -ENOENT ? (int)done : err;
 	}
@@ -222,67 +201,62 @@ static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
 	return 0;
 }
 
+/* -EAGAIN if the guest's memory was moved meanwhile: then it is a mixture */
+static int in_one_layout(struct tool *tool, uint64_t start, uint64_t end, struct search *s,
+			 FILE *file)
+{
+	uint32_t before, after;
+	bool told = kvmi_get_memslots(tool->conn, as_id, NULL, 0, &before) >= 0;
+	int err = s->size ? search(tool, start, end, s) : copy(tool, start, end, file);
+
+	if (err || !told || kvmi_get_memslots(tool->conn, as_id, NULL, 0, &after) < 0)
+		return err;
+	return before == after ? 0 : -EAGAIN;
+}
+
 static void print_usage(void)
 {
 	printf("usage: kvmi mem --listen ADDRESS [START LENGTH] [options] [common options]\n"
+	       "       kvmi mem --listen ADDRESS START --write BYTES [--expect BYTES] [--smm]\n"
 	       "  START LENGTH     in bytes; 0x10000 and 64K are the same; all of the memory for\n"
 	       "                   --search and --output if not given\n"
 	       "  --search TEXT    where TEXT is found, or the bytes hex:0f05...\n"
 	       "  --max N          stop searching after N finds (16; 0 for no limit)\n"
-	       "  --output FILE    write the bytes to FILE\n");
+	       "  --output FILE    write the bytes to FILE\n"
+	       "  --write BYTES    write them to START: hex:0f05..., file:PATH, or text as it is\n"
+	       "  --expect BYTES   only if memory holds these, as many, 1, 2, 4 or 8; at once for\n"
+	       "                   the guest's vCPUs\n"
+	       "  --smm            memory as it is in system management mode\n");
 }
 
-int cmd_mem(struct tool *tool, int argc, char **argv)
+/* Where and how much; says what is wrong */
+static bool parse_range(int argc, char **argv, bool writing, uint64_t *start, uint64_t *length)
 {
-	static const struct option options[] = {
-		{ "search", required_argument, NULL, 's' },
-		{ "max", required_argument, NULL, 'n' },
-		{ "output", required_argument, NULL, 'o' },
-		{ NULL, 0, NULL, 0 }
-	};
-	struct search s = { .limit = 16 };
-	uint64_t start = 0, length = 0;
-	const char *output = NULL;
+	if (writing) {
+		if (argc == optind + 1 && parse_size(argv[optind], start))
+			return true;
+		error("mem: --write: give START, the address to write to, and nothing else");
+		return false;
+	}
+	if (argc == optind)
+		return true;
+	if (argc != optind + 2) {
+		error("mem: give START and LENGTH, as in kvmi mem 16M 64");
+		return false;
+	}
+	if (parse_size(argv[optind], start) && parse_size(argv[optind + 1], length) &&
+	    *length && *start + *length >= *start)
+		return true;
+	error("mem: %s %s is no range of memory", argv[optind], argv[optind + 1]);
+	return false;
+}
+
+static int show(struct tool *tool, uint64_t start, uint64_t length, struct search *s,
+		const char *output)
+{
 	FILE *file = NULL;
-	int opt, err;
+	int err;
 
-	while ((opt = next_option(tool, argc, argv, options)) != -1) {
-		switch (opt) {
-		case 'h':
-			print_usage();
-			return EXIT_OK;
-		case 's':
-			if (parse_pattern(optarg, &s))
-				break;
-			error("--search: give a text or hex:BYTES, 1 to %d bytes", MAX_PATTERN);
-			return EXIT_USAGE;
-		case 'n':
-			if (parse_number(optarg, &s.limit))
-				break;
-			error("--max %s: give a number", optarg);
-			return EXIT_USAGE;
-		case 'o':
-			output = optarg;
-			break;
-		default:
-			return EXIT_USAGE;
-		}
-	}
-	if ((argc != optind && argc != optind + 2) || (s.size && output) ||
-	    (argc == optind && !s.size && !output)) {
-		error("mem: give START and LENGTH, or --search, or --output; see kvmi mem --help");
-		return EXIT_USAGE;
-	}
-	if (argc > optind &&
-	    (!parse_size(argv[optind], &start) || !parse_size(argv[optind + 1], &length) ||
-	     !length || start + length < start)) {
-		error("mem: %s %s is no range of memory", argv[optind], argv[optind + 1]);
-		return EXIT_USAGE;
-	}
-
-	err = session_open(tool);
-	if (err)
-		return err;
 	if (!length)
 		length = kvmi_peer_info(tool->conn)->max_gpa;
 	if (!length) {
@@ -297,19 +271,90 @@ int cmd_mem(struct tool *tool, int argc, char **argv)
 		}
 	}
 
-	err = s.size ? search(tool, start, start + length, &s) :
-		       copy(tool, start, start + length, file);
+	err = in_one_layout(tool, start, start + length, s, file);
 	if (file && fclose(file) && !err)
 		err = -EIO;
 	if (err == -EIO)
 		error("--output %s: write failed", output);
+	else if (err == -EINVAL && as_id)
+		error("--smm: " NO_SMM);
+	else if (err == -EAGAIN)
+		error("mem: the guest's memory was rearranged meanwhile, try again");
 	else if (err && err != -ENOENT)
 		error("mem: %s", explain(err));
 	if (err)
 		return EXIT_ERROR;
-	if (s.size && !s.found) {
+	if (s->size && !s->found) {
 		error("mem: not found");
 		return EXIT_ERROR;
 	}
 	return EXIT_OK;
+}
+
+int cmd_mem(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "search", required_argument, NULL, 's' },
+		{ "max", required_argument, NULL, 'n' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "write", required_argument, NULL, 'w' },
+		{ "expect", required_argument, NULL, 'e' },
+		{ "smm", no_argument, NULL, 'm' },
+		{ NULL, 0, NULL, 0 }
+	};
+	const char *output = NULL, *data = NULL, *expected = NULL;
+	struct search s = { .limit = 16 };
+	uint64_t start = 0, length = 0;
+	int opt, err;
+
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
+		switch (opt) {
+		case 'h':
+			print_usage();
+			return EXIT_OK;
+		case 's':
+			if (parse_bytes(optarg, s.pattern, MAX_PATTERN, &s.size, &s.text))
+				break;
+			error("--search: give a text or hex:BYTES, 1 to %d bytes", MAX_PATTERN);
+			return EXIT_USAGE;
+		case 'n':
+			if (parse_number(optarg, &s.limit))
+				break;
+			error("--max %s: give a number", optarg);
+			return EXIT_USAGE;
+		case 'o':
+			output = optarg;
+			break;
+		case 'w':
+			data = optarg;
+			break;
+		case 'e':
+			expected = optarg;
+			break;
+		case 'm':
+			as_id = 1;
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if ((s.size && output) || (data && (s.size || output))) {
+		error("mem: give one of --search, --output and --write");
+		return EXIT_USAGE;
+	}
+	if (expected && !data) {
+		error("mem: --expect goes with --write");
+		return EXIT_USAGE;
+	}
+	if (argc == optind && !s.size && !output && !data) {
+		error("mem: give START and LENGTH, or --search, or --output; see kvmi mem --help");
+		return EXIT_USAGE;
+	}
+	if (!parse_range(argc, argv, data, &start, &length))
+		return EXIT_USAGE;
+	if (data)
+		return write_memory(tool, as_id, start, data, expected);
+
+	err = session_open(tool);
+	return err ? err : show(tool, start, length, &s, output);
 }

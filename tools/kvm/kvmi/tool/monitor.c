@@ -5,6 +5,8 @@
  * A vCPU is armed while an event of type PAUSE is open on it: such an event
  * comes before the first instruction of a vCPU that has not run yet, so nothing
  * is missed at boot, and a vCPU that is stopped does not keep the tool waiting.
+ * A vCPU that is added later announces itself with a CREATE_VCPU event, where the
+ * kernel has it and the device manager allows it; else it is looked for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,6 +14,7 @@
 
 #define TICK_MS		200
 #define NEW_VCPUS_TICKS	5
+#define MAX_VCPUS	65536
 
 enum state { RUNNING, UNHOOKED, FAILED };
 
@@ -20,7 +23,34 @@ struct loop {
 	const struct monitor *monitor;
 	unsigned int paused, armed;
 	enum state state;
+	unsigned char is_armed[MAX_VCPUS / 8];
 };
+
+/* Turn on what is wanted on a vCPU that has an event open, once */
+static int arm(struct loop *loop, uint16_t vcpu)
+{
+	struct tool *tool = loop->tool;
+	int err;
+
+	if (loop->is_armed[vcpu / 8] & 1 << vcpu % 8)
+		return 0;
+	tool->doing = "arming";
+	err = loop->monitor->arm(tool, vcpu);
+	if (err == -EPIPE || err == -EINTR)
+		return err;
+	if (err) {
+		if (err != MONITOR_TOLD)
+			error("vCPU %u: %s: %s", vcpu, tool->doing, explain(err));
+		loop->state = FAILED;
+		return 1;
+	}
+	loop->is_armed[vcpu / 8] |= 1 << vcpu % 8;
+	if (vcpu >= tool->vcpus)
+		tool->vcpus = vcpu + 1;
+	if (++loop->armed == tool->vcpus && loop->monitor->armed)
+		loop->monitor->armed(tool);
+	return 0;
+}
 
 static int on_event(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
 {
@@ -32,21 +62,13 @@ static int on_event(struct kvmi_conn *conn, const struct kvmi_event *event, void
 			loop->state = UNHOOKED;
 		return loop->state != RUNNING;
 	}
-	if (event->id != KVMI_VCPU_EVENT_PAUSE)
+	if (event->id != KVMI_VCPU_EVENT_PAUSE && event->id != KVMI_VCPU_EVENT_CREATE_VCPU)
 		return loop->monitor->event(loop->tool, event);
 
-	err = loop->monitor->arm(loop->tool, event->common.vcpu);
-	if (err == -EPIPE || err == -EINTR)
-		return err;
-	if (err) {
-		error("vCPU %u: %s", event->common.vcpu, explain(err));
-		loop->state = FAILED;
-		return 1;
-	}
-	err = kvmi_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
-	if (!err && ++loop->armed == loop->tool->vcpus && loop->monitor->armed)
-		loop->monitor->armed(loop->tool);
-	return err;
+	if (event->id == KVMI_VCPU_EVENT_CREATE_VCPU && loop->monitor->created)
+		loop->monitor->created(loop->tool, event);
+	err = arm(loop, event->common.vcpu);
+	return err ? err : kvmi_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
 /* Ask for a PAUSE event of every vCPU there is and that was not asked yet */
@@ -56,6 +78,8 @@ static int pause_vcpus(struct loop *loop)
 	int err;
 
 	for (; loop->paused < tool->vcpus; loop->paused++) {
+		if (loop->is_armed[loop->paused / 8] & 1 << loop->paused % 8)
+			continue;
 		err = kvmi_pause_vcpu(tool->conn, loop->paused, false);
 		if (err == -EPERM)
 			error("pausing a vCPU: %s", explain(err));
@@ -77,6 +101,21 @@ static int find_new_vcpus(struct loop *loop)
 	return pause_vcpus(loop);
 }
 
+/* Old kernels have no such event; then find_new_vcpus() has to do */
+static int want_new_vcpus(struct loop *loop)
+{
+	int err = kvmi_control_vm_events(loop->tool->conn, KVMI_VCPU_EVENT_CREATE_VCPU, true);
+
+	if (!err || err == -EPIPE || err == -EINTR)
+		return err;
+	if (!loop->monitor->create_vcpu)
+		return 0;
+	error("CREATE_VCPU event: %s",
+	      err == -EINVAL ? "the host's kernel does not have it" : explain(err));
+	loop->state = FAILED;
+	return 1;
+}
+
 static bool signalled(const struct tool *tool)
 {
 	struct pollfd fd = { .fd = tool->signal_fd, .events = POLLIN };
@@ -95,7 +134,10 @@ static int run_session(struct loop *loop)
 	unsigned int ticks = 0;
 	int err, wait;
 
-	for (err = pause_vcpus(loop); !err; ) {
+	err = want_new_vcpus(loop);
+	if (!err)
+		err = pause_vcpus(loop);
+	while (!err) {
 		now = now_ns();
 		if (now >= next_tick) {
 			next_tick = now + TICK_MS * 1000000ll;
@@ -118,7 +160,7 @@ static int run_session(struct loop *loop)
 
 int monitor_run(struct tool *tool, const struct monitor *monitor)
 {
-	struct loop loop;
+	static struct loop loop;
 	const char *why;
 	int err, detached;
 

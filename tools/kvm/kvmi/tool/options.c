@@ -59,7 +59,7 @@ bool parse_size(const char *text, uint64_t *value)
 	return true;
 }
 
-static bool parse_seconds(const char *text, int *ms)
+bool parse_seconds(const char *text, int *ms)
 {
 	char *end;
 	double value;
@@ -70,6 +70,54 @@ static bool parse_seconds(const char *text, int *ms)
 	if (*end || value > 1000000)
 		return false;
 	*ms = value * 1000;
+	return true;
+}
+
+static int hex_digit(int c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A text, or hex:0f 05; 1 to @max bytes */
+bool parse_bytes(const char *text, unsigned char *bytes, size_t max, size_t *size, bool *is_text)
+{
+	int high, low;
+
+	*size = 0;
+	*is_text = strncmp(text, "hex:", 4);
+	if (*is_text) {
+		*size = strlen(text);
+		if (!*size || *size > max)
+			return false;
+		memcpy(bytes, text, *size);
+		return true;
+	}
+	for (text += 4; *text; text++) {
+		if (*text == ' ')
+			continue;
+		high = hex_digit(text[0]);
+		low = high < 0 ? -1 : hex_digit(text[1]);
+		if (low < 0 || *size == max)
+			return false;
+		bytes[(*size)++] = high << 4 | low;
+		text++;
+	}
+	return *size > 0;
+}
+
+/* Says what is wrong */
+bool parse_vcpu(const char *text, int *vcpu)
+{
+	uint64_t value;
+
+	if (!parse_number(text, &value) || value > UINT16_MAX) {
+		error("--vcpu %s: give the number of a vCPU, the first is 0", text);
+		return false;
+	}
+	*vcpu = value;
 	return true;
 }
 

@@ -81,10 +81,10 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 		{ NULL, 0, NULL, 0 }
 	};
 	uint32_t msrs[MAX_MSRS];
-	uint64_t values[MAX_MSRS], only = 0;
+	uint64_t values[MAX_MSRS];
 	struct kvmi_registers regs;
-	bool one = false;
-	unsigned int nmsrs = 0, i, vcpu;
+	int only = -1, vcpu;
+	unsigned int nmsrs = 0, i;
 	char buf[16];
 	int opt, err;
 
@@ -94,11 +94,8 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 			print_usage();
 			return EXIT_OK;
 		case 'v':
-			if (!parse_number(optarg, &only) || only > UINT16_MAX) {
-				error("--vcpu %s: give the number of a vCPU", optarg);
+			if (!parse_vcpu(optarg, &only))
 				return EXIT_USAGE;
-			}
-			one = true;
 			break;
 		case 'm':
 			if (nmsrs == MAX_MSRS || !parse_msr(optarg, &msrs[nmsrs++])) {
@@ -115,23 +112,23 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	err = session_open(tool);
 	if (err)
 		return err;
-	if (one && only >= tool->vcpus) {
-		error("--vcpu %u: the VM has %u", (unsigned int)only, tool->vcpus);
+	if (!vcpu_exists(tool, only))
 		return EXIT_ERROR;
-	}
 
-	for (vcpu = one ? only : 0; vcpu < (one ? only + 1 : tool->vcpus); vcpu++) {
+	for (vcpu = 0; vcpu < (int)tool->vcpus; vcpu++) {
+		if (only >= 0 && vcpu != only)
+			continue;
 		err = kvmi_get_registers(tool->conn, vcpu, &regs, msrs, values, nmsrs);
 		if (err == -EINVAL) {
-			error("vCPU %u: it lacks one of the MSRs asked for", vcpu);
+			error("vCPU %d: it lacks one of the MSRs asked for", vcpu);
 			return EXIT_ERROR;
 		}
 		if (err == -EAGAIN) {
-			printf("vCPU %u, not started by the guest yet\n", vcpu);
+			printf("vCPU %d, not started by the guest yet\n", vcpu);
 			continue;
 		}
 		if (err) {
-			error("vCPU %u: %s", vcpu, explain(err));
+			error("vCPU %d: %s", vcpu, explain(err));
 			return EXIT_ERROR;
 		}
 		print_registers(vcpu, &regs);

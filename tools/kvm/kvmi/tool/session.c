@@ -39,7 +39,11 @@ const char *explain(int err)
 	case ECANCELED:
 		return "the device manager asked to leave: the VM is stopped, reset or migrated";
 	case ENOSYS:
-		return "the kernel does not know this command";
+		return "the host's kernel is older than this command and does not know it";
+	case EAGAIN:
+		return "the guest has not started this vCPU";
+	case EOPNOTSUPP:
+		return "the hardware of the host cannot do it";
 	default:
 		return strerror(-err);
 	}
@@ -130,6 +134,15 @@ void session_close(struct tool *tool)
 		return;
 	kvmi_detach(tool->conn);
 	tool->conn = NULL;
+}
+
+/* Says what is wrong; a negative number stands for all */
+bool vcpu_exists(const struct tool *tool, int vcpu)
+{
+	if (vcpu < (int)tool->vcpus)
+		return true;
+	error("--vcpu %d: the VM has %u, and the first is 0", vcpu, tool->vcpus);
+	return false;
 }
 
 void session_describe(const struct tool *tool, FILE *out)

@@ -22,8 +22,15 @@ struct tool {
 	struct kvmi_listener *listener;
 	struct kvmi_conn *conn;
 	unsigned int vcpus;
+	const char *doing;		/* what an error is about, for monitor.c */
 	int64_t start_ns;		/* of the session, for time stamps */
 };
+
+/* For printf, which has no format of its own for the 64-bit types */
+static inline unsigned long long ull(uint64_t value)
+{
+	return value;
+}
 
 /* options.c: getopt values above any letter */
 enum { OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_ONCE };
@@ -33,6 +40,9 @@ int next_option(struct tool *tool, int argc, char **argv, const struct option *o
 bool no_arguments(const struct tool *tool, int argc, char **argv);
 bool parse_number(const char *text, uint64_t *value);
 bool parse_size(const char *text, uint64_t *value);
+bool parse_seconds(const char *text, int *ms);
+bool parse_bytes(const char *text, unsigned char *bytes, size_t max, size_t *size, bool *is_text);
+bool parse_vcpu(const char *text, int *vcpu);
 
 /* session.c */
 int64_t now_ns(void);
@@ -40,14 +50,21 @@ double session_seconds(const struct tool *tool);
 const char *explain(int err);
 int session_open(struct tool *tool);
 void session_close(struct tool *tool);
+bool vcpu_exists(const struct tool *tool, int vcpu);
 void session_describe(const struct tool *tool, FILE *out);
 
 /* monitor.c: the loop of the commands that live on events */
+#define MONITOR_TOLD 1		/* of arm(): it failed, and said so */
+
 struct monitor {
-	/* a vCPU's PAUSE event is open: turn on what is wanted */
+	/* it cannot do without CREATE_VCPU events; they are used anyway if allowed */
+	bool create_vcpu;
+	/* an event of the vCPU is open: turn on what is wanted; sets tool->doing */
 	int (*arm)(struct tool *tool, uint16_t vcpu);
-	/* answer the event, which is of a vCPU and no PAUSE */
+	/* answer the event, which is of a vCPU and no PAUSE or CREATE_VCPU */
 	int (*event)(struct tool *tool, const struct kvmi_event *event);
+	/* a vCPU that was added is about to run; may be NULL */
+	void (*created)(struct tool *tool, const struct kvmi_event *event);
 	/* a session begins; all vCPUs are armed; several times a second; it ends */
 	void (*begin)(struct tool *tool);
 	void (*armed)(struct tool *tool);
@@ -64,7 +81,15 @@ struct bit_name {
 	const char *on, *off;	/* what it means to set or clear it, or NULL */
 };
 
-extern const struct bit_name cr0_bits[], cr4_bits[], efer_bits[], rflags_bits[];
+extern const struct bit_name cr0_bits[], cr4_bits[], efer_bits[], rflags_bits[], xcr0_bits[];
+
+/* A write to a register: CR, MSR and XSETBV events */
+struct change {
+	const char *name, *meaning;	/* @meaning may be NULL, and @bits */
+	uint64_t old, new;
+	const struct bit_name *bits;
+	char buf[16];
+};
 
 const struct bit_name *cr_bits(unsigned int cr);
 const struct bit_name *msr_bits(uint32_t msr);
@@ -72,22 +97,67 @@ bool parse_bits(const struct bit_name *bits, const char *list, uint64_t *mask);
 bool parse_msr(const char *text, uint32_t *msr);
 const char *msr_name(uint32_t msr, char buf[16]);
 void print_bits(FILE *out, const struct bit_name *bits, uint64_t value);
+bool decode_change(const struct kvmi_event *event, struct change *c);
 void print_change(FILE *out, const struct kvmi_event *event);
 unsigned int mode_bits(unsigned int mode);
+
+/* names.c: lists end with a NULL name */
+struct id_name {
+	uint16_t id;
+	const char *name;
+};
+
+#define NR_EXCEPTIONS 32
+
+extern const struct id_name command_names[], event_names[];
+
+const char *event_name(uint16_t id);
+bool parse_event_name(const char *text, size_t len, uint16_t *id);
+const char *exception_name(unsigned int nr, char buf[16]);
+bool exception_has_code(unsigned int nr);
+bool parse_exception(const char *text, uint8_t *nr);
+
+/* event.c */
+#define UNMAPPED (~0ull)	/* kvmi_vcpu_event_breakpoint.gpa */
+
+const char *descriptor_insn(const struct kvmi_vcpu_event_descriptor *d);
+void print_event(FILE *out, const struct kvmi_event *event);
+
+/* tally.c */
+void tally_reset(void);
+void tally_cr3(uint64_t cr3);
+bool tally_cpuid(uint32_t function, uint32_t index);
+void tally_page_fault(void);
+void tally_flush(void);
+void tally_print(const struct tool *tool, bool json, bool now);
 
 /* json.c */
 void json_string(FILE *out, const char *text);
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value);
 void json_session(FILE *out, const struct tool *tool);
-void json_change(FILE *out, const struct tool *tool, const struct kvmi_event *event,
-		 const char *verdict);
+void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *event,
+		const char *verdict);
 void json_end(FILE *out, const struct tool *tool, const char *why);
+
+/* memwrite.c */
+#define NO_SMM "the VM has no memory of its own for system management mode"
+
+int write_memory(struct tool *tool, uint16_t as_id, uint64_t gpa, const char *data,
+		 const char *expected);
 
 /* the subcommands */
 int cmd_info(struct tool *tool, int argc, char **argv);
+int cmd_features(struct tool *tool, int argc, char **argv);
+int cmd_slots(struct tool *tool, int argc, char **argv);
 int cmd_regs(struct tool *tool, int argc, char **argv);
+int cmd_cpuid(struct tool *tool, int argc, char **argv);
+int cmd_xsave(struct tool *tool, int argc, char **argv);
+int cmd_translate(struct tool *tool, int argc, char **argv);
 int cmd_mem(struct tool *tool, int argc, char **argv);
 int cmd_watch(struct tool *tool, int argc, char **argv);
 int cmd_guard(struct tool *tool, int argc, char **argv);
+int cmd_pause(struct tool *tool, int argc, char **argv);
+int cmd_inject(struct tool *tool, int argc, char **argv);
+int cmd_shutdown(struct tool *tool, int argc, char **argv);
 
 #endif

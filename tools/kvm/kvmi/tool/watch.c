@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvmi watch: what the guest writes to control registers and MSRs, live.
+ * kvmi watch: what the guest does that KVM can tell, live.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "tool.h"
 
 #define MAX_MSRS	64
-#define MAX_SPACES	4096		/* power of two */
-#define SUM_EVERY_NS	1000000000ll
-#define SUM_LINE	"%9.3f  all     %-12s  "
+#define MAX_LEAVES	64
+#define MAX_EVENT_ID	63
 #define CR4_PGE		(1ull << 7)
-#define CR3_ADDRESS	0x000ffffffffff000ull
+#define PF_VECTOR	14
 
 /* The MSRs that say where system calls enter the kernel, and EFER */
 static const uint32_t default_msrs[] = {
@@ -19,63 +20,41 @@ static const uint32_t default_msrs[] = {
 };
 
 static struct {
+	uint64_t events;		/* bit n: the event with id n was asked for */
+	bool all;			/* of the others, those that can be had */
 	bool cr[5];
-	bool cr_given;
 	uint32_t msrs[MAX_MSRS];
 	unsigned int nmsrs;
-	bool json;
-	bool cr3_all;
-	unsigned long long events;
-	unsigned long long cr3_loads, cr3_shown, flushes, flushes_shown;
-	int64_t sum_time;
+	uint32_t traps, traps_named;	/* bit n: exception n, and not by "all" */
+	uint32_t leaves[MAX_LEAVES];	/* of CPUID, all without one */
+	unsigned int nleaves;
+	uint32_t descriptors;		/* bit n: KVMI_DESC_ n */
+	uint8_t actions[MAX_EVENT_ID + 1];
+	bool json, cr3_all, cpuid_all;
+
+	unsigned long long seen;
+	uint64_t missing;		/* events that --all cannot have, told already */
 	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
 	bool pge_off;
 	struct kvmi_event pge_event;
-	uint64_t spaces[MAX_SPACES];	/* hash of page tables seen, 0 is free */
-	unsigned int nspaces;
 } watch;
 
-static void seen_space(uint64_t cr3)
+static bool wanted(uint16_t id)
 {
-	unsigned int i = (cr3 >> 12) * 2654435761u % MAX_SPACES;
-
-	cr3 &= CR3_ADDRESS;
-	if (!cr3 || watch.nspaces == MAX_SPACES / 2)
-		return;
-	while (watch.spaces[i] && watch.spaces[i] != cr3)
-		i = (i + 1) % MAX_SPACES;
-	if (!watch.spaces[i])
-		watch.nspaces++;
-	watch.spaces[i] = cr3;
+	return watch.events >> id & 1;
 }
 
-/* What is counted only, at most once a second */
-static void summary(struct tool *tool, bool now)
+static int arm_msrs(struct tool *tool, uint16_t vcpu)
 {
-	if (!now && now_ns() - watch.sum_time < SUM_EVERY_NS)
-		return;
-	if (watch.cr3_loads != watch.cr3_shown && !watch.cr3_all) {
-		if (watch.json)
-			printf("{\"time\":%.6f,\"event\":\"cr3\",\"loads\":%llu,\"spaces\":%u}\n",
-			       session_seconds(tool), watch.cr3_loads, watch.nspaces);
-		else
-			printf(SUM_LINE "loaded %llu time%s so far, with %u%s page table%s\n",
-			       session_seconds(tool), "CR3", watch.cr3_loads,
-			       watch.cr3_loads == 1 ? "" : "s", watch.nspaces,
-			       watch.nspaces == MAX_SPACES / 2 ? " or more" : "",
-			       watch.nspaces == 1 ? "" : "s");
-		watch.cr3_shown = watch.cr3_loads;
-		watch.sum_time = now_ns();
-	}
-	if (watch.flushes != watch.flushes_shown) {
-		printf(SUM_LINE "PGE off and on again, to flush the TLB, %llu time%s so far\n",
-		       session_seconds(tool), "CR4", watch.flushes, watch.flushes == 1 ? "" : "s");
-		watch.flushes_shown = watch.flushes;
-		watch.sum_time = now_ns();
-	}
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < watch.nmsrs && !err; i++)
+		err = kvmi_control_msr(tool->conn, vcpu, watch.msrs[i], true);
+	return err;
 }
 
-static int on_arm(struct tool *tool, uint16_t vcpu)
+static int arm_crs(struct tool *tool, uint16_t vcpu)
 {
 	unsigned int i;
 	int err = 0;
@@ -83,19 +62,84 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	for (i = 0; i < 5 && !err; i++)
 		if (watch.cr[i])
 			err = kvmi_control_cr(tool->conn, vcpu, i, true);
-	if (!err && (watch.cr[0] || watch.cr[3] || watch.cr[4]))
-		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_CR, true);
-	for (i = 0; i < watch.nmsrs && !err; i++)
-		err = kvmi_control_msr(tool->conn, vcpu, watch.msrs[i], true);
-	if (!err && watch.nmsrs)
-		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_MSR, true);
 	return err;
 }
 
-static void print_event(struct tool *tool, const struct kvmi_event *event)
+/* Whether an event is missing because it cannot be had here */
+static bool unavailable(int err)
 {
+	return err == -EPERM || err == -EINVAL || err == -EOPNOTSUPP || err == -EBUSY;
+}
+
+static const char *why_unavailable(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "the host's kernel does not have it";
+	case -EBUSY:
+		return "in use by a debugger of the device manager";
+	default:
+		return explain(err);
+	}
+}
+
+static int arm_event(struct tool *tool, uint16_t vcpu, uint16_t id)
+{
+	int err = 0;
+
+	tool->doing = event_name(id);
+	if (id == KVMI_VCPU_EVENT_CR)
+		err = arm_crs(tool, vcpu);
+	else if (id == KVMI_VCPU_EVENT_MSR)
+		err = arm_msrs(tool, vcpu);
+	if (!err)
+		err = kvmi_control_events(tool->conn, vcpu, id, true);
+	if (!err || !unavailable(err))
+		return err;
+	if (wanted(id)) {
+		error("vCPU %u: %s: %s", vcpu, event_name(id), why_unavailable(err));
+		return MONITOR_TOLD;
+	}
+	if (!(watch.missing >> id & 1))
+		error("%s is not watched: %s", event_name(id), why_unavailable(err));
+	watch.missing |= 1ull << id;
+	return 0;
+}
+
+static int on_arm(struct tool *tool, uint16_t vcpu)
+{
+	static const uint16_t ids[] = {
+		KVMI_VCPU_EVENT_CR, KVMI_VCPU_EVENT_MSR, KVMI_VCPU_EVENT_XSETBV,
+		KVMI_VCPU_EVENT_HYPERCALL, KVMI_VCPU_EVENT_BREAKPOINT,
+		KVMI_VCPU_EVENT_DESCRIPTOR, KVMI_VCPU_EVENT_CPUID, KVMI_VCPU_EVENT_TRAP,
+	};
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]) && !err; i++)
+		if (wanted(ids[i]) || watch.all)
+			err = arm_event(tool, vcpu, ids[i]);
+	return err;
+}
+
+static const char *verdict_of(unsigned int action)
+{
+	return action == KVMI_EVENT_ACTION_SKIP ? "skipped" :
+	       action == KVMI_EVENT_ACTION_CRASH ? "crashed" : NULL;
+}
+
+static void show(struct tool *tool, const struct kvmi_event *event)
+{
+	const char *verdict = verdict_of(watch.actions[event->id]);
+
+	if (watch.json) {
+		json_event(stdout, tool, event, verdict);
+		return;
+	}
 	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
-	print_change(stdout, event);
+	print_event(stdout, event);
+	if (verdict)
+		printf(", %s", verdict);
 	putchar('\n');
 }
 
@@ -112,10 +156,10 @@ static bool is_flush(struct tool *tool, const struct kvmi_event *event)
 	if (watch.pge_off && watch.pge_event.common.vcpu == event->common.vcpu) {
 		watch.pge_off = false;
 		if (only_pge && !off) {
-			watch.flushes++;
+			tally_flush();
 			return true;
 		}
-		print_event(tool, &watch.pge_event);
+		show(tool, &watch.pge_event);
 	}
 	if (!off || watch.pge_off)
 		return false;
@@ -124,35 +168,76 @@ static bool is_flush(struct tool *tool, const struct kvmi_event *event)
 	return true;
 }
 
+/* Events come for all leaves, exceptions and tables: is it one asked for? */
+static bool passes(const struct kvmi_event *event)
+{
+	unsigned int i;
+
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_TRAP:
+		return event->trap.nr >= NR_EXCEPTIONS || watch.traps >> event->trap.nr & 1;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		return event->descriptor.descriptor > KVMI_DESC_TR ||
+		       watch.descriptors >> event->descriptor.descriptor & 1;
+	case KVMI_VCPU_EVENT_CPUID:
+		for (i = 0; i < watch.nleaves; i++)
+			if (watch.leaves[i] == event->cpuid.function)
+				return true;
+		return !watch.nleaves;
+	default:
+		return true;
+	}
+}
+
+/* Returns true for what is summed up once a second and has no line of its own */
+static bool only_counted(const struct kvmi_event *event)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_CR:
+		if (event->cr.cr != 3 || watch.cr3_all)
+			return false;
+		tally_cr3(event->cr.new_value);
+		return true;
+	case KVMI_VCPU_EVENT_CPUID:
+		if (watch.cpuid_all)
+			return false;
+		return !tally_cpuid(event->cpuid.function, event->cpuid.index);
+	case KVMI_VCPU_EVENT_TRAP:
+		if (event->trap.nr != PF_VECTOR || watch.traps_named >> PF_VECTOR & 1)
+			return false;
+		tally_page_fault();
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int on_event(struct tool *tool, const struct kvmi_event *event)
 {
-	bool cr3 = event->id == KVMI_VCPU_EVENT_CR && event->cr.cr == 3;
+	if (event->id > MAX_EVENT_ID || !passes(event))
+		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 
-	watch.events++;
-	if (cr3) {
-		watch.cr3_loads++;
-		seen_space(event->cr.new_value);
-	}
-	if (cr3 && !watch.cr3_all)
-		;	/* counted */
-	else if (watch.json)
-		json_change(stdout, tool, event, NULL);
-	else if (!is_flush(tool, event))
-		print_event(tool, event);
-	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	watch.seen++;
+	if (!only_counted(event) &&
+	    (watch.json || watch.actions[event->id] || !is_flush(tool, event)))
+		show(tool, event);
+	return kvmi_reply(tool->conn, event, watch.actions[event->id]);
+}
+
+static void on_created(struct tool *tool, const struct kvmi_event *event)
+{
+	if (!wanted(KVMI_VCPU_EVENT_CREATE_VCPU) && !watch.all)
+		return;
+	watch.seen++;
+	show(tool, event);
 }
 
 static void on_begin(struct tool *tool)
 {
-	watch.events = 0;
-	watch.cr3_loads = 0;
-	watch.cr3_shown = 0;
-	watch.flushes = 0;
-	watch.flushes_shown = 0;
-	watch.sum_time = 0;
+	watch.seen = 0;
+	watch.missing = 0;
 	watch.pge_off = false;
-	watch.nspaces = 0;
-	memset(watch.spaces, 0, sizeof(watch.spaces));
+	tally_reset();
 	if (watch.json) {
 		json_session(stdout, tool);
 		return;
@@ -163,92 +248,278 @@ static void on_begin(struct tool *tool)
 
 static void on_tick(struct tool *tool)
 {
-	summary(tool, false);
+	tally_print(tool, watch.json, false);
 }
 
 static void on_end(struct tool *tool, const char *why)
 {
 	if (watch.pge_off)
-		print_event(tool, &watch.pge_event);
-	summary(tool, true);
+		show(tool, &watch.pge_event);
+	tally_print(tool, watch.json, true);
 	if (watch.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  end after %llu events: %s\n", session_seconds(tool), watch.events,
+		printf("%9.3f  end after %llu events: %s\n", session_seconds(tool), watch.seen,
 		       why);
 }
 
-static bool parse_crs(char *list)
+static bool add_cr(const char *cr)
 {
-	char *save, *cr;
-
-	watch.cr_given = true;
-	for (cr = strtok_r(list, ",", &save); cr; cr = strtok_r(NULL, ",", &save)) {
-		if ((strcmp(cr, "0") && strcmp(cr, "3") && strcmp(cr, "4")))
-			return false;
-		watch.cr[*cr - '0'] = true;
-	}
+	if (strcmp(cr, "0") && strcmp(cr, "3") && strcmp(cr, "4"))
+		return false;
+	watch.cr[*cr - '0'] = true;
 	return true;
 }
 
-static bool parse_msrs(char *list)
+static bool add_msr(const char *name)
 {
-	char *save, *name;
+	return watch.nmsrs < MAX_MSRS && parse_msr(name, &watch.msrs[watch.nmsrs++]);
+}
 
-	for (name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save))
-		if (watch.nmsrs == MAX_MSRS || !parse_msr(name, &watch.msrs[watch.nmsrs++]))
+static bool add_trap(const char *name)
+{
+	uint8_t nr;
+
+	if (!strcmp(name, "all")) {
+		watch.traps = ~0u;
+		return true;
+	}
+	if (!parse_exception(name, &nr))
+		return false;
+	watch.traps |= 1u << nr;
+	watch.traps_named |= 1u << nr;
+	return true;
+}
+
+static bool add_descriptor(const char *name)
+{
+	static const char *const names[] = {
+		[KVMI_DESC_IDTR] = "idtr", [KVMI_DESC_GDTR] = "gdtr",
+		[KVMI_DESC_LDTR] = "ldtr", [KVMI_DESC_TR] = "tr",
+	};
+	unsigned int i;
+
+	if (!strcmp(name, "all")) {
+		watch.descriptors = ~0u;
+		return true;
+	}
+	for (i = KVMI_DESC_IDTR; i <= KVMI_DESC_TR && strcasecmp(name, names[i]); i++)
+		;
+	watch.descriptors |= 1u << i;
+	return i <= KVMI_DESC_TR;
+}
+
+static bool leaves_all;
+
+static bool add_leaf(const char *text)
+{
+	uint64_t value;
+
+	if (!strcmp(text, "all")) {
+		leaves_all = true;
+		return true;
+	}
+	if (watch.nleaves == MAX_LEAVES || !parse_number(text, &value) || value > UINT32_MAX)
+		return false;
+	watch.leaves[watch.nleaves++] = value;
+	return true;
+}
+
+/* The options that choose events; with a list if there is a function for its items */
+static const struct chooser {
+	const char *name;
+	uint16_t id;
+	bool (*add)(const char *item);
+	const char *items;
+} choosers[] = {
+	{ "cr", KVMI_VCPU_EVENT_CR, add_cr, "one or more of 0,3,4" },
+	{ "msr", KVMI_VCPU_EVENT_MSR, add_msr, "names like LSTAR or numbers, 64 at most" },
+	{ "trap", KVMI_VCPU_EVENT_TRAP, add_trap, "all, or exceptions like GP,UD or 13,6" },
+	{ "descriptor", KVMI_VCPU_EVENT_DESCRIPTOR, add_descriptor,
+	  "all, or some of gdtr,idtr,ldtr,tr" },
+	{ "cpuid", KVMI_VCPU_EVENT_CPUID, add_leaf,
+	  "all, or leaves like 1,0x40000000, 64 at most" },
+	{ "hypercall", KVMI_VCPU_EVENT_HYPERCALL, NULL, NULL },
+	{ "breakpoint", KVMI_VCPU_EVENT_BREAKPOINT, NULL, NULL },
+	{ "xsetbv", KVMI_VCPU_EVENT_XSETBV, NULL, NULL },
+	{ "create-vcpu", KVMI_VCPU_EVENT_CREATE_VCPU, NULL, NULL },
+};
+
+#define NCHOOSERS (sizeof(choosers) / sizeof(choosers[0]))
+
+static bool choose(const struct chooser *c, char *list)
+{
+	char *save, *item;
+
+	watch.events |= 1ull << c->id;
+	if (!c->add)
+		return true;
+	item = strtok_r(list, ",", &save);
+	if (!item)
+		list = "";
+	for (; item; item = strtok_r(NULL, ",", &save)) {
+		if (!c->add(item)) {
+			error("--%s %s: give %s", c->name, item, c->items);
 			return false;
+		}
+	}
+	if (*list)
+		return true;
+	error("--%s: give %s", c->name, c->items);
+	return false;
+}
+
+/* "cpuid=skip" */
+static bool parse_action(const char *text)
+{
+	static const char *const names[] = {
+		[KVMI_EVENT_ACTION_ALLOW] = "allow", [KVMI_EVENT_ACTION_CRASH] = "crash",
+		[KVMI_EVENT_ACTION_SKIP] = "skip",
+	};
+	const char *equals = strchr(text, '=');
+	unsigned int i;
+	uint16_t id;
+
+	if (!equals || !parse_event_name(text, equals - text, &id) || id == KVMI_VCPU_EVENT_PAUSE ||
+	    id == KVMI_VCPU_EVENT_CREATE_VCPU || !kvmi_event_actions(id)) {
+		error("--action %s: give EVENT=ACTION, as in cpuid=skip", text);
+		return false;
+	}
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i] && !strcmp(equals + 1, names[i]))
+			break;
+	if (i == sizeof(names) / sizeof(names[0]) || !(kvmi_event_actions(id) >> i & 1)) {
+		error("--action %s: the actions of this event are allow%s", text,
+		      kvmi_event_actions(id) >> KVMI_EVENT_ACTION_SKIP & 1 ? ", skip and crash" :
+		      " and crash");
+		return false;
+	}
+	watch.actions[id] = i;
+	return true;
+}
+
+/* What is watched without a word about it, or with --all */
+static void fill_in(void)
+{
+	uint64_t given = watch.events;
+	unsigned int i;
+
+	if (leaves_all)
+		watch.nleaves = 0;
+	if (given && !watch.all)
+		return;
+	if (!(given >> KVMI_VCPU_EVENT_CR & 1)) {
+		watch.cr[0] = true;
+		watch.cr[3] = true;
+		watch.cr[4] = true;
+	}
+	if (!(given >> KVMI_VCPU_EVENT_MSR & 1)) {
+		watch.nmsrs = sizeof(default_msrs) / sizeof(default_msrs[0]);
+		for (i = 0; i < watch.nmsrs; i++)
+			watch.msrs[i] = default_msrs[i];
+	}
+	if (!watch.traps)
+		watch.traps = ~0u;
+	if (!watch.descriptors)
+		watch.descriptors = ~0u;
+	if (!watch.all)
+		watch.events = 1ull << KVMI_VCPU_EVENT_CR | 1ull << KVMI_VCPU_EVENT_MSR;
+}
+
+static bool actions_make_sense(void)
+{
+	unsigned int id;
+
+	for (id = 0; id <= MAX_EVENT_ID; id++) {
+		if (!watch.actions[id] || wanted(id) || watch.all)
+			continue;
+		error("--action for %s, which is not watched", event_name(id));
+		return false;
+	}
 	return true;
 }
 
 static void print_usage(void)
 {
 	printf("usage: kvmi watch --listen ADDRESS [options] [common options]\n"
-	       "  --cr LIST    control registers, of 0,3,4\n"
-	       "  --msr LIST   MSRs by name or number, LSTAR,0x174; may be repeated\n"
-	       "               without both: CR0, CR3, CR4, EFER and where system calls enter\n"
-	       "  --cr3-all    a line for each load of CR3, not a count every second\n"
-	       "  --json       JSON lines\n"
-	       "  --once       leave when the session ends, instead of waiting for the next\n");
+	       "What to watch; without any: CR0, CR3, CR4, EFER and where system calls enter\n"
+	       "  --cr LIST          control registers, of 0,3,4\n"
+	       "  --msr LIST         MSRs by name or number, LSTAR,0x174; may be repeated\n"
+	       "  --xsetbv           XCR0\n"
+	       "  --trap LIST        exceptions by name or number, GP,UD,3; or all\n"
+	       "  --breakpoint       INT3\n"
+	       "  --cpuid LIST       CPUID, by leaf, 1,0x40000000; or all\n"
+	       "  --descriptor LIST  instructions that load or store gdtr,idtr,ldtr,tr; or all\n"
+	       "  --hypercall        hypercalls to the tool\n"
+	       "  --create-vcpu      vCPUs that are added\n"
+	       "  --all              all of that, as far as it can be had here\n"
+	       "How to show it\n"
+	       "  --cr3-all          a line for each load of CR3, not a count every second\n"
+	       "  --cpuid-all        a line for each CPUID, not only the first of each leaf\n"
+	       "  --json             JSON lines\n"
+	       "What to do\n"
+	       "  --action EVENT=ACTION  allow (default), skip (no effect, the guest goes on after\n"
+	       "                     the instruction) or crash (the VM is shut down); of cr, msr,\n"
+	       "                     xsetbv, trap, breakpoint, cpuid, descriptor, hypercall\n"
+	       "  --once             leave when the session ends, instead of waiting for the next\n");
 }
+
+/* getopt values of the choosers, after all others */
+#define OPT_CHOOSE 512
 
 int cmd_watch(struct tool *tool, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "cr", required_argument, NULL, 'c' },
-		{ "msr", required_argument, NULL, 'm' },
+	static const struct option others[] = {
+		{ "all", no_argument, NULL, 'A' },
 		{ "cr3-all", no_argument, NULL, 'a' },
+		{ "cpuid-all", no_argument, NULL, 'u' },
+		{ "action", required_argument, NULL, 'x' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
 	};
-	static const struct monitor monitor = {
+	static struct monitor monitor = {
 		.arm = on_arm,
 		.event = on_event,
+		.created = on_created,
 		.begin = on_begin,
 		.tick = on_tick,
 		.end = on_end,
 	};
+	struct option options[NCHOOSERS + sizeof(others) / sizeof(others[0])];
+	unsigned int i;
 	int opt;
+
+	for (i = 0; i < NCHOOSERS; i++)
+		options[i] = (struct option){
+			choosers[i].name,
+			choosers[i].add ? required_argument : no_argument, NULL, OPT_CHOOSE + i,
+		};
+	memcpy(options + NCHOOSERS, others, sizeof(others));
 
 	tool->wait_ms = -1;
 	while ((opt = next_option(tool, argc, argv, options)) != -1) {
+		if (opt >= OPT_CHOOSE) {
+			if (!choose(&choosers[opt - OPT_CHOOSE], optarg))
+				return EXIT_USAGE;
+			continue;
+		}
 		switch (opt) {
 		case 'h':
 			print_usage();
 			return EXIT_OK;
-		case 'c':
-			if (parse_crs(optarg))
-				break;
-			error("--cr: give one or more of 0,3,4");
-			return EXIT_USAGE;
-		case 'm':
-			if (parse_msrs(optarg))
-				break;
-			error("--msr: give names like LSTAR or numbers, %d at most", MAX_MSRS);
-			return EXIT_USAGE;
+		case 'A':
+			watch.all = true;
+			break;
 		case 'a':
 			watch.cr3_all = true;
+			break;
+		case 'u':
+			watch.cpuid_all = true;
+			break;
+		case 'x':
+			if (!parse_action(optarg))
+				return EXIT_USAGE;
 			break;
 		case 'j':
 			watch.json = true;
@@ -262,12 +533,9 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 	}
 	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
-	if (!watch.cr_given && !watch.nmsrs) {
-		watch.cr[0] = true;
-		watch.cr[3] = true;
-		watch.cr[4] = true;
-		watch.nmsrs = sizeof(default_msrs) / sizeof(default_msrs[0]);
-		memcpy(watch.msrs, default_msrs, sizeof(default_msrs));
-	}
+	fill_in();
+	if (!actions_make_sense())
+		return EXIT_USAGE;
+	monitor.create_vcpu = wanted(KVMI_VCPU_EVENT_CREATE_VCPU);
 	return monitor_run(tool, &monitor);
 }

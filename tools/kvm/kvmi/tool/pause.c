@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi pause: hold vCPUs, show where they are, let them go.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "tool.h"
+
+struct held {
+	struct kvmi_event *events;	/* open, one for each vCPU that stands still */
+	unsigned int n;
+};
+
+static void print_state(const struct kvmi_event *event)
+{
+	const struct kvmi_vcpu_event_arch *a = &event->common.arch;
+
+	printf("vCPU %u  paused at %#llx, %u-bit code, CPL %u, cr3 %#llx, rsp %#llx\n",
+	       event->common.vcpu, ull(a->regs.rip), mode_bits(a->mode), a->sregs.ss.dpl,
+	       ull(a->sregs.cr3), ull(a->regs.rsp));
+}
+
+/* Ask for PAUSE events; *@wanted is set to how many will come */
+static int ask(struct tool *tool, int vcpu, uint32_t *wanted)
+{
+	int err = 0;
+
+	if (vcpu >= 0) {
+		*wanted = 1;
+		return kvmi_pause_vcpu(tool->conn, vcpu, true);
+	}
+	err = kvmi_pause_all(tool->conn, true, wanted);
+	if (err != -ENOSYS && err != -EPERM)
+		return err;
+	/* An older kernel, or only the other one is allowed */
+	err = 0;
+	for (*wanted = 0; *wanted < tool->vcpus && !err; ++*wanted)
+		err = kvmi_pause_vcpu(tool->conn, *wanted, true);
+	return err;
+}
+
+/* Take events until @wanted vCPUs stand still */
+static int collect(struct tool *tool, struct held *held, uint32_t wanted)
+{
+	int64_t deadline = now_ns() + tool->timeout_ms * 1000000ll;
+	struct kvmi_event event;
+	int64_t left;
+	int err;
+
+	while (held->n < wanted) {
+		left = (deadline - now_ns()) / 1000000;
+		err = kvmi_next_event(tool->conn, &event, left > 0 ? left : 0);
+		if (err)
+			return err == -EAGAIN ? -ETIMEDOUT : err;
+		if (!event.is_vcpu)
+			return -ECANCELED;
+		if (event.id == KVMI_VCPU_EVENT_PAUSE) {
+			held->events[held->n++] = event;
+			print_state(&event);
+			continue;
+		}
+		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Returns 0 when the time is over, else what ended it */
+static int hold(struct tool *tool, int hold_ms)
+{
+	int64_t deadline = now_ns() + hold_ms * 1000000ll;
+	struct kvmi_event event;
+	int64_t left = -1;
+	int err;
+
+	for (;;) {
+		if (hold_ms >= 0) {
+			left = (deadline - now_ns()) / 1000000;
+			if (left <= 0)
+				return 0;
+		}
+		err = kvmi_next_event(tool->conn, &event, left);
+		if (err == -EAGAIN)
+			return 0;
+		if (err)
+			return err;
+		if (!event.is_vcpu)
+			return -ECANCELED;
+		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		if (err)
+			return err;
+	}
+}
+
+static int let_go(struct tool *tool, const struct held *held)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < held->n && !err; i++)
+		err = kvmi_reply(tool->conn, &held->events[i], KVMI_EVENT_ACTION_ALLOW);
+	return err;
+}
+
+static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
+{
+	struct held held = { 0 };
+	uint32_t wanted;
+	bool told = false;
+	int err, ended;
+
+	err = ask(tool, vcpu, &wanted);
+	if (err)
+		goto out;
+	held.events = calloc(wanted + 1, sizeof(*held.events));
+	err = held.events ? collect(tool, &held, wanted) : -ENOMEM;
+	if (err == -ETIMEDOUT) {
+		error("pause: %u of %u vCPUs did not stop: %s", wanted - held.n, wanted,
+		      explain(err));
+		told = true;
+	}
+	if (err)
+		goto out;
+	printf("%9.3f  all of them stand still%s\n", session_seconds(tool),
+	       hold_ms < 0 ? " until ^C" : "");
+	ended = hold(tool, hold_ms);
+	err = ended == -EPIPE ? ended : let_go(tool, &held);
+	if (!err)
+		printf("%9.3f  and go on%s%s\n", session_seconds(tool),
+		       ended == -ECANCELED ? ": " : "", ended == -ECANCELED ? explain(ended) : "");
+	if (ended && ended != -ECANCELED && ended != -EINTR)
+		err = ended;
+out:
+	free(held.events);
+	if (err && !told)
+		error("pause: %s", explain(err));
+	return err ? EXIT_ERROR : EXIT_OK;
+}
+
+static void print_usage(void)
+{
+	printf("usage: kvmi pause --listen ADDRESS [options] [common options]\n"
+	       "  --vcpu N       only this vCPU, else all\n"
+	       "  --for SECONDS  let go after that time, else on ^C; 0 only shows where they are\n");
+}
+
+int cmd_pause(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "vcpu", required_argument, NULL, 'v' },
+		{ "for", required_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 }
+	};
+	int opt, err, vcpu = -1, hold_ms = -1;
+
+	while ((opt = next_option(tool, argc, argv, options)) != -1) {
+		switch (opt) {
+		case 'h':
+			print_usage();
+			return EXIT_OK;
+		case 'v':
+			if (!parse_vcpu(optarg, &vcpu))
+				return EXIT_USAGE;
+			break;
+		case 'f':
+			if (parse_seconds(optarg, &hold_ms))
+				break;
+			error("--for %s: give a number of seconds", optarg);
+			return EXIT_USAGE;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (!no_arguments(tool, argc, argv))
+		return EXIT_USAGE;
+	err = session_open(tool);
+	if (err)
+		return err;
+	if (!vcpu_exists(tool, vcpu))
+		return EXIT_ERROR;
+	return pause_and_hold(tool, vcpu, hold_ms);
+}
