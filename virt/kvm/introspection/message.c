@@ -75,6 +75,7 @@ static int receive_record(struct kvm_introspection *session)
 int kvmi_message_receive(struct kvm_introspection *session)
 {
 	struct kvmi_frame *rx = &session->rx;
+	size_t end;
 	int r;
 
 	if (session->sock->type == SOCK_SEQPACKET) {
@@ -89,7 +90,10 @@ int kvmi_message_receive(struct kvm_introspection *session)
 	if (r)
 		return r;
 
-	memset(rx->payload + rx->hdr.size, 0, sizeof(rx->payload) - rx->hdr.size);
+	end = sizeof(rx->hdr) + rx->hdr.size;
+	if (end < session->rx_end)
+		memset((u8 *)rx + end, 0, session->rx_end - end);
+	session->rx_end = end;
 	session->received = 0;
 	return 0;
 }

@@ -46,6 +46,7 @@ struct kvmi_frame {
  * @unsent_size: bytes in @unsent
  * @unsent: end of a message whose beginning has been written
  * @received: bytes of @rx that have arrived; only the receiver uses it
+ * @rx_end: bytes of @rx that may not be zero; only the receiver uses it
  * @rx: message being received; only the receiver uses it
  * @reply_size: bytes of @reply that could not be sent yet
  * @reply: reply of a VM-wide command; only the receiver uses it
@@ -76,6 +77,7 @@ struct kvm_introspection {
 	u8 unsent[sizeof(struct kvmi_frame)];
 
 	size_t received;
+	size_t rx_end;
 	struct kvmi_frame rx;
 
 	size_t reply_size;
