@@ -208,7 +208,7 @@ static bool something_to_do(struct kvm_vcpu_introspection *vi,
 			    struct kvm_introspection *session)
 {
 	return READ_ONCE(vi->event.state) != KVMI_EVENT_OPEN ||
-	       READ_ONCE(vi->nr_commands) || session_over(vi, session);
+	       kvmi_vcpu_has_work(vi) || session_over(vi, session);
 }
 
 /*

@@ -10,6 +10,10 @@
 #include <linux/uaccess.h>
 
 #include "command.h"
+#include "errand.h"
+
+/* A write can only be recorded on behalf of a vCPU; nothing was written. */
+#define NEEDS_VCPU	(KVMI_CLOSE + 1)
 
 /**
  * struct guest_range - bytes of guest memory a command is about
@@ -114,23 +118,26 @@ static int writable_page(const struct guest_range *range, u64 gpa,
 		return -KVM_ENOENT;
 	*to = (void __user *)hva + offset_in_page(gpa);
 
-	/*
-	 * A dirty ring is the vCPU's thread's own.  Rather than let a migration
-	 * miss the write, refuse it.
-	 */
-	if (kvm_slot_dirty_track_enabled(*slot) && !(*slot)->dirty_bitmap)
-		return -KVM_EOPNOTSUPP;
+	if (kvm_slot_dirty_track_enabled(*slot) && !(*slot)->dirty_bitmap &&
+	    !kvm_get_running_vcpu())
+		return NEEDS_VCPU;
 
 	return 0;
 }
 
-static void mark_dirty(struct kvm_memory_slot *slot, u64 gpa)
+/* Let a migration see a write, in the slot's bitmap or the vCPU's ring. */
+static void mark_dirty(struct kvm *kvm, struct kvm_memory_slot *slot, u64 gpa)
 {
+	gfn_t gfn = gpa_to_gfn(gpa);
+
 	if (slot->dirty_bitmap)
-		set_bit_le(gpa_to_gfn(gpa) - slot->base_gfn, slot->dirty_bitmap);
+		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
+	else if (kvm_slot_dirty_track_enabled(slot))
+		mark_page_dirty_in_slot(kvm, slot, gfn);
 }
 
-static int write_range(const struct guest_range *range, const u8 *from)
+static int write_range(struct kvm *kvm, const struct guest_range *range,
+		       const u8 *from)
 {
 	struct kvm_memory_slot *slot;
 	void __user *to;
@@ -154,7 +161,7 @@ static int write_range(const struct guest_range *range, const u8 *from)
 		if (err)
 			return err;
 		err = copy_to_user(to, from, n);
-		mark_dirty(slot, gpa);
+		mark_dirty(kvm, slot, gpa);
 		if (err)
 			return -KVM_ENOENT;
 	}
@@ -166,7 +173,8 @@ static int write_range(const struct guest_range *range, const u8 *from)
  * Write the second @size bytes of @from if memory holds the first.  As they are
  * aligned they are in one page.
  */
-static int exchange_range(const struct guest_range *range, const u8 *from)
+static int exchange_range(struct kvm *kvm, const struct guest_range *range,
+			  const u8 *from)
 {
 	struct kvm_memory_slot *slot;
 	void __user *to;
@@ -181,7 +189,7 @@ static int exchange_range(const struct guest_range *range, const u8 *from)
 	err = kvmi_arch_try_cmpxchg_user(to, &old, from + range->size, range->size);
 	if (err)
 		return err < 0 ? -KVM_ENOENT : -KVM_EAGAIN;
-	mark_dirty(slot, range->gpa);
+	mark_dirty(kvm, slot, range->gpa);
 
 	return 0;
 }
@@ -222,11 +230,7 @@ int kvmi_vm_read_physical(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_write_physical - KVMI_VM_WRITE_PHYSICAL
- * @req: the request
- */
-int kvmi_vm_write_physical(struct kvmi_vm_request *req)
+static int write_physical(const struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_write_physical *data = req->data;
 	const struct kvmi_mem_cookie *cookie = NULL;
@@ -267,5 +271,43 @@ int kvmi_vm_write_physical(struct kvmi_vm_request *req)
 	if (cookie && cookie->cookie != range.cookie)
 		return -KVM_EAGAIN;
 
-	return compare ? exchange_range(&range, from) : write_range(&range, from);
+	return compare ? exchange_range(kvm, &range, from) :
+			 write_range(kvm, &range, from);
+}
+
+/**
+ * struct write_errand - a write that needs a vCPU
+ * @errand: for whoever does it
+ * @req: the request
+ */
+struct write_errand {
+	struct kvmi_errand errand;
+	const struct kvmi_vm_request *req;
+};
+
+static int run_write_errand(struct kvmi_errand *errand)
+{
+	return write_physical(container_of(errand, struct write_errand,
+					   errand)->req);
+}
+
+/**
+ * kvmi_vm_write_physical - KVMI_VM_WRITE_PHYSICAL
+ * @req: the request
+ *
+ * Memory that dirty rings track is written on behalf of a vCPU.
+ */
+int kvmi_vm_write_physical(struct kvmi_vm_request *req)
+{
+	struct write_errand write = {
+		.errand.fn = run_write_errand,
+		.req = req,
+	};
+	int err;
+
+	err = write_physical(req);
+	if (err == NEEDS_VCPU)
+		err = kvmi_errand_run(req->session, &write.errand);
+
+	return err;
 }

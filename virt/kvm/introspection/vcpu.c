@@ -285,7 +285,7 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
 }
 
 /**
- * kvmi_vcpu_run_commands - run the commands that wait for a vCPU's thread
+ * kvmi_vcpu_run_commands - run the commands and errands of a vCPU's thread
  * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
  * @session: the session
  *
@@ -300,6 +300,7 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 	int r;
 
 	for (;;) {
+		kvmi_errand_serve(vcpu);
 		r = send_reply(vcpu, session);
 		if (r)
 			return r;

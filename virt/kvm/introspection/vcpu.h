@@ -5,6 +5,7 @@
 #include <linux/list.h>
 #include <linux/spinlock.h>
 
+#include "errand.h"
 #include "session.h"
 
 /**
@@ -64,13 +65,14 @@ struct kvmi_event {
  * struct kvm_vcpu_introspection - what introspection keeps of a vCPU
  * @vcpu: the vCPU
  * @lock: protects what the receiver and the vCPU's thread share: @session,
- *	@busy, @commands, @nr_commands, @pauses, @crashed and @event
+ *	@busy, @commands, @nr_commands, @errand, @pauses, @crashed and @event
  * @session: the session; NULL if there is none
  * @busy: the vCPU's thread uses the session
  * @wait: the vCPU's thread waits here for an answer or a command, unhooking
  *	waits for @busy to end
  * @commands: struct kvmi_command, oldest first
  * @nr_commands: length of @commands
+ * @errand: what the receiver wants the vCPU's thread to do for it, or NULL
  * @pauses: PAUSE events that are owed to the tool
  * @created: the CREATE_VCPU event is owed to the tool, if it wants it; only the
  *	vCPU's thread uses it
@@ -97,6 +99,7 @@ struct kvm_vcpu_introspection {
 
 	struct list_head commands;
 	unsigned int nr_commands;
+	struct kvmi_errand *errand;
 	unsigned int pauses;
 	bool created;
 	bool crashed;
@@ -133,6 +136,15 @@ static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 static inline bool kvmi_vcpu_hooked(struct kvm_vcpu_introspection *vi)
 {
 	return READ_ONCE(vi->session);
+}
+
+/**
+ * kvmi_vcpu_has_work - has the vCPU's thread commands or an errand to run?
+ * @vi: its introspection
+ */
+static inline bool kvmi_vcpu_has_work(struct kvm_vcpu_introspection *vi)
+{
+	return READ_ONCE(vi->nr_commands) || READ_ONCE(vi->errand);
 }
 
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
