@@ -41,6 +41,23 @@ make_initrd() {
 # Some selftests have instructions emulated that would not be otherwise
 COMMON="console=ttyS0 panic=-1 quiet nokaslr kvm.introspection=1 kvm.force_emulation_prefix=1"
 
+# Other ways to boot them: the machine, its kernel's arguments
+boot_variant() {
+	case $1 in
+	vmx|svm) echo "$1" ;;
+	# Real mode and CR3 without paging are KVM's doing, not the processor's
+	vmx-no-ug) echo "vmx kvm_intel.unrestricted_guest=0" ;;
+	# Shadow paging
+	vmx-no-ept) echo "vmx kvm_intel.ept=0" ;;
+	svm-no-npt) echo "svm kvm_amd.npt=0" ;;
+	# KVM emulates UMIP with the intercepts of descriptor table registers
+	vmx-no-umip) echo "vmx clearcpuid=umip" ;;
+	# Introspection is built in and not enabled
+	svm-off) echo "svm kvm.introspection=0" ;;
+	*) die "no machine '$1'" ;;
+	esac
+}
+
 # tsc-khz.c says why; measured once per boot of this machine
 tsc_khz() {
 	_id=$(cat /proc/sys/kernel/random/boot_id)
