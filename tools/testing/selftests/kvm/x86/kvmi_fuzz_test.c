@@ -671,29 +671,6 @@ static void fuzz(struct fuzz *f, bool seqpacket, u64 messages)
 		session(f, end - f->messages);
 }
 
-/* A tool that behaves finds everything in order. */
-static void check_session(struct fuzz *f)
-{
-	struct kvmi_vcpu_get_registers_reply regs;
-	struct kvmi_get_version_reply version;
-	struct kvmi_session *s = &f->s;
-	struct kvmi_event ev;
-	int i;
-
-	kvmi_hook(s, f->busy.vm);
-	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, NULL, 0, &version,
-				  sizeof(version)), 0);
-	TEST_ASSERT_EQ(version.version, KVMI_VERSION);
-	for (i = 0; i < NR_VCPUS; i++) {
-		TEST_ASSERT_KVMI(kvmi_get_registers(s, i, &regs), 0);
-		TEST_ASSERT_KVMI(kvmi_pause(s, i, 1), 0);
-		kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &ev);
-		TEST_ASSERT_EQ(ev.common.vcpu, i);
-		kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	}
-	kvmi_unhook(s);
-}
-
 /* The fuzzer knows what the kernel knows. */
 static void check_tables(struct fuzz *f)
 {
@@ -767,8 +744,7 @@ int main(int argc, char **argv)
 	mend(f);
 	kvmi_busy_check(&f->busy);
 	ksft_test_result_pass("guest_lives\n");
-	check_session(f);
-	kvmi_busy_check(&f->busy);
+	kvmi_busy_check_session(&f->busy);
 	ksft_test_result_pass("next_session\n");
 
 	kvmi_busy_hold(&f->busy);

@@ -61,5 +61,7 @@ bool kvmi_busy_is_broken(struct kvmi_busy_vm *b);
 void kvmi_busy_reset(struct kvmi_busy_vm *b);
 /* Assert that every vCPU gets on. */
 void kvmi_busy_check(struct kvmi_busy_vm *b);
+/* Assert that a tool that behaves finds everything in order. */
+void kvmi_busy_check_session(struct kvmi_busy_vm *b);
 
 #endif /* SELFTEST_KVM_KVMI_BUSY_VM_H */

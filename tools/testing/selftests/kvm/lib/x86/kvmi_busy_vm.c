@@ -356,3 +356,26 @@ void kvmi_busy_check(struct kvmi_busy_vm *b)
 		}
 	}
 }
+
+void kvmi_busy_check_session(struct kvmi_busy_vm *b)
+{
+	struct kvmi_vcpu_get_registers_reply regs;
+	struct kvmi_get_version_reply version;
+	struct kvmi_session s;
+	struct kvmi_event ev;
+	int i;
+
+	kvmi_hook(&s, b->vm);
+	TEST_ASSERT_KVMI(kvmi_cmd(&s, KVMI_GET_VERSION, NULL, 0, &version,
+				  sizeof(version)), 0);
+	TEST_ASSERT_EQ(version.version, KVMI_VERSION);
+	for (i = 0; i < b->nr; i++) {
+		TEST_ASSERT_KVMI(kvmi_get_registers(&s, i, &regs), 0);
+		TEST_ASSERT_KVMI(kvmi_pause(&s, i, 1), 0);
+		kvmi_wait_event(&s, KVMI_VCPU_EVENT_PAUSE, &ev);
+		TEST_ASSERT_EQ(ev.common.vcpu, i);
+		kvmi_reply(&s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_unhook(&s);
+	kvmi_busy_check(b);
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: sessions that begin and end while all else goes on
+ *
+ * Each test is many rounds of hook and unhook against vCPUs that never rest,
+ * with a thread beside it that does what may get in the way.  After that the VM
+ * is as good as new, and nothing is left of the sessions.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cgroup_util.h"
+#include "kvmi_busy_vm.h"
+#include "kvmi_fuzz.h"
+#include "kvmi_test_harness.h"
+
+#define NR_VCPUS	2
+
+/* Memory that comes and goes, behind that of the busy VM */
+#define SLOT		2
+#define SLOT_GPA	0x20000000ul
+#define SLOT_SIZE	(16 * 4096ul)
+
+/* What a session of a VM of this size takes, and more */
+#define SESSION_BYTES	(32 * 1024)
+
+FIXTURE(kvmi_storm) {
+	struct kvmi_busy_vm busy;
+	struct kvm_vm *vm;
+	struct kvm_random_state random;
+	int nr_fds;
+	char *cgroup;
+	long kernel_memory;
+
+	/* A thread that gets in the way */
+	pthread_t thread;
+	bool stop;
+	u64 rounds;
+	void *memory;
+};
+
+static int count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	int nr = 0;
+
+	TEST_ASSERT(dir, "opendir(%s)", path);
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+/* The receivers of sessions are threads of the device manager. */
+static int count_receivers(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	char path[64], name[64];
+	struct dirent *entry;
+	int nr = 0;
+
+	TEST_ASSERT(dir, "opendir()");
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm",
+			 entry->d_name);
+		if (read_text(path, name, sizeof(name)) > 0 &&
+		    !strncmp(name, "kvm-introspecti", 15))
+			nr++;
+	}
+	closedir(dir);
+	return nr;
+}
+
+/*
+ * In a cgroup of its own a test sees what the kernel keeps on its behalf.
+ * Without cgroups it does not look.
+ */
+static char *enter_cgroup(void)
+{
+	char root[PATH_MAX], name[32];
+	char *cgroup;
+
+	if (cg_find_unified_root(root, sizeof(root), NULL))
+		return NULL;
+	if (cg_read_strstr(root, "cgroup.subtree_control", "memory") &&
+	    cg_write(root, "cgroup.subtree_control", "+memory"))
+		return NULL;
+	snprintf(name, sizeof(name), "kvmi_storm.%d", getpid());
+	cgroup = cg_name(root, name);
+	if (cg_create(cgroup) || cg_enter_current(cgroup)) {
+		free(cgroup);
+		return NULL;
+	}
+	return cgroup;
+}
+
+static void leave_cgroup(char *cgroup)
+{
+	char root[PATH_MAX];
+
+	if (!cgroup)
+		return;
+	TEST_ASSERT(!cg_find_unified_root(root, sizeof(root), NULL) &&
+		    !cg_enter_current(root), "Cannot leave %s", cgroup);
+	cg_destroy(cgroup);
+	free(cgroup);
+}
+
+static long kernel_memory(const char *cgroup)
+{
+	return cgroup ? cg_read_key_long(cgroup, "memory.stat", "kernel ") : 0;
+}
+
+FIXTURE_SETUP(kvmi_storm)
+{
+	self->cgroup = enter_cgroup();
+	self->random = new_kvm_random_state(1);
+	kvmi_busy_create(&self->busy, NR_VCPUS, 1);
+	self->vm = self->busy.vm;
+	kvmi_busy_go(&self->busy);
+
+	/* What is allocated once is there after this. */
+	kvmi_busy_check_session(&self->busy);
+	self->nr_fds = count_entries("/proc/self/fd");
+	self->kernel_memory = kernel_memory(self->cgroup);
+}
+
+FIXTURE_TEARDOWN(kvmi_storm)
+{
+	kvmi_busy_check_session(&self->busy);
+	TEST_ASSERT_EQ(count_receivers(), 0);
+	kvmi_busy_hold(&self->busy);
+	kvmi_busy_free(&self->busy);
+	leave_cgroup(self->cgroup);
+}
+
+/* Nothing is left after so many sessions. */
+static void check_leaks(FIXTURE_DATA(kvmi_storm) *self)
+{
+	long grown = kernel_memory(self->cgroup) - self->kernel_memory;
+
+	TEST_ASSERT_EQ(count_receivers(), 0);
+	TEST_ASSERT_EQ(count_entries("/proc/self/fd"), self->nr_fds);
+	/* Per-CPU caches of the memory cgroup, and what RCU has yet to free */
+	TEST_ASSERT(grown < 100 * SESSION_BYTES, "%ld bytes are left", grown);
+}
+
+static void start_thread(FIXTURE_DATA(kvmi_storm) *self, void *(*fn)(void *))
+{
+	TEST_ASSERT(!pthread_create(&self->thread, NULL, fn, self),
+		    "pthread_create()");
+}
+
+static void stop_thread(FIXTURE_DATA(kvmi_storm) *self)
+{
+	WRITE_ONCE(self->stop, true);
+	pthread_join(self->thread, NULL);
+	TEST_ASSERT(self->rounds, "The thread did nothing");
+}
+
+/* Ask for all events of all vCPUs; do not wait for the answers. */
+static void ask_for_events(struct kvmi_session *s)
+{
+	static const struct fuzz_guest guest = { .nr_vcpus = NR_VCPUS };
+	struct kvmi_msg msg;
+	u8 buf[8192];
+	size_t size, used = 0;
+	int i;
+
+	for (i = 0; i < fuzz_nr_wishes(&guest); i++) {
+		fuzz_make_wish(&guest, i, &msg);
+		size = sizeof(msg.hdr) + msg.hdr.size;
+		TEST_ASSERT(used + size <= sizeof(buf), "Too many wishes");
+		memcpy(buf + used, &msg, size);
+		used += size;
+	}
+	kvmi_send(s, buf, used);
+}
+
+static void wait_for_event(struct kvmi_session *s, struct kvmi_event *ev)
+{
+	struct kvmi_msg msg;
+
+	do {
+		kvmi_recv(s, &msg);
+	} while (msg.hdr.id != KVMI_VCPU_EVENT);
+	kvmi_parse_event(&msg, ev);
+}
+
+static void unhook(struct kvmi_session *s)
+{
+	TEST_ASSERT_EQ(__kvmi_unhook(s->vm), 0);
+	kvmi_close(s);
+}
+
+/*
+ * A round: have up to so many events, of which the last one is left open, then
+ * end the session.
+ */
+static void session(FIXTURE_DATA(kvmi_storm) *self, int max_events, bool die)
+{
+	int i, nr = fuzz_below(&self->random, max_events + 1);
+	struct kvmi_session s;
+	struct kvmi_event ev;
+
+	kvmi_hook(&s, self->vm);
+	if (max_events)
+		ask_for_events(&s);
+	for (i = 0; i < nr; i++) {
+		wait_for_event(&s, &ev);
+		if (i < nr - 1)
+			kvmi_reply(&s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	if (die)
+		kvmi_close(&s);
+	unhook(&s);
+}
+
+static void sessions(FIXTURE_DATA(kvmi_storm) *self, int rounds, int max_events,
+		     bool die)
+{
+	while (rounds--)
+		session(self, max_events, die);
+}
+
+/* All tests together have a hundred times as many rounds. */
+static int percent = 100;
+
+KVMI_TEST(kvmi_storm, vcpus_run)
+{
+	sessions(self, 30 * percent, 0, false);
+	check_leaks(self);
+}
+
+KVMI_TEST(kvmi_storm, events_are_open)
+{
+	sessions(self, 15 * percent, 3, false);
+	check_leaks(self);
+}
+
+KVMI_TEST(kvmi_storm, tool_dies)
+{
+	sessions(self, 15 * percent, 3, true);
+	check_leaks(self);
+}
+
+static void *signal_thread(void *arg)
+{
+	FIXTURE_DATA(kvmi_storm) *self = arg;
+
+	while (!READ_ONCE(self->stop)) {
+		kvmi_busy_signal(&self->busy);
+		self->rounds++;
+		sched_yield();
+	}
+	return NULL;
+}
+
+KVMI_TEST(kvmi_storm, signals)
+{
+	start_thread(self, signal_thread);
+	sessions(self, 5 * percent, 2, false);
+	sessions(self, 5 * percent, 2, true);
+	stop_thread(self);
+	check_leaks(self);
+}
+
+static void set_slot(FIXTURE_DATA(kvmi_storm) *self, u64 gpa, u64 size, u32 flags)
+{
+	TEST_ASSERT(!__vm_set_user_memory_region(self->vm, SLOT, flags, gpa, size,
+						 self->memory),
+		    "KVM_SET_USER_MEMORY_REGION");
+}
+
+static void *memory_thread(void *arg)
+{
+	FIXTURE_DATA(kvmi_storm) *self = arg;
+
+	while (!READ_ONCE(self->stop)) {
+		set_slot(self, SLOT_GPA, SLOT_SIZE, 0);
+		set_slot(self, SLOT_GPA, SLOT_SIZE, KVM_MEM_LOG_DIRTY_PAGES);
+		set_slot(self, SLOT_GPA, SLOT_SIZE, 0);
+		set_slot(self, SLOT_GPA + SLOT_SIZE, SLOT_SIZE, 0);
+		set_slot(self, 0, 0, 0);
+		self->rounds++;
+	}
+	return NULL;
+}
+
+/* The tool uses memory that is there or not. */
+static void use_memory(FIXTURE_DATA(kvmi_storm) *self, struct kvmi_session *s)
+{
+	struct {
+		struct kvmi_vm_write_physical req;
+		u8 data[64];
+	} msg = {
+		.req.gpa = SLOT_GPA + 4096 - sizeof(msg.data) / 2,
+		.req.size = sizeof(msg.data),
+		.req.flags = KVMI_MEM_COOKIE,
+	};
+	u8 data[sizeof(struct kvmi_mem_cookie) + sizeof(msg.data)];
+	int err;
+
+	err = kvmi_cmd(s, KVMI_VM_READ_PHYSICAL, &msg.req, sizeof(msg.req), data,
+		       sizeof(data));
+	TEST_ASSERT(!err || err == -KVM_ENOENT, "Reading answered %d", err);
+	/* The cookie may be right, or not any more. */
+	msg.req.size -= sizeof(struct kvmi_mem_cookie);
+	memcpy(msg.data, data, sizeof(struct kvmi_mem_cookie));
+	if (!err)
+		err = kvmi_cmd(s, KVMI_VM_WRITE_PHYSICAL, &msg, sizeof(msg),
+			       NULL, 0);
+	TEST_ASSERT(!err || err == -KVM_ENOENT || err == -KVM_EAGAIN,
+		    "Writing answered %d", err);
+}
+
+KVMI_TEST(kvmi_storm, memory_slots_change)
+{
+	struct kvmi_session s;
+	int i, j;
+
+	self->memory = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(self->memory != MAP_FAILED, "mmap()");
+	start_thread(self, memory_thread);
+	for (i = 0; i < 10 * percent; i++) {
+		kvmi_hook(&s, self->vm);
+		for (j = 0; j < 4; j++)
+			use_memory(self, &s);
+		if (i % 2)
+			ask_for_events(&s);
+		unhook(&s);
+	}
+	stop_thread(self);
+	check_leaks(self);
+	munmap(self->memory, SLOT_SIZE);
+}
+
+static void *vcpu_thread(void *arg)
+{
+	FIXTURE_DATA(kvmi_storm) *self = arg;
+	int fd;
+
+	/* Their number is limited. */
+	while (!READ_ONCE(self->stop) && self->rounds < 200) {
+		fd = __vm_ioctl(self->vm, KVM_CREATE_VCPU,
+				(void *)(NR_VCPUS + self->rounds));
+		TEST_ASSERT(fd >= 0, KVM_IOCTL_ERROR(KVM_CREATE_VCPU, fd));
+		/* It stays with the VM. */
+		close(fd);
+		self->rounds++;
+	}
+	WRITE_ONCE(self->stop, true);
+	return NULL;
+}
+
+KVMI_TEST(kvmi_storm, vcpus_are_created)
+{
+	int rounds = 0;
+
+	start_thread(self, vcpu_thread);
+	while (!READ_ONCE(self->stop)) {
+		session(self, rounds % 3, false);
+		rounds++;
+	}
+	stop_thread(self);
+	/* With all the vCPUs, and the memory of theirs, in the sessions */
+	sessions(self, 20, 2, true);
+	TEST_ASSERT_EQ(count_receivers(), 0);
+	TEST_ASSERT_EQ(count_entries("/proc/self/fd"), self->nr_fds);
+}
+
+static void check_errno(int ret, int allowed)
+{
+	/* ENOENT: no tool asked for the UNHOOK event. */
+	TEST_ASSERT(!ret || errno == allowed || errno == ENOENT, "ioctl: %s",
+		    strerror(errno));
+}
+
+static void *ioctl_thread(void *arg)
+{
+	FIXTURE_DATA(kvmi_storm) *self = arg;
+	struct kvm_random_state random = new_kvm_random_state(2);
+
+	while (!READ_ONCE(self->stop)) {
+		switch (fuzz_below(&random, 5)) {
+		case 0:
+			check_errno(__kvmi_preunhook(self->vm), EFAULT);
+			break;
+		case 1:
+			check_errno(__kvmi_hook_dead(self->vm), EEXIST);
+			break;
+		case 2:
+			check_errno(__kvmi_unhook(self->vm), 0);
+			break;
+		case 3:
+			check_errno(__kvmi_command(self->vm, 1, -1), EFAULT);
+			break;
+		default:
+			check_errno(__kvmi_event(self->vm, 1, -1), EFAULT);
+		}
+		self->rounds++;
+	}
+	return NULL;
+}
+
+/* Several threads of a device manager that do not know of each other */
+KVMI_TEST(kvmi_storm, ioctls_in_parallel)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+	int i, ret, fds[2];
+
+	start_thread(self, ioctl_thread);
+	for (i = 0; i < 20 * percent; i++) {
+		TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds),
+			    "socketpair()");
+		ret = __kvmi_hook(self->vm, fds[0]);
+		check_errno(ret, EEXIST);
+		close(fds[0]);
+		if (!ret)
+			(void)!send(fds[1], &hdr, sizeof(hdr), MSG_NOSIGNAL);
+		check_errno(__kvmi_command(self->vm, 1, -1), EFAULT);
+		check_errno(__kvmi_event(self->vm, 1, -1), EFAULT);
+		check_errno(__kvmi_unhook(self->vm), 0);
+		close(fds[1]);
+	}
+	stop_thread(self);
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	check_leaks(self);
+}
+
+/* The VM ends with its session, and threads of vCPUs in the middle of it. */
+KVMI_TEST(kvmi_storm, vms_end)
+{
+	struct kvmi_busy_vm busy;
+	struct kvmi_session s;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		kvmi_busy_create(&busy, NR_VCPUS, i);
+		kvmi_busy_go(&busy);
+		kvmi_hook(&s, busy.vm);
+		ask_for_events(&s);
+		if (i % 2)
+			wait_for_event(&s, &ev);
+		kvmi_busy_hold(&busy);
+		kvmi_busy_free(&busy);
+		kvmi_close(&s);
+	}
+	check_leaks(self);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	/* -n percent: another number of rounds; the rest is the harness's. */
+	if (argc > 2 && !strcmp(argv[1], "-n")) {
+		percent = atoi_positive("Percent", argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
+
+	return test_harness_run(argc, argv);
+}
