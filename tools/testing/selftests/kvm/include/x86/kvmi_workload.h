@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A guest that executes one instruction again and again, each of a kind that
+ * introspection can have an event for
+ */
+#ifndef SELFTEST_KVM_KVMI_WORKLOAD_H
+#define SELFTEST_KVM_KVMI_WORKLOAD_H
+
+#include "kvm_util.h"
+#include "processor.h"
+
+#define KVMI_WORKLOAD_OPS	2000
+
+/* Those that write do so with a new value each time. */
+enum kvmi_workload_op {
+	OP_NONE,
+	OP_CPUID,
+	OP_CR0,
+	OP_CR3,
+	OP_CR4,
+	OP_MSR,
+	OP_HYPERCALL,
+	OP_INT3,
+	OP_UD2,
+	OP_XSETBV,
+	OP_SGDT,
+	NR_OPS,
+	/* These two take until a signal comes. */
+	OP_HLT = NR_OPS,
+	OP_SPIN,
+};
+
+/**
+ * struct kvmi_workload_result - what a run of the guest took
+ * @exits: exits that the guest caused, without those for the host's interrupts
+ * @ticks: of one operation, the median, in the guest's TSC
+ */
+struct kvmi_workload_result {
+	u64 exits;
+	u64 ticks;
+};
+
+struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu);
+/* Execute the instruction @ops times; KVMI_WORKLOAD_OPS at most. */
+void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
+		       struct kvmi_workload_result *result);
+u64 kvmi_workload_median(u64 *ticks, u64 n);
+
+#endif /* SELFTEST_KVM_KVMI_WORKLOAD_H */

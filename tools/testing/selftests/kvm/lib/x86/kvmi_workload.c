@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A guest that executes one instruction again and again
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <linux/kvm_para.h>
+#include <linux/kvmi.h>
+
+#include "kvmi_workload.h"
+
+static u64 guest_op;
+static u64 guest_ops;
+static bool guest_stop;
+static u64 guest_xcr0;
+static u64 guest_msr_writes;
+static u64 guest_xsetbvs;
+static u64 guest_ticks[KVMI_WORKLOAD_OPS];
+
+static void guest_int3_handler(struct ex_regs *regs)
+{
+}
+
+/* Every write is a new value: no event tells of others. */
+static void guest_do(enum kvmi_workload_op op)
+{
+	u32 eax = 0, ebx, ecx = 0, edx;
+	struct desc_ptr gdt;
+
+	switch (op) {
+	case OP_CPUID:
+		__cpuid(eax, ecx, &eax, &ebx, &ecx, &edx);
+		break;
+	case OP_CR0:
+		set_cr0(get_cr0() ^ X86_CR0_AM);
+		break;
+	case OP_CR3:
+		set_cr3(get_cr3() ^ BIT(3));
+		break;
+	case OP_CR4:
+		set_cr4(get_cr4() ^ X86_CR4_PSE);
+		break;
+	case OP_MSR:
+		wrmsr(MSR_LSTAR, (++guest_msr_writes & 1) * 0x1000);
+		break;
+	case OP_HYPERCALL:
+		__xen_hypercall(KVM_HC_XEN_HVM_OP,
+				KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT, NULL);
+		break;
+	case OP_INT3:
+		asm volatile("int3");
+		break;
+	case OP_UD2:
+		kvm_asm_safe("ud2");
+		break;
+	case OP_XSETBV:
+		xsetbv(0, ++guest_xsetbvs & 1 ? XFEATURE_MASK_FP | XFEATURE_MASK_SSE :
+					      guest_xcr0);
+		break;
+	case OP_SGDT:
+		asm volatile("sgdt %0" : "=m"(gdt));
+		break;
+	case OP_HLT:
+		while (!READ_ONCE(guest_stop))
+			asm volatile("hlt");
+		break;
+	case OP_SPIN:
+		/* Without PAUSE, which may cause exits */
+		while (!READ_ONCE(guest_stop))
+			;
+		break;
+	default:
+		break;
+	}
+}
+
+static void guest_code(void)
+{
+	u64 i, start;
+
+	for (;;) {
+		for (i = 0; i < guest_ops; i++) {
+			start = rdtsc();
+			guest_do(guest_op);
+			guest_ticks[i] = rdtsc() - start;
+		}
+		GUEST_SYNC(0);
+	}
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+u64 kvmi_workload_median(u64 *ticks, u64 n)
+{
+	if (!n)
+		return 0;
+	qsort(ticks, n, sizeof(*ticks), compare_u64);
+	return ticks[n / 2];
+}
+
+/* Those the guest caused: interrupts of the host come when they come. */
+static u64 guest_exits(struct kvm_vcpu *vcpu)
+{
+	return vcpu_get_stat(vcpu, exits) - vcpu_get_stat(vcpu, irq_exits);
+}
+
+void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
+		       struct kvmi_workload_result *result)
+{
+	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	struct kvm_vm *vm = vcpu->vm;
+	struct ucall uc;
+
+	TEST_ASSERT(ops <= KVMI_WORKLOAD_OPS, "Too many operations");
+	write_guest_global(vm, guest_op, (u64)op);
+	write_guest_global(vm, guest_ops, ops);
+	write_guest_global(vm, guest_stop, false);
+
+	result->exits = guest_exits(vcpu);
+	while (__vcpu_run(vcpu)) {
+		TEST_ASSERT(errno == EINTR, "KVM_RUN");
+		write_guest_global(vm, guest_stop, true);
+		vcpu_mp_state_set(vcpu, &runnable);
+	}
+	result->exits = guest_exits(vcpu) - result->exits;
+
+	TEST_ASSERT(get_ucall(vcpu, &uc) == UCALL_SYNC, "The guest failed");
+	sync_global_from_guest(vm, guest_ticks);
+	result->ticks = kvmi_workload_median(guest_ticks, ops);
+}
+
+struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
+{
+	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, guest_code);
+
+	vm_install_exception_handler(vm, BP_VECTOR, guest_int3_handler);
+	WRITE_AND_SYNC_TO_GUEST(vm, guest_xcr0, kvm_cpu_supported_xcr0());
+	return vm;
+}

@@ -1,0 +1,716 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: what events and commands cost
+ *
+ * Not a test: nothing here passes or fails by a number; kvmi_cost_test does.  One process is the
+ * introspection tool and measures, its child is the VMM.  Two floors are
+ * measured with the same means: instructions that KVM handles without asking
+ * anybody, and a ping-pong between the two processes over a socket like that of
+ * the session.
+ *
+ * Times are medians, in ticks of the TSC; an emulator may make these
+ * instructions.  They are taken in the guest where it is the guest that waits,
+ * else in the tool.  All other columns are exact counts, the difference of a
+ * long run and a short one, and come from the kernel's tracepoints and KVM's
+ * statistics.
+ *
+ * Documentation/virt/kvm/introspection/cost.rst describes the columns.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kvmi_trace.h"
+#include "kvmi_util.h"
+#include "kvmi_workload.h"
+#include "test_util.h"
+
+#define MAX_OPS		(KVMI_WORKLOAD_OPS / 2)
+#define PAGE_GPA	0x1000
+
+/* The VMM's process */
+
+enum vmm_cmd {
+	VMM_HOOK,
+	VMM_RUN,
+	VMM_PING,
+};
+
+struct vmm_req {
+	enum vmm_cmd cmd;
+	enum kvmi_workload_op op;
+	u64 ops;
+};
+
+/* What an event and the answer to it have on the wire */
+#define PING_SIZE	(offsetof(struct kvmi_event, cr) + sizeof(struct kvmi_vcpu_event_cr))
+#define PONG_SIZE	(sizeof(struct kvmi_msg_hdr) + sizeof(struct kvmi_vcpu_hdr) + \
+			 sizeof(struct kvmi_vcpu_event_reply))
+
+static void vmm_wake(int sig)
+{
+}
+
+static void vmm_ping(int fd, const struct vmm_req *req, struct kvmi_workload_result *rpl)
+{
+	u64 i, start, ticks[KVMI_WORKLOAD_OPS];
+	u8 buf[PING_SIZE] = {};
+
+	for (i = 0; i < req->ops; i++) {
+		start = rdtsc();
+		TEST_ASSERT(send(fd, buf, PING_SIZE, 0) == PING_SIZE, "send()");
+		TEST_ASSERT(recv(fd, buf, PONG_SIZE, 0) == PONG_SIZE, "recv()");
+		ticks[i] = rdtsc() - start;
+	}
+	rpl->exits = 0;
+	rpl->ticks = kvmi_workload_median(ticks, req->ops);
+}
+
+static void vmm_main(int ctl, int session, int ping)
+{
+	struct sigaction sa = { .sa_handler = vmm_wake };
+	struct kvmi_workload_result rpl;
+	struct kvm_vcpu *vcpu;
+	struct vmm_req req;
+	struct kvm_vm *vm;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigaction(SIGUSR1, &sa, NULL);
+	vm = kvmi_workload_create(&vcpu);
+	/* A vCPU that is halted is to sleep, not to poll. */
+	vm_enable_cap(vm, KVM_CAP_HALT_POLL, 0);
+
+	while (recv(ctl, &req, sizeof(req), 0) == sizeof(req)) {
+		memset(&rpl, 0, sizeof(rpl));
+		switch (req.cmd) {
+		case VMM_HOOK:
+			TEST_ASSERT(!__kvmi_hook(vm, session), "Cannot hook");
+			TEST_ASSERT(!__kvmi_command(vm, 1, -1), "Cannot allow");
+			TEST_ASSERT(!__kvmi_event(vm, 1, -1), "Cannot allow");
+			close(session);
+			break;
+		case VMM_RUN:
+			kvmi_workload_run(vcpu, req.op, req.ops, &rpl);
+			break;
+		case VMM_PING:
+			vmm_ping(ping, &req, &rpl);
+			break;
+		}
+		TEST_ASSERT(send(ctl, &rpl, sizeof(rpl), 0) == sizeof(rpl), "send()");
+	}
+	kvm_vm_free(vm);
+}
+
+/* The tool's process */
+
+static struct {
+	pid_t vmm;
+	int ctl;
+	int session;
+	int ping;
+	u32 seq;
+	u64 bytes;
+	u64 ticks[KVMI_WORKLOAD_OPS];
+	struct kvmi_event pause;
+} tool;
+
+static void vmm_start(enum vmm_cmd cmd, enum kvmi_workload_op op, u64 ops)
+{
+	struct vmm_req req = { .cmd = cmd, .op = op, .ops = ops };
+
+	TEST_ASSERT(send(tool.ctl, &req, sizeof(req), 0) == sizeof(req), "send()");
+}
+
+static struct kvmi_workload_result vmm_finish(void)
+{
+	struct kvmi_workload_result rpl;
+
+	TEST_ASSERT(recv(tool.ctl, &rpl, sizeof(rpl), 0) == sizeof(rpl),
+		    "The VMM failed");
+	return rpl;
+}
+
+static void tool_send(const void *msg, size_t size)
+{
+	ssize_t n = send(tool.session, msg, size, MSG_NOSIGNAL);
+
+	TEST_ASSERT(n == size, "send() returned %zd, wanted %zu", n, size);
+	tool.bytes += n;
+}
+
+/* Nobody sends before this has been answered: there is one message to read. */
+static const struct kvmi_msg *tool_recv(void)
+{
+	static struct kvmi_msg msg;
+	ssize_t n = recv(tool.session, &msg, sizeof(msg), 0);
+
+	TEST_ASSERT(n >= (ssize_t)sizeof(msg.hdr) &&
+		    n == sizeof(msg.hdr) + msg.hdr.size,
+		    "recv() returned %zd, which is not one message", n);
+	tool.bytes += n;
+	return &msg;
+}
+
+/* What it returns is good until the next message is received. */
+static const struct kvmi_event *tool_wait_event(u16 event)
+{
+	const struct kvmi_event *ev = (void *)tool_recv();
+
+	TEST_ASSERT(ev->hdr.id == KVMI_VCPU_EVENT && ev->ev.event == event,
+		    "Message %u, event %u, instead of event %u",
+		    ev->hdr.id, ev->ev.event, event);
+	return ev;
+}
+
+static void tool_reply(const struct kvmi_event *ev, u8 action)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply rpl;
+	} msg = {
+		.hdr.id = KVMI_VCPU_EVENT,
+		.hdr.size = sizeof(msg) - sizeof(msg.hdr),
+		.hdr.seq = ev->hdr.seq,
+		.vcpu.vcpu = ev->common.vcpu,
+		.rpl.action = action,
+		.rpl.event = ev->ev.event,
+	};
+
+	tool_send(&msg, sizeof(msg));
+}
+
+static void tool_fill_cmd(struct kvmi_msg *cmd, u16 id, const void *req, size_t size)
+{
+	size_t vcpu = id & 1 ? sizeof(struct kvmi_vcpu_hdr) : 0;
+
+	cmd->hdr.id = id;
+	cmd->hdr.size = vcpu + size;
+	memset(cmd->data, 0, vcpu);
+	if (size)
+		memcpy(cmd->data + vcpu, req, size);
+}
+
+/* Returns 0 or -KVM_E*; @data is what is in the reply after that. */
+static int tool_send_cmd(struct kvmi_msg *cmd, const void **data)
+{
+	const struct kvmi_error_code *ec;
+	const struct kvmi_msg *rpl;
+
+	cmd->hdr.seq = ++tool.seq;
+	tool_send(cmd, sizeof(cmd->hdr) + cmd->hdr.size);
+
+	rpl = tool_recv();
+	TEST_ASSERT(rpl->hdr.id == cmd->hdr.id && rpl->hdr.seq == cmd->hdr.seq,
+		    "Message %u instead of the reply to %u", rpl->hdr.id,
+		    cmd->hdr.id);
+	ec = (void *)rpl->data;
+	if (data)
+		*data = ec + 1;
+	return ec->err;
+}
+
+static int tool_cmd(u16 id, const void *req, size_t size)
+{
+	static struct kvmi_msg cmd;
+
+	tool_fill_cmd(&cmd, id, req, size);
+	return tool_send_cmd(&cmd, NULL);
+}
+
+static void tool_pause(u16 id)
+{
+	const u64 req[2] = {};
+	size_t size;
+
+	size = id == KVMI_VM_PAUSE_ALL ? sizeof(struct kvmi_vm_pause_all) :
+					 sizeof(struct kvmi_vm_pause_vcpu);
+	TEST_ASSERT(!tool_cmd(id, req, size), "Cannot pause");
+}
+
+/* The vCPU is in a PAUSE event, which is open, until tool_unpark(). */
+static void tool_park(void)
+{
+	tool_pause(KVMI_VM_PAUSE_VCPU);
+	vmm_start(VMM_RUN, OP_NONE, 0);
+	tool.pause = *tool_wait_event(KVMI_VCPU_EVENT_PAUSE);
+}
+
+static struct kvmi_workload_result tool_unpark(void)
+{
+	tool_reply(&tool.pause, KVMI_EVENT_ACTION_ALLOW);
+	return vmm_finish();
+}
+
+/* Rows of the table */
+
+struct row {
+	const char *name;
+	/* What performs @n operations, and the exits of the guest meanwhile */
+	struct kvmi_workload_result (*run)(const struct row *row, u64 n);
+	/* Of the guest */
+	enum kvmi_workload_op op;
+	/* Of the event, and what it takes to get it */
+	u16 event;
+	u16 control;
+	u8 action;
+	/* Of the command; the data can be what another command replies. */
+	u16 cmd;
+	u16 from;
+	size_t size;
+	union {
+		u8 data[4104];
+		struct kvmi_vcpu_control_cr cr;
+		struct kvmi_vcpu_control_msr msr;
+		struct kvmi_vm_read_physical memory;
+	};
+};
+
+static struct kvmi_workload_result run_guest(const struct row *row, u64 n)
+{
+	vmm_start(VMM_RUN, row->op, n);
+	return vmm_finish();
+}
+
+static struct kvmi_workload_result run_ping(const struct row *row, u64 n)
+{
+	u8 buf[PING_SIZE];
+	u64 i;
+
+	vmm_start(VMM_PING, OP_NONE, n);
+	for (i = 0; i < n; i++) {
+		TEST_ASSERT(recv(tool.ping, buf, PING_SIZE, 0) == PING_SIZE, "recv()");
+		TEST_ASSERT(send(tool.ping, buf, PONG_SIZE, 0) == PONG_SIZE, "send()");
+		tool.bytes += PING_SIZE + PONG_SIZE;
+	}
+	return vmm_finish();
+}
+
+static struct kvmi_workload_result run_event(const struct row *row, u64 n)
+{
+	u64 i;
+
+	vmm_start(VMM_RUN, row->op, n);
+	for (i = 0; i < n; i++)
+		tool_reply(tool_wait_event(row->event), row->action);
+	return vmm_finish();
+}
+
+/* One more PAUSE event for each that is answered */
+static struct kvmi_workload_result run_pause(const struct row *row, u64 n)
+{
+	u64 i, start;
+
+	tool_park();
+	for (i = 0; i < n; i++) {
+		start = rdtsc();
+		tool_pause(row->cmd);
+		tool_reply(&tool.pause, KVMI_EVENT_ACTION_ALLOW);
+		tool.pause.hdr = tool_wait_event(KVMI_VCPU_EVENT_PAUSE)->hdr;
+		tool.ticks[i] = rdtsc() - start;
+	}
+	return tool_unpark();
+}
+
+static void run_commands(const struct row *row, u64 n)
+{
+	static struct kvmi_msg cmd;
+	u64 i, start;
+
+	tool_fill_cmd(&cmd, row->cmd, row->data, row->size);
+	for (i = 0; i < n; i++) {
+		start = rdtsc();
+		TEST_ASSERT(!tool_send_cmd(&cmd, NULL), "%s failed", row->name);
+		tool.ticks[i] = rdtsc() - start;
+	}
+}
+
+/* A vCPU in an event waits for commands. */
+static struct kvmi_workload_result run_command(const struct row *row, u64 n)
+{
+	tool_park();
+	run_commands(row, n);
+	return tool_unpark();
+}
+
+/* One that is halted is woken, one that runs is made to leave the guest. */
+static struct kvmi_workload_result run_command_outside(const struct row *row, u64 n)
+{
+	vmm_start(VMM_RUN, row->op, 1);
+	run_commands(row, n);
+	kill(tool.vmm, SIGUSR1);
+	return vmm_finish();
+}
+
+#define FLOOR(_name, _op)							\
+	{ .name = _name, .run = run_guest, .op = _op }
+#define EVENT(_name, _op, _event, _action, ...)					\
+	{ .name = _name, .run = run_event, .op = _op, .event = _event,		\
+	  .action = KVMI_EVENT_ACTION_##_action, ##__VA_ARGS__ }
+#define EVENT_CR(_cr)								\
+	EVENT("CR, CR" #_cr, OP_CR##_cr, KVMI_VCPU_EVENT_CR, ALLOW,		\
+	      .control = KVMI_VCPU_CONTROL_CR, .cr.cr = _cr)
+#define CMD(_id, ...)								\
+	{ .name = #_id, .run = run_command, .cmd = KVMI_##_id, ##__VA_ARGS__ }
+
+static const struct row guest_rows[] = {
+	FLOOR("CPUID", OP_CPUID),
+	FLOOR("hypercall", OP_HYPERCALL),
+	FLOOR("write to CR0", OP_CR0),
+	FLOOR("write to CR3", OP_CR3),
+	FLOOR("write to CR4", OP_CR4),
+	FLOOR("WRMSR", OP_MSR),
+	FLOOR("INT3", OP_INT3),
+	FLOOR("UD2", OP_UD2),
+	FLOOR("XSETBV", OP_XSETBV),
+	FLOOR("SGDT", OP_SGDT),
+};
+
+static const struct row ping_row = { .name = "ping-pong", .run = run_ping };
+
+static struct row event_rows[] = {
+	EVENT("CPUID", OP_CPUID, KVMI_VCPU_EVENT_CPUID, ALLOW),
+	EVENT("HYPERCALL", OP_HYPERCALL, KVMI_VCPU_EVENT_HYPERCALL, ALLOW),
+	EVENT_CR(0),
+	EVENT_CR(3),
+	EVENT_CR(4),
+	EVENT("MSR", OP_MSR, KVMI_VCPU_EVENT_MSR, ALLOW,
+	      .control = KVMI_VCPU_CONTROL_MSR, .msr.msr = MSR_LSTAR),
+	EVENT("BREAKPOINT, SKIP", OP_INT3, KVMI_VCPU_EVENT_BREAKPOINT, SKIP),
+	EVENT("TRAP, #UD", OP_UD2, KVMI_VCPU_EVENT_TRAP, ALLOW),
+	EVENT("XSETBV", OP_XSETBV, KVMI_VCPU_EVENT_XSETBV, ALLOW),
+	EVENT("DESCRIPTOR, SGDT", OP_SGDT, KVMI_VCPU_EVENT_DESCRIPTOR, ALLOW),
+	EVENT("DESCRIPTOR, SKIP", OP_SGDT, KVMI_VCPU_EVENT_DESCRIPTOR, SKIP),
+	{ .name = "PAUSE, with VM_PAUSE_VCPU", .run = run_pause,
+	  .cmd = KVMI_VM_PAUSE_VCPU },
+	{ .name = "PAUSE, with VM_PAUSE_ALL", .run = run_pause,
+	  .cmd = KVMI_VM_PAUSE_ALL },
+};
+
+static struct row command_rows[] = {
+	CMD(GET_VERSION),
+	CMD(VM_CHECK_COMMAND, .size = sizeof(struct kvmi_vm_check_command),
+	    .data = { KVMI_GET_VERSION }),
+	CMD(VM_CHECK_EVENT, .size = sizeof(struct kvmi_vm_check_event),
+	    .data = { KVMI_VCPU_EVENT_PAUSE }),
+	CMD(VM_GET_INFO),
+	CMD(VM_GET_FEATURES),
+	CMD(VM_GET_MAX_GFN),
+	CMD(VM_GET_MEMSLOTS, .size = sizeof(struct kvmi_vm_get_memslots)),
+	CMD(VM_CONTROL_EVENTS, .size = sizeof(struct kvmi_vm_control_events),
+	    .data = { KVMI_VM_EVENT_UNHOOK }),
+	CMD(VM_CONTROL_CLEANUP, .size = sizeof(struct kvmi_vm_control_cleanup)),
+	CMD(VM_READ_PHYSICAL, .name = "VM_READ_PHYSICAL, 8 B",
+	    .size = sizeof(struct kvmi_vm_read_physical),
+	    .memory = { .gpa = PAGE_GPA, .size = 8 }),
+	CMD(VM_READ_PHYSICAL, .name = "VM_READ_PHYSICAL, 4096 B",
+	    .size = sizeof(struct kvmi_vm_read_physical),
+	    .memory = { .gpa = PAGE_GPA, .size = 4096 }),
+	CMD(VM_WRITE_PHYSICAL, .name = "VM_WRITE_PHYSICAL, 8 B",
+	    .size = sizeof(struct kvmi_vm_write_physical) + 8,
+	    .memory = { .gpa = PAGE_GPA, .size = 8 }),
+	CMD(VM_WRITE_PHYSICAL, .name = "VM_WRITE_PHYSICAL, 2048 B",
+	    .size = sizeof(struct kvmi_vm_write_physical) + 2048,
+	    .memory = { .gpa = PAGE_GPA, .size = 2048 }),
+	CMD(VCPU_GET_INFO),
+	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, halted vCPU",
+	    .run = run_command_outside, .op = OP_HLT),
+	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, running vCPU",
+	    .run = run_command_outside, .op = OP_SPIN),
+	CMD(VCPU_GET_REGISTERS, .size = sizeof(struct kvmi_vcpu_get_registers)),
+	CMD(VCPU_SET_REGISTERS, .from = KVMI_VCPU_EVENT,
+	    .size = sizeof(struct kvm_regs)),
+	CMD(VCPU_GET_CPUID, .size = sizeof(struct kvmi_vcpu_get_cpuid)),
+	CMD(VCPU_GET_XCR, .size = sizeof(struct kvmi_vcpu_get_xcr)),
+	CMD(VCPU_GET_XSAVE),
+	CMD(VCPU_SET_XSAVE, .from = KVMI_VCPU_GET_XSAVE, .size = KVMI_XSAVE_SIZE),
+	CMD(VCPU_GET_XSAVE2, .name = "VCPU_GET_XSAVE2, 512 B",
+	    .size = sizeof(struct kvmi_vcpu_get_xsave2), .data = { [5] = 2 }),
+	CMD(VCPU_GET_MTRR_TYPE, .size = sizeof(struct kvmi_vcpu_get_mtrr_type)),
+	CMD(VCPU_TRANSLATE_GVA, .size = sizeof(struct kvmi_vcpu_translate_gva)),
+	CMD(VCPU_CONTROL_EVENTS, .size = sizeof(struct kvmi_vcpu_control_events),
+	    .data = { KVMI_VCPU_EVENT_PAUSE }),
+	CMD(VCPU_CONTROL_EVENT_SET,
+	    .size = sizeof(struct kvmi_vcpu_control_event_set)),
+	CMD(VCPU_CONTROL_CR, .size = sizeof(struct kvmi_vcpu_control_cr),
+	    .cr.cr = 3),
+	CMD(VCPU_CONTROL_MSR, .size = sizeof(struct kvmi_vcpu_control_msr),
+	    .msr.msr = MSR_LSTAR),
+};
+
+static bool tracing;
+
+/* Every row is measured twice, as this many operations and as double that. */
+struct sample {
+	u64 bytes;
+	struct kvmi_workload_result vmm;
+	struct kvmi_trace_counts trace;
+};
+
+static void sample(const struct row *row, u64 n, struct sample *s)
+{
+	memset(s, 0, sizeof(*s));
+	tool.bytes = 0;
+	if (tracing)
+		kvmi_trace_start();
+	s->vmm = row->run(row, n);
+	if (tracing)
+		kvmi_trace_stop(&s->trace);
+	s->bytes = tool.bytes;
+}
+
+static void print_count(u64 one, u64 two, u64 n, bool known)
+{
+	if (known)
+		printf(" %8.2f", ((double)two - (double)one) / n);
+	else
+		printf(" %8s", "-");
+}
+
+static void print_row(const struct row *row, u64 n)
+{
+	static struct sample one, two;
+	struct kvmi_workload_result rpl;
+	u64 ticks, before;
+	int i;
+
+	/* Without tracing, which takes time; and to have the memory mapped */
+	rpl = row->run(row, n);
+	ticks = rpl.ticks;
+	if (row->run == run_command || row->run == run_command_outside ||
+	    row->run == run_pause)
+		ticks = kvmi_workload_median(tool.ticks, n);
+
+	sample(row, n, &one);
+	sample(row, 2 * n, &two);
+
+	printf("%-28s %8lu", row->name, ticks);
+	print_count(one.vmm.exits, two.vmm.exits, n, true);
+	print_count(kvmi_trace_sum(one.trace.switches),
+		    kvmi_trace_sum(two.trace.switches), n, tracing);
+	print_count(kvmi_trace_sum(one.trace.wakeups),
+		    kvmi_trace_sum(two.trace.wakeups), n, tracing);
+	print_count(one.trace.syscalls[0], two.trace.syscalls[0], n, tracing);
+	print_count(one.bytes, two.bytes, n, true);
+	print_count(one.trace.socket_allocs, two.trace.socket_allocs, n, tracing);
+	print_count(kvmi_trace_sum(one.trace.other_allocs),
+		    kvmi_trace_sum(two.trace.other_allocs), n, tracing);
+
+	/* Where the latter are made */
+	for (i = 0; i < two.trace.nr_sites; i++) {
+		before = kvmi_trace_site(&one.trace, two.trace.sites[i].name);
+		if (two.trace.sites[i].count >= before + n / 2)
+			printf(" %s", two.trace.sites[i].name);
+	}
+	printf("\n");
+}
+
+static void print_title(const char *title)
+{
+	printf("\n%-28s %8s %8s %8s %8s %8s %8s %8s %8s\n", title, "ticks",
+	       "exits", "switches", "wakeups", "syscalls", "bytes", "skbs",
+	       "allocs");
+}
+
+static void print_guest_rows(const char *title, u64 n)
+{
+	int i;
+
+	print_title(title);
+	for (i = 0; i < ARRAY_SIZE(guest_rows); i++)
+		print_row(&guest_rows[i], n);
+}
+
+/* Turn the event of a row on or off. */
+static void control(const struct row *row, u8 enable)
+{
+	struct kvmi_vcpu_control_events req = {
+		.event_id = row->event,
+		.enable = enable,
+	};
+	struct kvmi_vcpu_control_msr msr = row->msr;
+	struct kvmi_vcpu_control_cr cr = row->cr;
+	int r = 0;
+
+	msr.enable = enable;
+	cr.enable = enable;
+	tool_park();
+	if (row->control == KVMI_VCPU_CONTROL_CR)
+		r = tool_cmd(row->control, &cr, sizeof(cr));
+	else if (row->control == KVMI_VCPU_CONTROL_MSR)
+		r = tool_cmd(row->control, &msr, sizeof(msr));
+	TEST_ASSERT(!r, "%s: error %d", row->name, r);
+	r = tool_cmd(KVMI_VCPU_CONTROL_EVENTS, &req, sizeof(req));
+	TEST_ASSERT(!r, "%s: error %d", row->name, r);
+	tool_unpark();
+}
+
+static bool supported(u16 check, u16 id)
+{
+	struct kvmi_vm_check_event req = { .id = id };
+
+	return !tool_cmd(check, &req, sizeof(req));
+}
+
+/* Some processors, or emulators of them, lack an intercept. */
+static bool event_comes(const struct row *row)
+{
+	struct pollfd fds[] = {
+		{ .fd = tool.session, .events = POLLIN },
+		{ .fd = tool.ctl, .events = POLLIN },
+	};
+	bool comes;
+
+	if (!row->event)
+		return true;
+	vmm_start(VMM_RUN, row->op, 1);
+	TEST_ASSERT(poll(fds, ARRAY_SIZE(fds), -1) > 0, "poll()");
+	comes = fds[0].revents;
+	if (comes)
+		tool_reply(tool_wait_event(row->event), row->action);
+	vmm_finish();
+	return comes;
+}
+
+static void print_event_rows(u64 n)
+{
+	int i;
+
+	print_title("event and its answer");
+	for (i = 0; i < ARRAY_SIZE(event_rows); i++) {
+		struct row *row = &event_rows[i];
+
+		if (row->cmd ? !supported(KVMI_VM_CHECK_COMMAND, row->cmd) :
+			       !supported(KVMI_VM_CHECK_EVENT, row->event)) {
+			printf("%-28s not in this kernel\n", row->name);
+			continue;
+		}
+		if (row->event)
+			control(row, 1);
+		if (event_comes(row))
+			print_row(row, n);
+		else
+			printf("%-28s not intercepted here\n", row->name);
+		if (row->event)
+			control(row, 0);
+	}
+}
+
+/* Give a command the data that it needs. */
+static void prepare(struct row *row)
+{
+	static struct kvmi_msg cmd;
+	const void *data;
+
+	if (!row->from)
+		return;
+	tool_park();
+	if (row->from == KVMI_VCPU_EVENT) {
+		memcpy(row->data, &tool.pause.common.arch.regs, row->size);
+	} else {
+		tool_fill_cmd(&cmd, row->from, NULL, 0);
+		TEST_ASSERT(!tool_send_cmd(&cmd, &data), "%s", row->name);
+		memcpy(row->data, data, row->size);
+	}
+	tool_unpark();
+}
+
+static void print_command_rows(u64 n)
+{
+	int i;
+
+	print_title("command and its reply");
+	for (i = 0; i < ARRAY_SIZE(command_rows); i++) {
+		struct row *row = &command_rows[i];
+
+		if (!supported(KVMI_VM_CHECK_COMMAND, row->cmd)) {
+			printf("%-28s not in this kernel\n", row->name);
+			continue;
+		}
+		prepare(row);
+		print_row(row, n);
+	}
+}
+
+static void bench(u64 n)
+{
+	pid_t threads[KVMI_TRACE_THREADS] = { getpid() };
+	int nr;
+
+	nr = kvmi_trace_threads_of(tool.vmm, threads, 1);
+	tracing = kvmi_trace_open(threads, nr);
+	if (!tracing)
+		printf("No tracefs: columns are missing\n");
+	print_guest_rows("instruction, not hooked", n);
+	print_title("socket");
+	print_row(&ping_row, n);
+	kvmi_trace_close();
+
+	/* The receiver is one more thread of the VMM. */
+	vmm_start(VMM_HOOK, OP_NONE, 0);
+	vmm_finish();
+	nr = kvmi_trace_threads_of(tool.vmm, threads, 1);
+	tracing = kvmi_trace_open(threads, nr);
+	print_guest_rows("instruction, hooked", n);
+	print_event_rows(n);
+	print_command_rows(n);
+	kvmi_trace_close();
+}
+
+int main(int argc, char *argv[])
+{
+	int ctl[2], session[2], ping[2];
+	int type = SOCK_STREAM;
+	u64 n = 100;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "n:p")) != -1) {
+		switch (opt) {
+		case 'n':
+			n = atoi_positive("Number of operations", optarg);
+			break;
+		case 'p':
+			type = SOCK_SEQPACKET;
+			break;
+		default:
+			printf("usage: %s [-n OPERATIONS] [-p]\n"
+			       "  -p  sockets of type SOCK_SEQPACKET instead of SOCK_STREAM\n",
+			       argv[0]);
+			return 1;
+		}
+	}
+	TEST_ASSERT(n >= 2 && n <= MAX_OPS, "From 2 to %u operations", MAX_OPS);
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ctl) &&
+		    !socketpair(AF_UNIX, type, 0, session) &&
+		    !socketpair(AF_UNIX, type, 0, ping), "socketpair()");
+
+	/* Before there is a VM: memory of a guest is not to be copied on write. */
+	tool.vmm = fork();
+	TEST_ASSERT(tool.vmm >= 0, "fork()");
+	if (!tool.vmm) {
+		close(ctl[1]);
+		close(session[1]);
+		close(ping[1]);
+		vmm_main(ctl[0], session[0], ping[0]);
+		return 0;
+	}
+	close(ctl[0]);
+	close(session[0]);
+	close(ping[0]);
+	tool.ctl = ctl[1];
+	tool.session = session[1];
+	tool.ping = ping[1];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("%s sockets, %lu operations per row\n",
+	       type == SOCK_STREAM ? "stream" : "seqpacket", n);
+	bench(n);
+	return 0;
+}

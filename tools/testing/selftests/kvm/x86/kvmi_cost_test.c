@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: what it must not cost
+ *
+ * Counts only, nothing here depends on time.  kvmi_bench shows the whole price.
+ */
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kvmi_test_harness.h"
+#include "kvmi_trace.h"
+#include "kvmi_workload.h"
+
+#define OPS	100
+
+/*
+ * Exits of the guest for as many instructions, the fewest of three runs:
+ * whatever the host does on its own, e.g. NMIs, can only add some.
+ */
+static u64 count_exits(struct kvm_vcpu *vcpu, enum kvmi_workload_op op)
+{
+	struct kvmi_workload_result result;
+	u64 exits = ~0ull;
+	int i;
+
+	/* The first time KVM has to map memory. */
+	kvmi_workload_run(vcpu, op, OPS, &result);
+	for (i = 0; i < 3; i++) {
+		kvmi_workload_run(vcpu, op, OPS, &result);
+		exits = min(exits, result.exits);
+	}
+	return exits;
+}
+
+FIXTURE(kvmi_cost) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	u64 exits;
+};
+
+FIXTURE_VARIANT(kvmi_cost) {
+	enum kvmi_workload_op op;
+	u16 event;
+	u8 cr;
+	u32 msr;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, cpuid) {
+	.op = OP_CPUID,
+	.event = KVMI_VCPU_EVENT_CPUID,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, cr0) {
+	.op = OP_CR0,
+	.event = KVMI_VCPU_EVENT_CR,
+	.cr = 0,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, cr3) {
+	.op = OP_CR3,
+	.event = KVMI_VCPU_EVENT_CR,
+	.cr = 3,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, cr4) {
+	.op = OP_CR4,
+	.event = KVMI_VCPU_EVENT_CR,
+	.cr = 4,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, msr) {
+	.op = OP_MSR,
+	.event = KVMI_VCPU_EVENT_MSR,
+	.msr = MSR_LSTAR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, hypercall) {
+	.op = OP_HYPERCALL,
+	.event = KVMI_VCPU_EVENT_HYPERCALL,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, breakpoint) {
+	.op = OP_INT3,
+	.event = KVMI_VCPU_EVENT_BREAKPOINT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, trap) {
+	.op = OP_UD2,
+	.event = KVMI_VCPU_EVENT_TRAP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, xsetbv) {
+	.op = OP_XSETBV,
+	.event = KVMI_VCPU_EVENT_XSETBV,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cost, descriptor) {
+	.op = OP_SGDT,
+	.event = KVMI_VCPU_EVENT_DESCRIPTOR,
+};
+
+FIXTURE_SETUP(kvmi_cost)
+{
+	self->vm = kvmi_workload_create(&self->vcpu);
+	self->exits = count_exits(self->vcpu, variant->op);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_cost)
+{
+	if (self->s.fd >= 0)
+		kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+/* The guest in a thread, where it can wait for the tool */
+struct guest {
+	struct kvm_vcpu *vcpu;
+	enum kvmi_workload_op op;
+	u64 ops;
+	pthread_t thread;
+	pid_t tid;
+};
+
+static void *guest_thread(void *arg)
+{
+	struct kvmi_workload_result result;
+	struct guest *g = arg;
+
+	g->tid = gettid();
+	kvmi_workload_run(g->vcpu, g->op, g->ops, &result);
+	return NULL;
+}
+
+static void guest_start(struct guest *g)
+{
+	int r = pthread_create(&g->thread, NULL, guest_thread, g);
+
+	TEST_ASSERT(!r, "pthread_create() returned %d", r);
+}
+
+static void guest_finish(struct guest *g)
+{
+	int r = pthread_join(g->thread, NULL);
+
+	TEST_ASSERT(!r, "pthread_join() returned %d", r);
+}
+
+/* Turn the event of the variant on or off. */
+static void control(struct _test_data_kvmi_cost *self,
+		    const struct _fixture_variant_kvmi_cost *variant, u8 enable)
+{
+	struct guest g = { .vcpu = self->vcpu, .op = OP_NONE };
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event pause;
+
+	TEST_ASSERT_KVMI(kvmi_pause(s, 0, 0), 0);
+	guest_start(&g);
+	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &pause);
+	if (variant->event == KVMI_VCPU_EVENT_CR)
+		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->cr, enable), 0);
+	if (variant->event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->msr, enable), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->event, enable), 0);
+	kvmi_reply(s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	guest_finish(&g);
+}
+
+/* A VM that is hooked has the exits of one that is not. */
+KVMI_TEST(kvmi_cost, exits_hooked)
+{
+	TEST_ASSERT_EQ(count_exits(self->vcpu, variant->op), self->exits);
+}
+
+/* So has one of which the tool has heard enough. */
+KVMI_TEST(kvmi_cost, exits_disabled)
+{
+	control(self, variant, 1);
+	control(self, variant, 0);
+	TEST_ASSERT_EQ(count_exits(self->vcpu, variant->op), self->exits);
+}
+
+/* Unhooking takes back what the tool had turned on. */
+KVMI_TEST(kvmi_cost, exits_unhooked)
+{
+	control(self, variant, 1);
+	kvmi_unhook(&self->s);
+	TEST_ASSERT_EQ(count_exits(self->vcpu, variant->op), self->exits);
+}
+
+/* Receive an event, which is all there is to read, with one system call. */
+static void get_event(struct kvmi_session *s, struct kvmi_event *ev)
+{
+	ssize_t n = recv(s->fd, ev, sizeof(*ev), 0);
+
+	TEST_ASSERT(n == sizeof(ev->hdr) + ev->hdr.size,
+		    "recv() returned %zd for a message of %u bytes", n,
+		    ev->hdr.size);
+	TEST_ASSERT_EQ(ev->hdr.id, KVMI_VCPU_EVENT);
+}
+
+/*
+ * Whose counts are where: the tool's, the vCPU's, the receiver's, and those of
+ * whatever thread KVM has besides
+ */
+enum { TOOL, VCPU, RECEIVER };
+
+/* Count what goes on from one event until @n events later. */
+static bool count_events(struct _test_data_kvmi_cost *self,
+			 enum kvmi_workload_op op, u64 n,
+			 struct kvmi_trace_counts *counts)
+{
+	struct guest g = { .vcpu = self->vcpu, .op = op, .ops = n + 1 };
+	pid_t threads[KVMI_TRACE_THREADS], all[KVMI_TRACE_THREADS];
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event ev;
+	bool tracing;
+	int nr, i, next = RECEIVER;
+
+	guest_start(&g);
+	get_event(s, &ev);
+
+	nr = kvmi_trace_threads_of(getpid(), all, 0);
+	for (i = 0; i < nr; i++) {
+		if (all[i] == getpid())
+			threads[TOOL] = all[i];
+		else if (all[i] == g.tid)
+			threads[VCPU] = all[i];
+		else
+			threads[next++] = all[i];
+	}
+	TEST_ASSERT(nr == next && nr > RECEIVER, "%d threads", nr);
+	tracing = kvmi_trace_open(threads, nr);
+	if (tracing)
+		kvmi_trace_start();
+	for (i = 0; i < n; i++) {
+		kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		get_event(s, &ev);
+	}
+	if (tracing) {
+		kvmi_trace_stop(counts);
+		kvmi_trace_close();
+	}
+	kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	guest_finish(&g);
+	return tracing;
+}
+
+FIXTURE(kvmi_event_cost) {
+	struct _test_data_kvmi_cost cost;
+	struct kvmi_trace_counts one, two;
+};
+
+FIXTURE_SETUP(kvmi_event_cost)
+{
+	const struct _fixture_variant_kvmi_cost cpuid = {
+		.event = KVMI_VCPU_EVENT_CPUID,
+	};
+	struct _test_data_kvmi_cost *cost = &self->cost;
+
+	cost->vm = kvmi_workload_create(&cost->vcpu);
+	kvmi_hook(&cost->s, cost->vm);
+	control(cost, &cpuid, 1);
+	if (!count_events(cost, OP_CPUID, OPS, &self->one) ||
+	    !count_events(cost, OP_CPUID, 2 * OPS, &self->two))
+		SKIP(return, "Needs tracefs with events");
+}
+
+FIXTURE_TEARDOWN(kvmi_event_cost)
+{
+	kvmi_unhook(&self->cost.s);
+	kvm_vm_free(self->cost.vm);
+}
+
+/* Of sending an event and waiting, but for the socket's buffer */
+KVMI_TEST(kvmi_event_cost, vcpu_allocates_nothing)
+{
+	TEST_ASSERT(self->two.other_allocs[VCPU] < OPS,
+		    "%lu allocations in %u events, e.g. in %s",
+		    self->two.other_allocs[VCPU], 2 * OPS,
+		    self->two.sites[0].name);
+}
+
+/* Of receiving the answer */
+KVMI_TEST(kvmi_event_cost, receiver_allocates_nothing)
+{
+	u64 allocs = kvmi_trace_sum(self->two.other_allocs) -
+		     self->two.other_allocs[TOOL] - self->two.other_allocs[VCPU];
+
+	TEST_ASSERT(allocs < OPS, "%lu allocations in %u events, e.g. in %s",
+		    allocs, 2 * OPS, self->two.sites[0].name);
+}
+
+/* One per direction is enough: an event is there as a whole. */
+KVMI_TEST(kvmi_event_cost, tool_needs_two_syscalls)
+{
+	TEST_ASSERT_EQ(self->two.syscalls[TOOL] - self->one.syscalls[TOOL],
+		       2 * OPS);
+}
+
+/* The vCPU stays in KVM_RUN. */
+KVMI_TEST(kvmi_event_cost, vcpu_needs_no_syscall)
+{
+	TEST_ASSERT_EQ(self->two.syscalls[VCPU], 0);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
