@@ -336,6 +336,9 @@ FIXTURE_SETUP(kvmi_descriptor_faults)
 		memcpy(data, &variant->selector, sizeof(variant->selector));
 	kvmi_guest_reset(g);
 	kvmi_guest_run_normally(g);
+	if (host_cpu_is_amd_compatible && variant->base &&
+	    g->normal_vector == KVMI_GUEST_NO_EXCEPTION)
+		SKIP(return, "The (emulated) processor does not check the base");
 	TEST_ASSERT_EQ(g->normal_vector, variant->vector);
 }
 

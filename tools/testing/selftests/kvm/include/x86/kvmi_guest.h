@@ -196,4 +196,10 @@ void kvmi_guest_stop_unchanged(struct kvmi_guest *g);
 /* Answer CRASH, and see what comes of it. */
 void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev);
 
+/*
+ * Does interception of #BP and #OF work for INT3 and INTO?  QEMU's emulation of
+ * SVM takes these for INT with a vector.
+ */
+bool kvmi_guest_int3_is_intercepted(void);
+
 #endif /* SELFTEST_KVM_KVMI_GUEST_H */

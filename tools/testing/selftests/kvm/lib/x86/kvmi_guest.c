@@ -373,7 +373,7 @@ void kvmi_guest_compare(const struct kvmi_guest_state *a,
 static void get_frame(struct kvmi_guest *g)
 {
 	int size = kvmi_guest_is_long(g) ? 8 : kvmi_guest_is_real(g) ? 2 : 4;
-	const struct kvmi_guest_state *state = &g->state;
+	struct kvmi_guest_state *state = &g->state;
 	struct kvmi_guest_frame *f = &g->frame;
 	u64 sp = state->regs.rsp;
 	int slots = 3;
@@ -395,6 +395,12 @@ static void get_frame(struct kvmi_guest *g)
 	f->rip = get(state->mem, sp, size);
 	f->cs = get(state->mem, sp + size, size);
 	f->rflags = get(state->mem, sp + 2 * size, size);
+	/*
+	 * Faults push RF set, and so does KVM.  QEMU's emulation of the
+	 * processor does not: leave it out where memory is compared.
+	 */
+	if (size > 2)
+		state->mem[sp + 2 * size + 2] &= ~(X86_EFLAGS_RF >> 16);
 	if (slots == 5) {
 		f->rsp = get(state->mem, sp + 3 * size, size);
 		f->ss = get(state->mem, sp + 4 * size, size);
@@ -492,4 +498,23 @@ void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev)
 	g->s.vm = NULL;
 	kvmi_run_start(&g->r, NULL, g->vcpu);
 	kvmi_guest_stop_normally(g);
+}
+
+bool kvmi_guest_int3_is_intercepted(void)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP,
+	};
+	struct kvmi_guest *g = malloc(sizeof(*g));
+	bool intercepted;
+
+	TEST_ASSERT(g, "malloc() failed");
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	kvmi_guest_code(g, 0xcc);
+	vcpu_ioctl(g->vcpu, KVM_SET_GUEST_DEBUG, &debug);
+	vcpu_run(g->vcpu);
+	intercepted = g->vcpu->run->exit_reason == KVM_EXIT_DEBUG;
+	kvmi_guest_free(g);
+	free(g);
+	return intercepted;
 }
