@@ -127,8 +127,8 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	};
 	enum kvmi_verdict v;
 
-	if (!__kvmi_wants_cr(vcpu, cr) ||
-	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CR))
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CR) ||
+	    !__kvmi_wants_cr(vcpu, cr))
 		return KVMI_ALLOW;
 
 	event.old_value = read_cr(vcpu, cr);
@@ -153,8 +153,8 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	};
 	enum kvmi_verdict v;
 
-	if (!__kvmi_wants_msr(vcpu, msr) ||
-	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR))
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR) ||
+	    !__kvmi_wants_msr(vcpu, msr))
 		return KVMI_ALLOW;
 
 	/* What userspace denies the guest is between the two of them. */
