@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 .PHONY: all help packages tree bochs qemu kernel-host kernel-debug user images \
-	test test-debug shell demo check series apply export kernel clean distclean
+	test test-debug bench shell demo check series apply export kernel clean distclean
 
 all: images bochs
 
@@ -24,6 +24,7 @@ help:
 	@echo '  make test              All tests on both machines, VMX (Bochs) and SVM (QEMU)'
 	@echo '  make test T=name M=vmx One test, or a pattern of names, on one machine'
 	@echo '  make test-debug        On SVM with KASAN, lockdep, kmemleak in the host kernel'
+	@echo '  make bench             What events and commands cost, counted'
 	@echo '  make shell M=svm       A shell on an emulated host (M=vmx or svm)'
 	@echo 'To work on it'
 	@echo '  make                   Build all that the targets above need'
@@ -70,6 +71,9 @@ test: images bochs
 
 test-debug: images bochs kernel-debug
 	@$(LAB)/test --debug $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+
+bench: images bochs
+	@$(LAB)/bench $(if $(M),--machine $(M))
 
 shell: images $(if $(filter vmx,$(M)),bochs)
 	@$(LAB)/shell $(if $(M),--machine $(M))

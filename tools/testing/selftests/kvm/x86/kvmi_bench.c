@@ -480,11 +480,11 @@ static void print_row(const struct row *row, u64 n)
 	int i;
 
 	/* Without tracing, which takes time; and to have the memory mapped */
-	rpl = row->run(row, n);
+	rpl = row->run(row, 2 * n);
 	ticks = rpl.ticks;
 	if (row->run == run_command || row->run == run_command_outside ||
 	    row->run == run_pause)
-		ticks = kvmi_workload_median(tool.ticks, n);
+		ticks = kvmi_workload_median(tool.ticks, 2 * n);
 
 	sample(row, n, &one);
 	sample(row, 2 * n, &two);

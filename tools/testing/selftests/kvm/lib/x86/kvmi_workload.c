@@ -13,7 +13,7 @@
 static u64 guest_op;
 static u64 guest_ops;
 static bool guest_stop;
-static u64 guest_xcr0;
+static u64 guest_xcr0[2];
 static u64 guest_msr_writes;
 static u64 guest_xsetbvs;
 static u64 guest_ticks[KVMI_WORKLOAD_OPS];
@@ -55,8 +55,7 @@ static void guest_do(enum kvmi_workload_op op)
 		kvm_asm_safe("ud2");
 		break;
 	case OP_XSETBV:
-		xsetbv(0, ++guest_xsetbvs & 1 ? XFEATURE_MASK_FP | XFEATURE_MASK_SSE :
-					      guest_xcr0);
+		xsetbv(0, guest_xcr0[++guest_xsetbvs & 1]);
 		break;
 	case OP_SGDT:
 		asm volatile("sgdt %0" : "=m"(gdt));
@@ -135,11 +134,31 @@ void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
 	result->ticks = kvmi_workload_median(guest_ticks, ops);
 }
 
+/*
+ * Some emulators of SVM have no intercept for XSETBV: what the guest writes is
+ * then the host's value as well.
+ */
+static bool exits_for_xsetbv(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_workload_result without, with;
+
+	kvmi_workload_run(vcpu, OP_XSETBV, 1, &with);
+	kvmi_workload_run(vcpu, OP_NONE, 0, &without);
+	kvmi_workload_run(vcpu, OP_XSETBV, 1, &with);
+	return with.exits > without.exits;
+}
+
 struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 {
 	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, guest_code);
 
 	vm_install_exception_handler(vm, BP_VECTOR, guest_int3_handler);
-	WRITE_AND_SYNC_TO_GUEST(vm, guest_xcr0, kvm_cpu_supported_xcr0());
+
+	guest_xcr0[0] = kvm_cpu_supported_xcr0();
+	guest_xcr0[1] = guest_xcr0[0];
+	sync_global_to_guest(vm, guest_xcr0);
+	if (exits_for_xsetbv(*vcpu))
+		guest_xcr0[1] = XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
+	sync_global_to_guest(vm, guest_xcr0);
 	return vm;
 }
