@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "kvmi_busy_vm.h"
@@ -173,6 +174,7 @@ static void run_once(struct kvmi_busy_vcpu *v)
 		WRITE_ONCE(v->signals, v->signals + 1);
 	} else if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT) {
 		WRITE_ONCE(v->exits, v->exits + 1);
+		sched_yield();
 	} else {
 		WRITE_ONCE(v->broken, true);
 	}
@@ -181,6 +183,9 @@ static void run_once(struct kvmi_busy_vcpu *v)
 static void *vcpu_thread(void *arg)
 {
 	struct kvmi_busy_vcpu *v = arg;
+
+	/* Much of the guest makes little of the tool where CPUs are few. */
+	setpriority(PRIO_PROCESS, 0, 5);
 
 	for (;;) {
 		if (READ_ONCE(v->hold) || READ_ONCE(v->broken)) {
