@@ -61,15 +61,17 @@ static int print_names(struct tool *tool, int vcpu)
 	words[1] = l.regs.edx;
 	words[2] = l.regs.ecx;
 	print_text("vendor", words, 3);
-	for (i = 0; i < 3 && !err; i++) {
+	/* A leaf within the range that KVM does not have is zero to the guest */
+	memset(words, 0, sizeof(words));
+	for (i = 0; i < 3; i++) {
 		err = get(tool, vcpu, EXTENDED + 2 + i, 0, &l);
 		if (!err)
 			memcpy(words + 4 * i, &l.regs, sizeof(l.regs));
+		else if (err != -ENOENT)
+			return err;
 	}
-	if (!err)
+	if (words[0])
 		print_text("brand", words, 12);
-	else if (err != -ENOENT)
-		return err;
 	err = get(tool, vcpu, HYPERVISOR, 0, &l);
 	if (err)
 		return err == -ENOENT ? 0 : err;
