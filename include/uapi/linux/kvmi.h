@@ -300,8 +300,8 @@ struct kvmi_mem_cookie {
  *
  * The reply data is @size bytes.
  *
- * Errors: -KVM_EINVAL padding, @flags, @size, @as_id or a page crossing;
- * -KVM_ENOENT a page of the range is not backed by memory.
+ * Errors: -KVM_EINVAL padding, @flags, @size, @as_id, a page crossing, or a range
+ * that goes beyond the last address; -KVM_ENOENT a page of the range is not backed by memory.
  */
 struct kvmi_vm_read_physical {
 	__u64 gpa;
@@ -327,9 +327,13 @@ struct kvmi_vm_read_physical {
  *
  * A message shorter than its data ends the session.
  *
+ * A migration sees the write, in the dirty bitmap or in the dirty ring of a vCPU.
+ * In the latter case the write is done on behalf of a vCPU, and waits while every
+ * vCPU is in KVM_RUN without getting to its run loop.
+ *
  * Errors: as for a read; -KVM_ENOENT also for read-only memory; -KVM_EAGAIN the
- * cookie is stale, or memory holds other bytes than expected.  Nothing is
- * written then.
+ * cookie is stale, memory holds other bytes than expected, or the dirty rings of
+ * all vCPUs are full.  Nothing is written then.
  */
 struct kvmi_vm_write_physical {
 	__u64 gpa;
@@ -359,10 +363,11 @@ struct kvmi_vm_pause_vcpu {
 
 /**
  * struct kvmi_vm_control_cleanup - request of KVMI_VM_CONTROL_CLEANUP
- * @enable: 1 (the default): the end of the session also ends the interest in
- *	control registers and MSRs that KVMI_VCPU_CONTROL_CR and
+ * @enable: 1 (the default of every session): the end of the session also ends
+ *	the interest in control registers and MSRs that KVMI_VCPU_CONTROL_CR and
  *	KVMI_VCPU_CONTROL_MSR declared; 0: the next session of the VM finds it
- *	as it was
+ *	as it was.  Until then nothing is intercepted, and the next session has
+ *	to turn on the events itself.
  * @padding: zero
  *
  * Errors: -KVM_EINVAL padding or @enable.
@@ -383,7 +388,7 @@ struct kvmi_vm_control_cleanup {
  *	message id n, whether or not the tool may use it
  * @events: bit n: this kernel and host have the event with id n
  * @access: kinds of access that can be taken from pages; 0 for none
- * @actions: bit n: KVMI_EVENT_ACTION_ n is known
+ * @actions: bit n: the action with the number n is known
  * @address_spaces: number of guest address spaces, 2 where SMM has its own
  * @views: number of views of guest memory; 0 for none
  * @flags: KVMI_FEATURE_*
@@ -466,7 +471,8 @@ struct kvmi_vm_pause_all {
 
 /**
  * struct kvmi_vm_pause_all_reply - reply data of KVMI_VM_PAUSE_ALL
- * @count: number of vCPUs that send a PAUSE event
+ * @count: number of vCPUs that owe one more PAUSE event; the others have too many
+ *	outstanding
  * @padding: zero
  */
 struct kvmi_vm_pause_all_reply {
@@ -476,8 +482,8 @@ struct kvmi_vm_pause_all_reply {
 
 /*
  * KVMI_VM_SHUTDOWN has no data.  It is as if the tool had answered CRASH to an
- * event of every vCPU.  A vCPU that waits for the answer to an event stops when
- * it has got it.
+ * event of every vCPU there is.  A vCPU that waits for the answer to an event
+ * stops when it has got it.
  */
 
 /**

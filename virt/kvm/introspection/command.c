@@ -11,6 +11,7 @@
 
 #include "command.h"
 #include "event.h"
+#include "trace.h"
 
 enum kvmi_scope {
 	KVMI_SCOPE_NONE,
@@ -237,10 +238,22 @@ bool kvmi_command_always_allowed(u16 id)
 	return desc && desc->always_allowed;
 }
 
+/* Which vCPU the message is for, as far as it can be told */
+static int traced_vcpu(struct kvm_introspection *session)
+{
+	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
+	const struct kvmi_command_desc *desc = find_command(session->rx.hdr.id);
+
+	return desc && desc->scope == KVMI_SCOPE_VCPU ? vhdr->vcpu : KVMI_TRACE_VM;
+}
+
 static int reply_to(struct kvm_introspection *session, int err, size_t size)
 {
 	session->reply_size = kvmi_reply_finish(&session->reply,
 						&session->rx.hdr, err, size);
+	if (trace_kvmi_reply_enabled())
+		trace_kvmi_reply(session->kvm, traced_vcpu(session),
+				 &session->reply.hdr, err);
 
 	return kvmi_command_send_reply(session);
 }
@@ -276,6 +289,9 @@ static int run_vm_command(struct kvm_introspection *session,
 		.reply = kvmi_reply_data(&session->reply),
 	};
 	int r;
+
+	session->kvm->stat.introspection_vm_commands++;
+	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
 
 	r = desc->vm(&req);
 	if (r == KVMI_CLOSE)
@@ -330,10 +346,13 @@ int kvmi_command_receive(struct kvm_introspection *session)
 	u16 id = session->rx.hdr.id;
 	const struct kvmi_command_desc *desc = find_command(id);
 
+	if (desc && desc->scope == KVMI_SCOPE_EVENT_REPLY)
+		return kvmi_event_receive_reply(session);
+	if (trace_kvmi_command_received_enabled())
+		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
+					    &session->rx.hdr);
 	if (!desc)
 		return reply_to(session, -KVM_ENOSYS, 0);
-	if (desc->scope == KVMI_SCOPE_EVENT_REPLY)
-		return kvmi_event_receive_reply(session);
 	if (!kvmi_command_allowed(session, id))
 		return reply_to(session, -KVM_EPERM, 0);
 	if (desc->scope == KVMI_SCOPE_VM)
@@ -365,7 +384,11 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	};
 	int err;
 
+	vcpu->stat.introspection_commands++;
+	trace_kvmi_command_run(vcpu->kvm, vcpu->vcpu_idx, &cmd->hdr);
+
 	err = find_command(cmd->hdr.id)->vcpu(&req);
 	vi->reply_size = kvmi_reply_finish(&vi->reply, &cmd->hdr, err,
 					   req.reply_size);
+	trace_kvmi_reply(vcpu->kvm, vcpu->vcpu_idx, &vi->reply.hdr, err);
 }

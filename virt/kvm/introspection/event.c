@@ -14,6 +14,7 @@
 
 #include "command.h"
 #include "event.h"
+#include "trace.h"
 
 enum {
 	ALLOW = BIT(KVMI_EVENT_ACTION_ALLOW),
@@ -184,6 +185,10 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->reply_size = 0;
 	spin_unlock(&vi->lock);
 
+	vcpu->stat.introspection_events++;
+	trace_kvmi_event(vcpu->kvm, vcpu->vcpu_idx, id, msg.hdr.seq,
+			 msg.common.arch.regs.rip);
+
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	r = kvmi_message_send(session, &msg, total);
 	kvm_vcpu_srcu_read_lock(vcpu);
@@ -231,6 +236,8 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 		if (r || answered)
 			return r;
 
+		if (!something_to_do(vi, session))
+			vcpu->stat.introspection_waits++;
 		kvm_vcpu_srcu_read_unlock(vcpu);
 		r = wait_event_interruptible(vi->wait,
 					     something_to_do(vi, session));
@@ -430,6 +437,8 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);
 	event->action = msg->common.action;
+	trace_kvmi_answer(session->kvm, vcpu->vcpu_idx, event->id, event->seq,
+			  event->action);
 	WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
 	wake_up(&vi->wait);
 
@@ -466,6 +475,7 @@ int kvmi_event_send_unhook(struct kvm_introspection *session)
 		return -ENOENT;
 
 	msg.hdr.seq = next_seq(session);
+	trace_kvmi_event(session->kvm, KVMI_TRACE_VM, msg.ev.event, msg.hdr.seq, 0);
 	r = kvmi_message_try_send(session, &msg, sizeof(msg));
 
 	return r ? -ENOENT : 0;

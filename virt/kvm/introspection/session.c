@@ -27,6 +27,9 @@
 #include "command.h"
 #include "event.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 static bool enable_introspection;
 module_param_named(introspection, enable_introspection, bool, 0444);
 MODULE_PARM_DESC(introspection,
@@ -63,7 +66,8 @@ void kvmi_session_set_defunct(struct kvm_introspection *session)
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	WRITE_ONCE(session->defunct, true);
+	if (!xchg(&session->defunct, true))
+		trace_kvmi_defunct(session->kvm);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
@@ -186,6 +190,8 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 		r = PTR_ERR(session->receiver);
 		goto fail;
 	}
+	kvm->stat.introspection_sessions++;
+	trace_kvmi_hook(kvm);
 	vhost_task_start(session->receiver);
 
 	/* What the last session may have left is in force again. */
@@ -265,6 +271,7 @@ static bool __unhook(struct kvm *kvm)
 	WRITE_ONCE(kvm->introspection, NULL);
 	sockfd_put(session->sock);
 	kvfree(session);
+	trace_kvmi_unhook(kvm);
 
 	return true;
 }

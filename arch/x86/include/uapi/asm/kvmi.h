@@ -189,7 +189,10 @@ struct kvmi_vcpu_event_msr_reply {
  * @function: EAX of the CPUID
  * @index: ECX of the CPUID
  *
- * Errors: -KVM_ENOENT the guest has no such leaf.
+ * The answer is what the guest would get now, e.g. with the bits that follow CR4.
+ * @index is not looked at where the leaf has no subleaves.
+ *
+ * Errors: -KVM_ENOENT the guest has no such leaf or subleaf.
  */
 struct kvmi_vcpu_get_cpuid {
 	__u32 function;
@@ -277,21 +280,23 @@ struct kvmi_vcpu_get_xcr_reply {
 
 /*
  * The reply data of KVMI_VCPU_GET_XSAVE and the request of KVMI_VCPU_SET_XSAVE
- * are this many bytes in the format of struct kvm_xsave.  Components that lie
- * beyond are left out, and left alone.
+ * are this many bytes in the format of struct kvm_xsave, i.e. XSAVE's without
+ * compaction.  Components that lie beyond, wholly or in part, are left out, and
+ * left alone.  Others whose bit in XSTATE_BV is 0 get their initial values, but
+ * PKRU is left alone.
  *
  * Errors: -KVM_ENOMEM; of the latter also -KVM_EINVAL short, or a state the
- * guest cannot have.
+ * guest cannot have.  Nothing is changed then.
  */
 #define KVMI_XSAVE_SIZE 4096
 
 /**
  * struct kvmi_vcpu_get_xsave2 - request of KVMI_VCPU_GET_XSAVE2
  * @offset: first byte wanted
- * @size: number of bytes wanted, up to 8160; fewer are sent if the state ends
+ * @size: number of bytes wanted, 1 to 8168; fewer are sent if the state ends
  *	before
  *
- * Errors: -KVM_EINVAL @size, or @offset is beyond the end; -KVM_ENOMEM.
+ * Errors: -KVM_EINVAL @size, or @offset is not before the end; -KVM_ENOMEM.
  */
 struct kvmi_vcpu_get_xsave2 {
 	__u32 offset;
@@ -338,8 +343,11 @@ struct kvmi_vcpu_get_mtrr_type {
 
 /**
  * struct kvmi_vcpu_get_mtrr_type_reply - reply data of KVMI_VCPU_GET_MTRR_TYPE
- * @type: memory type as encoded in the MTRRs, e.g. 0 UC, 6 WB
+ * @type: memory type as encoded in the MTRRs: 0 UC, 1 WC, 4 WT, 5 WP, 6 WB
  * @padding: zero
+ *
+ * Where variable ranges overlap in a way that is undefined it is UC.  A guest
+ * that has no MTRRs has WB everywhere, one that has not turned them on UC.
  */
 struct kvmi_vcpu_get_mtrr_type_reply {
 	__u8 type;
@@ -349,6 +357,10 @@ struct kvmi_vcpu_get_mtrr_type_reply {
 /**
  * struct kvmi_vcpu_translate_gva - request of KVMI_VCPU_TRANSLATE_GVA
  * @gva: guest virtual (linear) address
+ *
+ * The page tables in use are walked as for a supervisor's read, whatever the
+ * guest is doing.  As with a read of the guest, accessed bits are set in them.
+ * There need not be memory at the address they lead to.
  */
 struct kvmi_vcpu_translate_gva {
 	__u64 gva;
@@ -356,7 +368,8 @@ struct kvmi_vcpu_translate_gva {
 
 /**
  * struct kvmi_vcpu_translate_gva_reply - reply data of KVMI_VCPU_TRANSLATE_GVA
- * @gpa: guest physical address; ~0 if a supervisor's read would fault
+ * @gpa: guest physical address; ~0 if it is not mapped, or @gva is not an address
+ *	in the mode of paging in use.  SMAP does not matter.
  */
 struct kvmi_vcpu_translate_gva_reply {
 	__u64 gpa;
