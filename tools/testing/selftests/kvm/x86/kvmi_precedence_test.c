@@ -480,7 +480,7 @@ static void guest_code_hypercalls(void)
 	}
 }
 
-FIXTURE(kvmi_hypercall) {
+FIXTURE(kvmi_hypercall_owner) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
 	struct kvmi_session s;
@@ -488,23 +488,23 @@ FIXTURE(kvmi_hypercall) {
 	enum hypercalls owner;
 };
 
-FIXTURE_VARIANT(kvmi_hypercall) {
+FIXTURE_VARIANT(kvmi_hypercall_owner) {
 	enum hypercalls owner;
 };
 
-FIXTURE_VARIANT_ADD(kvmi_hypercall, kvm) {
+FIXTURE_VARIANT_ADD(kvmi_hypercall_owner, kvm) {
 	.owner = KVM_HYPERCALLS,
 };
 
-FIXTURE_VARIANT_ADD(kvmi_hypercall, xen) {
+FIXTURE_VARIANT_ADD(kvmi_hypercall_owner, xen) {
 	.owner = XEN_HYPERCALLS,
 };
 
-FIXTURE_VARIANT_ADD(kvmi_hypercall, hyperv) {
+FIXTURE_VARIANT_ADD(kvmi_hypercall_owner, hyperv) {
 	.owner = HYPERV_HYPERCALLS,
 };
 
-FIXTURE_SETUP(kvmi_hypercall)
+FIXTURE_SETUP(kvmi_hypercall_owner)
 {
 	if (variant->owner == XEN_HYPERCALLS &&
 	    !(kvm_check_cap(KVM_CAP_XEN_HVM) & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
@@ -518,13 +518,13 @@ FIXTURE_SETUP(kvmi_hypercall)
 	kvmi_hook(&self->s, self->vm);
 }
 
-FIXTURE_TEARDOWN(kvmi_hypercall)
+FIXTURE_TEARDOWN(kvmi_hypercall_owner)
 {
 	kvmi_unhook(&self->s);
 	kvm_vm_free(self->vm);
 }
 
-static void turn_on_owner(struct _test_data_kvmi_hypercall *self,
+static void turn_on_owner(struct _test_data_kvmi_hypercall_owner *self,
 			  enum hypercalls owner)
 {
 	struct kvm_xen_hvm_config hvmc = {
@@ -539,13 +539,13 @@ static void turn_on_owner(struct _test_data_kvmi_hypercall *self,
 		vcpu_set_msr(self->vcpu, HV_X64_MSR_GUEST_OS_ID, 1);
 }
 
-static void start_hypercall(struct _test_data_kvmi_hypercall *self)
+static void start_hypercall(struct _test_data_kvmi_hypercall_owner *self)
 {
 	kvmi_run_start(&self->r, &self->s, self->vcpu);
 }
 
 /* Switch the event before the next hypercall. */
-static void start_hypercall_with(struct _test_data_kvmi_hypercall *self, u8 enable)
+static void start_hypercall_with(struct _test_data_kvmi_hypercall_owner *self, u8 enable)
 {
 	struct kvmi_event pause;
 
@@ -554,7 +554,7 @@ static void start_hypercall_with(struct _test_data_kvmi_hypercall *self, u8 enab
 	kvmi_unpark(&self->s, &pause);
 }
 
-static void tool_answers(struct _test_data_kvmi_hypercall *self)
+static void tool_answers(struct _test_data_kvmi_hypercall_owner *self)
 {
 	struct kvmi_event ev;
 	struct ucall uc;
@@ -565,7 +565,7 @@ static void tool_answers(struct _test_data_kvmi_hypercall *self)
 	TEST_ASSERT_EQ(uc.args[0], 0);
 }
 
-static void owner_answers(struct _test_data_kvmi_hypercall *self, u64 op)
+static void owner_answers(struct _test_data_kvmi_hypercall_owner *self, u64 op)
 {
 	struct kvm_run *run = self->vcpu->run;
 	struct ucall uc;
@@ -596,7 +596,7 @@ static void owner_answers(struct _test_data_kvmi_hypercall *self, u64 op)
 #define TOOLS_OP	KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT
 #define OTHER_OP	(TOOLS_OP ^ 1)
 
-KVMI_TEST(kvmi_hypercall, tool_first)
+KVMI_TEST(kvmi_hypercall_owner, tool_first)
 {
 	start_hypercall_with(self, 1);
 	tool_answers(self);
@@ -613,7 +613,7 @@ KVMI_TEST(kvmi_hypercall, tool_first)
 	owner_answers(self, TOOLS_OP);
 }
 
-KVMI_TEST(kvmi_hypercall, userspace_first)
+KVMI_TEST(kvmi_hypercall_owner, userspace_first)
 {
 	turn_on_owner(self, variant->owner);
 	start_hypercall(self);
