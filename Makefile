@@ -72,8 +72,9 @@ test: images bochs
 test-debug: images bochs kernel-debug
 	@$(LAB)/test --debug $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
 
+# ARGS= arguments of kvmi_bench, e.g. -p
 bench: images bochs
-	@$(LAB)/bench $(if $(M),--machine $(M))
+	@$(LAB)/bench $(if $(M),--machine $(M)) $(ARGS)
 
 shell: images $(if $(filter vmx,$(M)),bochs)
 	@$(LAB)/shell $(if $(M),--machine $(M))

@@ -113,6 +113,7 @@ static struct {
 	int ctl;
 	int session;
 	int ping;
+	bool poll;
 	u32 seq;
 	u64 bytes;
 	u64 ticks[KVMI_WORKLOAD_OPS];
@@ -146,9 +147,13 @@ static void tool_send(const void *msg, size_t size)
 /* Nobody sends before this has been answered: there is one message to read. */
 static const struct kvmi_msg *tool_recv(void)
 {
+	struct pollfd pfd = { .fd = tool.session, .events = POLLIN };
 	static struct kvmi_msg msg;
-	ssize_t n = recv(tool.session, &msg, sizeof(msg), 0);
+	ssize_t n;
 
+	if (tool.poll)
+		TEST_ASSERT(poll(&pfd, 1, -1) == 1, "poll()");
+	n = recv(tool.session, &msg, sizeof(msg), 0);
 	TEST_ASSERT(n >= (ssize_t)sizeof(msg.hdr) &&
 		    n == sizeof(msg.hdr) + msg.hdr.size,
 		    "recv() returned %zd, which is not one message", n);
@@ -669,7 +674,7 @@ int main(int argc, char *argv[])
 	u64 n = 100;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:p")) != -1) {
+	while ((opt = getopt(argc, argv, "n:pw")) != -1) {
 		switch (opt) {
 		case 'n':
 			n = atoi_positive("Number of operations", optarg);
@@ -677,9 +682,13 @@ int main(int argc, char *argv[])
 		case 'p':
 			type = SOCK_SEQPACKET;
 			break;
+		case 'w':
+			tool.poll = true;
+			break;
 		default:
-			printf("usage: %s [-n OPERATIONS] [-p]\n"
-			       "  -p  sockets of type SOCK_SEQPACKET instead of SOCK_STREAM\n",
+			printf("usage: %s [-n OPERATIONS] [-p] [-w]\n"
+			       "  -p  sockets of type SOCK_SEQPACKET instead of SOCK_STREAM\n"
+			       "  -w  the tool waits with poll() before each recv()\n",
 			       argv[0]);
 			return 1;
 		}
@@ -709,8 +718,9 @@ int main(int argc, char *argv[])
 	tool.ping = ping[1];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("%s sockets, %lu operations per row\n",
-	       type == SOCK_STREAM ? "stream" : "seqpacket", n);
+	printf("%s sockets%s, %lu operations per row\n",
+	       type == SOCK_STREAM ? "stream" : "seqpacket",
+	       tool.poll ? " with poll()" : "", n);
 	bench(n);
 	return 0;
 }
