@@ -213,8 +213,6 @@ FIXTURE(kvmi_breakpoint_owner) {
 
 FIXTURE_SETUP(kvmi_breakpoint_owner)
 {
-	REQUIRE_INTERCEPTION();
-
 	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
 	kvmi_guest_code(&self->g, INT3);
 	kvmi_guest_run_normally(&self->g);
@@ -259,6 +257,8 @@ KVMI_TEST(kvmi_breakpoint_owner, userspace)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event pause;
 
+	REQUIRE_INTERCEPTION();
+
 	TEST_ASSERT_EQ(guest_debug(g, DEBUG_SW_BP), 0);
 	kvmi_guest_park(g, &pause);
 	TEST_ASSERT_KVMI(control(g, 1), -KVM_EBUSY);
@@ -282,6 +282,8 @@ KVMI_TEST(kvmi_breakpoint_owner, tool)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
+
+	REQUIRE_INTERCEPTION();
 
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -309,6 +311,8 @@ KVMI_TEST(kvmi_breakpoint_owner, tool_until_unhook)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
+	REQUIRE_INTERCEPTION();
+
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
@@ -327,6 +331,8 @@ KVMI_TEST(kvmi_breakpoint_owner, debug_registers)
 	};
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
+
+	REQUIRE_INTERCEPTION();
 
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);

@@ -105,6 +105,7 @@ struct kvmi_guest {
 	u64 stack;
 	/* The state it starts with. */
 	struct kvmi_guest_state start;
+	struct kvm_fpu fpu;
 	/* The last state and exception, see kvmi_guest_stop(). */
 	struct kvmi_guest_state state;
 	struct kvmi_guest_frame frame;

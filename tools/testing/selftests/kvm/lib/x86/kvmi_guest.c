@@ -98,6 +98,7 @@ static void make_gdt(struct kvmi_guest *g)
 	for (i = 0; i < ARRAY_SIZE(segs); i++)
 		put_descriptor(g->start.mem, &segs[i]);
 	absent.present = 0;
+	absent.dpl = kvmi_guest_is_user(g) ? 3 : 0;
 	put_descriptor(g->start.mem, &absent);
 }
 
@@ -226,6 +227,7 @@ void kvmi_guest_create(struct kvmi_guest *g, enum kvmi_guest_mode mode)
 	vcpu_init_cpuid(g->vcpu, kvm_get_supported_cpuid());
 
 	kvmi_guest_get_state(g, &g->start);
+	vcpu_fpu_get(g->vcpu, &g->fpu);
 	make_gdt(g);
 	make_tss(g);
 	make_idt(g);
@@ -286,6 +288,7 @@ void kvmi_guest_reset(struct kvmi_guest *g)
 	vcpu_regs_set(g->vcpu, &g->start.regs);
 	vcpu_debugregs_set(g->vcpu, &g->start.debugregs);
 	vcpu_events_set(g->vcpu, &events);
+	vcpu_fpu_set(g->vcpu, &g->fpu);
 	if (g->start.xcr0)
 		vcpu_xcrs_set(g->vcpu, &xcrs);
 }
