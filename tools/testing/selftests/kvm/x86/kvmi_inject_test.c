@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: KVMI_VCPU_INJECT_EXCEPTION and the TRAP event that follows
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define NOP		0x90
+#define CPUID		0x0f, 0xa2
+
+#define ERROR_CODE	0x1234
+#define ADDRESS		0x12345678
+
+KVMI_GUEST_FIXTURE(kvmi_inject);
+KVMI_GUEST_VARIANTS(kvmi_inject);
+
+FIXTURE_SETUP(kvmi_inject)
+{
+	kvmi_guest_create(&self->g, variant->mode);
+	kvmi_guest_code(&self->g, NOP, NOP);
+}
+
+/* Inject before the guest's first instruction. */
+static void inject(struct kvmi_guest *g, u8 nr)
+{
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, nr, ERROR_CODE, ADDRESS), 0);
+	kvmi_unpark(&g->s, &pause);
+}
+
+static bool has_error_code(struct kvmi_guest *g, u8 nr)
+{
+	switch (nr) {
+	case DF_VECTOR:
+	case TS_VECTOR:
+	case NP_VECTOR:
+	case SS_VECTOR:
+	case GP_VECTOR:
+	case PF_VECTOR:
+	case AC_VECTOR:
+		return !kvmi_guest_is_real(g);
+	default:
+		return false;
+	}
+}
+
+static void wait_trap(struct kvmi_guest *g, u8 nr, u64 rip, struct kvmi_event *ev)
+{
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, ev);
+	TEST_ASSERT_EQ(ev->trap.nr, nr);
+	TEST_ASSERT_EQ(ev->trap.error_code,
+		       has_error_code(g, nr) ? ERROR_CODE : 0);
+	TEST_ASSERT_EQ(ev->trap.address, nr == PF_VECTOR ? ADDRESS : 0);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, rip);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rsp, g->start.regs.rsp);
+}
+
+static void stop_with(struct kvmi_guest *g, u8 nr, u64 rip)
+{
+	int vector = kvmi_guest_stop(g);
+
+	TEST_ASSERT(vector == nr, "Vector %d instead of %u", vector, nr);
+	TEST_ASSERT_EQ(g->frame.rip, rip);
+	TEST_ASSERT_EQ(g->frame.cs, g->start.sregs.cs.selector);
+	TEST_ASSERT_EQ(g->frame.has_error_code, has_error_code(g, nr));
+	if (g->frame.has_error_code)
+		TEST_ASSERT_EQ(g->frame.error_code, ERROR_CODE);
+	TEST_ASSERT_EQ(g->state.sregs.cr2, nr == PF_VECTOR ? ADDRESS : 0);
+}
+
+/* As if INT3 and INTO were where the guest is: the next instruction follows. */
+static u64 return_rip(u8 nr, u64 rip)
+{
+	return rip + (nr == BP_VECTOR || nr == OF_VECTOR);
+}
+
+KVMI_TEST(kvmi_inject, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u8 nr;
+
+	for (nr = 0; nr < 32; nr++) {
+		if (nr == NMI_VECTOR)
+			continue;
+		inject(g, nr);
+		wait_trap(g, nr, KVMI_GUEST_CODE, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		stop_with(g, nr, return_rip(nr, KVMI_GUEST_CODE));
+		kvmi_guest_reset(g);
+	}
+}
+
+/* INT3 has one byte, whatever there is instead of it. */
+KVMI_TEST(kvmi_inject, breakpoint_at_a_longer_instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* MOV AL, 1 */
+	kvmi_guest_code(g, 0xb0, 0x01);
+	inject(g, BP_VECTOR);
+	wait_trap(g, BP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, BP_VECTOR, KVMI_GUEST_CODE + 1);
+}
+
+/* One event for each, whether or not the tool wants those of the guest. */
+KVMI_TEST(kvmi_inject, event_enabled)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
+	kvmi_unpark(&g->s, &ev);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+}
+
+/* Later ones are the guest's own. */
+KVMI_TEST(kvmi_inject, event_for_one)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* UD2 */
+	kvmi_guest_code(g, 0x0f, 0x0b);
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), UD_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE);
+}
+
+/* The tool has another idea. */
+KVMI_TEST(kvmi_inject, retry)
+{
+	static const u8 faults[] = { UD_VECTOR, GP_VECTOR, PF_VECTOR };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(faults); i++) {
+		inject(g, faults[i]);
+		wait_trap(g, faults[i], KVMI_GUEST_CODE, &ev);
+		TEST_ASSERT_EQ(ev.trap.flags, KVMI_TRAP_RETRY);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+		kvmi_guest_stop_unchanged(g);
+		kvmi_guest_reset(g);
+	}
+}
+
+KVMI_TEST(kvmi_inject, retry_of_a_trap)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	inject(g, DB_VECTOR);
+	wait_trap(g, DB_VECTOR, KVMI_GUEST_CODE, &ev);
+	TEST_ASSERT_EQ(ev.trap.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_expect_closed(&g->s);
+	stop_with(g, DB_VECTOR, KVMI_GUEST_CODE);
+}
+
+KVMI_TEST(kvmi_inject, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
+	for (i = 0; i < 3; i++) {
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		kvmi_guest_get_state(g, &g->state);
+		TEST_ASSERT_EQ(g->state.regs.rip, KVMI_GUEST_CODE);
+		g->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+	}
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+KVMI_TEST(kvmi_inject, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_expect_closed(&g->s);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+}
+
+KVMI_TEST(kvmi_inject, allow_with_registers)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	regs = ev.common.arch.regs;
+	regs.rip++;
+	regs.rsi = 0x1234;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE + 1);
+	TEST_ASSERT_EQ(g->state.regs.rsi, 0x1234);
+}
+
+/* Requests of an earlier event are about where that leaves the guest. */
+static void start_cpuid(struct kvmi_guest *g, u8 action)
+{
+	struct kvmi_event ev;
+
+	kvmi_guest_code(g, CPUID, NOP);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
+	kvmi_reply(&g->s, &ev, action);
+}
+
+KVMI_TEST(kvmi_inject, after_an_instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_cpuid(g, KVMI_EVENT_ACTION_ALLOW);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE + 2, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE + 2);
+	TEST_ASSERT(g->state.regs.rdx, "CPUID has not been executed");
+}
+
+KVMI_TEST(kvmi_inject, after_a_skipped_instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_cpuid(g, KVMI_EVENT_ACTION_SKIP);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE + 2, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE + 2);
+	TEST_ASSERT_EQ(g->state.regs.rdx, 0);
+}
+
+KVMI_TEST(kvmi_inject, instead_of_an_instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_cpuid(g, KVMI_EVENT_ACTION_RETRY);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(g->state.regs.rdx, 0);
+}
+
+/* The guest's own exception goes first; the tool learns of it. */
+static void start_undefined(struct kvmi_guest *g, u8 action)
+{
+	struct kvmi_event ev;
+
+	/* UD2 */
+	kvmi_guest_code(g, 0x0f, 0x0b);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(ev.trap.nr, UD_VECTOR);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
+	kvmi_reply(&g->s, &ev, action);
+}
+
+KVMI_TEST(kvmi_inject, another_exception_takes_precedence)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_undefined(g, KVMI_EVENT_ACTION_ALLOW);
+	wait_trap(g, UD_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, UD_VECTOR, KVMI_GUEST_CODE);
+
+	/* It has been dropped, not put off. */
+	kvmi_guest_reset(g);
+	kvmi_guest_code(g, NOP);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_inject, another_exception_is_replaced)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_undefined(g, KVMI_EVENT_ACTION_RETRY);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+}
+
+KVMI_TEST(kvmi_inject, breakpoint_takes_precedence)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
+
+	kvmi_guest_code(g, 0xcc);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	wait_trap(g, BP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, BP_VECTOR, KVMI_GUEST_CODE + 1);
+}
+
+/* A tool that uses INT3 itself gives the guest its own this way. */
+KVMI_TEST(kvmi_inject, breakpoint_at_a_breakpoint)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
+
+	kvmi_guest_code(g, 0xcc);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, BP_VECTOR, 0, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_trap(g, BP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, BP_VECTOR, KVMI_GUEST_CODE + 1);
+}
+
+/* The answer arrives while nobody runs the vCPU, and is used once. */
+KVMI_TEST(kvmi_inject, signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		inject(g, PF_VECTOR);
+		wait_trap(g, PF_VECTOR, KVMI_GUEST_CODE, &ev);
+		kvmi_run_signal(&g->r);
+		kvmi_run_wait_eintr(&g->r);
+
+		kvmi_reply(&g->s, &ev, i ? KVMI_EVENT_ACTION_RETRY :
+					   KVMI_EVENT_ACTION_ALLOW);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		if (i)
+			kvmi_guest_stop_unchanged(g);
+		else
+			stop_with(g, PF_VECTOR, KVMI_GUEST_CODE);
+		kvmi_guest_reset(g);
+	}
+}
+
+KVMI_TEST(kvmi_inject, tool_closes)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_close(&g->s);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+}
+
+KVMI_TEST(kvmi_inject, unhook)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	inject(g, GP_VECTOR);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_unhook(&g->s);
+	g->r.s = NULL;
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+
+	/* Of the next session, too. */
+	kvmi_guest_reset(g);
+	kvmi_hook(&g->s, g->vm);
+	inject(g, UD_VECTOR);
+	wait_trap(g, UD_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, UD_VECTOR, KVMI_GUEST_CODE);
+}
+
+FIXTURE(kvmi_inject_errors) {
+	struct kvmi_guest g;
+	struct kvmi_event pause;
+};
+
+FIXTURE_SETUP(kvmi_inject_errors)
+{
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+	kvmi_guest_code(&self->g, NOP);
+	kvmi_guest_park(&self->g, &self->pause);
+}
+
+FIXTURE_TEARDOWN(kvmi_inject_errors)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_inject_errors, invalid)
+{
+	static const struct kvmi_vcpu_inject_exception bad[] = {
+		{ .nr = GP_VECTOR, .padding1 = 1 },
+		{ .nr = GP_VECTOR, .padding2 = 0x8000 },
+		{ .nr = NMI_VECTOR },
+		{ .nr = 32 },
+		{ .nr = 128 },
+		{ .nr = 255 },
+	};
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0,
+					       KVMI_VCPU_INJECT_EXCEPTION,
+					       &bad[i], sizeof(bad[i]), NULL, 0),
+				 -KVM_EINVAL);
+	kvmi_unpark(&g->s, &self->pause);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* What a tool may not see it may not cause. */
+KVMI_TEST(kvmi_inject_errors, event_not_allowed)
+{
+	struct kvmi_vcpu_inject_exception bad = { .padding1 = 1 };
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT_EQ(__kvmi_event(g->vm, 0, KVMI_VCPU_EVENT_TRAP), 0);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, 0, 0), -KVM_EPERM);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_INJECT_EXCEPTION,
+				       &bad, sizeof(bad), NULL, 0), -KVM_EPERM);
+	kvmi_unpark(&g->s, &self->pause);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_inject_errors, command_not_allowed)
+{
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT_EQ(__kvmi_command(g->vm, 0, KVMI_VCPU_INJECT_EXCEPTION), 0);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, 0, 0), -KVM_EPERM);
+	kvmi_unpark(&g->s, &self->pause);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* One at a time, from the request until its event has been sent */
+KVMI_TEST(kvmi_inject_errors, busy)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0),
+			 -KVM_EBUSY);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, UD_VECTOR, 0, 0), -KVM_EBUSY);
+	kvmi_unpark(&g->s, &self->pause);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, GP_VECTOR, KVMI_GUEST_CODE);
+
+	kvmi_guest_reset(g);
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, UD_VECTOR, 0, 0), 0);
+	kvmi_unpark(&g->s, &ev);
+	wait_trap(g, UD_VECTOR, KVMI_GUEST_CODE, &ev);
+
+	/* That event has been sent. */
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_unchanged(g);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
