@@ -8,6 +8,11 @@
 #include "kvmi_test_harness.h"
 #include "smm.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
 
@@ -697,6 +702,133 @@ KVMI_TEST(kvmi_transitions, kvm_clock_new)
 	kvmi_unpark(&self->s, &ev);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT(uc.args[0], "The clock is off");
+}
+
+/*
+ * Asynchronous page faults: what the guest reads is not there before the test
+ * puts it there.
+ */
+#define APF_GPA		0xc0000000
+#define APF_SLOT	10
+#define APF_VECTOR	0xf0
+#define APF_VALUE	0x1234567890abcdef
+
+static struct kvm_vcpu_pv_apf_data apf_data __aligned(64);
+static u64 apf_token;
+static bool apf_not_present;
+static bool apf_ready;
+
+/* As Linux does: with the interrupt that tells, the access is tried again. */
+static void guest_apf_handler(struct ex_regs *regs)
+{
+	GUEST_ASSERT_EQ(READ_ONCE(apf_data.flags), KVM_PV_REASON_PAGE_NOT_PRESENT);
+	WRITE_ONCE(apf_data.flags, 0);
+	WRITE_ONCE(apf_token, get_cr2());
+	WRITE_ONCE(apf_not_present, true);
+	sti();
+	while (!READ_ONCE(apf_ready))
+		cpu_relax();
+	cli();
+}
+
+static void guest_ready_handler(struct ex_regs *regs)
+{
+	u32 token = READ_ONCE(apf_data.token);
+
+	WRITE_ONCE(apf_data.token, 0);
+	x2apic_write_reg(APIC_EOI, 0);
+	wrmsr(MSR_KVM_ASYNC_PF_ACK, 1);
+	/* All who may be waiting are woken when it is turned on. */
+	if (token != ~0u) {
+		GUEST_ASSERT_EQ(token, (u32)apf_token);
+		WRITE_ONCE(apf_ready, true);
+	}
+}
+
+static void guest_code_apf(u64 gpa)
+{
+	u64 val;
+
+	x2apic_enable();
+	wrmsr(MSR_KVM_ASYNC_PF_INT, APF_VECTOR);
+	wrmsr(MSR_KVM_ASYNC_PF_EN, gpa | KVM_ASYNC_PF_ENABLED |
+				   KVM_ASYNC_PF_SEND_ALWAYS |
+				   KVM_ASYNC_PF_DELIVERY_AS_INT);
+	sti();
+	GUEST_SYNC(0);
+	val = READ_ONCE(*(u64 *)APF_GPA);
+	GUEST_ASSERT(READ_ONCE(apf_not_present));
+	GUEST_SYNC2(val, READ_ONCE(apf_token));
+}
+
+static int withhold_memory(void *hva)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range.start = (u64)hva,
+		.range.len = PAGE_SIZE,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0) {
+		TEST_ASSERT(!ioctl(fd, UFFDIO_API, &api), "UFFDIO_API");
+		TEST_ASSERT(!ioctl(fd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER");
+	}
+	return fd;
+}
+
+static void provide_memory(int fd, void *hva)
+{
+	static u64 page[PAGE_SIZE / sizeof(u64)] __aligned(PAGE_SIZE) = { APF_VALUE };
+	struct uffdio_copy copy = {
+		.src = (u64)page,
+		.dst = (u64)hva,
+		.len = PAGE_SIZE,
+	};
+
+	TEST_ASSERT(!ioctl(fd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+}
+
+/* Its #PF is an exception like any other. */
+KVMI_TEST(kvmi_transitions, async_page_fault)
+{
+	struct kvm_vm *vm = self->vm;
+	struct kvm_vcpu *vcpu = self->vcpu;
+	struct kvmi_event ev, pause;
+	struct ucall uc;
+	void *hva;
+	int fd;
+
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, APF_GPA, APF_SLOT,
+				    1, 0);
+	virt_map(vm, APF_GPA, APF_GPA, 1);
+	hva = addr_gpa2hva(vm, APF_GPA);
+	fd = withhold_memory(hva);
+	if (fd < 0)
+		SKIP(return, "The kernel has no userfaultfd");
+
+	vm_install_exception_handler(vm, PF_VECTOR, guest_apf_handler);
+	vm_install_exception_handler(vm, APF_VECTOR, guest_ready_handler);
+	vcpu_arch_set_entry_point(vcpu, guest_code_apf);
+	vcpu_args_set(vcpu, 1, addr_gva2gpa(vm, (gva_t)&apf_data));
+	kvmi_run_to_sync(&self->s, vcpu, &uc);
+
+	kvmi_park(&self->r, &self->s, vcpu, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 1, KVMI_VCPU_EVENT_TRAP, 1),
+			 0);
+	kvmi_unpark(&self->s, &pause);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(ev.trap.nr, PF_VECTOR);
+	TEST_ASSERT_EQ(ev.trap.error_code, 0);
+	TEST_ASSERT(ev.trap.address != APF_GPA, "A page fault of the guest's own");
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	provide_memory(fd, hva);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], APF_VALUE);
+	TEST_ASSERT_EQ(uc.args[1], ev.trap.address);
+	close(fd);
 }
 
 int main(int argc, char **argv)
