@@ -66,7 +66,8 @@ static const struct event {
 } zoo[] = {
 	{ 0, KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 1, [16] = 7 }, 24 },
 	{ 0, KVMI_VCPU_EVENT_CPUID, { 1 }, 16 },
-	{ 1, KVMI_VCPU_EVENT_CPUID, { 1 }, 16 },
+	/* the same leaf: there it does not matter what ECX is */
+	{ 1, KVMI_VCPU_EVENT_CPUID, { 1, [4] = 99 }, 16 },
 	{ 0, KVMI_VCPU_EVENT_CPUID, { 7, [4] = 1 }, 16 },
 	{ 0, KVMI_VCPU_EVENT_BREAKPOINT, { 0, 0x30, [8] = 1 }, 16 },
 	{ 1, KVMI_VCPU_EVENT_TRAP, { 13, 1, [4] = 8 }, 16 },

@@ -80,20 +80,6 @@ static int print_names(struct tool *tool, int vcpu)
 	return 0;
 }
 
-static bool has_subleaves(uint32_t function)
-{
-	static const uint32_t list[] = {
-		0x4, 0x7, 0xb, 0xd, 0xf, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1b, 0x1d, 0x1f, 0x20,
-		0x23, 0x24, 0x8000001d, 0x80000020, 0x80000026,
-	};
-	unsigned int i;
-
-	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-		if (list[i] == function)
-			return true;
-	return false;
-}
-
 static bool is_empty(const struct leaf *l)
 {
 	return !(l->regs.eax | l->regs.ebx | l->regs.ecx | l->regs.edx);
@@ -141,7 +127,7 @@ static int print_range(struct tool *tool, int vcpu, uint32_t first)
 		if (err)
 			return err;
 		print_leaf(&l);
-		if (has_subleaves(i))
+		if (leaf_has_subleaves(i))
 			err = print_subleaves(tool, vcpu, i);
 		if (err)
 			return err;

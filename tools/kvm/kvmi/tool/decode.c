@@ -313,3 +313,18 @@ unsigned int mode_bits(unsigned int mode)
 {
 	return mode * 8;
 }
+
+/* CPUID takes no notice of ECX, the subleaf, for the others */
+bool leaf_has_subleaves(uint32_t leaf)
+{
+	static const uint32_t list[] = {
+		0x4, 0x7, 0xb, 0xd, 0xf, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1b, 0x1d, 0x1e, 0x1f,
+		0x20, 0x23, 0x24, 0x8000001d, 0x80000020, 0x80000026,
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		if (list[i] == leaf)
+			return true;
+	return false;
+}

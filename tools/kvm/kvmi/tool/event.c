@@ -66,15 +66,13 @@ static void print_descriptor(FILE *out, const struct kvmi_event *event)
 	fprintf(out, NAME, descriptor_insn(d));
 	print_where(out, event);
 	if (d->descriptor == KVMI_DESC_IDTR)
-		fprintf(out, ", IDT at %#llx", ull(s->idt.base));
+		fprintf(out, ", IDT %s %#llx", d->write ? "was at" : "is at", ull(s->idt.base));
 	else if (d->descriptor == KVMI_DESC_GDTR)
-		fprintf(out, ", GDT at %#llx", ull(s->gdt.base));
+		fprintf(out, ", GDT %s %#llx", d->write ? "was at" : "is at", ull(s->gdt.base));
 	else if (d->descriptor == KVMI_DESC_LDTR)
-		fprintf(out, ", LDTR is %#x", s->ldt.selector);
+		fprintf(out, ", LDTR %s %#x", d->write ? "was" : "is", s->ldt.selector);
 	else
-		fprintf(out, ", TR is %#x", s->tr.selector);
-	if (d->write)
-		fprintf(out, " until now");
+		fprintf(out, ", TR %s %#x", d->write ? "was" : "is", s->tr.selector);
 }
 
 /* What the event is about, without a line end */
@@ -104,8 +102,9 @@ void print_event(FILE *out, const struct kvmi_event *event)
 			fprintf(out, ", %u bytes", event->breakpoint.insn_len);
 		return;
 	case KVMI_VCPU_EVENT_CPUID:
-		fprintf(out, NAME "leaf %#x, subleaf %#x, ", "CPUID", event->cpuid.function,
-			event->cpuid.index);
+		fprintf(out, NAME "leaf %#x, ", "CPUID", event->cpuid.function);
+		if (leaf_has_subleaves(event->cpuid.function))
+			fprintf(out, "subleaf %#x, ", event->cpuid.index);
 		print_where(out, event);
 		return;
 	case KVMI_VCPU_EVENT_CREATE_VCPU:

@@ -50,6 +50,8 @@ bool tally_cpuid(uint32_t function, uint32_t index)
 	unsigned int i;
 
 	tally.count[CPUIDS]++;
+	if (!leaf_has_subleaves(function))
+		index = 0;
 	for (i = 0; i < tally.nleaves; i++)
 		if (tally.leaves[i].function == function && tally.leaves[i].index == index)
 			return false;

@@ -100,6 +100,7 @@ void print_bits(FILE *out, const struct bit_name *bits, uint64_t value);
 bool decode_change(const struct kvmi_event *event, struct change *c);
 void print_change(FILE *out, const struct kvmi_event *event);
 unsigned int mode_bits(unsigned int mode);
+bool leaf_has_subleaves(uint32_t leaf);
 
 /* names.c: lists end with a NULL name */
 struct id_name {
