@@ -67,14 +67,21 @@ static void print_bytes(FILE *out, const unsigned char *data, size_t size)
 		fprintf(out, "%02x", *data++);
 }
 
+#define REARRANGED "mem: the guest's memory was rearranged meanwhile, or dirty rings are full; try again"
+
 /* Somebody else's bytes are there: whose? */
-static void tell_found(struct tool *tool, uint16_t as_id, uint64_t gpa, size_t size)
+static void tell_found(struct tool *tool, uint16_t as_id, uint64_t gpa,
+		       const unsigned char *expected, size_t size)
 {
 	unsigned char found[MAX_COMPARE];
 	uint32_t cookie;
 
 	if (kvmi_read_physical_cookie(tool->conn, as_id, gpa, found, size, &cookie)) {
 		error("mem: memory is not as expected, nothing was written");
+		return;
+	}
+	if (!memcmp(found, expected, size)) {
+		error(REARRANGED);
 		return;
 	}
 	fflush(stdout);
@@ -90,7 +97,7 @@ static void tell_error(int err, uint16_t as_id, uint64_t gpa)
 		error("mem: no memory, or read-only, at %#llx or after it", ull(gpa));
 		break;
 	case -EAGAIN:
-		error("mem: the guest's memory was rearranged meanwhile, try again");
+		error(REARRANGED);
 		break;
 	case -EINVAL:
 		error(as_id ? "--smm: " NO_SMM :
@@ -142,7 +149,7 @@ int write_memory(struct tool *tool, uint16_t as_id, uint64_t gpa, const char *da
 	if (!err)
 		printf("%zu byte%s written to %#llx\n", size, size == 1 ? "" : "s", ull(gpa));
 	else if (err == -EAGAIN && expected)
-		tell_found(tool, as_id, gpa, size);
+		tell_found(tool, as_id, gpa, old, size);
 	else
 		tell_error(err, as_id, gpa);
 	return err ? EXIT_ERROR : EXIT_OK;

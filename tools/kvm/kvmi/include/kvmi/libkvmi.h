@@ -371,8 +371,9 @@ int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t g
 /**
  * kvmi_write_physical - write guest memory; as kvmi_read_physical()
  *
- * Errors: -ENOENT a page is no memory, or read-only; what comes before it has
- * been written.
+ * Errors: -ENOENT a page is no memory, or read-only; -EAGAIN the device manager
+ * tracks writes with dirty rings and they are full, try again.  What comes before
+ * it has been written.
  */
 int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size);
 
@@ -380,7 +381,7 @@ int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, s
  * kvmi_write_physical_cookie - write unless the memory layout has changed
  * @cookie: from kvmi_read_physical_cookie() or an event
  *
- * Errors: as kvmi_write_physical(); -EAGAIN the layout has changed.  A write of
+ * Errors: as kvmi_write_physical(); -EAGAIN also the layout has changed.  A write of
  * more than KVMI_MAX_COOKIE_WRITE bytes is split, and only each part is atomic
  * with regard to the layout.
  */
