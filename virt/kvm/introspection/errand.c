@@ -11,8 +11,6 @@
  * receiver.
  */
 
-#include <net/sock.h>
-
 #include "command.h"
 #include "errand.h"
 
@@ -75,8 +73,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_errand *errand)
 
 static bool is_ending(struct kvm_introspection *session)
 {
-	return READ_ONCE(session->defunct) ||
-	       READ_ONCE(session->sock->sk->sk_shutdown) == SHUTDOWN_MASK;
+	return READ_ONCE(session->defunct) || READ_ONCE(session->ending);
 }
 
 /**

@@ -66,7 +66,7 @@ void kvmi_session_set_defunct(struct kvm_introspection *session)
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	if (!xchg(&session->defunct, true))
+	if (!xchg(&session->defunct, true) && !READ_ONCE(session->ending))
 		trace_kvmi_defunct(session->kvm);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 
@@ -263,6 +263,7 @@ static bool __unhook(struct kvm *kvm)
 	if (!session)
 		return false;
 
+	WRITE_ONCE(session->ending, true);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);

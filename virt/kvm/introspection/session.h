@@ -34,6 +34,7 @@ struct kvmi_frame {
  * @receiver: thread that reads from @sock and runs the VM-wide commands
  * @defunct: the tool went away; the session only waits to be unhooked.  Set
  *	once, then every vCPU is woken.
+ * @ending: the session is being unhooked
  * @cleanup: the end of the session also ends what it wanted to be told of; only
  *	the receiver changes it
  * @commands: ids of the commands the device manager allows
@@ -61,6 +62,7 @@ struct kvm_introspection {
 	struct socket *sock;
 	struct vhost_task *receiver;
 	bool defunct;
+	bool ending;
 	bool cleanup;
 
 	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: KVMI_VCPU_GET_INFO, KVMI_VCPU_GET_REGISTERS and
- * KVMI_VCPU_SET_REGISTERS
+ * KVM introspection: KVMI_VCPU_GET_INFO, KVMI_VCPU_GET_REGISTERS,
+ * KVMI_VCPU_SET_REGISTERS and KVMI_VCPU_GET_CPUID
  */
 #include "kvmi_test_harness.h"
 
@@ -488,6 +488,117 @@ KVMI_TEST(kvmi_registers, set_registers_then_close)
 	kvmi_close(&self->s);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_EQ(uc.args[0], 5);
+}
+
+struct leaf {
+	u32 function;
+	u32 index;
+	struct kvmi_vcpu_get_cpuid_reply regs;
+};
+
+#define MAX_LEAVES	256
+
+/* What CPUID tells the guest */
+static struct leaf guest_leaves[MAX_LEAVES];
+static u64 guest_nr_leaves;
+
+static void guest_code_cpuid(void)
+{
+	struct leaf *leaf;
+
+	for (;;) {
+		for (leaf = guest_leaves; leaf < guest_leaves + guest_nr_leaves; leaf++)
+			__cpuid(leaf->function, leaf->index, &leaf->regs.eax,
+				&leaf->regs.ebx, &leaf->regs.ecx,
+				&leaf->regs.edx);
+		GUEST_SYNC(0);
+	}
+}
+
+static int get_cpuid(struct kvmi_session *s, u32 function, u32 index,
+		     struct kvmi_vcpu_get_cpuid_reply *rpl)
+{
+	struct kvmi_vcpu_get_cpuid req = { .function = function, .index = index };
+
+	return kvmi_vcpu_cmd(s, 0, KVMI_VCPU_GET_CPUID, &req, sizeof(req), rpl,
+			     sizeof(*rpl));
+}
+
+/* Every leaf there is, with bits that follow CR4, and in a guest of its own */
+KVMI_TEST(kvmi_registers, get_cpuid)
+{
+	struct kvmi_vcpu_get_cpuid_reply rpl;
+	struct kvmi_session *s = &self->s;
+	struct kvm_sregs sregs;
+	struct leaf *leaves;
+	struct kvmi_event ev;
+	struct ucall uc;
+	u64 nr, round;
+	int i;
+
+	vcpu_set_cpuid_property(self->vcpu, X86_PROPERTY_MAX_PHY_ADDR, 36);
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_cpuid);
+	leaves = addr_gva2hva(self->vm, (gva_t)guest_leaves);
+	for (nr = 0; nr < self->vcpu->cpuid->nent; nr++) {
+		TEST_ASSERT(nr < MAX_LEAVES, "Too many leaves");
+		leaves[nr].function = self->vcpu->cpuid->entries[nr].function;
+		leaves[nr].index = self->vcpu->cpuid->entries[nr].index;
+	}
+	write_guest_global(self->vm, guest_nr_leaves, nr);
+
+	for (round = 0; round < 2; round++) {
+		kvmi_run_to_sync(s, self->vcpu, &uc);
+		kvmi_park(&self->r, s, self->vcpu, &ev);
+		for (i = 0; i < nr; i++) {
+			TEST_ASSERT_KVMI(get_cpuid(s, leaves[i].function,
+						   leaves[i].index, &rpl), 0);
+			TEST_ASSERT(!memcmp(&rpl, &leaves[i].regs, sizeof(rpl)),
+				    "Leaf %x.%x: %x %x %x %x, the guest has %x %x %x %x",
+				    leaves[i].function, leaves[i].index, rpl.eax,
+				    rpl.ebx, rpl.ecx, rpl.edx, leaves[i].regs.eax,
+				    leaves[i].regs.ebx, leaves[i].regs.ecx,
+				    leaves[i].regs.edx);
+		}
+		kvmi_unpark(s, &ev);
+		kvmi_run_wait_sync(&self->r, &uc);
+
+		vcpu_sregs_get(self->vcpu, &sregs);
+		sregs.cr4 ^= X86_CR4_OSXSAVE;
+		vcpu_sregs_set(self->vcpu, &sregs);
+	}
+}
+
+KVMI_TEST(kvmi_registers, get_cpuid_index)
+{
+	struct kvmi_vcpu_get_cpuid_reply rpl, other;
+	struct kvmi_session *s = &self->s;
+	const struct kvm_cpuid_entry2 *e;
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i;
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code);
+	kvmi_park(&self->r, s, self->vcpu, &ev);
+
+	/* There are no subleaves: any will do. */
+	TEST_ASSERT_KVMI(get_cpuid(s, 0, 0, &rpl), 0);
+	TEST_ASSERT_KVMI(get_cpuid(s, 0, 0xffffffff, &other), 0);
+	TEST_ASSERT(!memcmp(&rpl, &other, sizeof(rpl)), "Leaf 0 has subleaves");
+
+	/* There is no such leaf, also where CPUID tells of another. */
+	TEST_ASSERT_KVMI(get_cpuid(s, 0x12345678, 0, &rpl), -KVM_ENOENT);
+	TEST_ASSERT_KVMI(get_cpuid(s, 0x7fffffff, 0, &rpl), -KVM_ENOENT);
+	TEST_ASSERT_KVMI(get_cpuid(s, 0xffffffff, 0, &rpl), -KVM_ENOENT);
+
+	/* There is no such subleaf. */
+	for (i = 0; i < self->vcpu->cpuid->nent; i++) {
+		e = &self->vcpu->cpuid->entries[i];
+		if (e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)
+			TEST_ASSERT_KVMI(get_cpuid(s, e->function, 0x12345678,
+						   &rpl), -KVM_ENOENT);
+	}
+	kvmi_unpark(s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
 }
 
 int main(int argc, char **argv)
