@@ -105,6 +105,7 @@ static void guest_code_clock(u64 msr, u64 gpa, struct pvclock_vcpu_time_info *ti
 }
 
 static u64 nr_nmis;
+static u64 nr_uds;
 
 static void guest_nmi_handler(struct ex_regs *regs)
 {
@@ -649,6 +650,68 @@ KVMI_TEST(kvmi_transitions, nmi_set_in_an_event)
 	finish(self, self->cr4);
 	sync_global_from_guest(self->vm, nr_nmis);
 	TEST_ASSERT_EQ(nr_nmis, 1);
+}
+
+static void set_exception(struct kvm_vcpu *vcpu, u8 vector, bool pending)
+{
+	struct kvm_vcpu_events events;
+
+	vcpu_events_get(vcpu, &events);
+	events.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	events.exception.nr = vector;
+	events.exception.pending = pending;
+	events.exception.injected = !pending;
+	vcpu_events_set(vcpu, &events);
+}
+
+/* Dropped here by the tool, which voids the answer to the first event. */
+KVMI_TEST(kvmi_transitions, exception_set_in_an_event)
+{
+	struct kvmi_event ev, trap;
+
+	vm_enable_cap(self->vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
+	start(self, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 1, KVMI_VCPU_EVENT_TRAP, 1),
+			 0);
+	kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
+	set_exception(self->vcpu, UD_VECTOR, true);
+
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	run(self);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_TRAP, &trap);
+	TEST_ASSERT_EQ(trap.trap.nr, UD_VECTOR);
+	TEST_ASSERT_EQ(trap.trap.flags, KVMI_TRAP_RETRY);
+	TEST_ASSERT_EQ(trap.common.arch.regs.rip, ev.common.arch.regs.rip);
+	kvmi_reply(&self->s, &trap, KVMI_EVENT_ACTION_RETRY);
+	ask_again(self, &ev);
+	finish(self, self->cr4 ^ TEST_CR4_BIT);
+}
+
+static void guest_ud_handler(struct ex_regs *regs)
+{
+	WRITE_ONCE(nr_uds, nr_uds + 1);
+}
+
+/* One that the VMM has found half delivered is not a new one. */
+KVMI_TEST(kvmi_transitions, injected_exception_set_in_an_event)
+{
+	struct kvmi_event ev;
+
+	vm_enable_cap(self->vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
+	vm_install_exception_handler(self->vm, UD_VECTOR, guest_ud_handler);
+	start(self, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 1, KVMI_VCPU_EVENT_TRAP, 1),
+			 0);
+	kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
+	set_exception(self->vcpu, UD_VECTOR, false);
+
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	run(self);
+	finish(self, self->cr4);
+	sync_global_from_guest(self->vm, nr_uds);
+	TEST_ASSERT_EQ(nr_uds, 1);
 }
 
 static gpa_t setup_clock(struct _test_data_kvmi_transitions *self, u32 msr)
