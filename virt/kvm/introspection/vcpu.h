@@ -127,18 +127,6 @@ static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_vcpu_hooked - is the vCPU part of a session?
- * @vi: its introspection
- *
- * For those who only look at what it wants to be told of, which may be kept for
- * the next session.
- */
-static inline bool kvmi_vcpu_hooked(struct kvm_vcpu_introspection *vi)
-{
-	return READ_ONCE(vi->session);
-}
-
-/**
  * kvmi_vcpu_has_work - has the vCPU's thread commands or an errand to run?
  * @vi: its introspection
  */

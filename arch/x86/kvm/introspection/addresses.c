@@ -10,6 +10,7 @@
 #include <asm/mtrr.h>
 
 #include "introspection/command.h"
+#include "addresses.h"
 #include "cpuid.h"
 #include "mmu.h"
 #include "x86.h"
@@ -112,7 +113,14 @@ static bool is_linear_address(struct kvm_vcpu *vcpu, u64 gva)
 	return gva <= U32_MAX;
 }
 
-static gpa_t translate(struct kvm_vcpu *vcpu, u64 gva)
+/**
+ * kvmi_translate_gva - what a linear address stands for
+ * @vcpu: the vCPU, loaded
+ * @gva: the address
+ *
+ * Return: guest physical address; INVALID_GPA if it is not mapped.
+ */
+gpa_t kvmi_translate_gva(struct kvm_vcpu *vcpu, u64 gva)
 {
 	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
 	gpa_t gpa;
@@ -137,7 +145,7 @@ int kvmi_vcpu_translate_gva(struct kvmi_vcpu_request *req)
 	const struct kvmi_vcpu_translate_gva *data = req->data;
 	struct kvmi_vcpu_translate_gva_reply *reply = req->reply;
 
-	reply->gpa = translate(req->vcpu, data->gva);
+	reply->gpa = kvmi_translate_gva(req->vcpu, data->gva);
 	req->reply_size = sizeof(*reply);
 
 	return 0;

@@ -8,9 +8,9 @@
 
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "addresses.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
-#include "mmu.h"
 #include "regs.h"
 #include "x86.h"
 
@@ -105,7 +105,7 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
 		return KVMI_ALLOW;
 
-	event.gpa = kvm_mmu_gva_to_gpa_system(vcpu, kvm_get_linear_rip(vcpu), NULL);
+	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
 	event.insn_len = kvmi_exit_insn_len(vcpu);
 
 	return kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
@@ -252,6 +252,13 @@ bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
 	       !vcpu->arch.apf.halted;
 }
 
+/* Is the tool asking while it has a TRAP event to answer? */
+static bool trap_is_open(const struct kvmi_vcpu_request *req)
+{
+	return req->vi->event.state != KVMI_EVENT_NONE &&
+	       req->vi->event.id == KVMI_VCPU_EVENT_TRAP;
+}
+
 /**
  * kvmi_vcpu_inject_exception - KVMI_VCPU_INJECT_EXCEPTION
  * @req: the request
@@ -267,15 +274,14 @@ int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (data->nr >= 32 || data->nr == NMI_VECTOR)
 		return -KVM_EINVAL;
-	if (injection->pending || injection->reported)
+	if (injection->pending ||
+	    (injection->reported && !trap_is_open(req)))
 		return -KVM_EBUSY;
 
-	*injection = (struct kvmi_injection) {
-		.pending = true,
-		.nr = data->nr,
-		.error_code = data->error_code,
-		.address = data->address,
-	};
+	injection->pending = true;
+	injection->nr = data->nr;
+	injection->error_code = data->error_code;
+	injection->address = data->address;
 	kvm_make_request(KVM_REQ_EVENT, req->vcpu);
 
 	return 0;

@@ -54,9 +54,8 @@ void kvmi_arch_vm_recalc(struct kvm *kvm)
 
 bool __kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	return vi && kvmi_vcpu_hooked(vi) && test_bit(cr, &vi->arch.crs);
+	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CR) &&
+	       test_bit(cr, &kvmi_to_vcpu(vcpu)->arch.crs);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_cr);
 
@@ -77,14 +76,13 @@ static unsigned long *find_msr(struct kvmi_arch_vcpu *arch, u32 msr,
 
 bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	unsigned long *msrs;
 	unsigned int bit;
 
-	if (!vi || !kvmi_vcpu_hooked(vi))
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR))
 		return false;
 
-	msrs = find_msr(&vi->arch, msr, &bit);
+	msrs = find_msr(&kvmi_to_vcpu(vcpu)->arch, msr, &bit);
 	return msrs && test_bit(bit, msrs);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_msr);
@@ -127,8 +125,7 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	};
 	enum kvmi_verdict v;
 
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CR) ||
-	    !__kvmi_wants_cr(vcpu, cr))
+	if (!__kvmi_wants_cr(vcpu, cr))
 		return KVMI_ALLOW;
 
 	event.old_value = read_cr(vcpu, cr);
@@ -153,8 +150,7 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	};
 	enum kvmi_verdict v;
 
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR) ||
-	    !__kvmi_wants_msr(vcpu, msr))
+	if (!__kvmi_wants_msr(vcpu, msr))
 		return KVMI_ALLOW;
 
 	/* What userspace denies the guest is between the two of them. */

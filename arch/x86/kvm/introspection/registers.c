@@ -115,6 +115,7 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 	vcpu->arch.exception.pending = pending;
 
 	/* If the instruction is being emulated, it ends with these. */
+	emulator_invalidate_register_cache(vcpu->arch.emulate_ctxt);
 	vcpu->arch.emulate_ctxt->eflags = kvm_get_rflags(vcpu);
 }
 
@@ -126,6 +127,20 @@ void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu)
 {
 	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	vcpu->mmio_needed = 0;
+}
+
+/*
+ * An exception that is about to be delivered changes CR2 or DR6 when it is, not
+ * when a tool looks, as KVM_GET_SREGS has it.
+ */
+static void get_sregs(struct kvm_vcpu *vcpu, struct kvm_sregs *sregs)
+{
+	struct kvm_queued_exception *ex = &vcpu->arch.exception;
+	bool has_payload = ex->has_payload;
+
+	ex->has_payload = false;
+	__kvm_get_sregs(vcpu, sregs);
+	ex->has_payload = has_payload;
 }
 
 static u8 vcpu_mode(struct kvm_vcpu *vcpu, const struct kvm_sregs *sregs)
@@ -174,7 +189,7 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch)
 {
 	__kvm_get_regs(vcpu, &arch->regs);
-	__kvm_get_sregs(vcpu, &arch->sregs);
+	get_sregs(vcpu, &arch->sregs);
 	arch->mode = vcpu_mode(vcpu, &arch->sregs);
 
 	arch->msrs.sysenter_cs = msr_or_zero(vcpu, MSR_IA32_SYSENTER_CS);
@@ -226,7 +241,7 @@ int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 
 	memset(reply, 0, size);
 	__kvm_get_regs(vcpu, &reply->regs);
-	__kvm_get_sregs(vcpu, &reply->sregs);
+	get_sregs(vcpu, &reply->sregs);
 	reply->mode = vcpu_mode(vcpu, &reply->sregs);
 	reply->msrs.nmsrs = data->nmsrs;
 	for (i = 0; i < data->nmsrs; i++) {
