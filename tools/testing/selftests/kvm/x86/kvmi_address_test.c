@@ -40,8 +40,8 @@ do {									\
 		    __gva, __gpa, __wanted);				\
 } while (0)
 
-KVMI_GUEST_FIXTURE(translation)
-KVMI_GUEST_VARIANTS(translation);
+#define KVMI_GUEST_FIXTURE	translation
+#include "kvmi_guest_modes.h"
 
 FIXTURE_SETUP(translation)
 {
@@ -60,7 +60,7 @@ FIXTURE_SETUP(translation)
 			       KVMI_GUEST_PTE);
 	}
 	/* A NOP; this puts all of it into the vCPU, too. */
-	kvmi_guest_code(g, 0x90);
+	kvmi_guest_code(g, "\x90");
 }
 
 static void expect_one_to_one(struct kvmi_session *s)

@@ -8,22 +8,19 @@
 #define KVMI_INSN_FIXTURE	kvmi_breakpoint
 #define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_BREAKPOINT
 
-#define INT3	0xcc
+#define INT3	"\xcc"
 /* An instruction as long, the effect of which can be seen */
-#define STC	0xf9
+#define STC	"\xf9"
 
-#define REQUIRE_INTERCEPTION()						\
-	if (!kvmi_guest_int3_is_intercepted())				\
-		SKIP(return, "The (emulated) processor does not intercept INT3")
-
-KVMI_GUEST_FIXTURE(kvmi_breakpoint);
-KVMI_GUEST_VARIANTS(kvmi_breakpoint);
+#define KVMI_GUEST_FIXTURE	kvmi_breakpoint
+#include "kvmi_guest_modes.h"
 
 FIXTURE_SETUP(kvmi_breakpoint)
 {
 	struct kvmi_guest *g = &self->g;
 
-	REQUIRE_INTERCEPTION();
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
 
 	kvmi_guest_create(g, variant->mode);
 	kvmi_guest_code(g, INT3);
@@ -76,7 +73,7 @@ KVMI_TEST(kvmi_breakpoint, retry_with_the_byte_restored)
 	} cmd = {
 		.req.gpa = KVMI_GUEST_CODE,
 		.req.size = 1,
-		.data = { STC },
+		.data = { STC[0] },
 	};
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
@@ -85,7 +82,7 @@ KVMI_TEST(kvmi_breakpoint, retry_with_the_byte_restored)
 	TEST_ASSERT_KVMI(kvmi_cmd(&g->s, KVMI_VM_WRITE_PHYSICAL, &cmd,
 				  sizeof(cmd.req) + 1, NULL, 0), 0);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-	g->start.mem[KVMI_GUEST_CODE] = STC;
+	g->start.mem[KVMI_GUEST_CODE] = STC[0];
 	g->start.regs.rflags |= X86_EFLAGS_CF;
 	kvmi_guest_stop_unchanged(g);
 }
@@ -93,7 +90,7 @@ KVMI_TEST(kvmi_breakpoint, retry_with_the_byte_restored)
 /* A longer instruction: the event has its length, SKIP and #BP its end. */
 static void prefix(struct kvmi_guest *g, struct kvmi_event *ev)
 {
-	kvmi_guest_code(g, 0x66, INT3);
+	kvmi_guest_code(g, "\x66" INT3);
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, BP_VECTOR);
 	TEST_ASSERT_EQ(g->normal_frame.rip, KVMI_GUEST_CODE + 2);
@@ -129,7 +126,7 @@ KVMI_TEST(kvmi_breakpoint, int_3_is_not_reported)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event pause;
 
-	kvmi_guest_code(g, 0xcd, 3);
+	kvmi_guest_code(g, "\xcd\x03");
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, BP_VECTOR);
 
@@ -146,7 +143,7 @@ KVMI_TEST(kvmi_breakpoint, ud_is_not_reported)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event pause;
 
-	kvmi_guest_code(g, 0x0f, 0x0b);
+	kvmi_guest_code(g, "\x0f\x0b");
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, UD_VECTOR);
 
@@ -164,7 +161,7 @@ KVMI_TEST(kvmi_breakpoint, row)
 	struct kvmi_event ev;
 	int i;
 
-	kvmi_guest_code(g, INT3, INT3, INT3, STC);
+	kvmi_guest_code(g, INT3 INT3 INT3 STC);
 	start(g, &ev);
 	for (i = 1; i < 3; i++) {
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
@@ -257,7 +254,8 @@ KVMI_TEST(kvmi_breakpoint_owner, userspace)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event pause;
 
-	REQUIRE_INTERCEPTION();
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
 
 	TEST_ASSERT_EQ(guest_debug(g, DEBUG_SW_BP), 0);
 	kvmi_guest_park(g, &pause);
@@ -283,7 +281,8 @@ KVMI_TEST(kvmi_breakpoint_owner, tool)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
-	REQUIRE_INTERCEPTION();
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
 
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -311,7 +310,8 @@ KVMI_TEST(kvmi_breakpoint_owner, tool_until_unhook)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
-	REQUIRE_INTERCEPTION();
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
 
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -332,7 +332,8 @@ KVMI_TEST(kvmi_breakpoint_owner, debug_registers)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
-	REQUIRE_INTERCEPTION();
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
 
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);

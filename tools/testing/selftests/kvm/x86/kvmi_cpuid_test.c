@@ -8,7 +8,7 @@
 #define KVMI_INSN_FIXTURE	kvmi_cpuid
 #define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_CPUID
 
-#define CPUID	0x0f, 0xa2
+#define CPUID	"\x0f\xa2"
 
 /* Deterministic cache parameters: a leaf with an index, on Intel and AMD */
 #define LEAF		(host_cpu_is_intel ? 4 : 0x8000001d)
@@ -16,8 +16,8 @@
 /* KVM's signature, which has none */
 #define OTHER_LEAF	KVM_CPUID_SIGNATURE
 
-KVMI_GUEST_FIXTURE(kvmi_cpuid);
-KVMI_GUEST_VARIANTS(kvmi_cpuid);
+#define KVMI_GUEST_FIXTURE	kvmi_cpuid
+#include "kvmi_guest_modes.h"
 
 FIXTURE_SETUP(kvmi_cpuid)
 {
@@ -149,7 +149,7 @@ KVMI_TEST(kvmi_cpuid, prefix)
 	struct kvmi_event ev;
 
 	/* An operand size prefix does nothing */
-	kvmi_guest_code(g, 0x66, CPUID);
+	kvmi_guest_code(g, "\x66" CPUID);
 	kvmi_guest_run_normally(g);
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &ev);
 	TEST_ASSERT_EQ(ev.cpuid.insn_len, 3);

@@ -85,10 +85,6 @@ static bool is_supported(void)
 	return rpl.events & BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR);
 }
 
-#define REQUIRE_SUPPORT()						\
-	if (!is_supported())						\
-		SKIP(return, "The processor does not intercept them")
-
 static void start_insn(struct kvmi_guest *g, enum insn insn,
 		       struct kvmi_event *ev)
 {
@@ -108,22 +104,32 @@ FIXTURE_VARIANT(kvmi_descriptor) {
 	enum insn insn;
 };
 
-#define VARIANT(fixture, name, _mode, _insn)				\
-	FIXTURE_VARIANT_ADD(fixture, name) {				\
-		.mode = (_mode),					\
-		.insn = (_insn),					\
-	}
+FIXTURE_VARIANT_ADD(kvmi_descriptor, real_lidt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = LIDT,
+};
 
-VARIANT(kvmi_descriptor, real_lidt, KVMI_GUEST_REAL, LIDT);
-VARIANT(kvmi_descriptor, prot_ltr, KVMI_GUEST_PROT, LTR);
-VARIANT(kvmi_descriptor, compat_user_sldt, KVMI_GUEST_COMPAT_USER, SLDT);
-VARIANT(kvmi_descriptor, long_sgdt, KVMI_GUEST_LONG, SGDT);
+FIXTURE_VARIANT_ADD(kvmi_descriptor, prot_ltr) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LTR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor, compat_user_sldt) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = SLDT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor, long_sgdt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SGDT,
+};
 
 static enum insn insn_at_start;
 
 FIXTURE_SETUP(kvmi_descriptor)
 {
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	insn_at_start = variant->insn;
 	kvmi_guest_create(&self->g, variant->mode);
@@ -159,54 +165,191 @@ FIXTURE_VARIANT(kvmi_descriptor_insns) {
 	u8 operand;
 };
 
-#define INSN(name, _mode, _insn)					\
-	FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, name) {		\
-		.mode = (_mode),					\
-		.insn = (_insn),					\
-		.operand = IN_MEMORY,					\
-	}
-#define INSN_REGISTER(name, _mode, _insn)				\
-	FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, name) {		\
-		.mode = (_mode),					\
-		.insn = (_insn),					\
-		.operand = IN_REGISTER,					\
-	}
-
 /* Real mode has neither an LDT nor a TSS, users must not load. */
-INSN(real_sgdt, KVMI_GUEST_REAL, SGDT);
-INSN(real_sidt, KVMI_GUEST_REAL, SIDT);
-INSN(real_lgdt, KVMI_GUEST_REAL, LGDT);
-INSN(real_lidt, KVMI_GUEST_REAL, LIDT);
-INSN(prot_sldt, KVMI_GUEST_PROT, SLDT);
-INSN(prot_str, KVMI_GUEST_PROT, STR);
-INSN(prot_lldt, KVMI_GUEST_PROT, LLDT);
-INSN(prot_ltr, KVMI_GUEST_PROT, LTR);
-INSN(prot_sgdt, KVMI_GUEST_PROT, SGDT);
-INSN(prot_sidt, KVMI_GUEST_PROT, SIDT);
-INSN(prot_lgdt, KVMI_GUEST_PROT, LGDT);
-INSN(prot_lidt, KVMI_GUEST_PROT, LIDT);
-INSN(long_sldt, KVMI_GUEST_LONG, SLDT);
-INSN(long_str, KVMI_GUEST_LONG, STR);
-INSN(long_lldt, KVMI_GUEST_LONG, LLDT);
-INSN(long_ltr, KVMI_GUEST_LONG, LTR);
-INSN(long_sgdt, KVMI_GUEST_LONG, SGDT);
-INSN(long_sidt, KVMI_GUEST_LONG, SIDT);
-INSN(long_lgdt, KVMI_GUEST_LONG, LGDT);
-INSN(long_lidt, KVMI_GUEST_LONG, LIDT);
-INSN(prot_user_sldt, KVMI_GUEST_PROT_USER, SLDT);
-INSN(prot_user_sgdt, KVMI_GUEST_PROT_USER, SGDT);
-INSN(compat_user_str, KVMI_GUEST_COMPAT_USER, STR);
-INSN(compat_user_sidt, KVMI_GUEST_COMPAT_USER, SIDT);
-INSN(long_user_str, KVMI_GUEST_LONG_USER, STR);
-INSN(long_user_sgdt, KVMI_GUEST_LONG_USER, SGDT);
-INSN_REGISTER(prot_sldt_register, KVMI_GUEST_PROT, SLDT);
-INSN_REGISTER(prot_lldt_register, KVMI_GUEST_PROT, LLDT);
-INSN_REGISTER(long_str_register, KVMI_GUEST_LONG, STR);
-INSN_REGISTER(long_ltr_register, KVMI_GUEST_LONG, LTR);
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, real_sgdt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, real_sidt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, real_lgdt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, real_lidt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_sldt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_str) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_lldt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_ltr) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LTR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_sgdt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_sidt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_lgdt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_lidt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_sldt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_str) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_lldt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_ltr) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LTR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_sgdt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_sidt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_lgdt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_lidt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_user_sldt) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_user_sgdt) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, compat_user_str) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, compat_user_sidt) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_user_str) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_user_sgdt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_sldt_register) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SLDT,
+	.operand = IN_REGISTER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, prot_lldt_register) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LLDT,
+	.operand = IN_REGISTER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_str_register) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = STR,
+	.operand = IN_REGISTER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_insns, long_ltr_register) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LTR,
+	.operand = IN_REGISTER,
+};
 
 FIXTURE_SETUP(kvmi_descriptor_insns)
 {
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	kvmi_guest_create(&self->g, variant->mode);
 	set_insn(&self->g, variant->insn, variant->operand);
@@ -324,7 +467,8 @@ FIXTURE_SETUP(kvmi_descriptor_faults)
 	struct kvmi_guest *g = &self->g;
 	u8 *data = g->start.mem + KVMI_GUEST_DATA;
 
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	kvmi_guest_create(g, variant->mode);
 	if (variant->unmapped)
@@ -379,28 +523,56 @@ FIXTURE_VARIANT(kvmi_descriptor_user) {
 	bool umip;
 };
 
-VARIANT(kvmi_descriptor_user, prot_lgdt, KVMI_GUEST_PROT_USER, LGDT);
-VARIANT(kvmi_descriptor_user, compat_lldt, KVMI_GUEST_COMPAT_USER, LLDT);
-VARIANT(kvmi_descriptor_user, long_ltr, KVMI_GUEST_LONG_USER, LTR);
-VARIANT(kvmi_descriptor_user, long_lidt, KVMI_GUEST_LONG_USER, LIDT);
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, prot_lgdt) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = LGDT,
+};
 
-#define UMIP(name, _mode, _insn)					\
-	FIXTURE_VARIANT_ADD(kvmi_descriptor_user, name) {		\
-		.mode = (_mode),					\
-		.insn = (_insn),					\
-		.umip = true,						\
-	}
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, compat_lldt) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = LLDT,
+};
 
-UMIP(umip_prot_sgdt, KVMI_GUEST_PROT_USER, SGDT);
-UMIP(umip_prot_str, KVMI_GUEST_PROT_USER, STR);
-UMIP(umip_long_sidt, KVMI_GUEST_LONG_USER, SIDT);
-UMIP(umip_long_sldt, KVMI_GUEST_LONG_USER, SLDT);
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, long_ltr) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = LTR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, long_lidt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = LIDT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, umip_prot_sgdt) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = SGDT,
+	.umip = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, umip_prot_str) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = STR,
+	.umip = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, umip_long_sidt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = SIDT,
+	.umip = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_user, umip_long_sldt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = SLDT,
+	.umip = true,
+};
 
 FIXTURE_SETUP(kvmi_descriptor_user)
 {
 	struct kvmi_guest *g = &self->g;
 
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	if (variant->umip && !kvm_cpu_has(X86_FEATURE_UMIP))
 		SKIP(return, "Needs UMIP");
@@ -436,15 +608,28 @@ KVMI_TEST(kvmi_descriptor_user, is_not_reported)
 }
 
 /* UMIP is nothing to the supervisor. */
-KVMI_GUEST_FIXTURE(kvmi_descriptor_umip);
-FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, prot) { .mode = KVMI_GUEST_PROT };
-FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, long) { .mode = KVMI_GUEST_LONG };
+FIXTURE(kvmi_descriptor_umip) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor_umip) {
+	enum kvmi_guest_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, prot) {
+	.mode = KVMI_GUEST_PROT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_umip, long) {
+	.mode = KVMI_GUEST_LONG,
+};
 
 FIXTURE_SETUP(kvmi_descriptor_umip)
 {
 	struct kvmi_guest *g = &self->g;
 
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	if (!kvm_cpu_has(X86_FEATURE_UMIP))
 		SKIP(return, "Needs UMIP");
@@ -453,6 +638,11 @@ FIXTURE_SETUP(kvmi_descriptor_umip)
 	g->start.sregs.cr4 |= X86_CR4_UMIP;
 	set_insn(g, SGDT, IN_MEMORY);
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_umip)
+{
+	kvmi_guest_free(&self->g);
 }
 
 KVMI_TEST(kvmi_descriptor_umip, allow)
@@ -496,7 +686,7 @@ KVMI_TEST(kvmi_descriptor_control, support)
 	int err = is_supported() ? 0 : -KVM_EOPNOTSUPP;
 	struct kvmi_event pause;
 
-	kvmi_guest_code(g, 0x90);
+	kvmi_guest_code(g, "\x90");
 	kvmi_guest_park(g, &pause);
 	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR,
 					    1), err);
@@ -517,11 +707,12 @@ KVMI_TEST(kvmi_descriptor_control, intercepted_while_enabled)
 	u64 exits;
 	int i;
 
-	REQUIRE_SUPPORT();
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
 
 	/* 100 times STR EAX, then LOOP */
 	g->start.regs.rcx = 100;
-	kvmi_guest_code(g, 0x0f, 0x00, 0xc8, 0xe2, 0xfb);
+	kvmi_guest_code(g, "\x0f\x00\xc8\xe2\xfb");
 	TEST_ASSERT_EQ(code[0], 0x0f);
 
 	for (i = 0; i < 3; i++) {

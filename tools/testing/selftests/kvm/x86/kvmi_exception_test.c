@@ -7,8 +7,8 @@
 
 #define DR6_BS		BIT(14)
 #define DR7_FIXED	BIT(10)
-#define NOP		0x90
-#define UD2		0x0f, 0x0b
+#define NOP		"\x90"
+#define UD2		"\x0f\x0b"
 
 /* Ways to an exception */
 enum cause {
@@ -75,32 +75,32 @@ static void set_cause(struct kvmi_guest *g, enum cause cause)
 	case DIVIDE_BY_ZERO:
 		/* DIV (E)CX */
 		start->regs.rax = 100;
-		kvmi_guest_code(g, 0xf7, 0xf1);
+		kvmi_guest_code(g, "\xf7\xf1");
 		break;
 	case SINGLE_STEP:
 		start->regs.rflags |= X86_EFLAGS_TF;
-		kvmi_guest_code(g, NOP, NOP);
+		kvmi_guest_code(g, NOP NOP);
 		break;
 	case ICEBP:
-		kvmi_guest_code(g, 0xf1);
+		kvmi_guest_code(g, "\xf1");
 		break;
 	case WATCHPOINT:
 		/* MOV [(R|E)DI|BX], AL, watched by breakpoint 2 */
 		start->debugregs.db[2] = KVMI_GUEST_DATA;
 		start->debugregs.dr7 = DR7_FIXED | BIT(4) | BIT(24);
-		kvmi_guest_code(g, 0x88, 0x07, NOP);
+		kvmi_guest_code(g, "\x88\x07" NOP);
 		break;
 	case INT3:
-		kvmi_guest_code(g, 0xcc);
+		kvmi_guest_code(g, "\xcc");
 		break;
 	case INTO:
 		start->regs.rflags |= X86_EFLAGS_OF;
-		kvmi_guest_code(g, 0xce);
+		kvmi_guest_code(g, "\xce");
 		break;
 	case BOUND:
 		/* BOUND (E)AX, [EDI|BX], which holds 0 and 0 */
 		start->regs.rax = 1;
-		kvmi_guest_code(g, 0x62, 0x07);
+		kvmi_guest_code(g, "\x62\x07");
 		break;
 	case UNDEFINED:
 		kvmi_guest_code(g, UD2);
@@ -108,67 +108,65 @@ static void set_cause(struct kvmi_guest *g, enum cause cause)
 	case FPU_NOT_AVAILABLE:
 		/* FNOP */
 		start->sregs.cr0 |= X86_CR0_TS;
-		kvmi_guest_code(g, 0xd9, 0xd0);
+		kvmi_guest_code(g, "\xd9\xd0");
 		break;
 	case SEGMENT_ABSENT:
 		/* MOV FS, AX */
 		start->regs.rax = KVMI_GUEST_ABSENT_DS;
 		if (kvmi_guest_is_user(g))
 			start->regs.rax |= 3;
-		kvmi_guest_code(g, 0x8e, 0xe0);
+		kvmi_guest_code(g, "\x8e\xe0");
 		break;
 	case STACK_ABSENT:
 		/* MOV SS, AX */
 		start->regs.rax = KVMI_GUEST_ABSENT_DS;
-		kvmi_guest_code(g, 0x8e, 0xd0);
+		kvmi_guest_code(g, "\x8e\xd0");
 		break;
 	case BAD_STACK_ADDRESS:
 		/* SS: MOV AX, [BX] across the end, or MOV EAX, [RBP] */
 		if (kvmi_guest_is_real(g)) {
 			start->regs.rbx = 0xffff;
-			kvmi_guest_code(g, 0x36, 0x8b, 0x07);
+			kvmi_guest_code(g, "\x36\x8b\x07");
 		} else {
 			start->regs.rbp = not_canonical;
-			kvmi_guest_code(g, 0x8b, 0x45, 0x00);
+			kvmi_guest_code(g, "\x8b\x45\x00");
 		}
 		break;
 	case BAD_SELECTOR:
 		/* MOV GS, AX */
 		start->regs.rax = 0x1000;
-		kvmi_guest_code(g, 0x8e, 0xe8);
+		kvmi_guest_code(g, "\x8e\xe8");
 		break;
 	case BAD_ADDRESS:
 		/* MOV AX, [BX] across the end, or MOV EAX, [RDI] */
 		start->regs.rbx = 0xffff;
 		start->regs.rdi = not_canonical;
-		kvmi_guest_code(g, 0x8b, 0x07);
+		kvmi_guest_code(g, "\x8b\x07");
 		break;
 	case PAGE_ABSENT:
 		/* MOV [(R|E)DI], AL */
 		start->regs.rax = 0x5a;
 		start->regs.rdi = KVMI_GUEST_UNMAPPED + 0x123;
-		kvmi_guest_code(g, 0x88, 0x07);
+		kvmi_guest_code(g, "\x88\x07");
 		break;
 	case FPU_ERROR:
 		/* FLDCW with the division by zero unmasked; FLD1; FLDZ; FDIVP; FWAIT */
 		data[0] = 0x7b;
 		data[1] = 0x03;
-		kvmi_guest_code(g, 0xd9, 0x2f, 0xd9, 0xe8, 0xd9, 0xee,
-				0xde, 0xf9, 0x9b);
+		kvmi_guest_code(g, "\xd9\x2f\xd9\xe8\xd9\xee\xde\xf9\x9b");
 		break;
 	case UNALIGNED:
 		/* MOV EAX, [(R|E)DI] */
 		start->sregs.cr0 |= X86_CR0_AM;
 		start->regs.rflags |= X86_EFLAGS_AC;
 		start->regs.rdi = KVMI_GUEST_DATA + 1;
-		kvmi_guest_code(g, 0x8b, 0x07);
+		kvmi_guest_code(g, "\x8b\x07");
 		break;
 	case SSE_ERROR:
 		/* LDMXCSR with invalid operations unmasked; XORPS; 0 / 0 */
 		start->sregs.cr4 |= X86_CR4_OSXMMEXCPT;
 		data[1] = 0x1f;
-		kvmi_guest_code(g, 0x0f, 0xae, 0x17, 0x0f, 0x57, 0xc0,
-				0x0f, 0x5e, 0xc0);
+		kvmi_guest_code(g, "\x0f\xae\x17\x0f\x57\xc0\x0f\x5e\xc0");
 		break;
 	}
 
@@ -184,58 +182,235 @@ FIXTURE_VARIANT(kvmi_trap) {
 	enum cause cause;
 };
 
-#define VARIANT(name, _mode, _cause)					\
-	FIXTURE_VARIANT_ADD(kvmi_trap, name) {				\
-		.mode = (_mode),					\
-		.cause = (_cause),					\
-	}
+FIXTURE_VARIANT_ADD(kvmi_trap, real_divide_by_zero) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = DIVIDE_BY_ZERO,
+};
 
-VARIANT(real_divide_by_zero, KVMI_GUEST_REAL, DIVIDE_BY_ZERO);
-VARIANT(real_single_step, KVMI_GUEST_REAL, SINGLE_STEP);
-VARIANT(real_watchpoint, KVMI_GUEST_REAL, WATCHPOINT);
-VARIANT(real_int3, KVMI_GUEST_REAL, INT3);
-VARIANT(real_into, KVMI_GUEST_REAL, INTO);
-VARIANT(real_bound, KVMI_GUEST_REAL, BOUND);
-VARIANT(real_undefined, KVMI_GUEST_REAL, UNDEFINED);
-VARIANT(real_fpu_not_available, KVMI_GUEST_REAL, FPU_NOT_AVAILABLE);
-VARIANT(real_bad_stack_address, KVMI_GUEST_REAL, BAD_STACK_ADDRESS);
-VARIANT(real_bad_address, KVMI_GUEST_REAL, BAD_ADDRESS);
-VARIANT(real_fpu_error, KVMI_GUEST_REAL, FPU_ERROR);
-VARIANT(prot_divide_by_zero, KVMI_GUEST_PROT, DIVIDE_BY_ZERO);
-VARIANT(prot_single_step, KVMI_GUEST_PROT, SINGLE_STEP);
-VARIANT(prot_icebp, KVMI_GUEST_PROT, ICEBP);
-VARIANT(prot_int3, KVMI_GUEST_PROT, INT3);
-VARIANT(prot_into, KVMI_GUEST_PROT, INTO);
-VARIANT(prot_bound, KVMI_GUEST_PROT, BOUND);
-VARIANT(prot_undefined, KVMI_GUEST_PROT, UNDEFINED);
-VARIANT(prot_segment_absent, KVMI_GUEST_PROT, SEGMENT_ABSENT);
-VARIANT(prot_stack_absent, KVMI_GUEST_PROT, STACK_ABSENT);
-VARIANT(prot_bad_selector, KVMI_GUEST_PROT, BAD_SELECTOR);
-VARIANT(prot_page_absent, KVMI_GUEST_PROT, PAGE_ABSENT);
-VARIANT(prot_user_into, KVMI_GUEST_PROT_USER, INTO);
-VARIANT(prot_user_page_absent, KVMI_GUEST_PROT_USER, PAGE_ABSENT);
-VARIANT(prot_user_unaligned, KVMI_GUEST_PROT_USER, UNALIGNED);
-VARIANT(compat_user_int3, KVMI_GUEST_COMPAT_USER, INT3);
-VARIANT(compat_user_bound, KVMI_GUEST_COMPAT_USER, BOUND);
-VARIANT(compat_user_segment_absent, KVMI_GUEST_COMPAT_USER, SEGMENT_ABSENT);
-VARIANT(long_divide_by_zero, KVMI_GUEST_LONG, DIVIDE_BY_ZERO);
-VARIANT(long_single_step, KVMI_GUEST_LONG, SINGLE_STEP);
-VARIANT(long_icebp, KVMI_GUEST_LONG, ICEBP);
-VARIANT(long_watchpoint, KVMI_GUEST_LONG, WATCHPOINT);
-VARIANT(long_int3, KVMI_GUEST_LONG, INT3);
-VARIANT(long_undefined, KVMI_GUEST_LONG, UNDEFINED);
-VARIANT(long_fpu_not_available, KVMI_GUEST_LONG, FPU_NOT_AVAILABLE);
-VARIANT(long_segment_absent, KVMI_GUEST_LONG, SEGMENT_ABSENT);
-VARIANT(long_bad_stack_address, KVMI_GUEST_LONG, BAD_STACK_ADDRESS);
-VARIANT(long_bad_selector, KVMI_GUEST_LONG, BAD_SELECTOR);
-VARIANT(long_bad_address, KVMI_GUEST_LONG, BAD_ADDRESS);
-VARIANT(long_page_absent, KVMI_GUEST_LONG, PAGE_ABSENT);
-VARIANT(long_sse_error, KVMI_GUEST_LONG, SSE_ERROR);
-VARIANT(long_user_divide_by_zero, KVMI_GUEST_LONG_USER, DIVIDE_BY_ZERO);
-VARIANT(long_user_single_step, KVMI_GUEST_LONG_USER, SINGLE_STEP);
-VARIANT(long_user_page_absent, KVMI_GUEST_LONG_USER, PAGE_ABSENT);
-VARIANT(long_user_unaligned, KVMI_GUEST_LONG_USER, UNALIGNED);
-VARIANT(long_user_fpu_error, KVMI_GUEST_LONG_USER, FPU_ERROR);
+FIXTURE_VARIANT_ADD(kvmi_trap, real_single_step) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = SINGLE_STEP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_watchpoint) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = WATCHPOINT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_int3) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = INT3,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_into) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = INTO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_bound) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = BOUND,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_undefined) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = UNDEFINED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_fpu_not_available) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = FPU_NOT_AVAILABLE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_bad_stack_address) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = BAD_STACK_ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_bad_address) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = BAD_ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, real_fpu_error) {
+	.mode = KVMI_GUEST_REAL,
+	.cause = FPU_ERROR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_divide_by_zero) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = DIVIDE_BY_ZERO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_single_step) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = SINGLE_STEP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_icebp) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = ICEBP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_int3) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = INT3,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_into) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = INTO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_bound) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = BOUND,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_undefined) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = UNDEFINED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_segment_absent) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = SEGMENT_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_stack_absent) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = STACK_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_bad_selector) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = BAD_SELECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_page_absent) {
+	.mode = KVMI_GUEST_PROT,
+	.cause = PAGE_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_user_into) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.cause = INTO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_user_page_absent) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.cause = PAGE_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, prot_user_unaligned) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.cause = UNALIGNED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, compat_user_int3) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.cause = INT3,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, compat_user_bound) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.cause = BOUND,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, compat_user_segment_absent) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.cause = SEGMENT_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_divide_by_zero) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = DIVIDE_BY_ZERO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_single_step) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = SINGLE_STEP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_icebp) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = ICEBP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_watchpoint) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = WATCHPOINT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_int3) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = INT3,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_undefined) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = UNDEFINED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_fpu_not_available) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = FPU_NOT_AVAILABLE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_segment_absent) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = SEGMENT_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_bad_stack_address) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = BAD_STACK_ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_bad_selector) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = BAD_SELECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_bad_address) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = BAD_ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_page_absent) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = PAGE_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_sse_error) {
+	.mode = KVMI_GUEST_LONG,
+	.cause = SSE_ERROR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_user_divide_by_zero) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.cause = DIVIDE_BY_ZERO,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_user_single_step) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.cause = SINGLE_STEP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_user_page_absent) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.cause = PAGE_ABSENT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_user_unaligned) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.cause = UNALIGNED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap, long_user_fpu_error) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.cause = FPU_ERROR,
+};
 
 FIXTURE_SETUP(kvmi_trap)
 {
@@ -349,8 +524,8 @@ KVMI_TEST(kvmi_trap, crash)
 }
 
 /* Actions, sessions and registers, in all modes */
-KVMI_GUEST_FIXTURE(kvmi_trap_modes);
-KVMI_GUEST_VARIANTS(kvmi_trap_modes);
+#define KVMI_GUEST_FIXTURE	kvmi_trap_modes
+#include "kvmi_guest_modes.h"
 
 FIXTURE_SETUP(kvmi_trap_modes)
 {
@@ -531,8 +706,8 @@ KVMI_TEST(kvmi_trap_modes, retry_with_the_code_repaired)
 	struct kvmi_event ev;
 
 	start_trap(g, UNDEFINED, &ev);
-	memset(g->start.mem + KVMI_GUEST_CODE, NOP, 2);
-	memset(addr_gpa2hva(g->vm, KVMI_GUEST_CODE), NOP, 2);
+	memset(g->start.mem + KVMI_GUEST_CODE, NOP[0], 2);
+	memset(addr_gpa2hva(g->vm, KVMI_GUEST_CODE), NOP[0], 2);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 	kvmi_guest_stop_unchanged(g);
 }
@@ -569,10 +744,21 @@ FIXTURE_VARIANT(kvmi_trap_delivery) {
 	enum kvmi_guest_mode mode;
 };
 
-FIXTURE_VARIANT_ADD(kvmi_trap_delivery, prot) { .mode = KVMI_GUEST_PROT };
-FIXTURE_VARIANT_ADD(kvmi_trap_delivery, prot_user) { .mode = KVMI_GUEST_PROT_USER };
-FIXTURE_VARIANT_ADD(kvmi_trap_delivery, long) { .mode = KVMI_GUEST_LONG };
-FIXTURE_VARIANT_ADD(kvmi_trap_delivery, long_user) { .mode = KVMI_GUEST_LONG_USER };
+FIXTURE_VARIANT_ADD(kvmi_trap_delivery, prot) {
+	.mode = KVMI_GUEST_PROT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap_delivery, prot_user) {
+	.mode = KVMI_GUEST_PROT_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap_delivery, long) {
+	.mode = KVMI_GUEST_LONG,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_trap_delivery, long_user) {
+	.mode = KVMI_GUEST_LONG_USER,
+};
 
 FIXTURE_SETUP(kvmi_trap_delivery)
 {
@@ -652,7 +838,7 @@ KVMI_TEST(kvmi_trap_delivery, triple_fault)
 	remove_handler(g, GP_VECTOR);
 	remove_handler(g, DF_VECTOR);
 	g->start.regs.rax = 0x1000;
-	kvmi_guest_code(g, 0x8e, 0xe8);
+	kvmi_guest_code(g, "\x8e\xe8");
 
 	enable(g);
 	expect_trap(g, GP_VECTOR);

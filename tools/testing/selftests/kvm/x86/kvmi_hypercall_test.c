@@ -10,14 +10,14 @@
 #define KVMI_INSN_FIXTURE	kvmi_hypercall
 #define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_HYPERCALL
 
-#define VMCALL	0x0f, 0x01, 0xc1
-#define VMMCALL	0x0f, 0x01, 0xd9
+#define VMCALL	"\x0f\x01\xc1"
+#define VMMCALL	"\x0f\x01\xd9"
 
 /* In the registers that do not count */
 #define OTHER	0x1234
 
-KVMI_GUEST_FIXTURE(kvmi_hypercall);
-KVMI_GUEST_VARIANTS(kvmi_hypercall);
+#define KVMI_GUEST_FIXTURE	kvmi_hypercall
+#include "kvmi_guest_modes.h"
 
 /* Registers a hypercall is made with */
 static void set_args(struct kvmi_guest *g, u64 nr, u64 op, u64 arg)
@@ -25,7 +25,10 @@ static void set_args(struct kvmi_guest *g, u64 nr, u64 op, u64 arg)
 	struct kvm_regs *regs = &g->start.regs;
 
 	regs->rax = nr;
-	regs->rdi = regs->rsi = regs->rbx = regs->rcx = OTHER;
+	regs->rdi = OTHER;
+	regs->rsi = OTHER;
+	regs->rbx = OTHER;
+	regs->rcx = OTHER;
 	if (kvmi_guest_is_64bit(g)) {
 		regs->rdi = op;
 		regs->rsi = arg;

@@ -5,19 +5,19 @@
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
 
-#define NOP		0x90
-#define CPUID		0x0f, 0xa2
+#define NOP		"\x90"
+#define CPUID		"\x0f\xa2"
 
 #define ERROR_CODE	0x1234
 #define ADDRESS		0x12345678
 
-KVMI_GUEST_FIXTURE(kvmi_inject);
-KVMI_GUEST_VARIANTS(kvmi_inject);
+#define KVMI_GUEST_FIXTURE	kvmi_inject
+#include "kvmi_guest_modes.h"
 
 FIXTURE_SETUP(kvmi_inject)
 {
 	kvmi_guest_create(&self->g, variant->mode);
-	kvmi_guest_code(&self->g, NOP, NOP);
+	kvmi_guest_code(&self->g, NOP NOP);
 }
 
 /* Inject before the guest's first instruction. */
@@ -100,7 +100,7 @@ KVMI_TEST(kvmi_inject, breakpoint_at_a_longer_instruction)
 	struct kvmi_event ev;
 
 	/* MOV AL, 1 */
-	kvmi_guest_code(g, 0xb0, 0x01);
+	kvmi_guest_code(g, "\xb0\x01");
 	inject(g, BP_VECTOR);
 	wait_trap(g, BP_VECTOR, KVMI_GUEST_CODE, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -129,7 +129,7 @@ KVMI_TEST(kvmi_inject, event_for_one)
 	struct kvmi_event ev;
 
 	/* UD2 */
-	kvmi_guest_code(g, 0x0f, 0x0b);
+	kvmi_guest_code(g, "\x0f\x0b");
 	inject(g, GP_VECTOR);
 	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
@@ -221,7 +221,7 @@ static void start_cpuid(struct kvmi_guest *g, u8 action)
 {
 	struct kvmi_event ev;
 
-	kvmi_guest_code(g, CPUID, NOP);
+	kvmi_guest_code(g, CPUID NOP);
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &ev);
 	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
 	kvmi_reply(&g->s, &ev, action);
@@ -269,7 +269,7 @@ static void start_undefined(struct kvmi_guest *g, u8 action)
 	struct kvmi_event ev;
 
 	/* UD2 */
-	kvmi_guest_code(g, 0x0f, 0x0b);
+	kvmi_guest_code(g, "\x0f\x0b");
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_TRAP, &ev);
 	TEST_ASSERT_EQ(ev.trap.nr, UD_VECTOR);
 	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 0), 0);
@@ -313,7 +313,7 @@ KVMI_TEST(kvmi_inject, breakpoint_takes_precedence)
 	if (!kvmi_guest_int3_is_intercepted())
 		SKIP(return, "The (emulated) processor does not intercept INT3");
 
-	kvmi_guest_code(g, 0xcc);
+	kvmi_guest_code(g, "\xcc");
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, ADDRESS), 0);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -331,7 +331,7 @@ KVMI_TEST(kvmi_inject, breakpoint_at_a_breakpoint)
 	if (!kvmi_guest_int3_is_intercepted())
 		SKIP(return, "The (emulated) processor does not intercept INT3");
 
-	kvmi_guest_code(g, 0xcc);
+	kvmi_guest_code(g, "\xcc");
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
 	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, BP_VECTOR, 0, 0), 0);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);

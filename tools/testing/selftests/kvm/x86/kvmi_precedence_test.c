@@ -113,15 +113,15 @@ static bool debug_works(struct kvmi_guest *g, u32 debug, u64 address)
 #define SW_BP	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP)
 #define STEP	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP)
 
-#define INT3	0xcc
-#define NOP	0x90
+#define INT3	"\xcc"
+#define NOP	"\x90"
 
 static void start_step_over_cr4(struct kvmi_guest *g, bool tool_first,
 				struct kvmi_event *ev)
 {
 	g->start.regs.rax = g->start.sregs.cr4 ^ X86_CR4_DE;
 	/* MOV CR4, RAX */
-	kvmi_guest_code(g, 0x0f, 0x22, 0xe0, NOP);
+	kvmi_guest_code(g, "\x0f\x22\xe0" NOP);
 	start_debug(g, tool_first, KVMI_VCPU_EVENT_CR, STEP, 0);
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, ev);
 	TEST_ASSERT_EQ(ev->common.arch.regs.rip, KVMI_GUEST_CODE);
@@ -178,7 +178,7 @@ KVMI_TEST(kvmi_debug, singlestep_cpuid)
 	int skip;
 
 	/* CPUID, twice */
-	kvmi_guest_code(g, 0x0f, 0xa2, 0x0f, 0xa2, NOP);
+	kvmi_guest_code(g, "\x0f\xa2\x0f\xa2" NOP);
 	start_debug(g, variant->tool_first, KVMI_VCPU_EVENT_CPUID, STEP, 0);
 	for (skip = 0; skip < 2; skip++) {
 		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
@@ -196,7 +196,7 @@ KVMI_TEST(kvmi_debug, hw_breakpoint)
 {
 	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_code(g, NOP, NOP, NOP);
+	kvmi_guest_code(g, NOP NOP NOP);
 	if (!debug_works(g, HW_BP, KVMI_GUEST_CODE + 1))
 		SKIP(return, "No hardware breakpoints");
 
@@ -215,7 +215,7 @@ KVMI_TEST(kvmi_debug, hw_breakpoint_after_int3)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
-	kvmi_guest_code(g, INT3, NOP, NOP);
+	kvmi_guest_code(g, INT3 NOP NOP);
 	if (!debug_works(g, HW_BP, KVMI_GUEST_HANDLERS + BP_VECTOR * 16) ||
 	    !debug_works(g, SW_BP, 0))
 		SKIP(return, "No breakpoints");
@@ -297,7 +297,7 @@ KVMI_TEST(kvmi_debug, sw_breakpoint)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev, pause;
 
-	kvmi_guest_code(g, INT3, NOP);
+	kvmi_guest_code(g, INT3 NOP);
 	if (!debug_works(g, SW_BP, 0))
 		SKIP(return, "INT3 is not intercepted");
 
@@ -337,7 +337,7 @@ KVMI_TEST(kvmi_debug, sw_breakpoint_after_unhook)
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
-	kvmi_guest_code(g, INT3, NOP);
+	kvmi_guest_code(g, INT3 NOP);
 	if (!debug_works(g, SW_BP, 0))
 		SKIP(return, "INT3 is not intercepted");
 
@@ -374,7 +374,7 @@ FIXTURE_SETUP(kvmi_umip)
 	self->emulated = system("grep -qw umip /proc/cpuinfo");
 	g->start.sregs.cr4 |= X86_CR4_UMIP;
 	/* SGDT [RDI] */
-	kvmi_guest_code(g, 0x0f, 0x01, 0x07);
+	kvmi_guest_code(g, "\x0f\x01\x07");
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, GP_VECTOR);
 }

@@ -8,19 +8,33 @@
 #define KVMI_INSN_FIXTURE	kvmi_xsetbv
 #define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_XSETBV
 
-#define XSETBV		0x0f, 0x01, 0xd1
+#define XSETBV		"\x0f\x01\xd1"
 
 #define OLD		XFEATURE_MASK_FP
 #define NEW		(XFEATURE_MASK_FP | XFEATURE_MASK_SSE)
 /* Without the x87 state there is none. */
 #define ILLEGAL		XFEATURE_MASK_SSE
 
-KVMI_GUEST_FIXTURE(kvmi_xsetbv);
+FIXTURE(kvmi_xsetbv) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_xsetbv) {
+	enum kvmi_guest_mode mode;
+};
 
 /* The modes in which it is not a #GP */
-FIXTURE_VARIANT_ADD(kvmi_xsetbv, real) { .mode = KVMI_GUEST_REAL };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv, prot) { .mode = KVMI_GUEST_PROT };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv, long) { .mode = KVMI_GUEST_LONG };
+FIXTURE_VARIANT_ADD(kvmi_xsetbv, real) {
+	.mode = KVMI_GUEST_REAL,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv, prot) {
+	.mode = KVMI_GUEST_PROT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv, long) {
+	.mode = KVMI_GUEST_LONG,
+};
 
 static void set_value(struct kvmi_guest *g, u32 xcr, u64 val)
 {
@@ -45,6 +59,11 @@ FIXTURE_SETUP(kvmi_xsetbv)
 	if (host_cpu_is_amd_compatible && g->normal.xcr0 == OLD)
 		SKIP(return, "The (emulated) processor does not intercept it");
 	TEST_ASSERT_EQ(g->normal.xcr0, NEW);
+}
+
+FIXTURE_TEARDOWN(kvmi_xsetbv)
+{
+	kvmi_guest_free(&self->g);
 }
 
 static void start(struct kvmi_guest *g, struct kvmi_event *ev)
@@ -194,13 +213,28 @@ KVMI_TEST(kvmi_xsetbv, host_writes_are_not_reported)
  * The same by way of KVM's emulator: RIP is at the instruction, not the prefix
  * that makes KVM emulate it.
  */
-#define FEP			0x0f, 0x0b, 'k', 'v', 'm'
+#define FEP			"\x0f\x0bkvm"
 #define FEP_SIZE		5
 
-KVMI_GUEST_FIXTURE(kvmi_xsetbv_emulated);
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, real) { .mode = KVMI_GUEST_REAL };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, prot) { .mode = KVMI_GUEST_PROT };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, long) { .mode = KVMI_GUEST_LONG };
+FIXTURE(kvmi_xsetbv_emulated) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_xsetbv_emulated) {
+	enum kvmi_guest_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, real) {
+	.mode = KVMI_GUEST_REAL,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, prot) {
+	.mode = KVMI_GUEST_PROT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_emulated, long) {
+	.mode = KVMI_GUEST_LONG,
+};
 
 FIXTURE_SETUP(kvmi_xsetbv_emulated)
 {
@@ -213,10 +247,15 @@ FIXTURE_SETUP(kvmi_xsetbv_emulated)
 
 	kvmi_guest_create(g, variant->mode);
 	g->start.regs.rax = NEW;
-	kvmi_guest_code(g, FEP, XSETBV);
+	kvmi_guest_code(g, FEP XSETBV);
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
 	TEST_ASSERT_EQ(g->normal.xcr0, NEW);
+}
+
+FIXTURE_TEARDOWN(kvmi_xsetbv_emulated)
+{
+	kvmi_guest_free(&self->g);
 }
 
 static void start_emulated(struct kvmi_guest *g, struct kvmi_event *ev)
@@ -290,10 +329,25 @@ KVMI_TEST(kvmi_xsetbv_emulated, crash)
 	TEST_ASSERT_EQ(g->state.xcr0, OLD);
 }
 
-KVMI_GUEST_FIXTURE(kvmi_xsetbv_user);
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, prot) { .mode = KVMI_GUEST_PROT_USER };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, compat) { .mode = KVMI_GUEST_COMPAT_USER };
-FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, long) { .mode = KVMI_GUEST_LONG_USER };
+FIXTURE(kvmi_xsetbv_user) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_xsetbv_user) {
+	enum kvmi_guest_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, prot) {
+	.mode = KVMI_GUEST_PROT_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, compat) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_xsetbv_user, long) {
+	.mode = KVMI_GUEST_LONG_USER,
+};
 
 FIXTURE_SETUP(kvmi_xsetbv_user)
 {
@@ -301,6 +355,11 @@ FIXTURE_SETUP(kvmi_xsetbv_user)
 		SKIP(return, "Needs XSAVE");
 
 	kvmi_guest_create(&self->g, variant->mode);
+}
+
+FIXTURE_TEARDOWN(kvmi_xsetbv_user)
+{
+	kvmi_guest_free(&self->g);
 }
 
 KVMI_TEST(kvmi_xsetbv_user, is_not_reported)

@@ -19,29 +19,6 @@ enum kvmi_guest_mode {
 	KVMI_GUEST_LONG_USER,
 };
 
-/* Tests of a fixture that has a variant for every mode */
-#define KVMI_GUEST_VARIANT(fixture, name, _mode)			\
-	FIXTURE_VARIANT_ADD(fixture, name) { .mode = (_mode) }
-
-#define KVMI_GUEST_FIXTURE(fixture)					\
-	FIXTURE(fixture) {						\
-		struct kvmi_guest g;					\
-	};								\
-	FIXTURE_VARIANT(fixture) {					\
-		enum kvmi_guest_mode mode;				\
-	};								\
-	FIXTURE_TEARDOWN(fixture) {					\
-		kvmi_guest_free(&self->g);				\
-	}
-
-#define KVMI_GUEST_VARIANTS(fixture)					\
-	KVMI_GUEST_VARIANT(fixture, real, KVMI_GUEST_REAL);		\
-	KVMI_GUEST_VARIANT(fixture, prot, KVMI_GUEST_PROT);		\
-	KVMI_GUEST_VARIANT(fixture, prot_user, KVMI_GUEST_PROT_USER);	\
-	KVMI_GUEST_VARIANT(fixture, compat_user, KVMI_GUEST_COMPAT_USER); \
-	KVMI_GUEST_VARIANT(fixture, long, KVMI_GUEST_LONG);		\
-	KVMI_GUEST_VARIANT(fixture, long_user, KVMI_GUEST_LONG_USER)
-
 /*
  * Memory: the same everywhere, mapped one to one and accessible for users, low
  * enough for real mode with segments at 0.
@@ -126,17 +103,9 @@ void kvmi_guest_free(struct kvmi_guest *g);
  * RDI and RBX: as an operand this is [BX] in 16-bit code, else [EDI] or [RDI].
  */
 void __kvmi_guest_code(struct kvmi_guest *g, const u8 *code, size_t size);
-#define kvmi_guest_code(g, code...)					\
-do {									\
-	static const u8 __code[] = { code };				\
-									\
-	__kvmi_guest_code(g, __code, sizeof(__code));			\
-} while (0)
-
-static inline u8 *kvmi_guest_start_data(struct kvmi_guest *g)
-{
-	return g->start.mem + KVMI_GUEST_DATA;
-}
+/* A string of code, e.g. "\x90" */
+#define kvmi_guest_code(g, code)					\
+	__kvmi_guest_code(g, (const u8 *)(code), sizeof(code) - 1)
 
 static inline bool kvmi_guest_is_user(const struct kvmi_guest *g)
 {
@@ -160,12 +129,6 @@ static inline bool kvmi_guest_is_real(const struct kvmi_guest *g)
 static inline bool kvmi_guest_is_64bit(const struct kvmi_guest *g)
 {
 	return g->mode >= KVMI_GUEST_LONG;
-}
-
-/* Size of what SGDT and SIDT store */
-static inline int kvmi_guest_dtr_size(const struct kvmi_guest *g)
-{
-	return kvmi_guest_is_64bit(g) ? 10 : 6;
 }
 
 /* Present, writable, user; accessed and dirty, for memory not to change */

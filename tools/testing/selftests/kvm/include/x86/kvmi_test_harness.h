@@ -10,4 +10,10 @@
 
 #define KVMI_TEST(suite, test)	TEST_F_TIMEOUT(suite, test, KVMI_TEST_TIMEOUT)
 
+/* The same as without KVMI_, for a fixture whose name is a macro's value */
+#define KVMI_FIXTURE(name)			FIXTURE(name)
+#define KVMI_FIXTURE_VARIANT(name)		FIXTURE_VARIANT(name)
+#define KVMI_FIXTURE_VARIANT_ADD(name, variant)	FIXTURE_VARIANT_ADD(name, variant)
+#define KVMI_FIXTURE_TEARDOWN(name)		FIXTURE_TEARDOWN(name)
+
 #endif /* SELFTEST_KVM_KVMI_TEST_HARNESS_H */

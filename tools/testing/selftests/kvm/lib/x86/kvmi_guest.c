@@ -307,10 +307,10 @@ void kvmi_guest_get_state(struct kvmi_guest *g, struct kvmi_guest_state *state)
 	memcpy(state->mem, addr_gpa2hva(g->vm, 0), sizeof(state->mem));
 }
 
-#define COMPARE(field)							\
-	TEST_ASSERT(a->field == b->field, "%s: 0x%llx, wanted 0x%llx",	\
-		    #field, (unsigned long long)a->field,		\
-		    (unsigned long long)b->field)
+static void compare(const char *name, u64 a, u64 b)
+{
+	TEST_ASSERT(a == b, "%s: 0x%lx, wanted 0x%lx", name, a, b);
+}
 
 static void compare_segment(const char *name, const struct kvm_segment *a,
 			    const struct kvm_segment *b)
@@ -326,24 +326,24 @@ void kvmi_guest_compare(const struct kvmi_guest_state *a,
 {
 	int i;
 
-	COMPARE(regs.rip);
-	COMPARE(regs.rflags);
-	COMPARE(regs.rax);
-	COMPARE(regs.rbx);
-	COMPARE(regs.rcx);
-	COMPARE(regs.rdx);
-	COMPARE(regs.rsi);
-	COMPARE(regs.rdi);
-	COMPARE(regs.rsp);
-	COMPARE(regs.rbp);
-	COMPARE(regs.r8);
-	COMPARE(regs.r9);
-	COMPARE(regs.r10);
-	COMPARE(regs.r11);
-	COMPARE(regs.r12);
-	COMPARE(regs.r13);
-	COMPARE(regs.r14);
-	COMPARE(regs.r15);
+	compare("RIP", a->regs.rip, b->regs.rip);
+	compare("RFLAGS", a->regs.rflags, b->regs.rflags);
+	compare("RAX", a->regs.rax, b->regs.rax);
+	compare("RBX", a->regs.rbx, b->regs.rbx);
+	compare("RCX", a->regs.rcx, b->regs.rcx);
+	compare("RDX", a->regs.rdx, b->regs.rdx);
+	compare("RSI", a->regs.rsi, b->regs.rsi);
+	compare("RDI", a->regs.rdi, b->regs.rdi);
+	compare("RSP", a->regs.rsp, b->regs.rsp);
+	compare("RBP", a->regs.rbp, b->regs.rbp);
+	compare("R8", a->regs.r8, b->regs.r8);
+	compare("R9", a->regs.r9, b->regs.r9);
+	compare("R10", a->regs.r10, b->regs.r10);
+	compare("R11", a->regs.r11, b->regs.r11);
+	compare("R12", a->regs.r12, b->regs.r12);
+	compare("R13", a->regs.r13, b->regs.r13);
+	compare("R14", a->regs.r14, b->regs.r14);
+	compare("R15", a->regs.r15, b->regs.r15);
 	compare_segment("CS", &a->sregs.cs, &b->sregs.cs);
 	compare_segment("DS", &a->sregs.ds, &b->sregs.ds);
 	compare_segment("ES", &a->sregs.es, &b->sregs.es);
@@ -352,20 +352,20 @@ void kvmi_guest_compare(const struct kvmi_guest_state *a,
 	compare_segment("SS", &a->sregs.ss, &b->sregs.ss);
 	compare_segment("TR", &a->sregs.tr, &b->sregs.tr);
 	compare_segment("LDTR", &a->sregs.ldt, &b->sregs.ldt);
-	COMPARE(sregs.gdt.base);
-	COMPARE(sregs.gdt.limit);
-	COMPARE(sregs.idt.base);
-	COMPARE(sregs.idt.limit);
-	COMPARE(sregs.cr0);
-	COMPARE(sregs.cr2);
-	COMPARE(sregs.cr3);
-	COMPARE(sregs.cr4);
-	COMPARE(sregs.efer);
+	compare("GDTR base", a->sregs.gdt.base, b->sregs.gdt.base);
+	compare("GDTR limit", a->sregs.gdt.limit, b->sregs.gdt.limit);
+	compare("IDTR base", a->sregs.idt.base, b->sregs.idt.base);
+	compare("IDTR limit", a->sregs.idt.limit, b->sregs.idt.limit);
+	compare("CR0", a->sregs.cr0, b->sregs.cr0);
+	compare("CR2", a->sregs.cr2, b->sregs.cr2);
+	compare("CR3", a->sregs.cr3, b->sregs.cr3);
+	compare("CR4", a->sregs.cr4, b->sregs.cr4);
+	compare("EFER", a->sregs.efer, b->sregs.efer);
 	for (i = 0; i < ARRAY_SIZE(a->debugregs.db); i++)
-		COMPARE(debugregs.db[i]);
-	COMPARE(debugregs.dr6);
-	COMPARE(debugregs.dr7);
-	COMPARE(xcr0);
+		compare("Breakpoint", a->debugregs.db[i], b->debugregs.db[i]);
+	compare("DR6", a->debugregs.dr6, b->debugregs.dr6);
+	compare("DR7", a->debugregs.dr7, b->debugregs.dr7);
+	compare("XCR0", a->xcr0, b->xcr0);
 	for (i = 0; i < sizeof(a->mem); i++)
 		TEST_ASSERT(a->mem[i] == b->mem[i],
 			    "Memory at 0x%x: 0x%x, wanted 0x%x",
