@@ -105,7 +105,7 @@ void kvmi_guest_free(struct kvmi_guest *g);
 void __kvmi_guest_code(struct kvmi_guest *g, const u8 *code, size_t size);
 /* A string of code, e.g. "\x90" */
 #define kvmi_guest_code(g, code)					\
-	__kvmi_guest_code(g, (const u8 *)(code), sizeof(code) - 1)
+	__kvmi_guest_code(g, (const u8 *)"" code, sizeof(code) - 1)
 
 static inline bool kvmi_guest_is_user(const struct kvmi_guest *g)
 {

@@ -513,7 +513,7 @@ bool kvmi_guest_int3_is_intercepted(void)
 
 	TEST_ASSERT(g, "malloc() failed");
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	kvmi_guest_code(g, 0xcc);
+	kvmi_guest_code(g, "\xcc");
 	vcpu_ioctl(g->vcpu, KVM_SET_GUEST_DEBUG, &debug);
 	vcpu_run(g->vcpu);
 	intercepted = g->vcpu->run->exit_reason == KVM_EXIT_DEBUG;
