@@ -148,7 +148,10 @@ static void guest_finish(struct guest *g)
 	TEST_ASSERT(!r, "pthread_join() returned %d", r);
 }
 
-/* Turn the event of the variant on or off. */
+/*
+ * Turn the event of the variant on or off.  What it is to be about stays chosen:
+ * without the event that is nothing to leave the guest for.
+ */
 static void control(struct _test_data_kvmi_cost *self,
 		    const struct _fixture_variant_kvmi_cost *variant, u8 enable)
 {
@@ -160,9 +163,9 @@ static void control(struct _test_data_kvmi_cost *self,
 	guest_start(&g);
 	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &pause);
 	if (variant->event == KVMI_VCPU_EVENT_CR)
-		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->cr, enable), 0);
+		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->cr, 1), 0);
 	if (variant->event == KVMI_VCPU_EVENT_MSR)
-		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->msr, enable), 0);
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->msr, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->event, enable), 0);
 	kvmi_reply(s, &pause, KVMI_EVENT_ACTION_ALLOW);
 	guest_finish(&g);
