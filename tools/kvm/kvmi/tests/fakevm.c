@@ -84,7 +84,7 @@ static const struct event {
 static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
 unsigned char ram[RAM];
-static uint64_t lstar[VCPUS];
+static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
@@ -334,6 +334,8 @@ static void command(const struct peer_msg *msg)
 		on[2] += d[9] ? 1 : -1;
 		break;
 	case KVMI_VCPU_CONTROL_MSR:
+		if (in_zoo && d[0] == VCPUS && d[8])
+			printf("new vCPU: MSR watched\n");
 		on[3] += d[8] ? 1 : -1;
 		break;
 	}

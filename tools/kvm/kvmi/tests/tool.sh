@@ -276,6 +276,10 @@ run unhook guard --once --msr lstar --action crash
 ok "guard that crashes the VM" vm_has '0 msr 0xc0000082 CRASH'
 run unhook guard --once --msr lstar --allow-first 2
 ok "guard that allows two" sh -c "! grep -q SKIP $dir/vm"
+run zoo guard --once --msr lstar
+ok "guard of a vCPU that is added" vm_has '^new vCPU: MSR watched$'
+run unhook watch --once --cr 3 --action cr=skip
+ok "watch: each CR3 load that is skipped has a line" sh -c "[ \$(grep -c 'CR3 .*, skipped$' $dir/out) = 3 ]"
 run_then TERM boot guard --msr lstar
 ok "guard ends well on SIGTERM" status_is 0
 ok "guard leaves nothing on after SIGTERM" vm_has 'left on: 0 0 0 0'

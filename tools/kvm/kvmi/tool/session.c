@@ -42,6 +42,8 @@ const char *explain(int err)
 		return "the host's kernel is older than this command and does not know it";
 	case EAGAIN:
 		return "the guest has not started this vCPU";
+	case EBUSY:
+		return "KVM has enough of that to do already, try again";
 	case EOPNOTSUPP:
 		return "the hardware of the host cannot do it";
 	default:

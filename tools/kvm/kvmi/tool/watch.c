@@ -218,8 +218,9 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 
 	watch.seen++;
-	if (!only_counted(event) &&
-	    (watch.json || watch.actions[event->id] || !is_flush(tool, event)))
+	/* What the guest was denied is worth a line, however often */
+	if (watch.actions[event->id] ||
+	    (!only_counted(event) && (watch.json || !is_flush(tool, event))))
 		show(tool, event);
 	return kvmi_reply(tool->conn, event, watch.actions[event->id]);
 }
