@@ -289,8 +289,10 @@ static void put(struct fuzz *f, const void *data, size_t size)
 	struct packet *packet;
 	size_t room = size;
 
-	if (out_empty(f))
-		f->out_size = f->out_done = 0;
+	if (out_empty(f)) {
+		f->out_size = 0;
+		f->out_done = 0;
+	}
 	if (f->seqpacket)
 		room = ALIGN(sizeof(*packet) + size, sizeof(u32));
 	TEST_ASSERT(f->out_size + room <= sizeof(f->out), "No room");
@@ -493,7 +495,8 @@ static void set_permissions(struct fuzz *f)
 
 	TEST_ASSERT_EQ(__kvmi_command(f->busy.vm, 1, -1), 0);
 	TEST_ASSERT_EQ(__kvmi_event(f->busy.vm, 1, -1), 0);
-	f->commands[0] = f->commands[1] = f->events = ~0ull;
+	memset(f->commands, 0xff, sizeof(f->commands));
+	f->events = ~0ull;
 	for (i = fuzz_below(&f->random, 4); i; i--) {
 		id = fuzz_below(&f->random, KVMI_NUM_COMMANDS);
 		if (!fuzz_is_always_allowed(id)) {
@@ -514,10 +517,16 @@ static void begin(struct fuzz *f)
 		       f->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
 	/* Events count from 1. */
 	f->base = kvm_random_u32(&f->random) | BIT(31);
-	f->sent = f->unanswered = 0;
-	f->out_size = f->out_done = f->in_size = 0;
+	f->sent = 0;
+	f->unanswered = 0;
+	f->out_size = 0;
+	f->out_done = 0;
+	f->in_size = 0;
 	f->deaf = fuzz_one_in(&f->random, 20);
-	f->may_close = f->must_close = f->noise = f->closed = false;
+	f->may_close = false;
+	f->must_close = false;
+	f->noise = false;
+	f->closed = false;
 	memset(f->event_open, 0, sizeof(f->event_open));
 	set_permissions(f);
 	f->sessions++;
@@ -592,7 +601,7 @@ static void end(struct fuzz *f)
 	}
 }
 
-/* Vary what the tool does with a vCPU that runs, stops, is interrupted. */
+/* Put the guest back to its feet. */
 static void mend(struct fuzz *f)
 {
 	if (!f->spoilt && !kvmi_busy_is_broken(&f->busy))
@@ -616,7 +625,7 @@ static void session(struct fuzz *f, u64 messages)
 	messages = min_t(u64, messages, 1 + fuzz_below(&f->random, 2000));
 	while (f->sent < messages && !f->closed && !f->must_close &&
 	       !kvmi_busy_is_broken(&f->busy)) {
-		for (batch = 1 + fuzz_below(&f->random, 40); batch; batch--) {
+		for (batch = 1 + fuzz_below(&f->random, 16); batch; batch--) {
 			if (f->sent == messages || f->must_close)
 				break;
 			if (sizeof(f->out) - f->out_size <
@@ -626,7 +635,7 @@ static void session(struct fuzz *f, u64 messages)
 				put_last_message(f);
 			else
 				put_random_message(f);
-			put_replies(f, 4);
+			put_replies(f, 2);
 		}
 		if (fuzz_one_in(&f->random, 50))
 			kvmi_busy_signal(&f->busy);
@@ -646,10 +655,12 @@ static void report(struct fuzz *f)
 		successes += f->succeeded[i];
 	ksft_print_msg("%lu messages, %lu sessions, %lu answers, %lu of them successful\n",
 		       f->messages, f->sessions, f->answers, successes);
-	ksft_print_msg("ended %lu cleanly, %lu by close, %lu by unhook, %lu cut, %lu with noise; %lu closed by the kernel\n",
+	ksft_print_msg("ended %lu cleanly, %lu by close, %lu by unhook, %lu cut, %lu with noise\n",
 		       f->endings[END_CLEAN], f->endings[END_CLOSE],
 		       f->endings[END_UNHOOK], f->endings[END_CUT],
-		       f->endings[END_NOISE], f->closed_by_kernel);
+		       f->endings[END_NOISE]);
+	ksft_print_msg("%lu of them were closed by the kernel before\n",
+		       f->closed_by_kernel);
 	for (i = 0; i < KVMI_NUM_COMMANDS; i++) {
 		if (fuzz_is_command(i))
 			ksft_print_msg("command %d: %lu successes\n", i,

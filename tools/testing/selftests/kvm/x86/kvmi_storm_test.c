@@ -145,7 +145,7 @@ FIXTURE_TEARDOWN(kvmi_storm)
 }
 
 /* Nothing is left after so many sessions. */
-static void check_leaks(FIXTURE_DATA(kvmi_storm) *self)
+static void check_leaks(struct _test_data_kvmi_storm *self)
 {
 	long grown = kernel_memory(self->cgroup) - self->kernel_memory;
 
@@ -155,13 +155,13 @@ static void check_leaks(FIXTURE_DATA(kvmi_storm) *self)
 	TEST_ASSERT(grown < 100 * SESSION_BYTES, "%ld bytes are left", grown);
 }
 
-static void start_thread(FIXTURE_DATA(kvmi_storm) *self, void *(*fn)(void *))
+static void start_thread(struct _test_data_kvmi_storm *self, void *(*fn)(void *))
 {
 	TEST_ASSERT(!pthread_create(&self->thread, NULL, fn, self),
 		    "pthread_create()");
 }
 
-static void stop_thread(FIXTURE_DATA(kvmi_storm) *self)
+static void stop_thread(struct _test_data_kvmi_storm *self)
 {
 	WRITE_ONCE(self->stop, true);
 	pthread_join(self->thread, NULL);
@@ -207,7 +207,7 @@ static void unhook(struct kvmi_session *s)
  * A round: have up to so many events, of which the last one is left open, then
  * end the session.
  */
-static void session(FIXTURE_DATA(kvmi_storm) *self, int max_events, bool die)
+static void session(struct _test_data_kvmi_storm *self, int max_events, bool die)
 {
 	int i, nr = fuzz_below(&self->random, max_events + 1);
 	struct kvmi_session s;
@@ -226,7 +226,7 @@ static void session(FIXTURE_DATA(kvmi_storm) *self, int max_events, bool die)
 	unhook(&s);
 }
 
-static void sessions(FIXTURE_DATA(kvmi_storm) *self, int rounds, int max_events,
+static void sessions(struct _test_data_kvmi_storm *self, int rounds, int max_events,
 		     bool die)
 {
 	while (rounds--)
@@ -261,7 +261,7 @@ KVMI_TEST(kvmi_storm, tool_dies)
 
 static void *signal_thread(void *arg)
 {
-	FIXTURE_DATA(kvmi_storm) *self = arg;
+	struct _test_data_kvmi_storm *self = arg;
 
 	while (!READ_ONCE(self->stop)) {
 		kvmi_busy_signal(&self->busy);
@@ -280,7 +280,7 @@ KVMI_TEST(kvmi_storm, signals)
 	check_leaks(self);
 }
 
-static void set_slot(FIXTURE_DATA(kvmi_storm) *self, u64 gpa, u64 size, u32 flags)
+static void set_slot(struct _test_data_kvmi_storm *self, u64 gpa, u64 size, u32 flags)
 {
 	TEST_ASSERT(!__vm_set_user_memory_region(self->vm, SLOT, flags, gpa, size,
 						 self->memory),
@@ -289,7 +289,7 @@ static void set_slot(FIXTURE_DATA(kvmi_storm) *self, u64 gpa, u64 size, u32 flag
 
 static void *memory_thread(void *arg)
 {
-	FIXTURE_DATA(kvmi_storm) *self = arg;
+	struct _test_data_kvmi_storm *self = arg;
 
 	while (!READ_ONCE(self->stop)) {
 		set_slot(self, SLOT_GPA, SLOT_SIZE, 0);
@@ -303,7 +303,7 @@ static void *memory_thread(void *arg)
 }
 
 /* The tool uses memory that is there or not. */
-static void use_memory(FIXTURE_DATA(kvmi_storm) *self, struct kvmi_session *s)
+static void use_memory(struct _test_data_kvmi_storm *self, struct kvmi_session *s)
 {
 	struct {
 		struct kvmi_vm_write_physical req;
@@ -353,7 +353,7 @@ KVMI_TEST(kvmi_storm, memory_slots_change)
 
 static void *vcpu_thread(void *arg)
 {
-	FIXTURE_DATA(kvmi_storm) *self = arg;
+	struct _test_data_kvmi_storm *self = arg;
 	int fd;
 
 	/* Their number is limited. */
@@ -394,7 +394,7 @@ static void check_errno(int ret, int allowed)
 
 static void *ioctl_thread(void *arg)
 {
-	FIXTURE_DATA(kvmi_storm) *self = arg;
+	struct _test_data_kvmi_storm *self = arg;
 	struct kvm_random_state random = new_kvm_random_state(2);
 
 	while (!READ_ONCE(self->stop)) {

@@ -20,17 +20,20 @@ struct guest_cpu {
 
 #define PORT	0x99
 
+static void guest_loop(struct guest_cpu *cpu);
+
 /*
  * Start all over.  Only FS is needed for that, whatever else was done to the
  * registers.
  */
-void guest_start(void);
-asm(".pushsection .text\n"
-    "guest_start:\n"
-    "	mov %fs:0, %rsp\n"
-    "	mov %fs:8, %rdi\n"
-    "	call guest_loop\n"
-    ".popsection");
+static void guest_start(void)
+{
+	asm volatile("mov %%fs:0, %%rsp\n\t"
+		     "mov %%fs:8, %%rdi\n\t"
+		     "xor %%ebp, %%ebp\n\t"
+		     "call *%%rax"
+		     :: "a"(guest_loop) : "memory");
+}
 
 static void guest_exception(struct ex_regs *regs)
 {
@@ -116,14 +119,21 @@ static void guest_exceptions(u32 random)
 	}
 }
 
+/*
+ * QEMU's emulation of SVM does not intercept XSETBV, so that the host, too, gets
+ * what the guest writes.
+ */
 static void guest_xsetbv(void)
 {
+	if (!host_cpu_is_intel)
+		return;
+
 	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
 	xsetbv(0, xgetbv(0) ^ XFEATURE_MASK_SSE);
 	xsetbv(0, xgetbv(0) | XFEATURE_MASK_FP | XFEATURE_MASK_SSE);
 }
 
-static void __attribute__((used, noreturn)) guest_loop(struct guest_cpu *cpu)
+static void guest_loop(struct guest_cpu *cpu)
 {
 	u32 eax, ebx, ecx, edx, random, i;
 
