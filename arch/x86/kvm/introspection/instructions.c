@@ -71,6 +71,11 @@ enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 	if (!__kvmi_wants_descriptor(vcpu))
 		return KVMI_ALLOW;
 
+	/* UMIP's #GP comes first, also where KVM is what raises it. */
+	if (!write && kvm_is_cr4_bit_set(vcpu, X86_CR4_UMIP) &&
+	    kvm_x86_call(get_cpl)(vcpu) > 0)
+		return KVMI_ALLOW;
+
 	return ask(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_descriptor);
