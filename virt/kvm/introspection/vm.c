@@ -15,8 +15,8 @@ int kvmi_vm_get_features(struct kvmi_vm_request *req)
 	struct kvmi_vm_get_features_reply *reply = req->reply;
 	unsigned int id;
 
-	static_assert(KVMI_NR_COMMAND_IDS <= BITS_PER_BYTE * sizeof(reply->commands));
-	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+	static_assert(BITS_PER_BYTE * sizeof(reply->commands) >= KVMI_NR_COMMAND_IDS);
+	static_assert(BITS_PER_BYTE * sizeof(reply->events) >= KVMI_NR_EVENT_IDS);
 
 	memset(reply, 0, sizeof(*reply));
 	for (id = 0; id < KVMI_NR_COMMAND_IDS; id++) {

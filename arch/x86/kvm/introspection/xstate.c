@@ -16,7 +16,7 @@
 #include "fpu.h"
 #include "x86.h"
 
-static_assert(KVMI_XSAVE_SIZE == sizeof_field(struct kvm_xsave, region));
+static_assert(sizeof_field(struct kvm_xsave, region) == KVMI_XSAVE_SIZE);
 
 /**
  * kvmi_vcpu_get_xcr - KVMI_VCPU_GET_XCR

@@ -2,8 +2,6 @@
 /*
  * KVM introspection: KVMI_VCPU_TRANSLATE_GVA and KVMI_VCPU_GET_MTRR_TYPE
  */
-#include <asm/mtrr.h>
-
 #include "kvmi_guest.h"
 #include "kvmi_test_harness.h"
 
@@ -240,11 +238,15 @@ enum { UC = 0, WC = 1, WT = 4, WP = 5, WB = 6 };
 #define MTRR_DEFTYPE_E	BIT(11)
 #define MTRR_DEFTYPE_FE	BIT(10)
 
+#define MTRR_PHYSBASE(n)	(0x200 + 2 * (n))
+#define MTRR_PHYSMASK(n)	(0x201 + 2 * (n))
+#define MTRR_PHYSMASK_VALID	BIT(11)
+#define MTRR_DEFTYPE		0x2ff
+
+/* Of 64K, 16K and 4K, in the order of the memory they describe */
 static const u32 fixed_msrs[] = {
-	MSR_MTRRfix64K_00000, MSR_MTRRfix16K_80000, MSR_MTRRfix16K_A0000,
-	MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_C8000, MSR_MTRRfix4K_D0000,
-	MSR_MTRRfix4K_D8000, MSR_MTRRfix4K_E0000, MSR_MTRRfix4K_E8000,
-	MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
+	0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e,
+	0x26f,
 };
 
 /* A different type for neighbours */
@@ -274,8 +276,8 @@ static void set_variable(struct kvm_vcpu *vcpu, int nr, u64 base, u64 size,
 {
 	u64 mask = ~(size - 1) & ((1ull << vcpu->vm->pa_bits) - 1);
 
-	vcpu_set_msr(vcpu, MTRRphysBase_MSR(nr), base | type);
-	vcpu_set_msr(vcpu, MTRRphysMask_MSR(nr), mask | (valid ? BIT(11) : 0));
+	vcpu_set_msr(vcpu, MTRR_PHYSBASE(nr), base | type);
+	vcpu_set_msr(vcpu, MTRR_PHYSMASK(nr), mask | (valid ? MTRR_PHYSMASK_VALID : 0));
 }
 
 KVMI_TEST(address, mtrrs_disabled)
@@ -292,7 +294,7 @@ KVMI_TEST(address, mtrrs_disabled)
 
 		set_fixed(self->vcpu);
 		set_variable(self->vcpu, 0, 0x80000000, PAGE, WB, true);
-		vcpu_set_msr(self->vcpu, MSR_MTRRdefType, MTRR_DEFTYPE_FE | WB);
+		vcpu_set_msr(self->vcpu, MTRR_DEFTYPE, MTRR_DEFTYPE_FE | WB);
 	}
 }
 
@@ -302,7 +304,7 @@ KVMI_TEST(address, mtrr_default_type)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		vcpu_set_msr(self->vcpu, MSR_MTRRdefType,
+		vcpu_set_msr(self->vcpu, MTRR_DEFTYPE,
 			     MTRR_DEFTYPE_E | types[i]);
 		park(self);
 		ASSERT_TYPE(&self->s, 0, types[i]);
@@ -318,7 +320,7 @@ KVMI_TEST(address, fixed_mtrrs)
 	int range;
 
 	set_fixed(self->vcpu);
-	vcpu_set_msr(self->vcpu, MSR_MTRRdefType,
+	vcpu_set_msr(self->vcpu, MTRR_DEFTYPE,
 		     MTRR_DEFTYPE_E | MTRR_DEFTYPE_FE | WT);
 	/* They come before the variable ones. */
 	set_variable(self->vcpu, 0, 0, 1ull << 21, UC, true);
@@ -334,7 +336,7 @@ KVMI_TEST(address, fixed_mtrrs)
 	unpark(self);
 
 	/* Without them */
-	vcpu_set_msr(self->vcpu, MSR_MTRRdefType, MTRR_DEFTYPE_E | WT);
+	vcpu_set_msr(self->vcpu, MTRR_DEFTYPE, MTRR_DEFTYPE_E | WT);
 	set_variable(self->vcpu, 0, 0, 1ull << 21, WB, true);
 	park(self);
 	ASSERT_TYPE(&self->s, 0, WB);
@@ -348,7 +350,7 @@ KVMI_TEST(address, variable_mtrrs)
 	struct kvmi_session *s = &self->s;
 	u64 base = 0x40000000;
 
-	vcpu_set_msr(vcpu, MSR_MTRRdefType, MTRR_DEFTYPE_E | WP);
+	vcpu_set_msr(vcpu, MTRR_DEFTYPE, MTRR_DEFTYPE_E | WP);
 	set_variable(vcpu, 0, base, PAGE, WB, true);
 	set_variable(vcpu, 1, base + PAGE, PAGE, WC, false);
 	set_variable(vcpu, 7, 2 * base, base, WT, true);
@@ -379,7 +381,7 @@ KVMI_TEST(address, overlapping_mtrrs)
 	u64 base = 0x40000000, size = 0x10000;
 	int i;
 
-	vcpu_set_msr(self->vcpu, MSR_MTRRdefType, MTRR_DEFTYPE_E | WB);
+	vcpu_set_msr(self->vcpu, MTRR_DEFTYPE, MTRR_DEFTYPE_E | WB);
 	for (i = 0; i < 2 * ARRAY_SIZE(overlaps); i++) {
 		u8 a = overlaps[i / 2].a, b = overlaps[i / 2].b;
 
@@ -401,7 +403,7 @@ KVMI_TEST(address, three_overlapping_mtrrs)
 	u64 base = 0x40000000;
 	int i, j;
 
-	vcpu_set_msr(self->vcpu, MSR_MTRRdefType, MTRR_DEFTYPE_E | WB);
+	vcpu_set_msr(self->vcpu, MTRR_DEFTYPE, MTRR_DEFTYPE_E | WB);
 	for (i = 0; i < 3; i++) {
 		for (j = 0; j < 3; j++)
 			set_variable(self->vcpu, j, base, PAGE << j,

@@ -86,11 +86,13 @@ static u64 harvest_slot(struct _test_data_kvmi_dirty_ring *self, u32 slot)
 
 		for (;; n++, self->fetched[i]++) {
 			gfn = &ring[self->fetched[i] % RING_ENTRIES];
+			/* What the entry says is written before its flags. */
 			if (!(smp_load_acquire(&gfn->flags) & KVM_DIRTY_GFN_F_DIRTY))
 				break;
 			TEST_ASSERT_EQ(gfn->slot, slot);
 			TEST_ASSERT(gfn->offset < SLOT_PAGES, "Page %llu", gfn->offset);
 			dirty |= BIT_ULL(gfn->offset);
+			/* It was read before KVM may use it again. */
 			smp_store_release(&gfn->flags, KVM_DIRTY_GFN_F_RESET);
 		}
 	}

@@ -343,7 +343,8 @@ KVMI_TEST(kvmi_memory, smm_address_space)
 	TEST_ASSERT_KVMI(do_read(&self->s, GPA_A, 1, 0, &byte), 0);
 	TEST_ASSERT_EQ(byte, *self->a);
 
-	msg.data[0] = byte = ~*self->b;
+	byte = ~*self->b;
+	msg.data[0] = byte;
 	TEST_ASSERT(byte != *self->a, "The address spaces look alike");
 	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_WRITE_PHYSICAL, &msg,
 				  sizeof(msg.req) + 1, NULL, 0), 0);

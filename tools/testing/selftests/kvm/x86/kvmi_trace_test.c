@@ -90,9 +90,9 @@ static const char *read_log(struct _test_data_kvmi_trace *self)
 	return self->log;
 }
 
-/* How many lines have this text, which is about the test's own VM? */
-static int count(struct _test_data_kvmi_trace *self, const char *event,
-		 const char *fmt, ...)
+/* This many lines must have this text, which is about the test's own VM. */
+static void assert_traced(struct _test_data_kvmi_trace *self, int times,
+			  const char *event, const char *fmt, ...)
 {
 	char text[256], what[160];
 	const char *p;
@@ -105,25 +105,18 @@ static int count(struct _test_data_kvmi_trace *self, const char *event,
 	snprintf(text, sizeof(text), " %s: vm %d %s\n", event, getpid(), what);
 	for (p = read_log(self); (p = strstr(p, text)); p++)
 		n++;
-	return n;
+	TEST_ASSERT(n == times, "%s traced %d times, not %d:\n%s", event, n, times,
+		    self->log);
 }
-
-#define ASSERT_TRACED(times, event, ...)				\
-do {									\
-	int __n = count(self, event, __VA_ARGS__);			\
-									\
-	TEST_ASSERT(__n == (times), "%s traced %d times, not %d:\n%s",	\
-		    event, __n, (times), self->log);			\
-} while (0)
 
 KVMI_TEST(kvmi_trace, session)
 {
 	kvmi_hook(&self->s, self->vm);
-	ASSERT_TRACED(1, "kvmi_hook", "vcpus 1");
-	ASSERT_TRACED(0, "kvmi_unhook", "vcpus 1");
+	assert_traced(self, 1, "kvmi_hook", "vcpus 1");
+	assert_traced(self, 0, "kvmi_unhook", "vcpus 1");
 	kvmi_unhook(&self->s);
-	ASSERT_TRACED(1, "kvmi_unhook", "vcpus 1");
-	ASSERT_TRACED(0, "kvmi_defunct", "vcpus 1");
+	assert_traced(self, 1, "kvmi_unhook", "vcpus 1");
+	assert_traced(self, 0, "kvmi_defunct", "vcpus 1");
 }
 
 KVMI_TEST(kvmi_trace, session_that_is_broken)
@@ -133,10 +126,10 @@ KVMI_TEST(kvmi_trace, session_that_is_broken)
 	kvmi_hook(&self->s, self->vm);
 	kvmi_send(&self->s, &hdr, sizeof(hdr));
 	kvmi_expect_closed(&self->s);
-	ASSERT_TRACED(1, "kvmi_defunct", "vcpus 1");
+	assert_traced(self, 1, "kvmi_defunct", "vcpus 1");
 	kvmi_unhook(&self->s);
-	ASSERT_TRACED(1, "kvmi_defunct", "vcpus 1");
-	ASSERT_TRACED(1, "kvmi_unhook", "vcpus 1");
+	assert_traced(self, 1, "kvmi_defunct", "vcpus 1");
+	assert_traced(self, 1, "kvmi_unhook", "vcpus 1");
 }
 
 KVMI_TEST(kvmi_trace, vm_command)
@@ -150,20 +143,20 @@ KVMI_TEST(kvmi_trace, vm_command)
 	seq = kvmi_send_cmd(s, KVMI_GET_VERSION, NULL, 0);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, seq, &rpl,
 					 sizeof(rpl)), 0);
-	ASSERT_TRACED(1, "kvmi_command_received",
+	assert_traced(self, 1, "kvmi_command_received",
 		      "vcpu -1 GET_VERSION (2) seq %u size 0", seq);
-	ASSERT_TRACED(1, "kvmi_command_run",
+	assert_traced(self, 1, "kvmi_command_run",
 		      "vcpu -1 GET_VERSION (2) seq %u size 0", seq);
-	ASSERT_TRACED(1, "kvmi_reply",
+	assert_traced(self, 1, "kvmi_reply",
 		      "vcpu -1 GET_VERSION (2) seq %u size 24 err 0 OK", seq);
 
 	/* One that fails */
 	seq = kvmi_send_cmd(s, KVMI_VM_CHECK_COMMAND, &req, sizeof(req));
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_CHECK_COMMAND, seq, NULL, 0),
 			 -KVM_ENOENT);
-	ASSERT_TRACED(1, "kvmi_command_run",
+	assert_traced(self, 1, "kvmi_command_run",
 		      "vcpu -1 VM_CHECK_COMMAND (4) seq %u size 8", seq);
-	ASSERT_TRACED(1, "kvmi_reply",
+	assert_traced(self, 1, "kvmi_reply",
 		      "vcpu -1 VM_CHECK_COMMAND (4) seq %u size 8 err -2 ENOENT",
 		      seq);
 	kvmi_unhook(s);
@@ -178,18 +171,18 @@ KVMI_TEST(kvmi_trace, refused_command)
 	kvmi_hook(s, self->vm);
 	seq = kvmi_send_cmd(s, 0x7ffe, NULL, 0);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, 0x7ffe, seq, NULL, 0), -KVM_ENOSYS);
-	ASSERT_TRACED(1, "kvmi_command_received",
+	assert_traced(self, 1, "kvmi_command_received",
 		      "vcpu -1 0x7ffe (32766) seq %u size 0", seq);
-	ASSERT_TRACED(0, "kvmi_command_run",
+	assert_traced(self, 0, "kvmi_command_run",
 		      "vcpu -1 0x7ffe (32766) seq %u size 0", seq);
-	ASSERT_TRACED(1, "kvmi_reply",
+	assert_traced(self, 1, "kvmi_reply",
 		      "vcpu -1 0x7ffe (32766) seq %u size 8 err -1000 ENOSYS", seq);
 
 	TEST_ASSERT_EQ(__kvmi_command(self->vm, 0, KVMI_VCPU_GET_XCR), 0);
 	seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_XCR, NULL, 0);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_XCR, seq, NULL, 0),
 			 -KVM_EPERM);
-	ASSERT_TRACED(1, "kvmi_reply",
+	assert_traced(self, 1, "kvmi_reply",
 		      "vcpu 0 VCPU_GET_XCR (17) seq %u size 8 err -1 EPERM", seq);
 	kvmi_unhook(s);
 }
@@ -204,32 +197,32 @@ KVMI_TEST(kvmi_trace, vcpu_command_and_event)
 
 	kvmi_hook(s, self->vm);
 	kvmi_park(&self->r, s, self->vcpu, &ev);
-	ASSERT_TRACED(1, "kvmi_event", "vcpu 0 PAUSE (1) seq %u rip 0x%llx",
+	assert_traced(self, 1, "kvmi_event", "vcpu 0 PAUSE (1) seq %u rip 0x%llx",
 		      ev.hdr.seq, ev.common.arch.regs.rip);
 
 	seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_CR, &req, sizeof(req));
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_CONTROL_CR, seq, NULL, 0),
 			 0);
-	ASSERT_TRACED(1, "kvmi_command_received",
+	assert_traced(self, 1, "kvmi_command_received",
 		      "vcpu 0 VCPU_CONTROL_CR (13) seq %u size 16", seq);
-	ASSERT_TRACED(1, "kvmi_command_run",
+	assert_traced(self, 1, "kvmi_command_run",
 		      "vcpu 0 VCPU_CONTROL_CR (13) seq %u size 16", seq);
-	ASSERT_TRACED(1, "kvmi_reply",
+	assert_traced(self, 1, "kvmi_reply",
 		      "vcpu 0 VCPU_CONTROL_CR (13) seq %u size 8 err 0 OK", seq);
 	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
-	ASSERT_TRACED(0, "kvmi_answer", "vcpu 0 PAUSE (1) seq %u action 0 ALLOW",
+	assert_traced(self, 0, "kvmi_answer", "vcpu 0 PAUSE (1) seq %u action 0 ALLOW",
 		      ev.hdr.seq);
 	kvmi_unpark(s, &ev);
 
 	seq = ev.hdr.seq;
 	kvmi_wait_event(s, KVMI_VCPU_EVENT_CR, &ev);
-	ASSERT_TRACED(1, "kvmi_answer", "vcpu 0 PAUSE (1) seq %u action 0 ALLOW",
+	assert_traced(self, 1, "kvmi_answer", "vcpu 0 PAUSE (1) seq %u action 0 ALLOW",
 		      seq);
-	ASSERT_TRACED(1, "kvmi_event", "vcpu 0 CR (7) seq %u rip 0x%llx",
+	assert_traced(self, 1, "kvmi_event", "vcpu 0 CR (7) seq %u rip 0x%llx",
 		      ev.hdr.seq, ev.common.arch.regs.rip);
 	kvmi_reply(s, &ev, KVMI_EVENT_ACTION_SKIP);
 	kvmi_run_wait_sync(&self->r, &uc);
-	ASSERT_TRACED(1, "kvmi_answer", "vcpu 0 CR (7) seq %u action 3 SKIP",
+	assert_traced(self, 1, "kvmi_answer", "vcpu 0 CR (7) seq %u action 3 SKIP",
 		      ev.hdr.seq);
 	kvmi_unhook(s);
 }
@@ -244,7 +237,7 @@ KVMI_TEST(kvmi_trace, vm_event)
 	TEST_ASSERT_EQ(__kvmi_preunhook(self->vm), 0);
 	kvmi_recv(s, &msg);
 	TEST_ASSERT_EQ(msg.hdr.id, KVMI_VM_EVENT);
-	ASSERT_TRACED(1, "kvmi_event", "vcpu -1 UNHOOK (0) seq %u rip 0x0",
+	assert_traced(self, 1, "kvmi_event", "vcpu -1 UNHOOK (0) seq %u rip 0x0",
 		      msg.hdr.seq);
 	kvmi_unhook(s);
 }

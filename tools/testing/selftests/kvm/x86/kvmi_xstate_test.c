@@ -21,7 +21,7 @@
 #define X86_FEATURE_AVX	KVM_X86_CPU_FEATURE(0x1, 0, ECX, 28)
 
 /* A reserved bit of MXCSR */
-#define MXCSR_BAD	(1u << 31)
+#define MXCSR_BAD	BIT(31)
 
 union image {
 	struct xstate state;
@@ -112,10 +112,11 @@ static void make_image(struct kvm_vcpu *vcpu, u64 mask, union image *image,
 	}
 }
 
-#define ASSERT_BYTES(a, b, offset, size)				\
-	TEST_ASSERT(!memcmp((a) + (offset), (b) + (offset), size),	\
-		    "%s and %s differ in %u bytes from %u on", #a, #b,	\
-		    (u32)(size), (u32)(offset))
+static void assert_bytes(const u8 *image, const u8 *wanted, u32 offset, u32 size)
+{
+	TEST_ASSERT(!memcmp(image + offset, wanted + offset, size),
+		    "The images differ in %u bytes from %u on", size, offset);
+}
 
 /* Have they the same registers? */
 static void compare(struct kvm_vcpu *vcpu, u64 mask, const u8 *image,
@@ -123,14 +124,14 @@ static void compare(struct kvm_vcpu *vcpu, u64 mask, const u8 *image,
 {
 	u32 offset, size;
 
-	ASSERT_BYTES(image, wanted, FCW, 2);
-	ASSERT_BYTES(image, wanted, MXCSR, 4);
+	assert_bytes(image, wanted, FCW, 2);
+	assert_bytes(image, wanted, MXCSR, 4);
 	for (offset = ST0; offset < XMM0; offset += 16)
-		ASSERT_BYTES(image, wanted, offset, 10);
-	ASSERT_BYTES(image, wanted, XMM0, XMM_END - XMM0);
+		assert_bytes(image, wanted, offset, 10);
+	assert_bytes(image, wanted, XMM0, XMM_END - XMM0);
 	if (mask & XFEATURE_MASK_YMM) {
 		size = component(vcpu, 2, &offset);
-		ASSERT_BYTES(image, wanted, offset, size);
+		assert_bytes(image, wanted, offset, size);
 	}
 }
 
