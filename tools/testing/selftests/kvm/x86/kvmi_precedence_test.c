@@ -355,11 +355,11 @@ KVMI_TEST(kvmi_debug, sw_breakpoint_after_unhook)
 
 /*
  * UMIP, which KVM may emulate with the intercepts that the event DESCRIPTOR
- * uses.  The guest is a user that executes SGDT.
+ * uses.  The guest is a user that executes SGDT, and gets its #GP without the
+ * tool being asked.
  */
 FIXTURE(kvmi_umip) {
 	struct kvmi_guest g;
-	bool emulated;
 };
 
 FIXTURE_SETUP(kvmi_umip)
@@ -370,8 +370,6 @@ FIXTURE_SETUP(kvmi_umip)
 	if (!vcpu_cpuid_has(g->vcpu, X86_FEATURE_UMIP))
 		SKIP(return, "KVM has no UMIP");
 
-	/* What the kernel thinks of the processor, which it can be told. */
-	self->emulated = system("grep -qw umip /proc/cpuinfo");
 	g->start.sregs.cr4 |= X86_CR4_UMIP;
 	/* SGDT [RDI] */
 	kvmi_guest_code(g, "\x0f\x01\x07");
@@ -382,19 +380,6 @@ FIXTURE_SETUP(kvmi_umip)
 FIXTURE_TEARDOWN(kvmi_umip)
 {
 	kvmi_guest_free(&self->g);
-}
-
-/* With UMIP the guest gets its #GP, whether the tool was asked before or not. */
-static void stop_umip(struct _test_data_kvmi_umip *self)
-{
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
-
-	if (self->emulated) {
-		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
-		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	}
-	kvmi_guest_stop_normally(g);
 }
 
 static void set_umip(struct kvmi_guest *g, bool set)
@@ -415,7 +400,7 @@ KVMI_TEST(kvmi_umip, umip_first)
 	kvmi_guest_park(g, &pause);
 	control(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, 1);
 	kvmi_unpark(&g->s, &pause);
-	stop_umip(self);
+	kvmi_guest_stop_normally(g);
 
 	kvmi_guest_reset(g);
 	kvmi_guest_park(g, &pause);
@@ -439,7 +424,7 @@ KVMI_TEST(kvmi_umip, tool_first)
 	for (i = 0; i < 2; i++) {
 		kvmi_guest_reset(g);
 		kvmi_run_start(&g->r, &g->s, g->vcpu);
-		stop_umip(self);
+		kvmi_guest_stop_normally(g);
 
 		kvmi_guest_reset(g);
 		set_umip(g, false);
