@@ -47,7 +47,7 @@ int cmd_translate(struct tool *tool, int argc, char **argv)
 	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
-			printf("usage: kvmi translate --listen ADDRESS [--vcpu N] GVA... [options]\n"
+			printf("usage: kvmi translate --listen ADDRESS GVA... [common options]\n"
 			       "  GVA       guest virtual address\n"
 			       "  --vcpu N  by the page tables that this vCPU uses now (0)\n");
 			return EXIT_OK;
