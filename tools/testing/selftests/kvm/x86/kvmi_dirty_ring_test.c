@@ -10,8 +10,9 @@
 
 #define PAGE		4096ul
 
-/* Entries of a ring; KVM keeps up to 576 of them for itself. */
-#define RING_ENTRIES	1024
+/* Bytes of a ring: the least that KVM takes, as tests fill it entry by entry */
+#define MIN_RING_SIZE	4096
+#define MAX_RING_SIZE	65536
 
 #define SLOT		10
 #define SLOT_PAGES	16
@@ -49,15 +50,27 @@ FIXTURE(kvmi_dirty_ring) {
 	u8 *mem;
 };
 
+static void enable_dirty_ring(struct kvm_vm *vm)
+{
+	u32 size;
+
+	for (size = MIN_RING_SIZE; size <= MAX_RING_SIZE; size *= 2) {
+		if (__vm_enable_cap(vm, KVM_CAP_DIRTY_LOG_RING_ACQ_REL, size))
+			continue;
+		vm->dirty_ring_size = size;
+		return;
+	}
+	TEST_FAIL("No size of a dirty ring is good enough");
+}
+
 FIXTURE_SETUP(kvmi_dirty_ring)
 {
 	int i;
 
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_DIRTY_LOG_RING) ||
-		     kvm_check_cap(KVM_CAP_DIRTY_LOG_RING_ACQ_REL));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_DIRTY_LOG_RING_ACQ_REL));
 
 	self->vm = vm_create(NR_VCPUS);
-	vm_enable_dirty_ring(self->vm, RING_ENTRIES * sizeof(struct kvm_dirty_gfn));
+	enable_dirty_ring(self->vm);
 	for (i = 0; i < NR_VCPUS; i++) {
 		self->vcpus[i] = vm_vcpu_add(self->vm, i, guest_code);
 		vcpu_map_dirty_ring(self->vcpus[i]);
@@ -85,7 +98,8 @@ static u64 harvest_slot(struct _test_data_kvmi_dirty_ring *self, u32 slot)
 		struct kvm_dirty_gfn *ring = self->vcpus[i]->dirty_gfns, *gfn;
 
 		for (;; n++, self->fetched[i]++) {
-			gfn = &ring[self->fetched[i] % RING_ENTRIES];
+			gfn = &ring[self->fetched[i] %
+				    self->vcpus[i]->dirty_gfns_count];
 			/* What the entry says is written before its flags. */
 			if (!(smp_load_acquire(&gfn->flags) & KVM_DIRTY_GFN_F_DIRTY))
 				break;
@@ -356,20 +370,35 @@ KVMI_TEST(kvmi_dirty_ring, smm_address_space)
 	vm_set_user_memory_region(self->vm, SLOT | 1 << 16, 0, GPA, 0, NULL);
 }
 
-/* Fill the rings; returns how many writes that took. */
+#define FILLED	(BIT(0) | BIT(1) | BIT(2))
+
+/* Fill the rings, three pages at a time; returns how many writes that took. */
 static int fill_rings(struct _test_data_kvmi_dirty_ring *self)
 {
-	int n, err;
+	struct kvmi_mem_cookie cookie = { .cookie = get_cookie(&self->s) };
+	struct write_msg msg = {
+		.req = {
+			.gpa = GPA + PAGE - 1,
+			.size = PAGE + 2,
+			.flags = KVMI_MEM_COOKIE,
+		},
+	};
+	size_t size = sizeof(msg.req) + sizeof(cookie) + msg.req.size;
+	u8 *first = self->mem + PAGE - 1;
+	int n, err = 0;
 
-	for (n = 0; n <= NR_VCPUS * RING_ENTRIES; n++) {
-		self->mem[0] = 0;
-		err = write_byte(&self->s, GPA, 0xee);
+	memcpy(msg.data, &cookie, sizeof(cookie));
+	memset(msg.data + sizeof(cookie), 0xee, msg.req.size);
+	for (n = 0; n <= NR_VCPUS * self->vcpus[0]->dirty_gfns_count; n++) {
+		*first = 0;
+		err = kvmi_cmd(&self->s, KVMI_VM_WRITE_PHYSICAL, &msg, size,
+			       NULL, 0);
 		if (err)
 			break;
-		TEST_ASSERT_EQ(self->mem[0], 0xee);
+		TEST_ASSERT_EQ(*first, 0xee);
 	}
 	TEST_ASSERT_EQ(err, -KVM_EAGAIN);
-	TEST_ASSERT_EQ(self->mem[0], 0);
+	TEST_ASSERT_EQ(*first, 0);
 	TEST_ASSERT(n >= NR_VCPUS, "Full after %d writes", n);
 	return n;
 }
@@ -380,14 +409,14 @@ KVMI_TEST(kvmi_dirty_ring, full)
 	int n;
 
 	n = fill_rings(self);
-	TEST_ASSERT_KVMI(write_byte(&self->s, GPA + PAGE, 0xee), -KVM_EAGAIN);
-	TEST_ASSERT_EQ(self->mem[PAGE], 0);
-	TEST_ASSERT_EQ(harvest(self), BIT(0));
+	TEST_ASSERT_KVMI(write_byte(&self->s, GPA + 3 * PAGE, 0xee), -KVM_EAGAIN);
+	TEST_ASSERT_EQ(self->mem[3 * PAGE], 0);
+	TEST_ASSERT_EQ(harvest(self), FILLED);
 
 	/* All of the rings is there again, for pages that nobody tracks, too. */
 	write_page(self, 1);
 	TEST_ASSERT_EQ(fill_rings(self), n);
-	TEST_ASSERT_EQ(harvest(self), BIT(0));
+	TEST_ASSERT_EQ(harvest(self), FILLED);
 }
 
 /* A vCPU whose ring is full leaves KVM_RUN, as if the guest had filled it. */
@@ -400,7 +429,7 @@ KVMI_TEST(kvmi_dirty_ring, full_in_the_guest)
 	fill_rings(self);
 	for (i = 0; i < NR_VCPUS; i++)
 		kvmi_run_wait_exit(&self->r[i], KVM_EXIT_DIRTY_RING_FULL);
-	TEST_ASSERT_EQ(harvest(self), BIT(0));
+	TEST_ASSERT_EQ(harvest(self), FILLED);
 	write_page(self, 2);
 
 	for (i = 0; i < NR_VCPUS; i++)
