@@ -334,9 +334,17 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		vi->answer.state = KVMI_EVENT_NONE;
 	}
 
+	/* This may be another session than the one that wanted to be told. */
+	if (!kvmi_vcpu_take_event(vi, id)) {
+		r = KVMI_EVENT_ACTION_ALLOW;
+		goto out;
+	}
+
 	r = send_event(vcpu, session, id, forbidden, data, size);
 	if (!r)
 		r = wait_for_answer(vcpu, session);
+	else if (r == -EINTR)
+		kvmi_vcpu_give_event_back(vi, id);
 	if (!r) {
 		r = take_answer(vcpu, &vi->event, reply, reply_size);
 	} else if (r == -EINTR) {

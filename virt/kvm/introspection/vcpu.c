@@ -321,39 +321,67 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 	}
 }
 
-static bool take_pause(struct kvm_vcpu_introspection *vi)
+/**
+ * kvmi_vcpu_take_event - begin to send an event
+ * @vi: the vCPU's introspection
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ * Return: false if the tool is not to be told.
+ */
+bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
 {
+	bool owed;
+
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->pauses)
-		return false;
-	vi->pauses--;
-	return true;
+	switch (id) {
+	case KVMI_VCPU_EVENT_PAUSE:
+		owed = vi->pauses;
+		vi->pauses -= owed;
+		return owed;
+	case KVMI_VCPU_EVENT_CREATE_VCPU:
+		owed = vi->created;
+		vi->created = false;
+		return owed;
+	default:
+		return test_bit(id, vi->events) ||
+		       kvmi_arch_event_owed(&vi->arch, id);
+	}
 }
 
-/* Owe the event again if the signal came before it was sent. */
-static void give_back_pause(struct kvm_vcpu_introspection *vi)
+/**
+ * kvmi_vcpu_give_event_back - undo what kvmi_vcpu_take_event() did
+ * @vi: the vCPU's introspection
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: as kvmi_vcpu_take_event(), if the event could not be sent yet.
+ */
+void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id)
 {
 	guard(spinlock)(&vi->lock);
 
-	if (vi->session && vi->event.state == KVMI_EVENT_NONE)
+	if (!vi->session || vi->event.state != KVMI_EVENT_NONE)
+		return;
+
+	if (id == KVMI_VCPU_EVENT_PAUSE)
 		vi->pauses++;
+	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
+		vi->created = true;
 }
 
-static int send_create_vcpu(struct kvm_vcpu *vcpu)
+static int send_owed(struct kvm_vcpu *vcpu, u16 id)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	int r;
+	int r = kvmi_event(vcpu, id, NULL, 0, NULL, 0);
 
-	r = kvmi_event(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU, NULL, 0, NULL, 0);
-	if (r != KVMI_EVENT_INTERRUPTED)
-		return 0;
+	return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
+}
 
-	/* Owe the event again if the signal came before it was sent. */
+static bool owes_pause(struct kvm_vcpu_introspection *vi)
+{
 	guard(spinlock)(&vi->lock);
-	vi->created = vi->session && vi->event.state == KVMI_EVENT_NONE;
 
-	return -EINTR;
+	return vi->pauses && vi->session && !READ_ONCE(vi->session->defunct);
 }
 
 /* Send the PAUSE events that are owed. */
@@ -362,19 +390,15 @@ static int send_pauses(struct kvm_vcpu *vcpu)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	int r;
 
-	while (!READ_ONCE(vi->crashed)) {
+	while (!READ_ONCE(vi->crashed) && owes_pause(vi)) {
 		/* The exception the tool asked for comes before the pauses. */
 		if (kvmi_arch_vcpu_trap_due(vcpu)) {
 			kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-			return 0;
-		}
-		if (!take_pause(vi))
 			break;
-		r = kvmi_event(vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0, NULL, 0);
-		if (r == KVMI_EVENT_INTERRUPTED) {
-			give_back_pause(vi);
-			return -EINTR;
 		}
+		r = send_owed(vcpu, KVMI_VCPU_EVENT_PAUSE);
+		if (r)
+			return r;
 	}
 
 	return 0;
@@ -385,7 +409,6 @@ static int service(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
-	bool announce = false;
 	int r;
 
 	session = kvmi_vcpu_enter(vi);
@@ -403,15 +426,13 @@ static int service(struct kvm_vcpu *vcpu)
 	} else if (r) {
 		kvmi_session_set_defunct(session);
 		r = 0;
-	} else {
-		announce = vi->created && test_bit(KVMI_VCPU_EVENT_CREATE_VCPU,
-						   session->vm_events);
+	} else if (!test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, session->vm_events)) {
 		vi->created = false;
 	}
 	kvmi_vcpu_leave(vi);
 
-	if (announce)
-		r = send_create_vcpu(vcpu);
+	if (!r && vi->created)
+		r = send_owed(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU);
 
 	return r ? r : send_pauses(vcpu);
 }

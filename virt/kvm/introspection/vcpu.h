@@ -144,6 +144,8 @@ void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_crash(struct kvm_vcpu *vcpu);
+bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id);
+void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id);
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session);
 

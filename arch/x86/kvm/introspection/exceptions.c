@@ -239,6 +239,16 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 }
 
 /**
+ * kvmi_arch_event_owed - is an event the consequence of a command?
+ * @arch: what the tool wants of the vCPU
+ * @id: enum kvmi_vcpu_event_id
+ */
+bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id)
+{
+	return id == KVMI_VCPU_EVENT_TRAP && arch->injection.reported;
+}
+
+/**
  * kvmi_arch_vcpu_trap_due - is there an exception the tool asked for, and the
  *	vCPU about to enter the guest with it?
  * @vcpu: the vCPU

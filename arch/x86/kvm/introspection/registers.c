@@ -233,7 +233,7 @@ int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 
 	if (data->padding1 || data->padding2)
 		return -KVM_EINVAL;
-	if (req->size < struct_size(data, msrs_idx, data->nmsrs))
+	if (data->nmsrs && req->size < struct_size(data, msrs_idx, data->nmsrs))
 		return -KVM_EINVAL;
 	size = struct_size(reply, msrs.entries, data->nmsrs);
 	if (size > KVMI_MAX_REPLY_DATA)

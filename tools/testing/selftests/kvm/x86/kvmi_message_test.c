@@ -493,6 +493,7 @@ KVMI_TEST(kvmi_message, short_command)
 		.enable = 1,
 	};
 	struct kvmi_vcpu_hdr vcpu = {};
+	struct kvmi_vcpu_get_registers_reply registers;
 	struct kvmi_vcpu_translate_gva_reply gva;
 	struct kvmi_vcpu_get_cpuid_reply cpuid;
 	struct kvmi_vcpu_get_info_reply info;
@@ -539,6 +540,10 @@ KVMI_TEST(kvmi_message, short_command)
 		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq,
 						 &info, sizeof(info)), 0);
 	}
+	/* A list of no MSRs */
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_GET_REGISTERS, NULL, 0,
+				       &registers, sizeof(registers)), 0);
+	TEST_ASSERT_EQ(registers.regs.rip, ev.common.arch.regs.rip);
 	/* CONTROL_CR: CR0, off */
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_CR, NULL, 0,
 				       NULL, 0), 0);

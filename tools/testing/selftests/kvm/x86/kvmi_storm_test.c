@@ -79,25 +79,28 @@ static int count_receivers(void)
 }
 
 /*
- * In a cgroup of its own a test sees what the kernel keeps on its behalf.
- * Without cgroups it does not look.
+ * In a cgroup of its own a test sees what the kernel keeps on its behalf.  It
+ * does without, and says so, where it may not have one.
  */
 static char *enter_cgroup(void)
 {
 	char root[PATH_MAX], name[32];
 	char *cgroup;
 
-	if (cg_find_unified_root(root, sizeof(root), NULL))
-		return NULL;
-	if (cg_read_strstr(root, "cgroup.subtree_control", "memory") &&
-	    cg_write(root, "cgroup.subtree_control", "+memory"))
-		return NULL;
-	snprintf(name, sizeof(name), "kvmi_storm.%d", getpid());
-	cgroup = cg_name(root, name);
-	if (cg_create(cgroup) || cg_enter_current(cgroup)) {
-		free(cgroup);
+	if (cg_find_unified_root(root, sizeof(root), NULL) ||
+	    cg_read_strstr(root, "cgroup.controllers", "memory") ||
+	    cg_write(root, "cgroup.subtree_control", "+memory")) {
+		ksft_print_msg("No cgroups to be had: memory is not looked at\n");
 		return NULL;
 	}
+
+	snprintf(name, sizeof(name), "kvmi_storm.%d", getpid());
+	cgroup = cg_name(root, name);
+	TEST_ASSERT(!cg_create(cgroup) && !cg_enter_current(cgroup),
+		    "Cannot enter %s", cgroup);
+	TEST_ASSERT(cg_read_key_long(cgroup, "memory.stat", "kernel ") >= 0,
+		    "Nothing is told of the memory of %s", cgroup);
+
 	return cgroup;
 }
 
