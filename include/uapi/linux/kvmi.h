@@ -41,10 +41,15 @@
  * @KVMI_VM_WRITE_PHYSICAL: write guest memory
  * @KVMI_VM_PAUSE_VCPU: ask for one PAUSE event of a vCPU
  * @KVMI_VM_CONTROL_CLEANUP: does unhooking forget what the tool chose?
+ * @KVMI_VM_SET_PAGE_ACCESS: take access to pages away, or give it back
  * @KVMI_VM_GET_FEATURES: what this kernel and host can do
  * @KVMI_VM_GET_MAX_GFN: where guest memory ends
  * @KVMI_VM_GET_MEMSLOTS: layout of guest memory
+ * @KVMI_VM_GET_PAGE_ACCESS: what is left of the access to pages
  * @KVMI_VM_PAUSE_ALL: ask for one PAUSE event of every vCPU
+ * @KVMI_VM_CREATE_VIEW: make another view of guest memory
+ * @KVMI_VM_DESTROY_VIEW: end a view
+ * @KVMI_VM_CHANGE_GFN: show another page in a view
  * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_SHUTDOWN
  */
 enum kvmi_vm_message_id {
@@ -58,11 +63,16 @@ enum kvmi_vm_message_id {
 	KVMI_VM_WRITE_PHYSICAL  = KVMI_VM_MESSAGE_ID(7),
 	KVMI_VM_PAUSE_VCPU      = KVMI_VM_MESSAGE_ID(8),
 	KVMI_VM_CONTROL_CLEANUP = KVMI_VM_MESSAGE_ID(9),
+	KVMI_VM_SET_PAGE_ACCESS = KVMI_VM_MESSAGE_ID(10),
 	KVMI_VM_GET_FEATURES    = KVMI_VM_MESSAGE_ID(32),
 	KVMI_VM_GET_MAX_GFN     = KVMI_VM_MESSAGE_ID(33),
 	KVMI_VM_GET_MEMSLOTS    = KVMI_VM_MESSAGE_ID(34),
+	KVMI_VM_GET_PAGE_ACCESS = KVMI_VM_MESSAGE_ID(35),
 	KVMI_VM_PAUSE_ALL       = KVMI_VM_MESSAGE_ID(36),
 	KVMI_VM_SHUTDOWN        = KVMI_VM_MESSAGE_ID(37),
+	KVMI_VM_CREATE_VIEW     = KVMI_VM_MESSAGE_ID(38),
+	KVMI_VM_DESTROY_VIEW    = KVMI_VM_MESSAGE_ID(39),
+	KVMI_VM_CHANGE_GFN      = KVMI_VM_MESSAGE_ID(40),
 };
 
 /**
@@ -80,7 +90,10 @@ enum kvmi_vm_message_id {
  * @KVMI_VCPU_SET_XSAVE: FPU and vector registers, the first 4096 bytes
  * @KVMI_VCPU_GET_MTRR_TYPE: memory type of a guest physical address
  * @KVMI_VCPU_CONTROL_MSR: choose the MSRs the MSR event is for
+ * @KVMI_VCPU_CONTROL_SINGLESTEP: tell about every instruction
  * @KVMI_VCPU_TRANSLATE_GVA: guest virtual to guest physical address
+ * @KVMI_VCPU_SET_VIEW: change the view of guest memory the vCPU runs in
+ * @KVMI_VCPU_GET_VIEW: the view of guest memory the vCPU runs in
  * @KVMI_VCPU_CONTROL_EVENT_SET: turn several events of the vCPU on and off
  * @KVMI_VCPU_GET_XSAVE2: part of the FPU and vector registers, of any size
  * @KVMI_VCPU_SET_XSAVE2: part of the FPU and vector registers, of any size
@@ -99,7 +112,10 @@ enum kvmi_vcpu_message_id {
 	KVMI_VCPU_SET_XSAVE         = KVMI_VCPU_MESSAGE_ID(10),
 	KVMI_VCPU_GET_MTRR_TYPE     = KVMI_VCPU_MESSAGE_ID(11),
 	KVMI_VCPU_CONTROL_MSR       = KVMI_VCPU_MESSAGE_ID(12),
+	KVMI_VCPU_CONTROL_SINGLESTEP = KVMI_VCPU_MESSAGE_ID(13),
 	KVMI_VCPU_TRANSLATE_GVA     = KVMI_VCPU_MESSAGE_ID(14),
+	KVMI_VCPU_SET_VIEW          = KVMI_VCPU_MESSAGE_ID(32),
+	KVMI_VCPU_GET_VIEW          = KVMI_VCPU_MESSAGE_ID(33),
 	KVMI_VCPU_CONTROL_EVENT_SET = KVMI_VCPU_MESSAGE_ID(34),
 	KVMI_VCPU_GET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(35),
 	KVMI_VCPU_SET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(36),
@@ -129,7 +145,13 @@ enum kvmi_vm_event_id {
  * @KVMI_VCPU_EVENT_DESCRIPTOR: an access to a descriptor table register, before
  *	it takes effect
  * @KVMI_VCPU_EVENT_MSR: a WRMSR, before it takes effect
+ * @KVMI_VCPU_EVENT_PF: an access that KVMI_VM_SET_PAGE_ACCESS took away, before
+ *	it takes effect
+ * @KVMI_VCPU_EVENT_SINGLESTEP: an instruction was executed, while
+ *	KVMI_VCPU_CONTROL_SINGLESTEP is on
  * @KVMI_VCPU_EVENT_CPUID: a CPUID, before it takes effect
+ * @KVMI_VCPU_EVENT_ACCESS: what an instruction reads from or writes to pages it
+ *	may not, see KVMI_PF_TRAP_ACCESS
  * @KVMI_VCPU_EVENT_CREATE_VCPU: a vCPU that was added to the introspected VM,
  *	before it first enters the guest.  As there is no vCPU to ask before,
  *	it is turned on for the VM, with KVMI_VM_CONTROL_EVENTS.
@@ -143,7 +165,10 @@ enum kvmi_vcpu_event_id {
 	KVMI_VCPU_EVENT_XSETBV      = KVMI_VCPU_EVENT_ID(5),
 	KVMI_VCPU_EVENT_DESCRIPTOR  = KVMI_VCPU_EVENT_ID(6),
 	KVMI_VCPU_EVENT_MSR         = KVMI_VCPU_EVENT_ID(7),
+	KVMI_VCPU_EVENT_PF          = KVMI_VCPU_EVENT_ID(8),
+	KVMI_VCPU_EVENT_SINGLESTEP  = KVMI_VCPU_EVENT_ID(9),
 	KVMI_VCPU_EVENT_CPUID       = KVMI_VCPU_EVENT_ID(10),
+	KVMI_VCPU_EVENT_ACCESS      = KVMI_VCPU_EVENT_ID(11),
 	KVMI_VCPU_EVENT_CREATE_VCPU = KVMI_VCPU_EVENT_ID(12),
 };
 
@@ -377,6 +402,147 @@ struct kvmi_vm_control_cleanup {
 	__u8 padding[7];
 };
 
+/*
+ * Kinds of access to a page.  Execution can be taken away from user mode and
+ * supervisor mode separately where KVMI_FEATURE_USER_EXEC says so: X is both, and
+ * either one of XS and XU leaves that one only.
+ */
+#define KVMI_PAGE_ACCESS_R   _BITUL(0)
+#define KVMI_PAGE_ACCESS_W   _BITUL(1)
+#define KVMI_PAGE_ACCESS_X   _BITUL(2)
+#define KVMI_PAGE_ACCESS_XS  _BITUL(3)
+#define KVMI_PAGE_ACCESS_XU  _BITUL(4)
+#define KVMI_PAGE_ACCESS_RWX \
+	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X)
+
+/**
+ * struct kvmi_page_access_entry - what is left of the access to a range of pages
+ * @gpa: guest physical address in the first page; the offset in the page does
+ *	not matter
+ * @access: KVMI_PAGE_ACCESS_*; KVMI_PAGE_ACCESS_RWX ends the restriction
+ * @padding: zero
+ * @npages: number of 4K pages; 0 is 1
+ */
+struct kvmi_page_access_entry {
+	__u64 gpa;
+	__u8 access;
+	__u8 padding[3];
+	__u32 npages;
+};
+
+/**
+ * struct kvmi_vm_set_page_access - request of KVMI_VM_SET_PAGE_ACCESS
+ * @count: number of entries
+ * @view: the view; 0 is what every vCPU starts in
+ * @as_id: address space
+ * @padding: zero
+ * @entries: what to change; of those that overlap the last one counts
+ *
+ * When the reply comes no vCPU can use more than what is left, or has yet to
+ * execute an instruction for which the tool gave its consent.  All is done or
+ * nothing.  The restrictions are those of addresses: they stay when memory slots
+ * come and go, and when the host moves the memory behind them.
+ *
+ * A list longer than the message ends the session.
+ *
+ * Errors: -KVM_EOPNOTSUPP the host has no page tables of its own for the guest
+ * (no EPT or NPT, or no TDP MMU); -KVM_EINVAL padding, @view, @as_id, an unknown
+ * or impossible combination of kinds of access (W without R; execution without R
+ * where KVMI_FEATURE_EXEC_ONLY is missing; no R where
+ * kvmi_vm_get_features_reply.access has it not), or an address without memory;
+ * -KVM_ENOMEM.
+ */
+struct kvmi_vm_set_page_access {
+	__u16 count;
+	__u16 view;
+	__u16 as_id;
+	__u16 padding;
+	struct kvmi_page_access_entry entries[];
+};
+
+/**
+ * struct kvmi_vm_get_page_access - request of KVMI_VM_GET_PAGE_ACCESS
+ * @count: number of addresses, at most 1022
+ * @view: as in struct kvmi_vm_set_page_access
+ * @as_id: as in struct kvmi_vm_set_page_access
+ * @padding: zero
+ * @gpa: guest physical addresses
+ *
+ * The reply data is @count bytes of KVMI_PAGE_ACCESS_*.
+ *
+ * A list longer than the message ends the session.
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @count, @view or @as_id.
+ */
+struct kvmi_vm_get_page_access {
+	__u16 count;
+	__u16 view;
+	__u16 as_id;
+	__u16 padding;
+	__u64 gpa[];
+};
+
+/**
+ * struct kvmi_vm_create_view - request of KVMI_VM_CREATE_VIEW
+ * @copy_of: view whose restrictions and changed pages the new one starts with
+ * @padding: zero
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding or @copy_of; -KVM_EBUSY
+ * there are kvmi_vm_get_features_reply.views already; -KVM_ENOMEM.
+ */
+struct kvmi_vm_create_view {
+	__u16 copy_of;
+	__u16 padding[3];
+};
+
+/**
+ * struct kvmi_vm_create_view_reply - reply data of KVMI_VM_CREATE_VIEW
+ * @view: the new view
+ * @padding: zero
+ */
+struct kvmi_vm_create_view_reply {
+	__u16 view;
+	__u16 padding[3];
+};
+
+/**
+ * struct kvmi_vm_destroy_view - request of KVMI_VM_DESTROY_VIEW
+ * @view: the view
+ * @padding: zero
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @view is 0 or unknown;
+ * -KVM_EBUSY a vCPU is in it.
+ */
+struct kvmi_vm_destroy_view {
+	__u16 view;
+	__u16 padding[3];
+};
+
+/**
+ * struct kvmi_vm_change_gfn - request of KVMI_VM_CHANGE_GFN
+ * @view: the view
+ * @as_id: address space
+ * @padding: zero
+ * @gfn: guest frame number of the page to change
+ * @new_gfn: guest frame number of the page to show in its place; @gfn to put it
+ *	back
+ *
+ * The other page can be read and executed in that view, as far as the access to
+ * @gfn allows.  A write to it is told with a PF event whatever the access is, and
+ * goes to the guest's own page, @gfn, with ALLOW.  Changes do not add up: what is
+ * shown is what @new_gfn is in the view without any.
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @view, @as_id, or a page
+ * without memory; -KVM_EBUSY too many pages are changed; -KVM_ENOMEM.
+ */
+struct kvmi_vm_change_gfn {
+	__u16 view;
+	__u16 as_id;
+	__u32 padding;
+	__u64 gfn;
+	__u64 new_gfn;
+};
+
 /* kvmi_vm_get_features_reply.flags */
 #define KVMI_FEATURE_EXEC_ONLY  _BITUL(0)
 #define KVMI_FEATURE_SINGLESTEP _BITUL(1)
@@ -529,6 +695,42 @@ struct kvmi_vcpu_control_event_set_reply {
 };
 
 /**
+ * struct kvmi_vcpu_control_singlestep - request of KVMI_VCPU_CONTROL_SINGLESTEP
+ * @enable: 0 or 1
+ * @padding: zero
+ *
+ * Errors: -KVM_EPERM the SINGLESTEP event is not allowed; -KVM_EINVAL padding or
+ * @enable; -KVM_EOPNOTSUPP the hardware cannot do it.
+ */
+struct kvmi_vcpu_control_singlestep {
+	__u8 enable;
+	__u8 padding[7];
+};
+
+/**
+ * struct kvmi_vcpu_set_view - request of KVMI_VCPU_SET_VIEW
+ * @view: the view
+ * @padding: zero
+ *
+ * Errors: -KVM_EOPNOTSUPP as struct kvmi_vm_set_page_access; -KVM_EINVAL padding
+ * or @view.
+ */
+struct kvmi_vcpu_set_view {
+	__u16 view;
+	__u16 padding[3];
+};
+
+/**
+ * struct kvmi_vcpu_get_view_reply - reply data of KVMI_VCPU_GET_VIEW
+ * @view: the view
+ * @padding: zero
+ */
+struct kvmi_vcpu_get_view_reply {
+	__u16 view;
+	__u16 padding[3];
+};
+
+/**
  * struct kvmi_event_hdr - which event
  * @event: enum kvmi_vm_event_id or enum kvmi_vcpu_event_id
  * @padding: zero
@@ -565,6 +767,85 @@ struct kvmi_vcpu_event_reply {
 	__u8 event;
 	__u16 padding1;
 	__u32 padding2;
+};
+
+/* kvmi_vcpu_event_pf.flags */
+#define KVMI_PF_NOT_EMULATED (1 << 0)
+
+/**
+ * struct kvmi_vcpu_event_pf - data of KVMI_VCPU_EVENT_PF
+ * @gva: guest virtual (linear) address of the access; ~0 if it is not known
+ * @gpa: guest physical address of the access
+ * @access: what the instruction is about to do and may not: KVMI_PAGE_ACCESS_R,
+ *	KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
+ * @flags: KVMI_PF_NOT_EMULATED: the tool asked for KVMI_PF_TRAP_ACCESS and the
+ *	instruction cannot be emulated
+ * @view: view the vCPU is in
+ * @padding: zero
+ *
+ * With ALLOW the instruction is executed once, with no restriction of any page,
+ * while those stay in force for all other vCPUs.
+ */
+struct kvmi_vcpu_event_pf {
+	__u64 gva;
+	__u64 gpa;
+	__u8 access;
+	__u8 flags;
+	__u16 view;
+	__u32 padding;
+};
+
+/* kvmi_vcpu_event_pf_reply.flags */
+#define KVMI_PF_TRAP_ACCESS _BITUL(0)
+
+/**
+ * struct kvmi_vcpu_event_pf_reply - optional reply data of KVMI_VCPU_EVENT_PF
+ * @flags: KVMI_PF_TRAP_ACCESS: with ALLOW, have the instruction emulated, and
+ *	tell with ACCESS events what it reads from and writes to restricted
+ *	pages; other bits are ignored
+ * @padding: zero
+ */
+struct kvmi_vcpu_event_pf_reply {
+	__u32 flags;
+	__u32 padding;
+};
+
+/**
+ * struct kvmi_vcpu_event_access - data of KVMI_VCPU_EVENT_ACCESS
+ * @gva: guest virtual (linear) address of the first byte
+ * @gpa: guest physical address of the first byte
+ * @access: KVMI_PAGE_ACCESS_R or KVMI_PAGE_ACCESS_W
+ * @size: number of bytes, 1 to 32, all in one page
+ * @padding: zero
+ * @data: the bytes read or about to be written; zeroes follow
+ */
+struct kvmi_vcpu_event_access {
+	__u64 gva;
+	__u64 gpa;
+	__u8 access;
+	__u8 size;
+	__u8 padding[6];
+	__u8 data[32];
+};
+
+/**
+ * struct kvmi_vcpu_event_access_reply - optional reply data of
+ *	KVMI_VCPU_EVENT_ACCESS
+ * @data: with ALLOW, what the instruction is to read or write instead
+ */
+struct kvmi_vcpu_event_access_reply {
+	__u8 data[32];
+};
+
+/**
+ * struct kvmi_vcpu_event_singlestep - data of KVMI_VCPU_EVENT_SINGLESTEP
+ * @failed: 1 if KVM had to do something for the guest in place of the
+ *	instruction, which may not have been executed
+ * @padding: zero
+ */
+struct kvmi_vcpu_event_singlestep {
+	__u8 failed;
+	__u8 padding[7];
 };
 
 #endif /* _UAPI__LINUX_KVMI_H */

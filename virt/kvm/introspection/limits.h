@@ -19,8 +19,21 @@
 #define KVMI_MAX_PAUSES			1001
 
 /* Bytes of an event's own data, and of its reply's. */
-#define KVMI_MAX_EVENT_DATA		32
-#define KVMI_MAX_EVENT_REPLY		8
+#define KVMI_MAX_EVENT_DATA		56
+#define KVMI_MAX_EVENT_REPLY		32
+
+/*
+ * Views of guest memory, the first one included.  Together with the one that
+ * steps are made in they have to fit in kvm_mmu_page_role.view.
+ */
+#define KVMI_NR_VIEWS			7
+
+/*
+ * Ranges of pages with a restriction, and changed pages, of all views of a VM
+ * together.  More is -KVM_ENOMEM and -KVM_EBUSY.
+ */
+#define KVMI_MAX_PAGE_RANGES		(1 << 20)
+#define KVMI_MAX_CHANGED_GFNS		1024
 
 /*
  * Ids that KVM_INTROSPECTION_COMMAND and KVM_INTROSPECTION_EVENT take are below
