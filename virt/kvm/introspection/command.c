@@ -108,33 +108,6 @@ static int vm_control_events(struct kvmi_vm_request *req)
 	return 0;
 }
 
-static int vm_pause_vcpu(struct kvmi_vm_request *req)
-{
-	const struct kvmi_vm_pause_vcpu *data = req->data;
-	struct kvm_introspection *session = req->session;
-	struct kvm_vcpu *vcpu;
-	int err;
-
-	if (data->padding1 || data->padding2 || data->wait > 1)
-		return -KVM_EINVAL;
-	if (!kvmi_event_allowed(session, KVMI_VCPU_EVENT_PAUSE))
-		return -KVM_EPERM;
-	vcpu = kvm_get_vcpu(session->kvm, data->vcpu);
-	if (!vcpu)
-		return -KVM_EINVAL;
-
-	err = kvmi_vcpu_pause(vcpu);
-	if (err || !data->wait)
-		return err;
-
-	__set_bit(vcpu->vcpu_idx, session->kicked);
-	kvm_make_vcpus_request_mask(session->kvm, KVM_REQ_OUTSIDE_GUEST_MODE,
-				    session->kicked);
-	__clear_bit(vcpu->vcpu_idx, session->kicked);
-
-	return 0;
-}
-
 #define VM(_handler, _size)						\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler) }
 #define VM_ALWAYS(_handler, _size)					\
@@ -159,7 +132,7 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_WRITE_PHYSICAL] =
 		VM(kvmi_vm_write_physical, sizeof(struct kvmi_vm_write_physical)),
 	[KVMI_VM_PAUSE_VCPU] =
-		VM(vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
+		VM(kvmi_vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
 	[KVMI_VM_CONTROL_CLEANUP] =
 		VM(kvmi_vm_control_cleanup, sizeof(struct kvmi_vm_control_cleanup)),
 	[KVMI_VM_GET_FEATURES] =

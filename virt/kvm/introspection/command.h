@@ -63,6 +63,7 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 /* vm.c */
 int kvmi_vm_get_features(struct kvmi_vm_request *req);
 int kvmi_vm_control_cleanup(struct kvmi_vm_request *req);
+int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req);
 int kvmi_vm_pause_all(struct kvmi_vm_request *req);
 int kvmi_vm_shutdown(struct kvmi_vm_request *req);
 

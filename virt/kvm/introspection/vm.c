@@ -62,6 +62,35 @@ static void wait_for_exits(struct kvm_introspection *session)
 }
 
 /**
+ * kvmi_vm_pause_vcpu - KVMI_VM_PAUSE_VCPU
+ * @req: the request
+ */
+int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_pause_vcpu *data = req->data;
+	struct kvm_introspection *session = req->session;
+	struct kvm_vcpu *vcpu;
+	int err;
+
+	if (data->padding1 || data->padding2 || data->wait > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(session, KVMI_VCPU_EVENT_PAUSE))
+		return -KVM_EPERM;
+	vcpu = kvm_get_vcpu(session->kvm, data->vcpu);
+	if (!vcpu)
+		return -KVM_EINVAL;
+
+	err = kvmi_vcpu_pause(vcpu);
+	if (err || !data->wait)
+		return err;
+
+	__set_bit(vcpu->vcpu_idx, session->kicked);
+	wait_for_exits(session);
+
+	return 0;
+}
+
+/**
  * kvmi_vm_pause_all - KVMI_VM_PAUSE_ALL
  * @req: the request
  */
