@@ -15,6 +15,22 @@ static bool is_guest_memory(const struct kvm_memory_slot *slot)
 	       !(slot->flags & KVM_MEMSLOT_INVALID);
 }
 
+/* First gfn after the last slot of guest memory */
+static gfn_t end_of_memory(struct kvm_memslots *slots)
+{
+	const struct kvm_memory_slot *slot;
+	struct rb_node *node;
+
+	for (node = rb_last(&slots->gfn_tree); node; node = rb_prev(node)) {
+		slot = rb_entry(node, struct kvm_memory_slot,
+				gfn_node[slots->node_idx]);
+		if (is_guest_memory(slot))
+			return slot->base_gfn + slot->npages;
+	}
+
+	return 0;
+}
+
 /**
  * kvmi_vm_get_max_gfn - KVMI_VM_GET_MAX_GFN
  * @req: the request
@@ -23,19 +39,14 @@ int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req)
 {
 	struct kvmi_vm_get_max_gfn_reply *reply = req->reply;
 	struct kvm *kvm = req->session->kvm;
-	struct kvm_memory_slot *slot;
-	int as_id, bkt;
+	int as_id;
 
 	guard(srcu)(&kvm->srcu);
 
 	reply->gfn = 0;
-	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(kvm); as_id++) {
-		kvm_for_each_memslot(slot, bkt, __kvm_memslots(kvm, as_id)) {
-			if (is_guest_memory(slot))
-				reply->gfn = max(reply->gfn,
-						 slot->base_gfn + slot->npages);
-		}
-	}
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(kvm); as_id++)
+		reply->gfn = max(reply->gfn,
+				 end_of_memory(__kvm_memslots(kvm, as_id)));
 	req->reply_size = sizeof(*reply);
 
 	return 0;
