@@ -14,9 +14,6 @@
 #include "command.h"
 #include "errand.h"
 
-/* How long to wait for a thread before looking for another, in jiffies. */
-#define ERRAND_PATIENCE		1
-
 /* Leave alone what KVM keeps free for the vCPU's own exits. */
 static bool has_room(struct kvm_vcpu *vcpu)
 {
@@ -56,7 +53,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_errand *errand)
 	spin_unlock(&vi->lock);
 	kvmi_vcpu_request(vcpu);
 
-	if (wait_for_completion_timeout(&errand->done, ERRAND_PATIENCE))
+	if (wait_for_completion_timeout(&errand->done, KVMI_ERRAND_PATIENCE))
 		return true;
 
 	/* It may have left KVM_RUN, or be waiting for something. */
@@ -112,7 +109,7 @@ int kvmi_errand_run(struct kvm_introspection *session, struct kvmi_errand *erran
 			if (hand_over(running, errand))
 				return errand->result;
 		} else if (room) {
-			schedule_timeout_idle(ERRAND_PATIENCE);
+			schedule_timeout_idle(KVMI_ERRAND_PATIENCE);
 		}
 	} while (room && !is_ending(session));
 

@@ -36,6 +36,12 @@
 #define KVMI_MAX_CHANGED_GFNS		1024
 
 /*
+ * Jiffies that the receiver waits for one vCPU's thread to run an errand before
+ * it asks another.
+ */
+#define KVMI_ERRAND_PATIENCE		1
+
+/*
  * Ids that KVM_INTROSPECTION_COMMAND and KVM_INTROSPECTION_EVENT take are below
  * these.
  */
