@@ -37,6 +37,9 @@ struct kvmi_event {
 		struct kvmi_vcpu_event_descriptor descriptor;
 		struct kvmi_vcpu_event_msr msr;
 		struct kvmi_vcpu_event_cpuid cpuid;
+		struct kvmi_vcpu_event_pf pf;
+		struct kvmi_vcpu_event_singlestep singlestep;
+		struct kvmi_vcpu_event_access access;
 	};
 };
 
@@ -129,6 +132,13 @@ int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,
 		       const struct kvm_regs *regs);
 int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
 		u64 address);
+void kvmi_get_features(struct kvmi_session *s,
+		       struct kvmi_vm_get_features_reply *rpl);
+
+/* One range, and one page, of the default address space */
+int kvmi_set_page_access(struct kvmi_session *s, u16 view, u64 gpa, u32 npages,
+			 u8 access);
+int kvmi_get_page_access(struct kvmi_session *s, u16 view, u64 gpa, u8 *access);
 
 /* Take a message for an event, and check its form. */
 void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev);

@@ -260,6 +260,18 @@ void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev)
 		wanted += sizeof(ev->cpuid);
 		KVMI_ASSERT_ZERO(ev->cpuid.padding);
 		break;
+	case KVMI_VCPU_EVENT_PF:
+		wanted += sizeof(ev->pf);
+		KVMI_ASSERT_ZERO(ev->pf.padding);
+		break;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		wanted += sizeof(ev->singlestep);
+		KVMI_ASSERT_ZERO(ev->singlestep.padding);
+		break;
+	case KVMI_VCPU_EVENT_ACCESS:
+		wanted += sizeof(ev->access);
+		KVMI_ASSERT_ZERO(ev->access.padding);
+		break;
 	default:
 		TEST_FAIL("Unknown event %u", ev->ev.event);
 	}
@@ -446,6 +458,45 @@ int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
 
 	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_INJECT_EXCEPTION, &req,
 			     sizeof(req), NULL, 0);
+}
+
+void kvmi_get_features(struct kvmi_session *s,
+		       struct kvmi_vm_get_features_reply *rpl)
+{
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_GET_FEATURES, NULL, 0, rpl,
+				  sizeof(*rpl)), 0);
+}
+
+int kvmi_set_page_access(struct kvmi_session *s, u16 view, u64 gpa, u32 npages,
+			 u8 access)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entry;
+	} req = {
+		.hdr.count = 1,
+		.hdr.view = view,
+		.entry.gpa = gpa,
+		.entry.access = access,
+		.entry.npages = npages,
+	};
+
+	return kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &req, sizeof(req), NULL, 0);
+}
+
+int kvmi_get_page_access(struct kvmi_session *s, u16 view, u64 gpa, u8 *access)
+{
+	struct {
+		struct kvmi_vm_get_page_access hdr;
+		u64 gpa;
+	} req = {
+		.hdr.count = 1,
+		.hdr.view = view,
+		.gpa = gpa,
+	};
+
+	return kvmi_cmd(s, KVMI_VM_GET_PAGE_ACCESS, &req, sizeof(req), access,
+			sizeof(*access));
 }
 
 void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
