@@ -20,7 +20,12 @@ static_assert(sizeof(struct kvmi_vcpu_event_trap) == 16, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) == 24, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_descriptor) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_msr) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_pf) == 24, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) == 8, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_singlestep) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_cpuid) == 16, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_access) == 56, "wire");
+static_assert(sizeof(struct kvmi_vcpu_event_access_reply) == 32, "wire");
 static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
 
 #define ALLOW	(1u << KVMI_EVENT_ACTION_ALLOW)
@@ -101,9 +106,18 @@ static void *event_data(struct kvmi_event *event, size_t *size)
 	case KVMI_VCPU_EVENT_MSR:
 		*size = sizeof(event->msr);
 		return &event->msr;
+	case KVMI_VCPU_EVENT_PF:
+		*size = sizeof(event->pf);
+		return &event->pf;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		*size = sizeof(event->singlestep);
+		return &event->singlestep;
 	case KVMI_VCPU_EVENT_CPUID:
 		*size = sizeof(event->cpuid);
 		return &event->cpuid;
+	case KVMI_VCPU_EVENT_ACCESS:
+		*size = sizeof(event->access);
+		return &event->access;
 	default:
 		*size = 0;
 		return NULL;
@@ -115,7 +129,10 @@ uint32_t kvmi_event_actions(uint16_t id)
 	switch (id) {
 	case KVMI_VCPU_EVENT_PAUSE:
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
+	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return ALLOW | CRASH;
+	case KVMI_VCPU_EVENT_ACCESS:
+		return ALLOW | CRASH | SKIP;
 	case KVMI_VCPU_EVENT_TRAP:
 		return ALLOW | CRASH | RETRY;
 	case KVMI_VCPU_EVENT_HYPERCALL:
@@ -124,6 +141,7 @@ uint32_t kvmi_event_actions(uint16_t id)
 	case KVMI_VCPU_EVENT_XSETBV:
 	case KVMI_VCPU_EVENT_DESCRIPTOR:
 	case KVMI_VCPU_EVENT_MSR:
+	case KVMI_VCPU_EVENT_PF:
 	case KVMI_VCPU_EVENT_CPUID:
 		return ALLOW | CRASH | RETRY | SKIP;
 	default:
@@ -138,6 +156,9 @@ static uint32_t actions_of(const struct kvmi_event *event)
 
 	if (event->id == KVMI_VCPU_EVENT_TRAP && !(event->trap.flags & KVMI_TRAP_RETRY))
 		actions &= ~RETRY;
+	/* What is read has to come from somewhere */
+	if (event->id == KVMI_VCPU_EVENT_ACCESS && event->access.access != KVMI_PAGE_ACCESS_W)
+		actions &= ~SKIP;
 	return actions ? actions : ALLOW | CRASH;
 }
 
@@ -308,6 +329,26 @@ int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uin
 	    (event->id != KVMI_VCPU_EVENT_CR && event->id != KVMI_VCPU_EVENT_MSR))
 		return -EINVAL;
 	return reply_value(conn, event, KVMI_EVENT_ACTION_ALLOW, value);
+}
+
+int kvmi_reply_pf(struct kvmi_conn *conn, const struct kvmi_event *event, uint32_t flags)
+{
+	struct kvmi_vcpu_event_pf_reply pf = { .flags = flags };
+
+	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_PF)
+		return -EINVAL;
+	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &pf, sizeof(pf));
+}
+
+int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, const void *data)
+{
+	struct kvmi_vcpu_event_access_reply access = { 0 };
+
+	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_ACCESS ||
+	    event->access.size > sizeof(access.data))
+		return -EINVAL;
+	memcpy(access.data, data, event->access.size);
+	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access));
 }
 
 /* Let every vCPU go on, the caller being about to leave */

@@ -65,6 +65,8 @@ static int turn_off(struct kvmi_conn *conn, const struct wish *wish)
 		return kvmi_control_events(conn, wish->vcpu, wish->id, false);
 	case WISH_CR:
 		return kvmi_control_cr(conn, wish->vcpu, wish->id, false);
+	case WISH_STEP:
+		return kvmi_control_singlestep(conn, wish->vcpu, false);
 	default:
 		return kvmi_control_msr(conn, wish->vcpu, wish->id, false);
 	}

@@ -42,6 +42,8 @@ static void peer_detach(int fd)
 			enable = msg.data[2];
 		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS) {
 			enable = msg.data[10];
+		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP) {
+			enable = msg.data[8];
 		} else {
 			enable = msg.data[9];
 		}
@@ -77,15 +79,16 @@ static bool test_detach(bool silent)
 	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
 	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
 	CHECK(!(last = kvmi_control_cr(conn, 1, 0, true)));
+	CHECK(!(last = kvmi_control_singlestep(conn, 1, true)));
 	last = kvmi_detach(conn);
 	pthread_join(thread, NULL);
-	CHECK(on_count == 7);
+	CHECK(on_count == 8);
 	if (silent) {
 		CHECK(last == -ETIMEDOUT);
 		CHECK(kvmi_now_ms() - start_ms < 3000);
 	} else {
 		CHECK(!last);
-		CHECK(off_count == 6);
+		CHECK(off_count == 7);
 	}
 	CHECK(allowed == 2);
 	return true;

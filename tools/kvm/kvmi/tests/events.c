@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "test.h"
 
-static struct peer_msg event_reply;
+static struct peer_msg event_reply, access_reply;
 static const struct kvmi_vcpu_event_msr msr_data = {
 	.msr = 0xc0000082, .old_value = 1, .new_value = 2,
 };
@@ -117,6 +117,45 @@ static bool body_retry(struct kvmi_conn *conn)
 	return true;
 }
 
+/* ---- The optional data of the replies to PF and ACCESS events ---- */
+static void peer_two_events(int fd)
+{
+	struct kvmi_vcpu_event_pf pf = { .gpa = 0x1000, .access = KVMI_PAGE_ACCESS_W };
+	struct kvmi_vcpu_event_access access = { .gpa = 0x1000, .size = 4 };
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	peer_vcpu_event(fd, 80, 1, KVMI_VCPU_EVENT_PF, &pf, sizeof(pf));
+	peer_receive(fd, &event_reply);
+	peer_vcpu_event(fd, 81, 1, KVMI_VCPU_EVENT_ACCESS, &access, sizeof(access));
+	peer_receive(fd, &access_reply);
+	if (peer_receive(fd, &msg))
+		peer_reply(fd, &msg, -ENOENT, NULL, 0);
+	linger(fd);
+}
+
+static bool body_two_events(struct kvmi_conn *conn)
+{
+	static const unsigned char zero[28];
+	struct kvmi_event event;
+
+	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK((last = kvmi_reply_access(conn, &event, "1234")) == -EINVAL);
+	CHECK(!(last = kvmi_reply_pf(conn, &event, KVMI_PF_TRAP_ACCESS)));
+	CHECK((last = kvmi_reply_pf(conn, &event, 0)) == -EINVAL);
+	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK((last = kvmi_reply_pf(conn, &event, 0)) == -EINVAL);
+	CHECK(!(last = kvmi_reply_access(conn, &event, "1234")));
+	CHECK((last = kvmi_check_event(conn, 1)) == -ENOENT);
+	CHECK(reply_is(&event_reply, 80, 1, KVMI_EVENT_ACTION_ALLOW, KVMI_VCPU_EVENT_PF,
+		       KVMI_PF_TRAP_ACCESS));
+	CHECK(access_reply.hdr.seq == 81 && access_reply.hdr.size == 16 + 32);
+	CHECK(!memcmp(access_reply.data + 16, "1234", 4));
+	CHECK(!memcmp(access_reply.data + 20, zero, sizeof(zero)));
+	return true;
+}
+
 static void peer_vm_events(int fd)
 {
 	struct kvmi_event_hdr hdr = { .event = KVMI_VM_EVENT_UNHOOK };
@@ -148,7 +187,7 @@ static bool body_vm_events(struct kvmi_conn *conn)
 /* ---- Each kind of event: its data, and the actions it accepts ---- */
 static const struct kind {
 	uint16_t id;
-	unsigned char data[24];
+	unsigned char data[56];
 	size_t size;
 	uint32_t actions;
 } kinds[] = {
@@ -161,7 +200,13 @@ static const struct kind {
 	{ KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 3, [16] = 7 }, 24, 0xf },
 	{ KVMI_VCPU_EVENT_DESCRIPTOR, { KVMI_DESC_LDTR, 1 }, 8, 0xf },
 	{ KVMI_VCPU_EVENT_MSR, { 0x74, 1, [8] = 5, [16] = 6 }, 24, 0xf },
+	{ KVMI_VCPU_EVENT_PF, { 0x56, [7] = 0xff, [8] = 0x34, [16] = 2, 1, 3 }, 24, 0xf },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, { 1 }, 8, 0x5 },
 	{ KVMI_VCPU_EVENT_CPUID, { 7, [4] = 1, [8] = 2 }, 16, 0xf },
+	{ KVMI_VCPU_EVENT_ACCESS, { 0x56, [8] = 0x34, [16] = 1, 2, [24] = 'h', 'i', [55] = 9 },
+	  56, 0x5 },
+	{ KVMI_VCPU_EVENT_ACCESS, { 0x56, [8] = 0x34, [16] = 2, 2, [24] = 'h', 'i', [55] = 9 },
+	  56, 0xd },
 	{ KVMI_VCPU_EVENT_CREATE_VCPU, "", 0, 0x5 },
 	/* of a newer kernel */
 	{ 51, "", 0, 0x5 },
@@ -203,6 +248,16 @@ static bool data_is_right(const struct kvmi_event *e)
 		return e->descriptor.descriptor == KVMI_DESC_LDTR && e->descriptor.write == 1;
 	case KVMI_VCPU_EVENT_MSR:
 		return e->msr.msr == 0x174 && e->msr.old_value == 5 && e->msr.new_value == 6;
+	case KVMI_VCPU_EVENT_PF:
+		return e->pf.gva == 0xff00000000000056 && e->pf.gpa == 0x34 &&
+		       e->pf.access == KVMI_PAGE_ACCESS_W &&
+		       e->pf.flags == KVMI_PF_NOT_EMULATED && e->pf.view == 3;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		return e->singlestep.failed == 1;
+	case KVMI_VCPU_EVENT_ACCESS:
+		return e->access.gva == 0x56 && e->access.gpa == 0x34 &&
+		       e->access.access == kind->data[16] && e->access.size == 2 &&
+		       !memcmp(e->access.data, "hi", 2) && e->access.data[31] == 9;
 	case KVMI_VCPU_EVENT_CPUID:
 		return e->cpuid.function == 7 && e->cpuid.index == 1 && e->cpuid.insn_len == 2;
 	default:
@@ -251,10 +306,12 @@ static bool test_kinds(void)
 			printf("# event %u\n", kind->id);
 			return false;
 		}
-		if (kind->id != 51 && kind->id != KVMI_VCPU_EVENT_TRAP)
+		if (kind->id != 51 && kind->id != KVMI_VCPU_EVENT_TRAP &&
+		    kind->id != KVMI_VCPU_EVENT_ACCESS)
 			CHECK(kvmi_event_actions(kind->id) == kind->actions);
 	}
 	CHECK(kvmi_event_actions(KVMI_VCPU_EVENT_TRAP) == 0x7 && !kvmi_event_actions(51));
+	CHECK(kvmi_event_actions(KVMI_VCPU_EVENT_ACCESS) == 0xd);
 	return true;
 }
 
@@ -380,5 +437,7 @@ void event_tests(void)
 	       reply_is(&event_reply, 50, 2, KVMI_EVENT_ACTION_ALLOW, KVMI_VCPU_EVENT_CR, 0x1234));
 	result("reply RETRY", adopt_with(peer_one_event, body_retry) &&
 	       reply_is(&event_reply, 50, 2, KVMI_EVENT_ACTION_RETRY, KVMI_VCPU_EVENT_CR, 0xa0));
+	result("replies to PF and ACCESS events with data",
+	       adopt_with(peer_two_events, body_two_events));
 	result("events that are cut short or lie about their size", test_bad_events());
 }

@@ -395,6 +395,102 @@ static bool body_compare(struct kvmi_conn *conn)
 	return true;
 }
 
+/* ---- Page access, views, single-stepping ---- */
+static bool body_views(struct kvmi_conn *conn)
+{
+	struct kvmi_vm_create_view_reply created = { .view = 3 };
+	struct kvmi_vcpu_get_view_reply in = { .view = 5 };
+	struct kvmi_vm_create_view create = { .copy_of = 2 };
+	struct kvmi_vm_destroy_view destroy = { .view = 4 };
+	struct kvmi_vm_change_gfn change = { .view = 1, .as_id = 1, .gfn = 7, .new_gfn = 8 };
+	struct kvmi_vcpu_set_view set = { .view = 6 };
+	struct kvmi_vcpu_control_singlestep on = { .enable = 1 };
+	uint16_t view = 0;
+
+	answer_with(&created, sizeof(created));
+	CHECK(!(last = kvmi_create_view(conn, 2, &view)) && view == 3);
+	CHECK(asked(76, -1, &create, sizeof(create)));
+	answer_with(&in, sizeof(in));
+	CHECK(!(last = kvmi_get_view(conn, 1, &view)) && view == 5 && asked(67, 1, NULL, 0));
+	answer_with(NULL, 0);
+	CHECK(!(last = kvmi_destroy_view(conn, 4)) && asked(78, -1, &destroy, sizeof(destroy)));
+	CHECK(!(last = kvmi_change_gfn(conn, 1, 1, 7, 8)));
+	CHECK(asked(80, -1, &change, sizeof(change)));
+	CHECK(!(last = kvmi_set_view(conn, 2, 6)) && asked(65, 2, &set, sizeof(set)));
+	CHECK(!(last = kvmi_control_singlestep(conn, 2, true)));
+	CHECK(asked(27, 2, &on, sizeof(on)));
+	refuse_with(-EBUSY);
+	CHECK((last = kvmi_destroy_view(conn, 4)) == -EBUSY);
+	CHECK((last = kvmi_create_view(conn, 0, &view)) == -EBUSY && view == 5);
+	refuse_with(-EOPNOTSUPP);
+	CHECK((last = kvmi_control_singlestep(conn, 0, true)) == -EOPNOTSUPP);
+	CHECK((last = kvmi_get_view(conn, 0, &view)) == -EOPNOTSUPP && view == 5);
+	return true;
+}
+
+/* The access to a page is the last byte of its address */
+static uint64_t pages_set, pages_asked, messages;
+
+static void peer_access(int fd)
+{
+	struct kvmi_vm_set_page_access *set;
+	struct kvmi_vm_get_page_access *get;
+	unsigned char access[KVMI_MAX_GET_ACCESS];
+	struct peer_msg msg;
+	unsigned int i;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		messages++;
+		if (msg.hdr.id == KVMI_VM_SET_PAGE_ACCESS) {
+			set = (void *)msg.data;
+			if (set->view != 2 || set->as_id != 1 || set->padding ||
+			    msg.hdr.size != sizeof(*set) + set->count * sizeof(set->entries[0]))
+				return;
+			for (i = 0; i < set->count; i++)
+				pages_set += set->entries[i].npages;
+			peer_reply(fd, &msg, pages_set > 1500 ? -EINVAL : 0, NULL, 0);
+			continue;
+		}
+		get = (void *)msg.data;
+		if (get->view != 2 || get->as_id != 1 || get->padding ||
+		    msg.hdr.size != sizeof(*get) + get->count * 8)
+			return;
+		for (i = 0; i < get->count; i++)
+			access[i] = get->gpa[i];
+		pages_asked += get->count;
+		peer_reply(fd, &msg, 0, access, get->count);
+	}
+}
+
+static bool body_access(struct kvmi_conn *conn)
+{
+	static struct kvmi_page_access_entry entries[2000];
+	static uint64_t gpas[2500];
+	static uint8_t access[2500];
+	unsigned int i;
+
+	for (i = 0; i < 2000; i++)
+		entries[i].npages = 1;
+	for (i = 0; i < 2500; i++)
+		gpas[i] = 0x1000 * i + i % 8;
+	pages_set = 0;
+	pages_asked = 0;
+	messages = 0;
+	CHECK(KVMI_MAX_SET_ACCESS == 511 && KVMI_MAX_GET_ACCESS == 1022);
+	CHECK(!(last = kvmi_set_page_access(conn, 2, 1, entries, 511)) && messages == 1);
+	CHECK(!(last = kvmi_set_page_access(conn, 2, 1, entries, 600)));
+	CHECK(messages == 3 && pages_set == 1111);
+	CHECK((last = kvmi_set_page_access(conn, 2, 1, entries, 2000)) == -EINVAL);
+	CHECK(messages == 4);
+	CHECK(!(last = kvmi_get_page_access(conn, 2, 1, gpas, access, 2500)));
+	CHECK(messages == 7 && pages_asked == 2500);
+	for (i = 0; i < 2500; i++)
+		CHECK(access[i] == i % 8);
+	return true;
+}
+
 void state_tests(void)
 {
 	result("commands for the VM", adopt_with(peer_answer, body_vm));
@@ -406,5 +502,8 @@ void state_tests(void)
 	result("memory slots cut short", test_bad_slots());
 	result("XSAVE of fixed and of any size", adopt_with(peer_xsave, body_xsave));
 	result("XSAVE of a wrong size", test_bad_xsave());
+	result("views and single-stepping", adopt_with(peer_answer, body_views));
+	result("page access, more than fits into a message",
+	       adopt_with(peer_access, body_access));
 	result("a write that compares", adopt_with(peer_answer, body_compare));
 }

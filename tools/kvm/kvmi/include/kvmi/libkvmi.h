@@ -169,7 +169,10 @@ void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd);
  * @xsetbv: data of KVMI_VCPU_EVENT_XSETBV
  * @descriptor: data of KVMI_VCPU_EVENT_DESCRIPTOR
  * @msr: data of KVMI_VCPU_EVENT_MSR
+ * @pf: data of KVMI_VCPU_EVENT_PF
+ * @singlestep: data of KVMI_VCPU_EVENT_SINGLESTEP
  * @cpuid: data of KVMI_VCPU_EVENT_CPUID
+ * @access: data of KVMI_VCPU_EVENT_ACCESS
  *
  * KVMI_VCPU_EVENT_PAUSE, _HYPERCALL and _CREATE_VCPU have no data of their own.
  */
@@ -185,7 +188,10 @@ struct kvmi_event {
 		struct kvmi_vcpu_event_xsetbv xsetbv;
 		struct kvmi_vcpu_event_descriptor descriptor;
 		struct kvmi_vcpu_event_msr msr;
+		struct kvmi_vcpu_event_pf pf;
+		struct kvmi_vcpu_event_singlestep singlestep;
 		struct kvmi_vcpu_event_cpuid cpuid;
+		struct kvmi_vcpu_event_access access;
 	};
 };
 
@@ -233,7 +239,8 @@ int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeou
  * @id: enum kvmi_vcpu_event_id
  *
  * Returns bit n for KVMI_EVENT_ACTION_ n, and 0 for an unknown event.  That of
- * TRAP has RETRY, which an event accepts that has KVMI_TRAP_RETRY in its flags.
+ * TRAP has RETRY, which an event accepts that has KVMI_TRAP_RETRY in its flags;
+ * that of ACCESS has SKIP, which is for writes.
  */
 uint32_t kvmi_event_actions(uint16_t id);
 
@@ -257,6 +264,23 @@ int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned 
  * Errors: -EINVAL as kvmi_reply(), or neither CR nor MSR.
  */
 int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uint64_t value);
+
+/**
+ * kvmi_reply_pf - answer a PF event with ALLOW, and ask for more
+ * @flags: KVMI_PF_TRAP_ACCESS, to be told with ACCESS events what the instruction
+ *	reads from and writes to pages it may not
+ *
+ * Errors: -EINVAL as kvmi_reply(), or no PF event.
+ */
+int kvmi_reply_pf(struct kvmi_conn *conn, const struct kvmi_event *event, uint32_t flags);
+
+/**
+ * kvmi_reply_access - answer an ACCESS event with ALLOW and other data
+ * @data: kvmi_vcpu_event_access.size bytes, to be read or written instead
+ *
+ * Errors: -EINVAL as kvmi_reply(), or no ACCESS event.
+ */
+int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, const void *data);
 
 /* ---- Commands for the VM (vm.c) ---- */
 
@@ -411,6 +435,82 @@ int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t
 #define KVMI_MAX_COOKIE_WRITE \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_write_physical) - \
 	 sizeof(struct kvmi_mem_cookie))
+
+/* ---- Page access, views and single-stepping (view.c) ----
+ *
+ * Restrictions and views last until the device manager unhooks the VM, which it
+ * does when the connection is closed.  Without page tables of the host's own for
+ * the guest (EPT, NPT) the commands fail with -EOPNOTSUPP.
+ */
+
+/**
+ * kvmi_set_page_access - take access to pages away, or give it back
+ * @view: view of guest memory; 0 is what every vCPU starts in
+ * @as_id: address space; 0 is the one outside of system management mode
+ * @entries: what is left, for ranges of pages
+ * @n: number of them; more than KVMI_MAX_SET_ACCESS are split, and only each
+ *	part is done as a whole or not at all
+ *
+ * No vCPU can use more than what is left when the function returns.
+ *
+ * Errors: -EINVAL no such view, no memory, or a combination that the host cannot
+ * do, see kvmi_vm_get_features_reply.access.
+ */
+int kvmi_set_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+			 const struct kvmi_page_access_entry *entries, size_t n);
+
+/**
+ * kvmi_get_page_access - what is left of the access to pages
+ * @gpas: guest physical addresses, @n of them
+ * @access: set to KVMI_PAGE_ACCESS_*, a byte for each
+ */
+int kvmi_get_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+			 const uint64_t *gpas, uint8_t *access, size_t n);
+
+/* Entries and addresses that fit into one message */
+#define KVMI_MAX_SET_ACCESS \
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) / \
+	 sizeof(struct kvmi_page_access_entry))
+#define KVMI_MAX_GET_ACCESS \
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_get_page_access)) / sizeof(uint64_t))
+
+/**
+ * kvmi_create_view - make another view of guest memory
+ * @copy_of: the view it starts as a copy of
+ * @view: set to its number
+ *
+ * Errors: -EBUSY there are as many as there can be.
+ */
+int kvmi_create_view(struct kvmi_conn *conn, uint16_t copy_of, uint16_t *view);
+
+/** kvmi_destroy_view - end a view; -EBUSY a vCPU is in it */
+int kvmi_destroy_view(struct kvmi_conn *conn, uint16_t view);
+
+/**
+ * kvmi_change_gfn - show another page in a view
+ * @gfn: guest frame number of the page to change
+ * @new_gfn: guest frame number of the page to show there; @gfn to put it back
+ *
+ * It can be read and executed there as far as the access to @gfn allows; a write
+ * is always told with a PF event, and goes to the guest's own page.
+ *
+ * Errors: -EBUSY too many pages are changed; -EINVAL no such view or memory.
+ */
+int kvmi_change_gfn(struct kvmi_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
+		    uint64_t new_gfn);
+
+/** kvmi_set_view - the view that the vCPU is in from its next instruction on */
+int kvmi_set_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t view);
+
+/** kvmi_get_view - the view that the vCPU is in */
+int kvmi_get_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t *view);
+
+/**
+ * kvmi_control_singlestep - a SINGLESTEP event after each instruction, or no more
+ *
+ * Errors: -EPERM the SINGLESTEP event is not allowed; -EOPNOTSUPP.
+ */
+int kvmi_control_singlestep(struct kvmi_conn *conn, uint16_t vcpu, bool enable);
 
 /* ---- Commands for a vCPU (vcpu.c) ----
  *
