@@ -649,7 +649,8 @@ struct kvmi_vm_pause_all_reply {
 /*
  * KVMI_VM_SHUTDOWN has no data.  It is as if the tool had answered CRASH to an
  * event of every vCPU there is.  A vCPU that waits for the answer to an event
- * stops when it has got it.
+ * stops when it has got it.  The reply is sent before any of them stops, and the
+ * reply to a later command of the VM when all have been told to.
  */
 
 /**

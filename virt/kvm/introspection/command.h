@@ -66,6 +66,7 @@ int kvmi_vm_control_cleanup(struct kvmi_vm_request *req);
 int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req);
 int kvmi_vm_pause_all(struct kvmi_vm_request *req);
 int kvmi_vm_shutdown(struct kvmi_vm_request *req);
+void kvmi_vm_finish_shutdown(struct kvm_introspection *session);
 
 /* memslots.c */
 int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req);

@@ -80,20 +80,26 @@ static bool receive(void *data)
 	int r;
 
 	/* Nothing more to do, sleep until being stopped. */
-	if (READ_ONCE(session->defunct))
+	if (READ_ONCE(session->defunct)) {
+		kvmi_vm_finish_shutdown(session);
 		return false;
+	}
 
 	__set_current_state(TASK_RUNNING);
 
 	r = kvmi_message_flush(session);
 	if (!r)
 		r = kvmi_command_send_reply(session);
-	if (!r)
+	if (!r) {
+		kvmi_vm_finish_shutdown(session);
 		r = kvmi_message_receive(session);
+	}
 	if (!r)
 		r = kvmi_command_receive(session);
-	if (r && r != -EINTR)
+	if (r && r != -EINTR) {
+		kvmi_vm_finish_shutdown(session);
 		kvmi_session_set_defunct(session);
+	}
 
 	return true;
 }

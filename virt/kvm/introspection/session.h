@@ -37,6 +37,8 @@ struct kvmi_frame {
  * @ending: the session is being unhooked
  * @cleanup: the end of the session also ends what it wanted to be told of; only
  *	the receiver changes it
+ * @shutdown: the vCPUs are to stop when the reply to KVMI_VM_SHUTDOWN has been
+ *	sent; only the receiver uses it
  * @commands: ids of the commands the device manager allows
  * @events: ids of the events the device manager allows
  * @vm_events: ids of the VM's events the tool has turned on
@@ -64,6 +66,7 @@ struct kvm_introspection {
 	bool defunct;
 	bool ending;
 	bool cleanup;
+	bool shutdown;
 
 	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);

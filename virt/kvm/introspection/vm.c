@@ -129,14 +129,32 @@ int kvmi_vm_pause_all(struct kvmi_vm_request *req)
 /**
  * kvmi_vm_shutdown - KVMI_VM_SHUTDOWN
  * @req: the request
+ *
+ * A device manager may unhook the VM as soon as one vCPU has stopped.  The tool
+ * is to have its reply by then.
  */
 int kvmi_vm_shutdown(struct kvmi_vm_request *req)
+{
+	req->session->shutdown = true;
+
+	return 0;
+}
+
+/**
+ * kvmi_vm_finish_shutdown - stop the vCPUs if KVMI_VM_SHUTDOWN asked for it
+ * @session: the session, which has sent the reply or cannot do so any more
+ *
+ * Context: the receiver.
+ */
+void kvmi_vm_finish_shutdown(struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	kvm_for_each_vcpu(i, vcpu, req->session->kvm)
-		kvmi_vcpu_crash(vcpu);
+	if (!session->shutdown)
+		return;
 
-	return 0;
+	session->shutdown = false;
+	kvm_for_each_vcpu(i, vcpu, session->kvm)
+		kvmi_vcpu_crash(vcpu);
 }

@@ -16,6 +16,9 @@
 /* Pauses that may be outstanding */
 #define MAX_PAUSES	1001
 
+/* How often a vCPU is stopped and the VM unhooked */
+#define SHUTDOWN_ROUNDS	100
+
 #define FIRST_SLOT	10
 #define SLOT_GPA	0x100000000ul
 
@@ -519,6 +522,8 @@ KVMI_TEST(kvmi_vm, pause_all_limit)
 static void shut_down(struct kvmi_session *s)
 {
 	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SHUTDOWN, NULL, 0, NULL, 0), 0);
+	/* The reply comes first, the vCPUs have been told when this one comes. */
+	TEST_ASSERT_KVMI(kvmi_check_command(s, KVMI_VM_SHUTDOWN), 0);
 }
 
 static void assert_shut_down(struct kvmi_session *s, struct kvm_vcpu *vcpu)
@@ -572,6 +577,27 @@ KVMI_TEST(kvmi_vm, shutdown)
 	kvmi_run_to_sync(NULL, self->vcpu, &uc);
 	kvmi_hook(&self->s, self->vm);
 	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+/* Unhooking when a vCPU has stopped does not overtake the reply. */
+KVMI_TEST(kvmi_vm, shutdown_then_unhook)
+{
+	struct kvm_vcpu *other = vm_vcpu_add(self->vm, 1, guest_code_spin);
+	struct kvmi_session *s = &self->s;
+	u32 seq;
+	int i;
+
+	for (i = 0; i < SHUTDOWN_ROUNDS; i++) {
+		/* Whoever waits does not look at what the tool gets. */
+		kvmi_run_start(&self->r, NULL, other);
+		seq = kvmi_send_cmd(s, KVMI_VM_SHUTDOWN, NULL, 0);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_SHUTDOWN, seq,
+						 NULL, 0), 0);
+		kvmi_close(s);
+		kvmi_hook(s, self->vm);
+	}
 }
 
 /* A vCPU that waits for an answer stops when it has got it. */
