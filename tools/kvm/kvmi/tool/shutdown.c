@@ -40,14 +40,12 @@ int cmd_shutdown(struct tool *tool, int argc, char **argv)
 	if (err)
 		return err;
 
-	/* The device manager may be faster than the answer. */
 	err = kvmi_shutdown(tool->conn);
-	if (err && err != -EPIPE) {
+	if (err) {
 		error("shutdown: %s", explain(err));
 		return EXIT_ERROR;
 	}
-	if (!err)
-		err = wait_for_end(tool);
+	err = wait_for_end(tool);
 	if (err == -ETIMEDOUT) {
 		error("shutdown: the VM is stopped and has not noticed; QMP cont first");
 		return EXIT_ERROR;
