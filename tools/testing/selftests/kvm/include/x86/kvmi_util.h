@@ -135,6 +135,9 @@ int kvmi_inject(struct kvmi_session *s, u16 vcpu, u8 nr, u32 error_code,
 void kvmi_get_features(struct kvmi_session *s,
 		       struct kvmi_vm_get_features_reply *rpl);
 
+/* Can this host take access to pages away?  It can with page tables of its own. */
+bool kvmi_has_page_access(void);
+
 /* One range, and one page, of the default address space */
 int kvmi_set_page_access(struct kvmi_session *s, u16 view, u64 gpa, u32 npages,
 			 u8 access);

@@ -467,6 +467,11 @@ void kvmi_get_features(struct kvmi_session *s,
 				  sizeof(*rpl)), 0);
 }
 
+bool kvmi_has_page_access(void)
+{
+	return kvm_is_tdp_enabled() && get_kvm_param_bool("tdp_mmu");
+}
+
 int kvmi_set_page_access(struct kvmi_session *s, u16 view, u64 gpa, u32 npages,
 			 u8 access)
 {
