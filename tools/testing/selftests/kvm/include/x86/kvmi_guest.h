@@ -141,6 +141,8 @@ void kvmi_guest_map(struct kvmi_guest *g, u8 *mem, u64 gva, u64 gpa, u64 flags);
 void kvmi_guest_reset(struct kvmi_guest *g);
 /* Run without introspection to see what is normal, then reset. */
 void kvmi_guest_run_normally(struct kvmi_guest *g);
+/* Hook, if that is to be done, and leave a page only this access. */
+void kvmi_guest_restrict(struct kvmi_guest *g, u64 gpa, u8 access);
 /* Hook, turn events on and run until the first one. */
 void kvmi_guest_start(struct kvmi_guest *g, u16 event, struct kvmi_event *ev);
 /* Hook and run, but stay in a PAUSE event: commands are possible now. */

@@ -6,8 +6,8 @@
  * To be included once by a test program, after it has defined
  *	KVMI_INSN_FIXTURE	its KVMI_GUEST_FIXTURE() with everything set up
  *	KVMI_INSN_EVENT		the event
- *	start()			have the guest raise the event at the beginning
- *				of its code, and check the event
+ *	start()			have the guest raise the event with its first
+ *				instruction, and check the event
  *	stop_allowed()		wait for the guest, as ALLOW should leave it
  */
 #ifndef SELFTEST_KVM_KVMI_INSN_TESTS_H
@@ -100,7 +100,7 @@ KVMI_TEST(KVMI_INSN_FIXTURE, retry)
 	for (i = 0; i < 3; i++) {
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 		kvmi_wait_event(&g->s, KVMI_INSN_EVENT, &ev);
-		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, g->start.regs.rip);
 	}
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	stop_allowed(g);

@@ -438,10 +438,21 @@ void kvmi_guest_run_normally(struct kvmi_guest *g)
 	kvmi_guest_reset(g);
 }
 
-void kvmi_guest_park(struct kvmi_guest *g, struct kvmi_event *pause)
+static void hook(struct kvmi_guest *g)
 {
 	if (!g->s.vm)
 		kvmi_hook(&g->s, g->vm);
+}
+
+void kvmi_guest_restrict(struct kvmi_guest *g, u64 gpa, u8 access)
+{
+	hook(g);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, 0, gpa, 1, access), 0);
+}
+
+void kvmi_guest_park(struct kvmi_guest *g, struct kvmi_event *pause)
+{
+	hook(g);
 	kvmi_park(&g->r, &g->s, g->vcpu, pause);
 }
 

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: KVMI_VCPU_EVENT_PF
+ *
+ * One instruction that reads, writes or is executed where it may not, in the
+ * modes of the processor.
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define KVMI_INSN_FIXTURE	kvmi_pf
+#define KVMI_INSN_EVENT		KVMI_VCPU_EVENT_PF
+
+#define R		KVMI_PAGE_ACCESS_R
+#define W		KVMI_PAGE_ACCESS_W
+#define X		KVMI_PAGE_ACCESS_X
+
+/* Somewhere in the data page; as an operand [BX], [EDI] or [RDI] */
+#define OPERAND		(KVMI_GUEST_DATA + 0x128)
+#define READ_BYTE	"\x8a\x07"
+#define WRITE_BYTE	"\xc6\x07\x5a"
+/* An instruction of one byte, the last one of a page */
+#define STC		"\xf9"
+#define LAST_BYTE	0xdfff
+
+enum kind {
+	READ,
+	WRITE,
+	FETCH,
+};
+
+FIXTURE(kvmi_pf) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_pf) {
+	enum kvmi_guest_mode mode;
+	enum kind kind;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, real_write) {
+	.mode = KVMI_GUEST_REAL,
+	.kind = WRITE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, real_fetch) {
+	.mode = KVMI_GUEST_REAL,
+	.kind = FETCH,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, prot_write) {
+	.mode = KVMI_GUEST_PROT,
+	.kind = WRITE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, prot_user_read) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.kind = READ,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, compat_user_fetch) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.kind = FETCH,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, long_read) {
+	.mode = KVMI_GUEST_LONG,
+	.kind = READ,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, long_write) {
+	.mode = KVMI_GUEST_LONG,
+	.kind = WRITE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, long_fetch) {
+	.mode = KVMI_GUEST_LONG,
+	.kind = FETCH,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, long_user_write) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.kind = WRITE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf, long_user_fetch) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.kind = FETCH,
+};
+
+/* What the test is about: the variant's */
+static enum kind kind;
+
+static u64 address(void)
+{
+	return kind == FETCH ? LAST_BYTE : OPERAND;
+}
+
+/* Where the host can read pages it cannot write, that takes less. */
+static u8 rights(void)
+{
+	static const u8 left[] = { [READ] = 0, [WRITE] = R | X, [FETCH] = R | W };
+
+	return left[kind];
+}
+
+static u8 needed(void)
+{
+	static const u8 access[] = { [READ] = R, [WRITE] = W, [FETCH] = X };
+
+	return access[kind];
+}
+
+FIXTURE_SETUP(kvmi_pf)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	if (variant->kind == READ && !host_cpu_is_intel)
+		SKIP(return, "Nested paging without a right to read");
+
+	kind = variant->kind;
+	kvmi_guest_create(g, variant->mode);
+	g->start.mem[OPERAND] = 0xa5;
+	g->start.regs.rdi = OPERAND;
+	g->start.regs.rbx = OPERAND;
+	switch (kind) {
+	case READ:
+		kvmi_guest_code(g, READ_BYTE);
+		break;
+	case WRITE:
+		kvmi_guest_code(g, WRITE_BYTE);
+		break;
+	case FETCH:
+		/* The same code elsewhere */
+		kvmi_guest_code(g, STC);
+		memcpy(g->start.mem + LAST_BYTE, g->start.mem + KVMI_GUEST_CODE,
+		       g->end - KVMI_GUEST_CODE + 2);
+		g->start.regs.rip = LAST_BYTE;
+		g->end = LAST_BYTE + 1;
+		kvmi_guest_reset(g);
+		break;
+	}
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void check(struct kvmi_guest *g, const struct kvmi_event *ev)
+{
+	/* AMD's processors do not tell the address of data. */
+	if (host_cpu_is_intel || kind == FETCH)
+		TEST_ASSERT_EQ(ev->pf.gva, address());
+	else
+		TEST_ASSERT_EQ(ev->pf.gva, ~0ull);
+	TEST_ASSERT_EQ(ev->pf.gpa, address());
+	TEST_ASSERT_EQ(ev->pf.access, needed());
+	TEST_ASSERT_EQ(ev->pf.flags, 0);
+	TEST_ASSERT_EQ(ev->pf.view, 0);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, g->start.regs.rip);
+	TEST_ASSERT(!memcmp(&ev->common.arch.regs, &g->start.regs,
+			    sizeof(g->start.regs)), "Registers have changed");
+}
+
+static void start(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	kvmi_guest_restrict(g, address(), rights());
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, ev);
+	check(g, ev);
+}
+
+static void stop_allowed(struct kvmi_guest *g)
+{
+	kvmi_guest_stop_normally(g);
+}
+
+#include "kvmi_insn_tests.h"
+
+/* The consent is for one time. */
+KVMI_TEST(kvmi_pf, allow_each_time)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	start(g, &ev);
+	for (i = 0; i < 3; i++) {
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		check(g, &ev);
+	}
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* A tool may change its mind about the page, and have the guest try again. */
+KVMI_TEST(kvmi_pf, retry_with_the_right_given_back)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start(g, &ev);
+	kvmi_guest_restrict(g, address(), KVMI_PAGE_ACCESS_RWX);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_normally(g);
+
+	kvmi_guest_reset(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The right is taken while the guest has used it. */
+KVMI_TEST(kvmi_pf, right_taken_after_use)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		kvmi_guest_restrict(g, address(), KVMI_PAGE_ACCESS_RWX);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+
+		start(g, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* Nobody asks: the guest gets through all the same, time and again. */
+KVMI_TEST(kvmi_pf, event_off)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 access;
+	int i;
+
+	kvmi_guest_restrict(g, address(), rights());
+	for (i = 0; i < 3; i++) {
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+	}
+	TEST_ASSERT_KVMI(kvmi_get_page_access(&g->s, 0, address(), &access), 0);
+	TEST_ASSERT_EQ(access, rights());
+}
+
+/* Nobody is there to ask. */
+KVMI_TEST(kvmi_pf, tool_gone)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	kvmi_guest_restrict(g, address(), rights());
+	kvmi_close(&g->s);
+	for (i = 0; i < 3; i++) {
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* Every right is one of its own. */
+KVMI_TEST(kvmi_pf, other_rights_taken)
+{
+	static const u8 left[] = { [READ] = R, [WRITE] = R | W, [FETCH] = R | X };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	kvmi_guest_restrict(g, address(), left[kind]);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf, all_rights_taken)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "Nested paging without a right to read");
+
+	kvmi_guest_restrict(g, address(), 0);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	check(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
