@@ -439,10 +439,8 @@ KVMI_TEST(kvmi_view, switch_and_allow)
 	u16 view = kvmi_new_view(&g->s, 0);
 	struct kvmi_event ev;
 
+	finish(g, &self->pause);
 	kvmi_guest_code(g, WRITE WRITE);
-	kvmi_reply(&g->s, &self->pause, KVMI_EVENT_ACTION_ALLOW);
-	kvmi_guest_stop(g);
-	kvmi_guest_reset(g);
 	kvmi_guest_park(g, &self->pause);
 
 	restrict_page(&g->s, view, DATA, RX);
@@ -479,8 +477,10 @@ KVMI_TEST(kvmi_view, switch_while_the_guest_runs)
 	struct kvmi_guest *g = &self->g;
 	u16 view = kvmi_new_view(&g->s, 0);
 
+	finish(g, &self->pause);
 	g->start.mem[OTHER] = 0x77;
 	kvmi_guest_code(g, WAIT_FOR_0x77);
+	kvmi_guest_park(g, &self->pause);
 	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, view, DATA, OTHER), 0);
 	kvmi_reply(&g->s, &self->pause, KVMI_EVENT_ACTION_ALLOW);
 	TEST_ASSERT(kvmi_run_is_going(&g->r), "The guest sees another view");
