@@ -4,7 +4,7 @@
  *
  * Counts only, nothing here depends on time.  kvmi_bench shows the whole price.
  */
-#include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +13,8 @@
 #include "kvmi_workload.h"
 
 #define OPS	100
+
+#define NO_WRITE	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 
 /*
  * Exits of the guest for as many instructions, the fewest of three runs:
@@ -115,39 +117,6 @@ FIXTURE_TEARDOWN(kvmi_cost)
 	kvm_vm_free(self->vm);
 }
 
-/* The guest in a thread, where it can wait for the tool */
-struct guest {
-	struct kvm_vcpu *vcpu;
-	enum kvmi_workload_op op;
-	u64 ops;
-	pthread_t thread;
-	pid_t tid;
-};
-
-static void *guest_thread(void *arg)
-{
-	struct kvmi_workload_result result;
-	struct guest *g = arg;
-
-	g->tid = gettid();
-	kvmi_workload_run(g->vcpu, g->op, g->ops, &result);
-	return NULL;
-}
-
-static void guest_start(struct guest *g)
-{
-	int r = pthread_create(&g->thread, NULL, guest_thread, g);
-
-	TEST_ASSERT(!r, "pthread_create() returned %d", r);
-}
-
-static void guest_finish(struct guest *g)
-{
-	int r = pthread_join(g->thread, NULL);
-
-	TEST_ASSERT(!r, "pthread_join() returned %d", r);
-}
-
 /*
  * Turn the event of the variant on or off.  What it is to be about stays chosen:
  * without the event that is nothing to leave the guest for.
@@ -155,12 +124,12 @@ static void guest_finish(struct guest *g)
 static void control(struct _test_data_kvmi_cost *self,
 		    const struct _fixture_variant_kvmi_cost *variant, u8 enable)
 {
-	struct guest g = { .vcpu = self->vcpu, .op = OP_NONE };
+	struct kvmi_workload_thread g = { .vcpu = self->vcpu, .op = OP_NONE };
 	struct kvmi_session *s = &self->s;
 	struct kvmi_event pause;
 
 	TEST_ASSERT_KVMI(kvmi_pause(s, 0, 0), 0);
-	guest_start(&g);
+	kvmi_workload_start(&g);
 	kvmi_wait_event(s, KVMI_VCPU_EVENT_PAUSE, &pause);
 	if (variant->event == KVMI_VCPU_EVENT_CR)
 		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->cr, 1), 0);
@@ -168,7 +137,7 @@ static void control(struct _test_data_kvmi_cost *self,
 		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->msr, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->event, enable), 0);
 	kvmi_reply(s, &pause, KVMI_EVENT_ACTION_ALLOW);
-	guest_finish(&g);
+	kvmi_workload_finish(&g);
 }
 
 /* A VM that is hooked has the exits of one that is not. */
@@ -215,14 +184,14 @@ static bool count_events(struct _test_data_kvmi_cost *self,
 			 enum kvmi_workload_op op, u64 n,
 			 struct kvmi_trace_counts *counts)
 {
-	struct guest g = { .vcpu = self->vcpu, .op = op, .ops = n + 1 };
+	struct kvmi_workload_thread g = { .vcpu = self->vcpu, .op = op, .ops = n + 1 };
 	pid_t threads[KVMI_TRACE_THREADS], all[KVMI_TRACE_THREADS];
 	struct kvmi_session *s = &self->s;
 	struct kvmi_event ev;
 	bool tracing;
 	int nr, i, next = RECEIVER;
 
-	guest_start(&g);
+	kvmi_workload_start(&g);
 	get_event(s, &ev);
 
 	nr = kvmi_trace_threads_of(getpid(), all, 0);
@@ -247,7 +216,7 @@ static bool count_events(struct _test_data_kvmi_cost *self,
 		kvmi_trace_close();
 	}
 	kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
-	guest_finish(&g);
+	kvmi_workload_finish(&g);
 	return tracing;
 }
 
@@ -307,6 +276,218 @@ KVMI_TEST(kvmi_event_cost, tool_needs_two_syscalls)
 KVMI_TEST(kvmi_event_cost, vcpu_needs_no_syscall)
 {
 	TEST_ASSERT_EQ(self->two.syscalls[VCPU], 0);
+}
+
+/* Pages that the guest has in use when the tool restricts some of them */
+#define PAGES		512
+
+FIXTURE(kvmi_page_cost) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	u64 exits;
+};
+
+/* Writes to memory that the host has yet to provide, and to such that it has */
+static u64 exits_of_writes(struct _test_data_kvmi_page_cost *self)
+{
+	void *memory = addr_gpa2hva(self->vm, KVMI_WORKLOAD_MEMORY);
+	struct kvmi_workload_result first, second;
+
+	kvmi_workload_use_pages(self->vm, PAGES);
+	TEST_ASSERT(!madvise(memory, PAGES * PAGE_SIZE, MADV_DONTNEED), "madvise()");
+	kvmi_workload_run(self->vcpu, OP_WRITE, PAGES, &first);
+	kvmi_workload_run(self->vcpu, OP_WRITE, PAGES, &second);
+	return first.exits + second.exits;
+}
+
+FIXTURE_SETUP(kvmi_page_cost)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_workload_thread g;
+	struct kvmi_event pause;
+
+	self->vm = kvmi_workload_create(&self->vcpu);
+	kvmi_workload_add_memory(self->vm, PAGES);
+	exits_of_writes(self);
+	self->exits = exits_of_writes(self);
+
+	kvmi_hook(&self->s, self->vm);
+	kvmi_get_features(&self->s, &features);
+	if (!(features.access & KVMI_PAGE_ACCESS_W))
+		SKIP(return, "Needs page access");
+
+	g = (struct kvmi_workload_thread) { .vcpu = self->vcpu, .op = OP_NONE };
+	TEST_ASSERT_KVMI(kvmi_pause(&self->s, 0, 0), 0);
+	kvmi_workload_start(&g);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PAUSE, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_reply(&self->s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_workload_finish(&g);
+}
+
+FIXTURE_TEARDOWN(kvmi_page_cost)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static u64 flushes(struct kvm_vm *vm)
+{
+	return vm_get_stat(vm, remote_tlb_flush_requests);
+}
+
+/* Every other page in use, and its access, with one command */
+static void set_scattered(struct kvmi_session *s, u8 access)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entries[PAGES / 2];
+	} req = { .hdr.count = PAGES / 2 };
+	int i;
+
+	for (i = 0; i < PAGES / 2; i++) {
+		req.entries[i].gpa = KVMI_WORKLOAD_MEMORY + 2 * i * PAGE_SIZE;
+		req.entries[i].access = access;
+	}
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &req, sizeof(req),
+				  NULL, 0), 0);
+}
+
+/* Without a restricted page, and without one any more */
+KVMI_TEST(kvmi_page_cost, exits_hooked)
+{
+	TEST_ASSERT_EQ(exits_of_writes(self), self->exits);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY,
+					      PAGES, NO_WRITE), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY,
+					      PAGES, KVMI_PAGE_ACCESS_RWX), 0);
+	TEST_ASSERT_EQ(exits_of_writes(self), self->exits);
+}
+
+/* Unhooking leaves nothing behind. */
+KVMI_TEST(kvmi_page_cost, exits_unhooked)
+{
+	set_scattered(&self->s, NO_WRITE);
+	kvmi_unhook(&self->s);
+	TEST_ASSERT_EQ(exits_of_writes(self), self->exits);
+	kvmi_hook(&self->s, self->vm);
+}
+
+/* However many entries a command has */
+KVMI_TEST(kvmi_page_cost, restrict_flushes_once)
+{
+	u64 before;
+
+	exits_of_writes(self);
+	before = flushes(self->vm);
+	set_scattered(&self->s, NO_WRITE);
+	TEST_ASSERT_EQ(flushes(self->vm) - before, 1);
+}
+
+KVMI_TEST(kvmi_page_cost, relax_flushes_nothing)
+{
+	u64 before;
+
+	exits_of_writes(self);
+	set_scattered(&self->s, NO_WRITE);
+	before = flushes(self->vm);
+	set_scattered(&self->s, KVMI_PAGE_ACCESS_RWX);
+	TEST_ASSERT_EQ(flushes(self->vm) - before, 0);
+}
+
+/* What a number of events took, apart from the first and the last of them */
+struct page_events {
+	struct kvmi_workload_result result;
+	struct kvmi_trace_counts counts;
+	u64 flushes;
+	bool traced;
+};
+
+/* With a view to switch to in the answer, or with ALLOW */
+static void count_page_events(struct _test_data_kvmi_page_cost *self, u64 n,
+			      bool switch_views, struct page_events *events)
+{
+	struct kvmi_workload_thread g = {
+		.vcpu = self->vcpu,
+		.op = OP_WRITE,
+		.ops = n,
+	};
+	struct kvmi_session *s = &self->s;
+	pid_t threads[KVMI_TRACE_THREADS];
+	struct kvmi_event ev;
+	u64 i, before = 0;
+	int nr;
+
+	kvmi_workload_use_pages(self->vm, switch_views ? 2 : 1);
+	kvmi_workload_start(&g);
+	for (i = 0; i < n; i++) {
+		kvmi_wait_event(s, KVMI_VCPU_EVENT_PF, &ev);
+		if (!i) {
+			nr = kvmi_trace_threads_of(getpid(), threads, 0);
+			events->traced = kvmi_trace_open(threads, nr);
+			if (events->traced)
+				kvmi_trace_start();
+			before = flushes(self->vm);
+		}
+		if (i + 1 == n) {
+			events->flushes = flushes(self->vm) - before;
+			if (events->traced) {
+				kvmi_trace_stop(&events->counts);
+				kvmi_trace_close();
+			}
+		}
+		if (switch_views) {
+			struct kvmi_vcpu_set_view req = { .view = !ev.pf.view };
+
+			TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW,
+						       &req, sizeof(req), NULL, 0), 0);
+		}
+		kvmi_reply(s, &ev, switch_views ? KVMI_EVENT_ACTION_RETRY :
+						  KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_workload_finish(&g);
+	events->result = g.result;
+}
+
+/* The event of a write: one event, two exits, nobody else is disturbed. */
+KVMI_TEST(kvmi_page_cost, allow)
+{
+	struct page_events one, two;
+
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
+					      NO_WRITE), 0);
+	/* The first time KVM has to map memory. */
+	count_page_events(self, OPS, false, &one);
+	count_page_events(self, OPS, false, &one);
+	count_page_events(self, 2 * OPS, false, &two);
+	TEST_ASSERT(two.result.exits - one.result.exits <= 2 * OPS,
+		    "%lu exits for %u events", two.result.exits - one.result.exits,
+		    OPS);
+	TEST_ASSERT_EQ(two.flushes, 0);
+	if (two.traced)
+		TEST_ASSERT_EQ(two.counts.kvm_ipis, 0);
+}
+
+/* An answer that switches views: the exit of the event is the only one. */
+KVMI_TEST(kvmi_page_cost, switch_views)
+{
+	struct kvmi_vm_create_view_reply rpl;
+	struct kvmi_vm_create_view req = {};
+	struct page_events one, two;
+
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CREATE_VIEW, &req, sizeof(req),
+				  &rpl, sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.view, 1);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
+					      NO_WRITE), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 1, KVMI_WORKLOAD_MEMORY +
+					      PAGE_SIZE, 1, NO_WRITE), 0);
+	count_page_events(self, OPS, true, &one);
+	count_page_events(self, OPS, true, &one);
+	count_page_events(self, 2 * OPS, true, &two);
+	TEST_ASSERT_EQ(two.result.exits - one.result.exits, OPS);
+	TEST_ASSERT_EQ(two.flushes, 0);
 }
 
 int main(int argc, char *argv[])

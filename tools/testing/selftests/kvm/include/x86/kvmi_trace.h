@@ -16,6 +16,7 @@
  * @switches: times each thread has got a CPU
  * @wakeups: times each thread was woken
  * @syscalls: system calls of each thread
+ * @kvm_ipis: interrupts that KVM has sent to other CPUs, in any of the threads
  * @socket_allocs: allocations of sockets and their buffers, by all the threads
  * @other_allocs: all other allocations of each thread
  * @sites: where the latter were made
@@ -25,6 +26,7 @@ struct kvmi_trace_counts {
 	u64 switches[KVMI_TRACE_THREADS];
 	u64 wakeups[KVMI_TRACE_THREADS];
 	u64 syscalls[KVMI_TRACE_THREADS];
+	u64 kvm_ipis;
 	u64 socket_allocs;
 	u64 other_allocs[KVMI_TRACE_THREADS];
 	struct {

@@ -6,10 +6,16 @@
 #ifndef SELFTEST_KVM_KVMI_WORKLOAD_H
 #define SELFTEST_KVM_KVMI_WORKLOAD_H
 
+#include <pthread.h>
+
 #include "kvm_util.h"
 #include "processor.h"
 
 #define KVMI_WORKLOAD_OPS	2000
+
+/* Guest physical and virtual address of the memory that the guest uses */
+#define KVMI_WORKLOAD_MEMORY	0x200000000ul
+#define KVMI_WORKLOAD_SLOT	10
 
 /* Those that write do so with a new value each time. */
 enum kvmi_workload_op {
@@ -24,6 +30,10 @@ enum kvmi_workload_op {
 	OP_UD2,
 	OP_XSETBV,
 	OP_SGDT,
+	/* These need kvmi_workload_add_memory(). */
+	OP_READ,
+	OP_WRITE,
+	OP_CALL,
 	NR_OPS,
 	/* These two take until a signal comes. */
 	OP_HLT = NR_OPS,
@@ -44,6 +54,34 @@ struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu);
 /* Execute the instruction @ops times; KVMI_WORKLOAD_OPS at most. */
 void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
 		       struct kvmi_workload_result *result);
+/*
+ * Give the guest a memory slot, of which it sees as many pages as there are
+ * operations at most.
+ */
+void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages);
+/* Let one operation after the other be to the next of these pages; 1 at first */
+void kvmi_workload_use_pages(struct kvm_vm *vm, u64 npages);
 u64 kvmi_workload_median(u64 *ticks, u64 n);
+
+/**
+ * struct kvmi_workload_thread - a run in a thread, where it can wait for a tool
+ * @vcpu: of the guest
+ * @op: what the guest does
+ * @ops: how often
+ * @result: what it took, after kvmi_workload_finish()
+ * @tid: of the thread, once the guest runs
+ * @thread: the thread
+ */
+struct kvmi_workload_thread {
+	struct kvm_vcpu *vcpu;
+	enum kvmi_workload_op op;
+	u64 ops;
+	struct kvmi_workload_result result;
+	pid_t tid;
+	pthread_t thread;
+};
+
+void kvmi_workload_start(struct kvmi_workload_thread *t);
+void kvmi_workload_finish(struct kvmi_workload_thread *t);
 
 #endif /* SELFTEST_KVM_KVMI_WORKLOAD_H */

@@ -23,6 +23,8 @@ static const char * const kvmi_trace_events[] = {
 	"raw_syscalls/sys_enter",
 	"kmem/kmalloc",
 	"kmem/kmem_cache_alloc",
+	"ipi/ipi_send_cpu",
+	"ipi/ipi_send_cpumask",
 };
 
 static char thread_list[KVMI_TRACE_THREADS * 16];
@@ -146,6 +148,12 @@ static void count_alloc(struct kvmi_trace_counts *c, int thread, const char *arg
 	c->sites[i].count++;
 }
 
+/* Sent by KVM, to kick or to flush, rather than by the scheduler */
+static bool is_of_kvm(const char *args)
+{
+	return strstr(args, "kvm") || strstr(args, "=ack_kick");
+}
+
 /* COMM-PID [CPU] FLAGS TIME: EVENT: ARGUMENTS */
 static void count_line(struct kvmi_trace_counts *c, char *line)
 {
@@ -176,6 +184,8 @@ static void count_line(struct kvmi_trace_counts *c, char *line)
 	} else if (thread >= 0) {
 		if (!strcmp(event, "sys_enter"))
 			c->syscalls[thread]++;
+		else if (!strncmp(event, "ipi_send_", strlen("ipi_send_")))
+			c->kvm_ipis += is_of_kvm(args);
 		else
 			count_alloc(c, thread, args);
 	}

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <linux/kvm_para.h>
 #include <linux/kvmi.h>
@@ -16,6 +17,7 @@ static bool guest_stop;
 static u64 guest_xcr0[2];
 static u64 guest_msr_writes;
 static u64 guest_xsetbvs;
+static u64 guest_pages = 1;
 static u64 guest_ticks[KVMI_WORKLOAD_OPS];
 
 static void guest_int3_handler(struct ex_regs *regs)
@@ -23,8 +25,9 @@ static void guest_int3_handler(struct ex_regs *regs)
 }
 
 /* Every write is a new value: no event tells of others. */
-static void guest_do(enum kvmi_workload_op op)
+static void guest_do(enum kvmi_workload_op op, u64 i)
 {
+	u64 page = KVMI_WORKLOAD_MEMORY + i % guest_pages * PAGE_SIZE;
 	u32 eax = 0, ebx, ecx = 0, edx;
 	struct desc_ptr gdt;
 
@@ -60,6 +63,15 @@ static void guest_do(enum kvmi_workload_op op)
 	case OP_SGDT:
 		asm volatile("sgdt %0" : "=m"(gdt));
 		break;
+	case OP_READ:
+		READ_ONCE(*(u64 *)page);
+		break;
+	case OP_WRITE:
+		WRITE_ONCE(*(u64 *)(page + 8), i);
+		break;
+	case OP_CALL:
+		((void (*)(void))page)();
+		break;
 	case OP_HLT:
 		while (!READ_ONCE(guest_stop))
 			asm volatile("hlt");
@@ -81,7 +93,7 @@ static void guest_code(void)
 	for (;;) {
 		for (i = 0; i < guest_ops; i++) {
 			start = rdtsc();
-			guest_do(guest_op);
+			guest_do(guest_op, i);
 			guest_ticks[i] = rdtsc() - start;
 		}
 		GUEST_SYNC(0);
@@ -161,4 +173,45 @@ struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 		guest_xcr0[1] = XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
 	sync_global_to_guest(vm, guest_xcr0);
 	return vm;
+}
+
+void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages)
+{
+	u64 i, mapped = npages < KVMI_WORKLOAD_OPS ? npages : KVMI_WORKLOAD_OPS;
+
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, KVMI_WORKLOAD_MEMORY,
+				    KVMI_WORKLOAD_SLOT, npages, 0);
+	virt_map(vm, KVMI_WORKLOAD_MEMORY, KVMI_WORKLOAD_MEMORY, mapped);
+	/* A RET, for calls */
+	for (i = 0; i < mapped; i++)
+		*(u8 *)addr_gpa2hva(vm, KVMI_WORKLOAD_MEMORY + i * PAGE_SIZE) = 0xc3;
+}
+
+void kvmi_workload_use_pages(struct kvm_vm *vm, u64 npages)
+{
+	TEST_ASSERT(npages && npages <= KVMI_WORKLOAD_OPS, "Too many pages");
+	write_guest_global(vm, guest_pages, npages);
+}
+
+static void *workload_thread(void *arg)
+{
+	struct kvmi_workload_thread *t = arg;
+
+	t->tid = gettid();
+	kvmi_workload_run(t->vcpu, t->op, t->ops, &t->result);
+	return NULL;
+}
+
+void kvmi_workload_start(struct kvmi_workload_thread *t)
+{
+	int r = pthread_create(&t->thread, NULL, workload_thread, t);
+
+	TEST_ASSERT(!r, "pthread_create() returned %d", r);
+}
+
+void kvmi_workload_finish(struct kvmi_workload_thread *t)
+{
+	int r = pthread_join(t->thread, NULL);
+
+	TEST_ASSERT(!r, "pthread_join() returned %d", r);
 }
