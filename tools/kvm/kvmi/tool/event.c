@@ -30,6 +30,39 @@ static void print_where(FILE *out, const struct kvmi_event *event)
 	fprintf(out, "at %#llx, CPL %u", ull(arch->regs.rip), arch->sregs.ss.dpl);
 }
 
+const char *access_name(uint8_t access)
+{
+	return access & KVMI_PAGE_ACCESS_W ? "write" :
+	       access & KVMI_PAGE_ACCESS_R ? "read" : "execution";
+}
+
+static void print_pf(FILE *out, const struct kvmi_event *event)
+{
+	const struct kvmi_vcpu_event_pf *pf = &event->pf;
+
+	fprintf(out, NAME "%s of %#llx", "PAGE", access_name(pf->access), ull(pf->gpa));
+	if (pf->gva != UNMAPPED)
+		fprintf(out, " (virtual %#llx)", ull(pf->gva));
+	fprintf(out, ", ");
+	print_where(out, event);
+	if (pf->view)
+		fprintf(out, ", view %u", pf->view);
+	if (pf->flags & KVMI_PF_NOT_EMULATED)
+		fprintf(out, ", cannot be emulated");
+}
+
+static void print_access(FILE *out, const struct kvmi_event *event)
+{
+	const struct kvmi_vcpu_event_access *a = &event->access;
+	unsigned int i;
+
+	fprintf(out, NAME "%s of %#llx, ", "ACCESS", access_name(a->access), ull(a->gpa));
+	print_where(out, event);
+	fprintf(out, ":");
+	for (i = 0; i < a->size && i < sizeof(a->data); i++)
+		fprintf(out, " %02x", a->data[i]);
+}
+
 static void print_trap(FILE *out, const struct kvmi_event *event)
 {
 	const struct kvmi_vcpu_event_trap *t = &event->trap;
@@ -106,6 +139,18 @@ void print_event(FILE *out, const struct kvmi_event *event)
 		if (leaf_has_subleaves(event->cpuid.function))
 			fprintf(out, "subleaf %#x, ", event->cpuid.index);
 		print_where(out, event);
+		return;
+	case KVMI_VCPU_EVENT_PF:
+		print_pf(out, event);
+		return;
+	case KVMI_VCPU_EVENT_ACCESS:
+		print_access(out, event);
+		return;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		fprintf(out, NAME, "STEP");
+		print_where(out, event);
+		if (event->singlestep.failed)
+			fprintf(out, ", KVM had to do something in its place");
 		return;
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
 		fprintf(out, NAME "about to run for the first time", "NEW VCPU");

@@ -52,12 +52,12 @@ static void print_features(const struct kvmi_vm_get_features_reply *f)
 		[KVMI_EVENT_ACTION_ALLOW] = "ALLOW", [KVMI_EVENT_ACTION_RETRY] = "RETRY",
 		[KVMI_EVENT_ACTION_CRASH] = "CRASH", [KVMI_EVENT_ACTION_SKIP] = "SKIP",
 	};
-	static const char *const access[] = { "R", "W", "X" };
+	static const char *const access[] = { "R", "W", "X", "XS", "XU" };
 	/* By the bits of KVMI_FEATURE_* */
 	static const char *const abilities[] = { "execute-only", "single-step", "user-execute" };
 
 	print_bit_names("actions", f->actions, actions, 4);
-	print_bit_names("page access", f->access, access, 3);
+	print_bit_names("page access", f->access, access, 5);
 	print_bit_names("abilities", f->flags, abilities, 3);
 	printf("views          %u\naddress spaces %u%s\n", f->views, f->address_spaces,
 	       f->address_spaces > 1 ? ", the second is that of SMM" : "");

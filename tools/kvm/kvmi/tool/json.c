@@ -75,6 +75,7 @@ static void json_change(FILE *out, const struct kvmi_event *event)
 static void json_data(FILE *out, const struct kvmi_event *event)
 {
 	const struct kvm_regs *r = &event->common.arch.regs;
+	unsigned int i;
 	char buf[16];
 
 	switch (event->id) {
@@ -105,6 +106,23 @@ static void json_data(FILE *out, const struct kvmi_event *event)
 	case KVMI_VCPU_EVENT_CPUID:
 		fprintf(out, ",\"event\":\"cpuid\",\"leaf\":\"%#x\",\"subleaf\":\"%#x\"",
 			event->cpuid.function, event->cpuid.index);
+		return;
+	case KVMI_VCPU_EVENT_PF:
+		fprintf(out, ",\"event\":\"pf\",\"access\":\"%s\",\"gpa\":\"%#llx\",\"view\":%u",
+			access_name(event->pf.access), ull(event->pf.gpa), event->pf.view);
+		if (event->pf.gva != UNMAPPED)
+			fprintf(out, ",\"gva\":\"%#llx\"", ull(event->pf.gva));
+		return;
+	case KVMI_VCPU_EVENT_ACCESS:
+		fprintf(out, ",\"event\":\"access\",\"access\":\"%s\",\"gpa\":\"%#llx\",\"data\":\"",
+			access_name(event->access.access), ull(event->access.gpa));
+		for (i = 0; i < event->access.size && i < sizeof(event->access.data); i++)
+			fprintf(out, "%02x", event->access.data[i]);
+		fprintf(out, "\"");
+		return;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		fprintf(out, ",\"event\":\"singlestep\",\"failed\":%s",
+			event->singlestep.failed ? "true" : "false");
 		return;
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
 		fprintf(out, ",\"event\":\"create-vcpu\"");

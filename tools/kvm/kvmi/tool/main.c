@@ -24,6 +24,10 @@ static const struct {
 	{ "mem",       cmd_mem,       "dump, save, search or write guest memory" },
 	{ "watch",     cmd_watch,     "live: registers written, exceptions, CPUID and more" },
 	{ "guard",     cmd_guard,     "refuse writes to chosen MSRs and control register bits" },
+	{ "protect",   cmd_protect,   "keep the guest from writing its kernel, or other memory" },
+	{ "break",     cmd_break,     "breakpoints that the guest cannot see; trace system calls" },
+	{ "step",      cmd_step,      "execute instructions one by one, show registers" },
+	{ "views",     cmd_views,     "views of guest memory: list, create, switch, change" },
 	{ "pause",     cmd_pause,     "hold vCPUs, show where they are, let them go" },
 	{ "inject",    cmd_inject,    "have the guest take an exception" },
 	{ "shutdown",  cmd_shutdown,  "end the guest" },
@@ -100,6 +104,7 @@ int main(int argc, char **argv)
 
 	session_close(&tool);
 	kvmi_listener_free(tool.listener);
+	symbols_free();
 	free(tool.cookie);
 	if (fflush(stdout) || ferror(stdout)) {
 		error("standard output: write failed");

@@ -8,7 +8,6 @@
 #include <string.h>
 #include "tool.h"
 
-#define PAGE_SIZE	4096
 #define BLOCK		65536
 #define MAX_PATTERN	256
 #define MAX_TEXT	240

@@ -185,6 +185,11 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			why = "an error";
 		else
 			why = explain(err);
+		if (loop.monitor->leave && err != -EPIPE) {
+			/* Not to be interrupted by what may have caused it */
+			kvmi_set_interrupt_fd(tool->conn, -1);
+			loop.monitor->leave(tool);
+		}
 		/* Before the last words: everything is undone when they appear */
 		detached = kvmi_detach(tool->conn);
 		tool->conn = NULL;

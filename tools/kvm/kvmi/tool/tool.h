@@ -69,6 +69,8 @@ struct monitor {
 	void (*begin)(struct tool *tool);
 	void (*armed)(struct tool *tool);
 	void (*tick)(struct tool *tool);
+	/* it is about to end, with everything still turned on; may be NULL */
+	void (*leave)(struct tool *tool);
 	void (*end)(struct tool *tool, const char *why);
 };
 
@@ -119,7 +121,9 @@ bool exception_has_code(unsigned int nr);
 bool parse_exception(const char *text, uint8_t *nr);
 
 /* event.c */
-#define UNMAPPED (~0ull)	/* kvmi_vcpu_event_breakpoint.gpa */
+#define UNMAPPED (~0ull)	/* kvmi_vcpu_event_breakpoint.gpa, kvmi_vcpu_event_pf.gva */
+
+const char *access_name(uint8_t access);
 
 const char *descriptor_insn(const struct kvmi_vcpu_event_descriptor *d);
 void print_event(FILE *out, const struct kvmi_event *event);
@@ -140,6 +144,76 @@ void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *eve
 		const char *verdict);
 void json_end(FILE *out, const struct tool *tool, const char *why);
 
+/* access.c */
+bool parse_access(const char *text, uint8_t *access);
+const char *access_letters(uint8_t access, char buf[8]);
+bool parse_extent(const char *text, uint64_t *start, uint64_t *size);
+int check_access(struct tool *tool, uint8_t access);
+
+/* symbols.c: the guest's System.map */
+#define KERNEL_MAP	0xffffffff80000000ull	/* where Linux maps its image */
+#define KERNEL_MAP_LAST	0xffffffffbfffffffull
+
+bool symbols_load(const char *path);
+bool symbols_loaded(void);
+void symbols_free(void);
+bool symbol_address(const char *name, uint64_t *address);
+bool symbol_extent(const char *name, uint64_t *start, uint64_t *end);
+bool symbols_relocate(uint64_t entry);
+void print_symbol(FILE *out, uint64_t address);
+
+/* pagewalk.c */
+#define PAGE_SIZE 4096
+
+struct mapping {
+	uint64_t gva, gpa, size;
+	bool writable, user, executable;
+};
+
+int walk_pages(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start, uint64_t last,
+	       int (*found)(void *arg, const struct mapping *m), void *arg);
+int read_virtual(struct tool *tool, uint16_t vcpu, uint64_t gva, void *buf, size_t size);
+int read_text(struct tool *tool, uint16_t vcpu, uint64_t gva, char *text, size_t room);
+
+/* kernel.c: the guest's Linux kernel */
+#define MAX_KERNEL_RANGES 64
+#define NR_TABLE_CALLS 335	/* those that every 64-bit Linux of the last years has */
+
+struct kernel_range {
+	uint64_t gva, gpa, size;
+	bool text;		/* else read-only data */
+};
+
+struct guest_kernel {
+	bool found;
+	uint64_t entry;		/* where system calls enter */
+	uint64_t offset;	/* of virtual from physical addresses of the image */
+	uint64_t size;		/* of all ranges */
+	uint64_t call_table;	/* of system calls, 0 if it was not found */
+	uint64_t calls[NR_TABLE_CALLS];
+	struct kernel_range ranges[MAX_KERNEL_RANGES];
+	unsigned int nranges;
+};
+
+int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
+const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);
+
+/* hidden.c: breakpoints in copies of pages, in a view of their own */
+#define MAX_HIDDEN 64
+
+void hidden_spare(uint64_t gpa, uint64_t size);
+int hidden_begin(struct tool *tool);
+int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access);
+int hidden_refresh(struct tool *tool, uint64_t gpa);
+bool hidden_has(uint64_t gpa);
+uint16_t hidden_view(void);
+void hidden_end(struct tool *tool);
+
+/* syscall.c */
+bool parse_call(const char *name, unsigned int *nr);
+const char *call_name(unsigned int nr, char buf[16]);
+void print_call(FILE *out, struct tool *tool, const struct kvmi_event *event, unsigned int nr);
+
 /* memwrite.c */
 #define NO_SMM "the VM has no memory of its own for system management mode"
 
@@ -157,6 +231,10 @@ int cmd_translate(struct tool *tool, int argc, char **argv);
 int cmd_mem(struct tool *tool, int argc, char **argv);
 int cmd_watch(struct tool *tool, int argc, char **argv);
 int cmd_guard(struct tool *tool, int argc, char **argv);
+int cmd_views(struct tool *tool, int argc, char **argv);
+int cmd_protect(struct tool *tool, int argc, char **argv);
+int cmd_step(struct tool *tool, int argc, char **argv);
+int cmd_break(struct tool *tool, int argc, char **argv);
 int cmd_pause(struct tool *tool, int argc, char **argv);
 int cmd_inject(struct tool *tool, int argc, char **argv);
 int cmd_shutdown(struct tool *tool, int argc, char **argv);

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi break: stop at instructions of the guest, tell, and go on, without the
+ * guest noticing.
+ *
+ * At a breakpoint the vCPU goes to view 0, the guest's own memory, for one
+ * instruction, and comes back.  So does a vCPU that writes to a page with
+ * breakpoints.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+#define NO_CALL (~0u)
+
+/* A vCPU that is in view 0 for an instruction */
+struct excursion {
+	struct excursion *next;
+	uint16_t vcpu;
+	bool under_way;
+	uint64_t from;		/* RIP */
+	uint64_t written;	/* a page that may have changed, or UNMAPPED */
+};
+
+struct point {
+	uint64_t gva, gpa;
+	unsigned int call;	/* of the table of system calls, or NO_CALL */
+};
+
+static struct {
+	const char *places[MAX_HIDDEN];
+	unsigned int calls[MAX_HIDDEN];
+	unsigned int nplaces, ncalls;
+	uint64_t count;
+	bool json, visible;
+
+	bool begun;
+	struct guest_kernel k;
+	struct point points[MAX_HIDDEN];
+	unsigned int npoints;
+	struct excursion *excursions;
+	uint64_t hits;
+} brk;
+
+static struct excursion *excursion_of(uint16_t vcpu)
+{
+	struct excursion *e;
+
+	for (e = brk.excursions; e && e->vcpu != vcpu; e = e->next)
+		;
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->vcpu = vcpu;
+	e->next = brk.excursions;
+	brk.excursions = e;
+	return e;
+}
+
+static void free_excursions(void)
+{
+	struct excursion *e;
+
+	while (brk.excursions) {
+		e = brk.excursions;
+		brk.excursions = e->next;
+		free(e);
+	}
+}
+
+static int check_host(struct tool *tool)
+{
+	struct kvmi_vm_get_features_reply f;
+	const char *why = NULL;
+	int err;
+
+	tool->doing = "what the host can do";
+	err = kvmi_get_features(tool->conn, &f);
+	if (err)
+		return err;
+	if (f.views < 2)
+		why = "the host has no views of guest memory: it has no EPT or NPT";
+	else if (!(f.flags & KVMI_FEATURE_SINGLESTEP))
+		why = "the host cannot single-step";
+	else if (!(f.flags & KVMI_FEATURE_EXEC_ONLY) && !brk.visible)
+		why = "the host has no pages that can be executed and not read: --visible goes on anyway";
+	if (!why)
+		return 0;
+	error("break: %s", why);
+	return MONITOR_TOLD;
+}
+
+static int add_point(struct tool *tool, uint16_t vcpu, uint64_t gva, unsigned int call)
+{
+	uint8_t access = KVMI_PAGE_ACCESS_X | (brk.visible ? KVMI_PAGE_ACCESS_R : 0);
+	struct point *p = &brk.points[brk.npoints];
+	int err;
+
+	tool->doing = "setting a breakpoint";
+	err = kvmi_translate_gva(tool->conn, vcpu, gva, &p->gpa);
+	if (err == -EFAULT) {
+		error("break: nothing is mapped at %#llx", ull(gva));
+		return MONITOR_TOLD;
+	}
+	if (!err)
+		err = hidden_add(tool, p->gpa, access);
+	if (err)
+		return err;
+	p->gva = gva;
+	p->call = call;
+	brk.npoints++;
+	if (brk.json)
+		return 0;
+	printf("breakpoint at %#llx", ull(gva));
+	print_symbol(stdout, gva);
+	printf(", physical %#llx\n", ull(p->gpa));
+	return 0;
+}
+
+static int add_places(struct tool *tool, uint16_t vcpu)
+{
+	unsigned int i;
+	uint64_t gva;
+	int err = 0;
+
+	for (i = 0; i < brk.nplaces && !err; i++) {
+		if (!parse_number(brk.places[i], &gva) &&
+		    !symbol_address(brk.places[i], &gva)) {
+			error("break: %s: no address, and no symbol of --symbols FILE",
+			      brk.places[i]);
+			return MONITOR_TOLD;
+		}
+		err = add_point(tool, vcpu, gva, NO_CALL);
+	}
+	if (!err && brk.ncalls && !brk.k.call_table) {
+		error("break: the guest's kernel has no table of system calls that was found");
+		return MONITOR_TOLD;
+	}
+	for (i = 0; i < brk.ncalls && !err; i++)
+		err = add_point(tool, vcpu, brk.k.calls[brk.calls[i]], brk.calls[i]);
+	return err;
+}
+
+static int begin(struct tool *tool, uint16_t vcpu)
+{
+	int err = check_host(tool);
+
+	if (!err && (brk.ncalls || symbols_loaded()))
+		err = kernel_find(tool, vcpu, &brk.k);
+	tool->doing = "making a view";
+	if (!err)
+		err = hidden_begin(tool);
+	if (!err)
+		err = add_places(tool, vcpu);
+	return err;
+}
+
+static int on_arm(struct tool *tool, uint16_t vcpu)
+{
+	int err = 0;
+
+	if (!brk.begun)
+		err = begin(tool, vcpu);
+	if (err)
+		return err;
+	brk.begun = true;
+	tool->doing = "turning events on";
+	err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
+	if (!err)
+		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+	tool->doing = "changing the view of a vCPU";
+	if (!err)
+		err = kvmi_set_view(tool->conn, vcpu, hidden_view());
+	return err;
+}
+
+static const struct point *point_of(const struct kvmi_event *event)
+{
+	unsigned int i;
+
+	for (i = 0; i < brk.npoints; i++)
+		if (event->breakpoint.gpa == brk.points[i].gpa)
+			return &brk.points[i];
+	return NULL;
+}
+
+/* Have the instruction executed in the guest's own memory */
+static int step_over(struct tool *tool, const struct kvmi_event *event, uint64_t written)
+{
+	uint16_t vcpu = event->common.vcpu;
+	struct excursion *e = excursion_of(vcpu);
+	int err;
+
+	if (!e)
+		return -ENOMEM;
+	e->under_way = true;
+	e->from = event->common.arch.regs.rip;
+	e->written = written;
+	err = kvmi_set_view(tool->conn, vcpu, 0);
+	if (!err)
+		err = kvmi_control_singlestep(tool->conn, vcpu, true);
+	return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
+}
+
+static int come_back(struct tool *tool, const struct kvmi_event *event)
+{
+	uint16_t vcpu = event->common.vcpu;
+	struct excursion *e = excursion_of(vcpu);
+	int err = 0;
+
+	/* Something else came first, and the instruction has not been executed */
+	if (!e || !e->under_way ||
+	    (event->singlestep.failed && event->common.arch.regs.rip == e->from))
+		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	e->under_way = false;
+	if (e->written != UNMAPPED)
+		err = hidden_refresh(tool, e->written);
+	if (!err)
+		err = kvmi_control_singlestep(tool->conn, vcpu, false);
+	if (!err)
+		err = kvmi_set_view(tool->conn, vcpu, hidden_view());
+	return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+}
+
+static void show(struct tool *tool, const struct kvmi_event *event, const struct point *p)
+{
+	const struct kvm_regs *r = &event->common.arch.regs;
+
+	brk.hits++;
+	if (brk.json) {
+		json_event(stdout, tool, event, NULL);
+		return;
+	}
+	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
+	if (p->call != NO_CALL) {
+		print_call(stdout, tool, event, p->call);
+		putchar('\n');
+		return;
+	}
+	printf("%#llx", ull(r->rip));
+	print_symbol(stdout, r->rip);
+	printf("  rdi %#llx  rsi %#llx  rdx %#llx  rcx %#llx\n", ull(r->rdi), ull(r->rsi),
+	       ull(r->rdx), ull(r->rcx));
+}
+
+static int on_breakpoint(struct tool *tool, const struct kvmi_event *event)
+{
+	const struct point *p = point_of(event);
+	int err;
+
+	/* Not ours: a debugger's in the guest, or the kernel's own */
+	if (!p)
+		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	if (!brk.count || brk.hits < brk.count)
+		show(tool, event, p);
+	err = step_over(tool, event, UNMAPPED);
+	return !err && brk.count && brk.hits == brk.count ? -EINTR : err;
+}
+
+static int on_event(struct tool *tool, const struct kvmi_event *event)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_BREAKPOINT:
+		return on_breakpoint(tool, event);
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		return come_back(tool, event);
+	case KVMI_VCPU_EVENT_PF:
+		if (event->pf.access == KVMI_PAGE_ACCESS_W && hidden_has(event->pf.gpa))
+			return step_over(tool, event, event->pf.gpa);
+		break;
+	}
+	/* What only reads such a page is stepped by KVM */
+	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+}
+
+/*
+ * Before breakpoints are no longer reported no vCPU may run into one: all go back
+ * to view 0, where there are none.  What had been hit until then is retried.
+ */
+static int last_events(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
+{
+	unsigned int action = KVMI_EVENT_ACTION_ALLOW;
+
+	(void)arg;
+	if (!event->is_vcpu)
+		return 0;
+	if (event->id == KVMI_VCPU_EVENT_BREAKPOINT && point_of(event))
+		action = KVMI_EVENT_ACTION_RETRY;
+	kvmi_reply(conn, event, action);
+	return 0;
+}
+
+static void on_leave(struct tool *tool)
+{
+	unsigned int vcpu;
+
+	if (!brk.begun)
+		return;
+	for (vcpu = 0; vcpu < tool->vcpus; vcpu++)
+		kvmi_set_view(tool->conn, vcpu, 0);
+	kvmi_dispatch(tool->conn, last_events, NULL);
+	hidden_end(tool);
+}
+
+static void on_begin(struct tool *tool)
+{
+	brk.begun = false;
+	brk.npoints = 0;
+	brk.hits = 0;
+	free_excursions();
+	if (brk.json) {
+		json_session(stdout, tool);
+		return;
+	}
+	printf("breakpoints in ");
+	session_describe(tool, stdout);
+}
+
+static void on_armed(struct tool *tool)
+{
+	if (!brk.json)
+		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
+}
+
+static void on_end(struct tool *tool, const char *why)
+{
+	if (brk.json)
+		json_end(stdout, tool, why);
+	else
+		printf("%9.3f  end after %llu stops: %s\n", session_seconds(tool),
+		       ull(brk.hits), brk.count && brk.hits >= brk.count ?
+		       "as many as wanted; everything is undone" : why);
+}
+
+static bool add_calls(char *list)
+{
+	char *save, *name;
+
+	for (name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		if (brk.ncalls < MAX_HIDDEN && parse_call(name, &brk.calls[brk.ncalls])) {
+			brk.ncalls++;
+			continue;
+		}
+		error("--call %s: not known here; give the number of the system call", name);
+		return false;
+	}
+	return true;
+}
+
+static void print_usage(void)
+{
+	printf("usage: kvmi break --listen ADDRESS [options] [common options] [PLACE]...\n"
+	       "PLACE is a virtual address or, with --symbols, a name of the guest's kernel\n"
+	       "  --call LIST     system calls of 64-bit Linux, by name or number, openat,execve:\n"
+	       "                  show each with its arguments\n"
+	       "  --symbols FILE  System.map of the guest's kernel\n"
+	       "  --count N       leave after N stops\n"
+	       "  --spare RANGE   physical START+LENGTH the guest has and does not use; pages of\n"
+	       "                  it that are all zero hold copies (below 640K, as Linux has it)\n"
+	       "  --visible       on a host without execute-only pages: who reads the code of\n"
+	       "                  the guest sees the breakpoints\n"
+	       "  --json          JSON lines\n"
+	       "  --once          leave when the session ends, instead of waiting for the next\n");
+}
+
+static bool parse_spare(const char *text)
+{
+	uint64_t start, size;
+
+	if (!parse_extent(text, &start, &size) || size < PAGE_SIZE) {
+		error("--spare %s: give START+LENGTH or START-LAST, physical", text);
+		return false;
+	}
+	hidden_spare(start, size);
+	return true;
+}
+
+static bool parse_count(const char *text)
+{
+	if (parse_number(text, &brk.count) && brk.count)
+		return true;
+	error("--count %s: give a number above 0", text);
+	return false;
+}
+
+int cmd_break(struct tool *tool, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "call", required_argument, NULL, 'c' },
+		{ "symbols", required_argument, NULL, 's' },
+		{ "count", required_argument, NULL, 'n' },
+		{ "spare", required_argument, NULL, 'p' },
+		{ "visible", no_argument, NULL, 'v' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "once", no_argument, NULL, OPT_ONCE },
+		{ NULL, 0, NULL, 0 }
+	};
+	static const struct monitor monitor = {
+		.arm = on_arm,
+		.event = on_event,
+		.begin = on_begin,
+		.armed = on_armed,
+		.leave = on_leave,
+		.end = on_end,
+	};
+	bool ok = true;
+	int opt, err;
+
+	tool->wait_ms = -1;
+	while (ok && (opt = next_option(tool, argc, argv, options)) != -1) {
+		switch (opt) {
+		case 'h':
+			print_usage();
+			return EXIT_OK;
+		case 'c':
+			ok = add_calls(optarg);
+			break;
+		case 's':
+			ok = symbols_load(optarg);
+			break;
+		case 'n':
+			ok = parse_count(optarg);
+			break;
+		case 'p':
+			ok = parse_spare(optarg);
+			break;
+		case 'v':
+			brk.visible = true;
+			break;
+		case 'j':
+			brk.json = true;
+			break;
+		case OPT_ONCE:
+			tool->once = true;
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (!ok)
+		return EXIT_USAGE;
+	for (; optind < argc && brk.nplaces < MAX_HIDDEN; optind++)
+		brk.places[brk.nplaces++] = argv[optind];
+	if (!brk.nplaces && !brk.ncalls) {
+		error("break: say where: PLACE or --call");
+		return EXIT_USAGE;
+	}
+	if (!no_arguments(tool, argc, argv))
+		return EXIT_USAGE;
+	err = monitor_run(tool, &monitor);
+	free_excursions();
+	return err;
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Breakpoints that the guest cannot see.
+ *
+ * The vCPUs run in a view of memory of their own.  It shows, in place of a page
+ * that has breakpoints, a copy with INT3 in it, which can be executed only: what
+ * reads the page is stepped in the guest's own memory, by KVM, and finds what the
+ * guest has put there.  The copies lie in pages that the guest has and does not
+ * use.
+ */
+#include <errno.h>
+#include <string.h>
+#include "tool.h"
+
+#define MAX_PAGES	16
+#define INT3		0xcc
+/* Linux leaves all memory below 1 MiB alone but for what it finds in use at boot */
+#define SPARE_FIRST	0x10000
+#define SPARE_LAST	0x9e000
+
+struct page {
+	uint64_t gpa, spare;
+	unsigned char own[PAGE_SIZE];	/* what the guest has there */
+};
+
+static struct {
+	struct page pages[MAX_PAGES];
+	unsigned int npages;
+	uint64_t points[MAX_HIDDEN];	/* physical addresses */
+	unsigned int npoints;
+	uint64_t next_spare;		/* looked for downwards */
+	uint64_t given, given_size;
+	uint16_t view;
+} hidden;
+
+/* Where copies may lie, if the user knows better */
+void hidden_spare(uint64_t gpa, uint64_t size)
+{
+	hidden.given = gpa;
+	hidden.given_size = size;
+}
+
+uint16_t hidden_view(void)
+{
+	return hidden.view;
+}
+
+static struct page *page_of(uint64_t gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < hidden.npages; i++)
+		if (hidden.pages[i].gpa == gpa - gpa % PAGE_SIZE)
+			return &hidden.pages[i];
+	return NULL;
+}
+
+bool hidden_has(uint64_t gpa)
+{
+	return page_of(gpa);
+}
+
+/* A page of the guest that is all zero */
+static int find_spare(struct tool *tool, uint64_t *spare)
+{
+	static const unsigned char zero[PAGE_SIZE];
+	unsigned char data[PAGE_SIZE];
+	uint64_t first = SPARE_FIRST;
+	int err;
+
+	if (hidden.given_size)
+		first = (hidden.given + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+	for (; hidden.next_spare >= first; hidden.next_spare -= PAGE_SIZE) {
+		err = kvmi_read_physical(tool->conn, hidden.next_spare, data, sizeof(data));
+		if (err && err != -ENOENT)
+			return err;
+		if (err || memcmp(data, zero, sizeof(zero)))
+			continue;
+		*spare = hidden.next_spare;
+		hidden.next_spare -= PAGE_SIZE;
+		return 0;
+	}
+	error("no page for a copy: none that is all zero is left %s; see --spare",
+	      hidden.given_size ? "there" : "below 640K");
+	return MONITOR_TOLD;
+}
+
+static int write_copy(struct tool *tool, const struct page *page)
+{
+	unsigned char copy[PAGE_SIZE];
+	unsigned int i;
+
+	memcpy(copy, page->own, sizeof(copy));
+	for (i = 0; i < hidden.npoints; i++)
+		if (page_of(hidden.points[i]) == page)
+			copy[hidden.points[i] % PAGE_SIZE] = INT3;
+	return kvmi_write_physical(tool->conn, page->spare, copy, sizeof(copy));
+}
+
+/* Forget what was there: another session, or a new one with the same VM */
+int hidden_begin(struct tool *tool)
+{
+	memset(hidden.pages, 0, sizeof(hidden.pages));
+	hidden.npages = 0;
+	hidden.npoints = 0;
+	hidden.next_spare = SPARE_LAST;
+	if (hidden.given_size)
+		hidden.next_spare = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE -
+				    PAGE_SIZE;
+	return kvmi_create_view(tool->conn, 0, &hidden.view);
+}
+
+static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
+{
+	struct page *page = &hidden.pages[hidden.npages];
+	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access, .npages = 1 };
+	int err;
+
+	if (hidden.npages == MAX_PAGES) {
+		error("breakpoints in more than %u pages", MAX_PAGES);
+		return MONITOR_TOLD;
+	}
+	page->gpa = gpa;
+	err = find_spare(tool, &page->spare);
+	if (!err)
+		err = kvmi_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
+	if (!err)
+		err = kvmi_write_physical(tool->conn, page->spare, page->own, sizeof(page->own));
+	if (err)
+		return err;
+	hidden.npages++;
+	err = kvmi_change_gfn(tool->conn, hidden.view, 0, gpa / PAGE_SIZE,
+			      page->spare / PAGE_SIZE);
+	if (!err)
+		err = kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	return err;
+}
+
+/* @access: what the page can be used for in the view */
+int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access)
+{
+	uint64_t start = gpa - gpa % PAGE_SIZE;
+	int err = 0;
+
+	if (hidden.npoints == MAX_HIDDEN) {
+		error("more than %u breakpoints", MAX_HIDDEN);
+		return MONITOR_TOLD;
+	}
+	if (!page_of(gpa))
+		err = add_page(tool, start, access);
+	if (err)
+		return err;
+	hidden.points[hidden.npoints++] = gpa;
+	return write_copy(tool, page_of(gpa));
+}
+
+/* The guest has written its page: the copy has to follow */
+int hidden_refresh(struct tool *tool, uint64_t gpa)
+{
+	struct page *page = page_of(gpa);
+	int err;
+
+	err = kvmi_read_physical(tool->conn, page->gpa, page->own, sizeof(page->own));
+	return err ? err : write_copy(tool, page);
+}
+
+/* Leave the pages of the copies as they were.  No vCPU is in the view any more. */
+void hidden_end(struct tool *tool)
+{
+	static const unsigned char zero[PAGE_SIZE];
+	unsigned int i;
+
+	kvmi_destroy_view(tool->conn, hidden.view);
+	for (i = 0; i < hidden.npages; i++)
+		kvmi_write_physical(tool->conn, hidden.pages[i].spare, zero, sizeof(zero));
+	hidden.npages = 0;
+}

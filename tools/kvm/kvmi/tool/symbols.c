@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Names of the guest's kernel, from its System.map.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+struct symbol {
+	uint64_t address;
+	char *name;
+};
+
+static struct symbol *symbols;
+static size_t nsymbols;
+
+/* What the guest's addresses are off from the file's, with KASLR */
+static uint64_t slide;
+
+static int by_address(const void *a, const void *b)
+{
+	const struct symbol *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+static bool add(const char *line)
+{
+	unsigned long long address;
+	struct symbol *bigger;
+	char name[128];
+
+	/* What lies below are offsets in per-CPU data */
+	if (sscanf(line, "%llx %*c %127s", &address, name) != 2 || address < KERNEL_MAP)
+		return true;
+	if (!(nsymbols & (nsymbols - 1))) {
+		bigger = realloc(symbols, (nsymbols ? 2 * nsymbols : 1) * sizeof(*symbols));
+		if (!bigger)
+			return false;
+		symbols = bigger;
+	}
+	symbols[nsymbols].address = address;
+	symbols[nsymbols].name = strdup(name);
+	return symbols[nsymbols++].name;
+}
+
+/* Says what is wrong */
+bool symbols_load(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char line[512];
+	bool ok = true;
+
+	if (!file) {
+		error("--symbols %s: %s", path, strerror(errno));
+		return false;
+	}
+	while (ok && fgets(line, sizeof(line), file))
+		ok = add(line);
+	ok = ok && !ferror(file);
+	fclose(file);
+	if (!ok || !nsymbols) {
+		error("--symbols %s: not the System.map of a 64-bit kernel", path);
+		return false;
+	}
+	qsort(symbols, nsymbols, sizeof(*symbols), by_address);
+	return true;
+}
+
+bool symbols_loaded(void)
+{
+	return nsymbols;
+}
+
+static const struct symbol *find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < nsymbols; i++)
+		if (!strcmp(symbols[i].name, name))
+			return &symbols[i];
+	return NULL;
+}
+
+bool symbol_address(const char *name, uint64_t *address)
+{
+	const struct symbol *s = find(name);
+
+	if (s)
+		*address = s->address + slide;
+	return s;
+}
+
+/* From the symbol to the next one that is elsewhere */
+bool symbol_extent(const char *name, uint64_t *start, uint64_t *end)
+{
+	const struct symbol *s = find(name), *next;
+
+	if (!s)
+		return false;
+	for (next = s; next < symbols + nsymbols && next->address == s->address; next++)
+		;
+	if (next == symbols + nsymbols)
+		return false;
+	*start = s->address + slide;
+	*end = next->address + slide;
+	return true;
+}
+
+/* Find out by how much the kernel was moved; false if this is another kernel */
+bool symbols_relocate(uint64_t entry)
+{
+	uint64_t address;
+
+	slide = 0;
+	if (!symbol_address("entry_SYSCALL_64", &address) || (entry - address) % (2 << 20))
+		return false;
+	slide = entry - address;
+	return true;
+}
+
+/* " <name+0x12>", or nothing */
+void print_symbol(FILE *out, uint64_t address)
+{
+	size_t low = 0, high = nsymbols, middle;
+
+	/* The last one that is not above */
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (symbols[middle].address + slide <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	/* Far from any is a module's or no code */
+	if (!low || address - symbols[low - 1].address - slide >= 1 << 20 || low == nsymbols)
+		return;
+	fprintf(out, " <%s", symbols[low - 1].name);
+	if (address != symbols[low - 1].address + slide)
+		fprintf(out, "+%#llx", ull(address - symbols[low - 1].address - slide));
+	fputc('>', out);
+}
+
+void symbols_free(void)
+{
+	while (nsymbols)
+		free(symbols[--nsymbols].name);
+	free(symbols);
+	symbols = NULL;
+}
