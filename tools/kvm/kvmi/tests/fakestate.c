@@ -117,7 +117,7 @@ static void write_physical(int sock, const struct peer_msg *msg)
 		memcpy(ram + req->gpa, data, req->size);
 		printf("%swritten at %#llx: ", req->flags & KVMI_MEM_COMPARE ? "compared and " : "",
 		       (unsigned long long)req->gpa);
-		for (i = 0; i < req->size; i++)
+		for (i = 0; i < req->size && i < 64; i++)
 			printf("%02x", data[i]);
 		printf("\n");
 	}
@@ -190,7 +190,9 @@ static void translate(int sock, const struct peer_msg *msg)
 	const struct kvmi_vcpu_translate_gva *req = (const void *)(msg->data + 8);
 	struct kvmi_vcpu_translate_gva_reply gpa = { .gpa = ~0ull };
 
-	if (req->gva >= 0xffffffff81000000 && req->gva < 0xffffffff82000000)
+	if (in_linux)
+		fake_linux_translate(req->gva, &gpa.gpa);
+	else if (req->gva >= 0xffffffff81000000 && req->gva < 0xffffffff82000000)
 		gpa.gpa = req->gva - 0xffffffff80000000;
 	peer_reply(sock, msg, 0, &gpa, sizeof(gpa));
 }

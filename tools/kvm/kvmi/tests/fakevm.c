@@ -11,7 +11,8 @@
  * refuses everything for 100 ms; "badcookie" closes after the handshake; "zoo"
  * plays one event of each kind and asks to leave; "old" is a kernel of the first
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
- * but TRAP events; "write" and "oldwrite" allow writing too.
+ * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
+ * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -89,6 +90,7 @@ static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
 static bool stopped, in_zoo, old, deny, writable;
+bool in_linux;
 static unsigned int vcpus = VCPUS;
 
 static void unhook(void)
@@ -163,8 +165,17 @@ static void event_reply(const struct peer_msg *msg)
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
 	const struct step *s = &boot[step];
 
+	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
+		paused++;
+	if (in_linux) {
+		if (fake_linux_reply(sock, rpl))
+			unhook();
+		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused == VCPUS)
+			fake_linux_run(sock);
+		return;
+	}
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
-		if (++paused == VCPUS)
+		if (paused == VCPUS)
 			send_step();
 		return;
 	}
@@ -207,6 +218,7 @@ static void registers(const struct peer_msg *msg)
 	out.r.sregs.cr0 = 0x80050033;
 	out.r.sregs.cr4 = 0x3006f0;
 	out.r.sregs.efer = 0xd01;
+	out.r.sregs.cr3 = FAKE_CR3;
 	out.r.msrs.nmsrs = req->nmsrs;
 	for (i = 0; i < req->nmsrs; i++) {
 		out.e[i].index = req->msrs_idx[i];
@@ -290,6 +302,8 @@ static void command(const struct peer_msg *msg)
 		peer_reply(sock, msg, err, NULL, 0);
 		return;
 	}
+	if (in_linux && fake_linux(sock, msg))
+		return;
 	if (fake_state(sock, msg))
 		return;
 	switch (msg->hdr.id) {
@@ -367,6 +381,12 @@ int main(int argc, char **argv)
 	in_zoo = !strcmp(what, "zoo");
 	writable = strstr(what, "write");
 	old = !strncmp(what, "old", 3);
+	in_linux = !strncmp(what, "linux", 5);
+	if (in_linux) {
+		fake_linux_boot();
+		lstar[0] = 0xffffffff81000040;
+		lstar[1] = lstar[0];
+	}
 	deny = !strcmp(what, "deny");
 	memcpy(ram + BANNER, banner, sizeof(banner));
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));

@@ -9,9 +9,19 @@
 #define HOLE 0x40000		/* one page that is no memory */
 #define FAKE_COOKIE 0x1234
 
+#define FAKE_CR3 0xa0000	/* of the kernel that fakelinux.c has */
+
 extern unsigned char ram[RAM];
+extern bool in_linux;
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);
+
+/* fakelinux.c: a kernel in memory, views and page access */
+void fake_linux_boot(void);
+bool fake_linux_translate(uint64_t gva, __u64 *gpa);
+bool fake_linux(int sock, const struct peer_msg *msg);
+void fake_linux_run(int sock);
+bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);
 
 #endif

@@ -51,6 +51,8 @@ bool peer_version(int fd, const struct peer_msg *msg)
 	return peer_reply(fd, msg, 0, &reply, sizeof(reply));
 }
 
+struct kvm_regs peer_regs = { .rip = 0xffffffff81000123 };
+
 bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
 		     size_t size)
 {
@@ -64,7 +66,7 @@ bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const voi
 	};
 
 	ev.common.arch.mode = KVMI_X86_MODE_64;
-	ev.common.arch.regs.rip = 0xffffffff81000123;
+	ev.common.arch.regs = peer_regs;
 	if (size)
 		memcpy(ev.data, data, size);
 	return peer_send(fd, KVMI_VCPU_EVENT, seq, &ev,

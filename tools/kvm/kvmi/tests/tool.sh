@@ -284,6 +284,109 @@ run_then TERM boot guard --msr lstar
 ok "guard ends well on SIGTERM" status_is 0
 ok "guard leaves nothing on after SIGTERM" vm_has 'left on: 0 0 0 0'
 
+run linux protect --kernel --once
+ok "protect succeeds" status_is 0
+ok "protect: the kernel's text" has '0xffffffff81000000-0xffffffff81003fff  text  *16 KiB at 0xb0000$'
+ok "protect: its read-only data" has '0xffffffff81004000-0xffffffff81007fff  read-only data  *16 KiB at 0xb4000$'
+ok "protect: where system calls are" has '0xffffffff81004100  *table of system calls$'
+ok "protect: taken away" vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+ok "protect: nothing else" sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
+ok "protect: denied" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
+ok "protect: which system call" has 'denied  *write of 0xb4908 (table of system calls, entry 257, openat), by code at'
+ok "protect: kernel text" has 'denied  *write of 0xb0048 (kernel text 0xffffffff81000048), by'
+ok "protect: a line for each" sh -c "[ \$(grep -c ' denied  *write' $dir/out) = 2 ]"
+ok "protect: the others counted" has 'the same again, 1 times so far'
+ok "protect leaves nothing on" vm_has 'left on: 0 0 0 0'
+run linux protect --range 0x1000+8K --policy report --against rw --once --json
+ok "protect: a range" vm_has '^view 0: 0x1000, 2 pages: access 4$'
+ok "protect that only reports" sh -c "[ \$(grep -c 'event 17 ALLOW' $dir/vm) = 3 ]"
+ok "protect: JSON" has '"event":"pf","access":"write","gpa":"0xb4908",.*"verdict":"would-deny"'
+if command -v python3 >/dev/null; then
+	ok "protect: JSON parses" python3 -c 'import json,sys
+for l in open(sys.argv[1]): json.loads(l)' "$dir/out"
+fi
+run linux protect --range 4K-8K --policy crash --once
+ok "protect that crashes the VM" vm_has 'event 17 CRASH'
+printf '%s\n' 'ffffffff82000000 T _text' 'ffffffff82000040 T entry_SYSCALL_64' \
+	'ffffffff82000100 t text_poke' 'ffffffff82000200 T other' 'ffffffff82004100 R sys_call_table' >"$dir/map"
+run linux protect --kernel --symbols "$dir/map" --trust text_poke --once
+ok "protect: symbols, and a kernel that was moved" has 'by code at 0xffffffff81000123 <text_poke+0x23>, CPL 0$'
+ok "protect: trusted code" vm_has 'event 17 ALLOW'
+ok "protect: all of it counted" has 'end after 0 accesses denied, 3 trusted:'
+run linux protect --kernel --trust 0xffffffff81000124-0xffffffff81000200 --once
+ok "protect: code that is not trusted" sh -c "! grep -q ALLOW $dir/vm"
+run linux protect --kernel --trust elsewhere --symbols "$dir/map" --once
+ok "protect: trust in what is not there" has '--trust elsewhere: no such symbol'
+sed s/ffffffff82000040/ffffffff82000044/ "$dir/map" >"$dir/othermap"
+run linux protect --kernel --symbols "$dir/othermap" --once
+ok "protect: symbols of another kernel" has '--symbols: of another kernel'
+run linux protect --range 0x200000 --once
+ok "protect: no memory" has 'not all of 0x200000-0x200fff is memory'
+run boot protect --kernel --once
+ok "protect: a host that cannot" has 'it has no EPT or NPT'
+ok "protect: which is a failure" status_is 1
+run linux protect --range 0 --against r --once
+ok "protect: written and not read" has "page access 'wx': pages that can be written can also be read"
+
+run linuxwrite break --call openat --once
+ok "break succeeds" status_is 0
+ok "break: found in the table" has '^breakpoint at 0xffffffff81000908, physical 0xb0908$'
+ok "break: another page is shown" vm_has '^view 1: 0xb0 shows 0x9e$'
+ok "break: which can only be executed" vm_has '^view 1: 0xb0000, 1 pages: access 4$'
+ok "break: INT3 in the copy only" vm_has '^the copy has 0xcc, the guest 0x90$'
+ok "break: the call" has 'vCPU 0  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
+ok "break: the instruction in view 0" vm_has '^event 5 RETRY, view 0, stepping$'
+ok "break: stays there when it was not executed" vm_has '^event 19 ALLOW, view 0, stepping$'
+ok "break: and comes back" vm_has '^event 19 ALLOW, view 1$'
+ok "break: who reads is let through" vm_has '^event 17 ALLOW, view 1$'
+ok "break: who writes, too" vm_has '^event 17 RETRY, view 0, stepping$'
+ok "break: and the copy follows" vm_has '^the copy has 0x77$'
+ok "break: INT3 of somebody else" vm_has '^event 5 ALLOW, view 1$'
+ok "break: no view left" vm_has '^view 1 destroyed$'
+ok "break leaves nothing on" vm_has 'left on: 0 0 0 0'
+run linuxwrite break --symbols "$dir/map" text_poke+4 --once
+ok "break: no such symbol" has 'text_poke+4: no address, and no symbol'
+run linuxwrite break --symbols "$dir/map" text_poke --count 1 --spare 0xe0000+8K --once
+ok "break: a symbol" has '^breakpoint at 0xffffffff81000100 <text_poke>, physical 0xb0100$'
+ok "break: a page that was given" vm_has '^view 1: 0xb0 shows 0xe1$'
+run linuxwrite break 0x999999 --once
+ok "break: nothing there" has 'nothing is mapped at 0x999999'
+run linuxwrite break 0xffffffff81000100 --spare 0xb4000+4K --once
+ok "break: a page in use" has 'none that is all zero is left there; see --spare'
+run boot break --call openat --once
+ok "break: a host that cannot" has 'no views of guest memory'
+
+run linux step --count 3
+ok "step succeeds" status_is 0
+ok "step: where it begins" has '^0xffffffff81000123  64-bit code, CPL 0$'
+ok "step: what changes" has '^0xffffffff8100012c  rax 0x3$'
+ok "step: no more than that" sh -c "[ \$(wc -l <$dir/out) = 4 ]"
+run linux step --count 1 --symbols "$dir/map"
+ok "step: names" has '^0xffffffff81000126 <text_poke+0x26>  rax 0x1$'
+run boot step --timeout 0.2
+ok "step: nothing is executed" has 'does the guest wait in HLT'
+
+run linux views
+ok "views: there is one" has '^view 0  vCPUs 0 1$'
+run linux views create create=1 switch=2,1 list access=2,0x1000 show=1,0x1000,0x5000
+ok "views succeeds" status_is 0
+ok "views: created" has '^view 2 created$'
+ok "views: a vCPU is in it" has '^view 2  vCPUs 1$'
+ok "views: one that is empty" has '^view 1  vCPUs none$'
+ok "views: access" has '^view 2  0x1000  rwx$'
+ok "views: another page" vm_has '^view 1: 0x1 shows 0x5$'
+run linux views create switch=1 destroy=1
+ok "views: one in use" has 'destroy=1: a vCPU is in it'
+run linux views destroy=3
+ok "views: one that is not there" has 'destroy=3: no such view'
+run boot views
+ok "views: a host that has none" has 'the host has none'
+run linux features
+ok "features: page access" has '^page access  *R W X$'
+ok "features: abilities" has '^abilities  *execute-only single-step$'
+ok "features: views" has '^views  *7$'
+ok "features: a command of pages" has '^command  20  VM_SET_PAGE_ACCESS *allowed$'
+
 # wrong PATTERN ARGUMENTS...: refused with a line that says what to do, no VM
 wrong() {
 	pattern=$1; shift
@@ -304,6 +407,24 @@ wrong "allow and crash" watch --trap all --action trap=skip
 wrong "allow, skip and crash" watch --cpuid all --action cpuid=retry
 wrong "not watched" watch --action cpuid=skip
 wrong "is too much" watch 7
+wrong "what to protect" protect
+wrong "give report, deny or crash" protect --kernel --policy maybe
+wrong "letters rwx" protect --kernel --against q
+wrong "START-LAST or START+LENGTH" protect --range 8K-4K
+wrong "START-LAST or START+LENGTH" protect --range 0xfffffffffffff000+8K
+wrong "give a symbol" protect --kernel --trust 5-4
+wrong "No such file" protect --kernel --symbols /nowhere
+wrong "not the System.map" protect --kernel --symbols /dev/null
+wrong "say where" break
+wrong "number of the system call" break --call nonsense
+wrong "a number above 0" break --call openat --count 0
+wrong "START+LENGTH" break --call openat --spare 0+16
+wrong "a number above 0" step --count 0
+wrong "is too much" step 1
+wrong "is no action" views look
+wrong "is no action" views switch
+wrong "is no action" views destroy=65536
+wrong "is no action" views create=1,2
 wrong "number of a vCPU" regs --vcpu x
 wrong "number of a vCPU" pause --vcpu 65536
 wrong "number of seconds" pause --for ever

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The pretended VM with a kernel in its memory, views, and page access.
+ *
+ * The kernel's page tables begin at CR3 and map its image, of which four pages
+ * are text, four read-only data and one is data; and a module elsewhere.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "fakevm.h"
+
+#define IMAGE		0xb0000
+#define IMAGE_GVA	0xffffffff81000000ull
+#define TABLE		(IMAGE + 0x4100)	/* of system calls */
+#define NR_CALLS	335
+#define NR_OPENAT	257
+#define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
+#define NAME		0x2000
+#define VCPUS		2
+#define VIEWS		7
+
+#define RO_X		0x1ull
+#define RO_NX		(1ull << 63 | 0x1)
+#define RW_NX		(1ull << 63 | 0x3)
+
+static bool exists[VIEWS] = { true };
+static uint16_t view_of[VCPUS];
+static bool stepping[VCPUS];
+static unsigned int restricted, changed;
+static uint64_t spare;
+
+static void put(uint64_t gpa, uint64_t value)
+{
+	memcpy(ram + gpa, &value, sizeof(value));
+}
+
+void fake_linux_boot(void)
+{
+	static const unsigned short gone[] = {
+		174, 177, 178, 180, 181, 182, 183, 184, 185, 205, 211, 214, 215, 236,
+	};
+	unsigned int i;
+
+	put(FAKE_CR3 + 511 * 8, 0xa1000 | 3);
+	put(0xa1000 + 510 * 8, 0xa2000 | 3);
+	put(0xa2000 + 8 * 8, 0xa3000 | 3);
+	for (i = 0; i < 9; i++)
+		put(0xa3000 + i * 8, (IMAGE + i * 4096) | (i < 4 ? RO_X : i < 8 ? RO_NX : RW_NX));
+	/* A module: read-only too, but not in one piece with the image */
+	put(0xa2000 + 256 * 8, 0xa4000 | 3);
+	put(0xa4000, 0xc0000 | RO_X);
+
+	for (i = 0; i < NR_CALLS; i++)
+		put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);
+	for (i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		put(TABLE + gone[i] * 8, IMAGE_GVA + 0x3000);
+
+	/* struct pt_regs at 0, as RDI of the events says: openat() */
+	put(14 * 8, -100ll);
+	put(13 * 8, NAME);
+	put(12 * 8, 0x8000);
+	memcpy(ram + NAME, "/etc/hostname", 14);
+	memset(ram + OPENAT, 0x90, 16);
+}
+
+bool fake_linux_translate(uint64_t gva, __u64 *gpa)
+{
+	if (gva >= IMAGE_GVA && gva < IMAGE_GVA + 9 * 4096)
+		*gpa = gva - IMAGE_GVA + IMAGE;
+	else if (gva < 0x3000)
+		*gpa = gva;
+	else
+		return false;
+	return true;
+}
+
+static int set_access(const struct peer_msg *msg)
+{
+	const struct kvmi_vm_set_page_access *req = (const void *)msg->data;
+	unsigned int i;
+
+	if (req->view >= VIEWS || !exists[req->view])
+		return -EINVAL;
+	for (i = 0; i < req->count; i++) {
+		if (req->entries[i].gpa >= RAM)
+			return -EINVAL;
+		printf("view %u: %#llx, %u pages: access %u\n", req->view,
+		       (unsigned long long)req->entries[i].gpa, req->entries[i].npages,
+		       req->entries[i].access);
+	}
+	restricted += req->count;
+	return 0;
+}
+
+static int change_gfn(const struct peer_msg *msg)
+{
+	const struct kvmi_vm_change_gfn *req = (const void *)msg->data;
+
+	if (req->view >= VIEWS || !exists[req->view] || req->new_gfn >= RAM / 4096)
+		return -EINVAL;
+	printf("view %u: %#llx shows %#llx\n", req->view, (unsigned long long)req->gfn,
+	       (unsigned long long)req->new_gfn);
+	spare = req->new_gfn * 4096;
+	changed++;
+	return 0;
+}
+
+static int set_view(uint16_t vcpu, uint16_t view)
+{
+	if (view >= VIEWS || !exists[view])
+		return -EINVAL;
+	view_of[vcpu] = view;
+	return 0;
+}
+
+static int destroy_view(uint16_t view)
+{
+	unsigned int i;
+
+	if (!view || view >= VIEWS || !exists[view])
+		return -EINVAL;
+	for (i = 0; i < VCPUS; i++)
+		if (view_of[i] == view)
+			return -EBUSY;
+	exists[view] = false;
+	printf("view %u destroyed\n", view);
+	return 0;
+}
+
+/* A command about pages, views or steps; false for another one */
+bool fake_linux(int sock, const struct peer_msg *msg)
+{
+	struct kvmi_vm_get_features_reply f = {
+		.commands = { ~0ull, ~0ull }, .events = ~0ull, .actions = 0xf,
+		.address_spaces = 1, .access = 7, .views = VIEWS,
+		.flags = KVMI_FEATURE_EXEC_ONLY | KVMI_FEATURE_SINGLESTEP,
+	};
+	const struct kvmi_vm_get_page_access *get = (const void *)msg->data;
+	uint16_t vcpu = msg->data[0];
+	struct kvmi_vcpu_get_view_reply in = { 0 };
+	struct kvmi_vm_create_view_reply new = { 0 };
+	unsigned char all[KVMI_MAX_GET_ACCESS];
+
+	switch (msg->hdr.id) {
+	case KVMI_VM_GET_FEATURES:
+		peer_reply(sock, msg, 0, &f, sizeof(f));
+		return true;
+	case KVMI_VM_SET_PAGE_ACCESS:
+		peer_reply(sock, msg, set_access(msg), NULL, 0);
+		return true;
+	case KVMI_VM_GET_PAGE_ACCESS:
+		memset(all, 7, sizeof(all));
+		if (get->view < VIEWS && exists[get->view])
+			peer_reply(sock, msg, 0, all, get->count);
+		else
+			peer_reply(sock, msg, -EINVAL, NULL, 0);
+		return true;
+	case KVMI_VM_CREATE_VIEW:
+		for (new.view = 0; new.view < VIEWS && exists[new.view]; new.view++)
+			;
+		if (new.view == VIEWS) {
+			peer_reply(sock, msg, -EBUSY, NULL, 0);
+			return true;
+		}
+		exists[new.view] = true;
+		peer_reply(sock, msg, 0, &new, sizeof(new));
+		return true;
+	case KVMI_VM_DESTROY_VIEW:
+		peer_reply(sock, msg, destroy_view(msg->data[0]), NULL, 0);
+		return true;
+	case KVMI_VM_CHANGE_GFN:
+		peer_reply(sock, msg, change_gfn(msg), NULL, 0);
+		return true;
+	case KVMI_VCPU_SET_VIEW:
+		peer_reply(sock, msg, set_view(vcpu, msg->data[8]), NULL, 0);
+		return true;
+	case KVMI_VCPU_GET_VIEW:
+		in.view = view_of[vcpu];
+		peer_reply(sock, msg, 0, &in, sizeof(in));
+		return true;
+	case KVMI_VCPU_CONTROL_SINGLESTEP:
+		stepping[vcpu] = msg->data[8];
+		peer_reply(sock, msg, 0, NULL, 0);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- What the guest does, and the answers ---- */
+static const struct act {
+	uint16_t id;
+	uint64_t gpa;
+	uint8_t what;		/* access, or failed */
+} attack[] = {
+	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W },
+}, breaks[] = {
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 1 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	/* Somebody reads the page, and somebody writes it */
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	/* Not the tool's */
+	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0 },
+};
+
+static const struct act *act, *acts_end;
+static uint32_t seq = 1000;
+
+static void send_act(int sock)
+{
+	struct kvmi_vcpu_event_pf pf = { .gpa = act->gpa, .access = act->what };
+	struct kvmi_vcpu_event_breakpoint bp = { .gpa = act->gpa, .insn_len = 1 };
+	struct kvmi_vcpu_event_singlestep step = { .failed = act->what };
+
+	pf.gva = act->gpa - IMAGE + IMAGE_GVA;
+	pf.view = view_of[0];
+	if (act->id == KVMI_VCPU_EVENT_PF)
+		peer_vcpu_event(sock, ++seq, 0, act->id, &pf, sizeof(pf));
+	else if (act->id == KVMI_VCPU_EVENT_BREAKPOINT)
+		peer_vcpu_event(sock, ++seq, 0, act->id, &bp, sizeof(bp));
+	else
+		peer_vcpu_event(sock, ++seq, 0, act->id, &step, sizeof(step));
+}
+
+static void send_step(int sock)
+{
+	struct kvmi_vcpu_event_singlestep step = { 0 };
+
+	peer_regs.rip += 3;
+	peer_regs.rax++;
+	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_SINGLESTEP, &step, sizeof(step));
+}
+
+/* Every vCPU has had its PAUSE event */
+void fake_linux_run(int sock)
+{
+	if (changed) {
+		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
+		       ram[OPENAT]);
+		act = breaks;
+		acts_end = breaks + sizeof(breaks) / sizeof(breaks[0]);
+	} else if (restricted) {
+		act = attack;
+		acts_end = attack + sizeof(attack) / sizeof(attack[0]);
+	}
+	if (act)
+		send_act(sock);
+}
+
+/* Returns true when the guest has nothing left to do */
+bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
+{
+	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+
+	if (rpl->event == KVMI_VCPU_EVENT_PAUSE || !act) {
+		if (stepping[0])
+			send_step(sock);
+		return false;
+	}
+	printf("event %u %s, view %u%s\n", act->id, actions[rpl->action & 3], view_of[0],
+	       stepping[0] ? ", stepping" : "");
+	/* A write to the page with the breakpoint: the guest's own has changed */
+	if (act->id == KVMI_VCPU_EVENT_PF && act->what == KVMI_PAGE_ACCESS_W && changed)
+		ram[IMAGE + 0x10] = 0x77;
+	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
+		printf("the copy has %#x\n", ram[spare + 0x10]);
+	if (++act == acts_end)
+		return true;
+	send_act(sock);
+	return false;
+}
