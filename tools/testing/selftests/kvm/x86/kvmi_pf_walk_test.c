@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: KVMI_VCPU_EVENT_PF and what a processor reads and writes
+ * without being told by an instruction's operand: page tables, descriptor tables,
+ * and the stack of exceptions.
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define PAGE		4096ul
+
+#define R		KVMI_PAGE_ACCESS_R
+#define W		KVMI_PAGE_ACCESS_W
+#define X		KVMI_PAGE_ACCESS_X
+
+#define WRITE_BYTE	"\xc6\x07\x5a"
+
+/* Accessed and dirty */
+#define AD_BITS		0x60
+
+static void begin(struct kvmi_guest *g)
+{
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+}
+
+static void wait_pf(struct kvmi_guest *g, struct kvmi_event *ev, u8 access,
+		    u64 page)
+{
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT(ev->pf.access == access && (ev->pf.gpa & -PAGE) == page,
+		    "Access %u to 0x%llx, wanted %u to 0x%lx", ev->pf.access,
+		    ev->pf.gpa, access, page);
+}
+
+/* Page tables that nobody may write */
+FIXTURE(kvmi_pf_tables) {
+	struct kvmi_guest g;
+	int levels;
+};
+
+FIXTURE_VARIANT(kvmi_pf_tables) {
+	enum kvmi_guest_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_tables, prot) { .mode = KVMI_GUEST_PROT };
+FIXTURE_VARIANT_ADD(kvmi_pf_tables, long) { .mode = KVMI_GUEST_LONG };
+FIXTURE_VARIANT_ADD(kvmi_pf_tables, long_user) { .mode = KVMI_GUEST_LONG_USER };
+
+FIXTURE_SETUP(kvmi_pf_tables)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	self->levels = kvmi_guest_is_long(g) ? 4 : 2;
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_tables)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Have the processor set these bits by itself. */
+static void clear_accessed_and_dirty(struct _test_data_kvmi_pf_tables *self)
+{
+	struct kvmi_guest *g = &self->g;
+	int size = kvmi_guest_is_long(g) ? 8 : 4;
+	u64 gpa;
+
+	for (gpa = KVMI_GUEST_PAGE_TABLES;
+	     gpa < KVMI_GUEST_PAGE_TABLES + self->levels * PAGE; gpa += size)
+		g->start.mem[gpa] &= ~AD_BITS;
+}
+
+static void restrict_tables(struct _test_data_kvmi_pf_tables *self)
+{
+	int i;
+
+	for (i = 0; i < self->levels; i++)
+		kvmi_guest_restrict(&self->g, KVMI_GUEST_PAGE_TABLES + i * PAGE,
+				    R | X);
+}
+
+/* It is not the guest that writes. */
+KVMI_TEST(kvmi_pf_tables, accessed_and_dirty)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 pte;
+	int i;
+
+	clear_accessed_and_dirty(self);
+	kvmi_guest_code(g, WRITE_BYTE);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	/* The last level's entry for the data page */
+	pte = KVMI_GUEST_PAGE_TABLES + (self->levels - 1) * PAGE +
+	      KVMI_GUEST_DATA / PAGE * (self->levels == 4 ? 8 : 4);
+	TEST_ASSERT_EQ(g->start.mem[pte] & AD_BITS, 0);
+	TEST_ASSERT_EQ(g->normal.mem[pte] & AD_BITS, AD_BITS);
+
+	restrict_tables(self);
+	begin(g);
+	kvmi_guest_stop_normally(g);
+
+	/* Now that KVM knows the tables, and without anyone to ask */
+	for (i = 0; i < 2; i++) {
+		kvmi_guest_reset(g);
+		if (i)
+			kvmi_close(&g->s);
+		kvmi_run_start(&g->r, i ? NULL : &g->s, g->vcpu);
+		kvmi_guest_stop_normally(g);
+	}
+}
+
+/* The walk says nothing, what it leads to does. */
+KVMI_TEST(kvmi_pf_tables, accessed_and_dirty_of_restricted_page)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	clear_accessed_and_dirty(self);
+	kvmi_guest_code(g, WRITE_BYTE);
+	kvmi_guest_run_normally(g);
+	restrict_tables(self);
+	kvmi_guest_restrict(g, KVMI_GUEST_DATA, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, KVMI_GUEST_DATA);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Tables that are up to date */
+KVMI_TEST(kvmi_pf_tables, nothing_to_set)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_code(g, WRITE_BYTE);
+	kvmi_guest_run_normally(g);
+	restrict_tables(self);
+	begin(g);
+	kvmi_guest_stop_normally(g);
+}
+
+/* A string of writes, each of which needs the tables */
+KVMI_TEST(kvmi_pf_tables, many_pages)
+{
+	struct kvmi_guest *g = &self->g;
+
+	clear_accessed_and_dirty(self);
+	g->start.regs.rdi = 0xd000;
+	g->start.regs.rcx = 3 * PAGE;
+	g->start.regs.rax = 0x77;
+	/* REP STOSB */
+	kvmi_guest_code(g, "\xf3\xaa");
+	kvmi_guest_run_normally(g);
+	restrict_tables(self);
+	begin(g);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The guest's own write to a table in use, which it then uses */
+static void map_another_page(struct _test_data_kvmi_pf_tables *self)
+{
+	struct kvmi_guest *g = &self->g;
+	int size = kvmi_guest_is_long(g) ? 8 : 4;
+
+	/* What maps 0xf000 is to map 0xe000. */
+	g->start.mem[0xe000] = 0xee;
+	g->start.mem[0xf000] = 0xff;
+	g->start.regs.rdi = KVMI_GUEST_PAGE_TABLES + (self->levels - 1) * PAGE +
+			    0xf * size;
+	g->start.regs.rsi = 0xf000;
+	g->start.regs.rax = 0xe000 | KVMI_GUEST_PTE;
+	/* MOV DL, [RSI]; MOV [RDI], EAX; INVLPG [RSI]; MOV CL, [RSI] */
+	kvmi_guest_code(g, "\x8a\x16\x89\x07\x0f\x01\x3e\x8a\x0e");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->normal.regs.rdx, 0xff);
+	TEST_ASSERT_EQ(g->normal.regs.rcx, 0xee);
+}
+
+KVMI_TEST(kvmi_pf_tables, write)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (kvmi_guest_is_user(g))
+		SKIP(return, "INVLPG is for supervisors");
+
+	map_another_page(self);
+	restrict_tables(self);
+	begin(g);
+	wait_pf(g, &ev, W, g->start.regs.rdi & -PAGE);
+	TEST_ASSERT_EQ(ev.pf.gpa, g->start.regs.rdi);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE + 2);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_tables, write_skipped)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (kvmi_guest_is_user(g))
+		SKIP(return, "INVLPG is for supervisors");
+
+	map_another_page(self);
+	restrict_tables(self);
+	begin(g);
+	wait_pf(g, &ev, W, g->start.regs.rdi & -PAGE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+
+	g->start.regs.rdx = 0xff;
+	g->start.regs.rcx = 0xff;
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* The delivery of an exception */
+FIXTURE(kvmi_pf_delivery) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_pf_delivery) {
+	enum kvmi_guest_mode mode;
+	const char *code;
+	u8 vector;
+	/* Where the instruction writes, if it does */
+	u64 operand;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, prot_undefined) {
+	.mode = KVMI_GUEST_PROT,
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, prot_user_undefined) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_undefined) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_page_fault) {
+	.mode = KVMI_GUEST_LONG,
+	.code = WRITE_BYTE,
+	.vector = PF_VECTOR,
+	.operand = KVMI_GUEST_UNMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_user_page_fault) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.code = WRITE_BYTE,
+	.vector = PF_VECTOR,
+	.operand = KVMI_GUEST_UNMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_user_protection) {
+	.mode = KVMI_GUEST_LONG_USER,
+	/* HLT */
+	.code = "\xf4",
+	.vector = GP_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_breakpoint) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\xcc",
+	.vector = BP_VECTOR,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_delivery, long_interrupt_instruction) {
+	.mode = KVMI_GUEST_LONG,
+	/* INT 5 */
+	.code = "\xcd\x05",
+	.vector = 5,
+};
+
+FIXTURE_SETUP(kvmi_pf_delivery)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	if (variant->operand)
+		g->start.regs.rdi = variant->operand;
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, variant->vector);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_delivery)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Where the processor pushes */
+#define STACK_PAGE	(KVMI_GUEST_STACK - PAGE)
+
+KVMI_TEST(kvmi_pf_delivery, stack)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, STACK_PAGE, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, STACK_PAGE);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_delivery, stack_given_back)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, STACK_PAGE, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, STACK_PAGE);
+	kvmi_guest_restrict(g, STACK_PAGE, KVMI_PAGE_ACCESS_RWX);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_delivery, stack_with_event_off)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_restrict(g, STACK_PAGE, R | X);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_delivery, stack_with_tool_gone)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, STACK_PAGE, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, STACK_PAGE);
+	kvmi_close(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The gate is read, and then the stack is written: one instruction */
+KVMI_TEST(kvmi_pf_delivery, gate_and_stack)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "Nested paging without a right to read");
+
+	kvmi_guest_restrict(g, KVMI_GUEST_IDT, 0);
+	kvmi_guest_restrict(g, STACK_PAGE, 0);
+	begin(g);
+	wait_pf(g, &ev, R, KVMI_GUEST_IDT);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The handler's instructions are others. */
+KVMI_TEST(kvmi_pf_delivery, stack_and_handler)
+{
+	u64 handler = KVMI_GUEST_HANDLERS + variant->vector * 16;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, STACK_PAGE, R | X);
+	kvmi_guest_restrict(g, KVMI_GUEST_HANDLERS, R | W);
+	begin(g);
+	wait_pf(g, &ev, W, STACK_PAGE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	wait_pf(g, &ev, X, KVMI_GUEST_HANDLERS);
+	TEST_ASSERT_EQ(ev.pf.gpa, handler);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Descriptors that the processor marks */
+FIXTURE(kvmi_pf_descriptor) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_pf_descriptor) {
+	u8 code[3];
+	u16 selector;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_descriptor, accessed) {
+	/* MOV DS, EAX; NOP */
+	.code = { 0x8e, 0xd8, 0x90 },
+	.selector = KVMI_GUEST_USER_DS,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_descriptor, busy) {
+	/* LTR AX */
+	.code = { 0x0f, 0x00, 0xd8 },
+	.selector = KVMI_GUEST_TR2,
+};
+
+FIXTURE_SETUP(kvmi_pf_descriptor)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 type = KVMI_GUEST_GDT + (variant->selector & ~7) + 5;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	g->start.regs.rax = variant->selector;
+	if (variant->selector == KVMI_GUEST_USER_DS)
+		g->start.mem[type] &= ~1;
+	__kvmi_guest_code(g, variant->code, sizeof(variant->code));
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT(g->normal.mem[type] != g->start.mem[type], "No mark");
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_descriptor)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_pf_descriptor, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_GDT, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, KVMI_GUEST_GDT);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_descriptor, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_GDT, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, KVMI_GUEST_GDT);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
