@@ -86,7 +86,7 @@ static int check_host(struct tool *tool)
 	else if (!(f.flags & KVMI_FEATURE_SINGLESTEP))
 		why = "the host cannot single-step";
 	else if (!(f.flags & KVMI_FEATURE_EXEC_ONLY) && !brk.visible)
-		why = "the host has no pages that can be executed and not read: --visible goes on anyway";
+		why = "no pages that can be executed and not read here; --visible goes on anyway";
 	if (!why)
 		return 0;
 	error("break: %s", why);

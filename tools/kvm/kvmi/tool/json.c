@@ -114,8 +114,9 @@ static void json_data(FILE *out, const struct kvmi_event *event)
 			fprintf(out, ",\"gva\":\"%#llx\"", ull(event->pf.gva));
 		return;
 	case KVMI_VCPU_EVENT_ACCESS:
-		fprintf(out, ",\"event\":\"access\",\"access\":\"%s\",\"gpa\":\"%#llx\",\"data\":\"",
+		fprintf(out, ",\"event\":\"access\",\"access\":\"%s\",\"gpa\":\"%#llx\"",
 			access_name(event->access.access), ull(event->access.gpa));
+		fprintf(out, ",\"data\":\"");
 		for (i = 0; i < event->access.size && i < sizeof(event->access.data); i++)
 			fprintf(out, "%02x", event->access.data[i]);
 		fprintf(out, "\"");

@@ -92,17 +92,16 @@ static void print_string(FILE *out, struct tool *tool, uint16_t vcpu, uint64_t a
 static void print_argument(FILE *out, struct tool *tool, uint16_t vcpu, char kind,
 			   uint64_t value)
 {
+	if (kind == 'f' && (int32_t)value == -100) {
+		fprintf(out, "AT_FDCWD");
+		return;
+	}
 	switch (kind) {
 	case 's':
 		print_string(out, tool, vcpu, value);
 		return;
-	case 'f':
-		if ((int32_t)value == -100) {
-			fprintf(out, "AT_FDCWD");
-			return;
-		}
-		/* fallthrough */
 	case 'd':
+	case 'f':
 		fprintf(out, "%d", (int32_t)value);
 		return;
 	case 'o':
