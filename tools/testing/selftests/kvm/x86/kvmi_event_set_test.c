@@ -9,7 +9,8 @@
 /* Every event of a vCPU that can be turned on for it */
 #define ALL_EVENTS	(EVENT(PAUSE) | EVENT(HYPERCALL) | EVENT(BREAKPOINT) | \
 			 EVENT(CR) | EVENT(TRAP) | EVENT(XSETBV) |	       \
-			 EVENT(DESCRIPTOR) | EVENT(MSR) | EVENT(CPUID))
+			 EVENT(DESCRIPTOR) | EVENT(MSR) | EVENT(PF) |	       \
+			 EVENT(SINGLESTEP) | EVENT(CPUID))
 
 /* Something for CR, and something for CPUID */
 static void guest_code(void)
@@ -114,12 +115,13 @@ KVMI_TEST(kvmi_event_set, enable_and_disable)
 /* What is on may be turned on, and what is off, off. */
 KVMI_TEST(kvmi_event_set, twice)
 {
+	struct kvmi_vm_get_features_reply features;
 	struct kvmi_session *s = &self->s;
-	u64 all = ALL_EVENTS;
+	u64 all;
 	int i;
 
-	if (kvmi_control_event(s, 0, KVMI_VCPU_EVENT_DESCRIPTOR, 1))
-		all &= ~EVENT(DESCRIPTOR);
+	kvmi_get_features(s, &features);
+	all = ALL_EVENTS & features.events;
 	for (i = 0; i < 2; i++)
 		expect_set(s, all, 0, all);
 	for (i = 0; i < 2; i++)

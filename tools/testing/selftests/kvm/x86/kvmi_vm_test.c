@@ -77,6 +77,13 @@ FIXTURE_TEARDOWN(kvmi_vm)
 	kvm_vm_free(self->vm);
 }
 
+/* Is it an event that some hosts cannot have? */
+static bool is_optional_event(int id)
+{
+	return id == KVMI_VCPU_EVENT_DESCRIPTOR || id == KVMI_VCPU_EVENT_PF ||
+	       id == KVMI_VCPU_EVENT_SINGLESTEP;
+}
+
 /* The same answers as from the commands that ask for one. */
 KVMI_TEST(kvmi_vm, features)
 {
@@ -98,7 +105,7 @@ KVMI_TEST(kvmi_vm, features)
 	for (id = 0; id < 64; id++) {
 		if (rpl.events & BIT_ULL(id))
 			TEST_ASSERT_KVMI(kvmi_check_event(s, id), 0);
-		else if (id != KVMI_VCPU_EVENT_DESCRIPTOR)
+		else if (!is_optional_event(id))
 			TEST_ASSERT_KVMI(kvmi_check_event(s, id), -KVM_ENOENT);
 	}
 	TEST_ASSERT(rpl.events & BIT_ULL(KVMI_VM_EVENT_UNHOOK), "No UNHOOK");
@@ -106,12 +113,41 @@ KVMI_TEST(kvmi_vm, features)
 
 	TEST_ASSERT_EQ(rpl.actions, 0xf);
 	TEST_ASSERT_EQ(rpl.address_spaces, max(address_spaces, 1));
-	/* Not without the command that takes access from pages */
-	if (kvmi_check_command(s, 20) == -KVM_ENOENT) {
-		TEST_ASSERT_EQ(rpl.access, 0);
-		TEST_ASSERT_EQ(rpl.views, 0);
-		TEST_ASSERT_EQ(rpl.flags, 0);
+}
+
+#define PAGE_ACCESS_USER_EXEC	(KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU)
+
+/* What is said of access to pages and of single-stepping, in more than one way */
+KVMI_TEST(kvmi_vm, features_of_the_host)
+{
+	struct kvmi_vm_get_features_reply rpl;
+	struct kvmi_get_version_reply version;
+	struct kvmi_session *s = &self->s;
+	u32 flags = KVMI_FEATURE_SINGLESTEP;
+
+	kvmi_get_features(s, &rpl);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, NULL, 0, &version,
+				  sizeof(version)), 0);
+	TEST_ASSERT_EQ(!!(rpl.flags & KVMI_FEATURE_SINGLESTEP),
+		       !!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_SINGLESTEP)));
+	TEST_ASSERT_EQ(!!(rpl.flags & KVMI_FEATURE_SINGLESTEP),
+		       version.features.singlestep);
+
+	if (rpl.access) {
+		TEST_ASSERT_EQ(rpl.access & ~(KVMI_PAGE_ACCESS_RWX |
+					      PAGE_ACCESS_USER_EXEC), 0);
+		TEST_ASSERT_EQ(rpl.access & KVMI_PAGE_ACCESS_W, KVMI_PAGE_ACCESS_W);
+		TEST_ASSERT_EQ(rpl.access & KVMI_PAGE_ACCESS_X, KVMI_PAGE_ACCESS_X);
+		TEST_ASSERT_EQ(rpl.access & PAGE_ACCESS_USER_EXEC,
+			       rpl.flags & KVMI_FEATURE_USER_EXEC ?
+			       PAGE_ACCESS_USER_EXEC : 0);
+		flags |= KVMI_FEATURE_USER_EXEC;
+		if (rpl.access & KVMI_PAGE_ACCESS_R)
+			flags |= KVMI_FEATURE_EXEC_ONLY;
 	}
+	TEST_ASSERT_EQ(rpl.flags & ~flags, 0);
+	TEST_ASSERT_EQ(rpl.views, rpl.access ? 7 : 0);
+	TEST_ASSERT_EQ(!!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_PF)), !!rpl.access);
 }
 
 /* An event that is offered can be turned on, one that is not cannot. */
@@ -132,7 +168,7 @@ KVMI_TEST(kvmi_vm, features_and_control_events)
 		err = kvmi_control_event(s, 0, id, 1);
 		if (rpl.events & BIT_ULL(id))
 			TEST_ASSERT(!err, "Event %d: answered %d", id, err);
-		else if (id == KVMI_VCPU_EVENT_DESCRIPTOR)
+		else if (is_optional_event(id))
 			TEST_ASSERT_EQ(err, -KVM_EOPNOTSUPP);
 		else
 			TEST_ASSERT(err == -KVM_EINVAL,

@@ -27,6 +27,11 @@ enum kind {
 	VECTOR,
 	OFFSET,
 	NR_MSRS,
+	NR_PAGES,
+	PAGES,
+	GFN,
+	VIEW,
+	ACCESS,
 };
 
 /* What follows the fields */
@@ -37,6 +42,8 @@ enum tail {
 	REGISTERS,
 	XSAVE,
 	XSAVE_PART,
+	PAGE_ACCESS,
+	GPAS,
 };
 
 struct field {
@@ -113,6 +120,12 @@ static const struct command commands[] = {
 	{ KVMI_VM_CONTROL_CLEANUP, REQUEST(kvmi_vm_control_cleanup),
 	  .fields = { F(BOOL, struct kvmi_vm_control_cleanup, enable),
 		      F(PAD, struct kvmi_vm_control_cleanup, padding) } },
+	{ KVMI_VM_SET_PAGE_ACCESS, .tail = PAGE_ACCESS,
+	  REQUEST(kvmi_vm_set_page_access),
+	  .fields = { F(NR_PAGES, struct kvmi_vm_set_page_access, count),
+		      F(VIEW, struct kvmi_vm_set_page_access, view),
+		      F(AS_ID, struct kvmi_vm_set_page_access, as_id),
+		      F(PAD, struct kvmi_vm_set_page_access, padding) } },
 	{ KVMI_VM_GET_FEATURES, ANSWER(kvmi_vm_get_features_reply) },
 	{ KVMI_VM_GET_MAX_GFN, ANSWER(kvmi_vm_get_max_gfn_reply) },
 	{ KVMI_VM_GET_MEMSLOTS, REQUEST(kvmi_vm_get_memslots),
@@ -121,12 +134,32 @@ static const struct command commands[] = {
 	  .fields = { F(AS_ID, struct kvmi_vm_get_memslots, as_id),
 		      F(NUMBER, struct kvmi_vm_get_memslots, start),
 		      F(PAD, struct kvmi_vm_get_memslots, padding) } },
+	{ KVMI_VM_GET_PAGE_ACCESS, .tail = GPAS,
+	  REQUEST(kvmi_vm_get_page_access),
+	  .fields = { F(NR_PAGES, struct kvmi_vm_get_page_access, count),
+		      F(VIEW, struct kvmi_vm_get_page_access, view),
+		      F(AS_ID, struct kvmi_vm_get_page_access, as_id),
+		      F(PAD, struct kvmi_vm_get_page_access, padding) } },
 	{ KVMI_VM_PAUSE_ALL, .asks = true, .rare = 6,
 	  REQUEST(kvmi_vm_pause_all), ANSWER(kvmi_vm_pause_all_reply),
 	  .fields = { F(BOOL, struct kvmi_vm_pause_all, wait),
 		      F(PAD, struct kvmi_vm_pause_all, padding) },
 	  .pads = { F(PAD, struct kvmi_vm_pause_all_reply, padding) } },
 	{ KVMI_VM_SHUTDOWN, .rare = 200 },
+	{ KVMI_VM_CREATE_VIEW, REQUEST(kvmi_vm_create_view),
+	  ANSWER(kvmi_vm_create_view_reply),
+	  .fields = { F(VIEW, struct kvmi_vm_create_view, copy_of),
+		      F(PAD, struct kvmi_vm_create_view, padding) },
+	  .pads = { F(PAD, struct kvmi_vm_create_view_reply, padding) } },
+	{ KVMI_VM_DESTROY_VIEW, REQUEST(kvmi_vm_destroy_view),
+	  .fields = { F(VIEW, struct kvmi_vm_destroy_view, view),
+		      F(PAD, struct kvmi_vm_destroy_view, padding) } },
+	{ KVMI_VM_CHANGE_GFN, REQUEST(kvmi_vm_change_gfn),
+	  .fields = { F(VIEW, struct kvmi_vm_change_gfn, view),
+		      F(AS_ID, struct kvmi_vm_change_gfn, as_id),
+		      F(PAD, struct kvmi_vm_change_gfn, padding),
+		      F(GFN, struct kvmi_vm_change_gfn, gfn),
+		      F(GFN, struct kvmi_vm_change_gfn, new_gfn) } },
 	{ KVMI_VCPU_GET_INFO, ANSWER(kvmi_vcpu_get_info_reply) },
 	{ KVMI_VCPU_CONTROL_EVENTS, .asks = true,
 	  REQUEST(kvmi_vcpu_control_events),
@@ -173,9 +206,19 @@ static const struct command commands[] = {
 		      F(PAD, struct kvmi_vcpu_control_msr, padding1),
 		      F(PAD, struct kvmi_vcpu_control_msr, padding2),
 		      F(MSR, struct kvmi_vcpu_control_msr, msr) } },
+	/* Little gets done while it is on. */
+	{ KVMI_VCPU_CONTROL_SINGLESTEP, .asks = true, .rare = 10,
+	  REQUEST(kvmi_vcpu_control_singlestep),
+	  .fields = { F(BOOL, struct kvmi_vcpu_control_singlestep, enable),
+		      F(PAD, struct kvmi_vcpu_control_singlestep, padding) } },
 	{ KVMI_VCPU_TRANSLATE_GVA, REQUEST(kvmi_vcpu_translate_gva),
 	  ANSWER(kvmi_vcpu_translate_gva_reply),
 	  .fields = { F(GVA, struct kvmi_vcpu_translate_gva, gva) } },
+	{ KVMI_VCPU_SET_VIEW, REQUEST(kvmi_vcpu_set_view),
+	  .fields = { F(VIEW, struct kvmi_vcpu_set_view, view),
+		      F(PAD, struct kvmi_vcpu_set_view, padding) } },
+	{ KVMI_VCPU_GET_VIEW, ANSWER(kvmi_vcpu_get_view_reply),
+	  .pads = { F(PAD, struct kvmi_vcpu_get_view_reply, padding) } },
 	{ KVMI_VCPU_CONTROL_EVENT_SET, .asks = true,
 	  REQUEST(kvmi_vcpu_control_event_set),
 	  ANSWER(kvmi_vcpu_control_event_set_reply),
@@ -213,6 +256,9 @@ static const struct event events[] = {
 	{ KVMI_VCPU_EVENT_DESCRIPTOR, ALL_ACTIONS },
 	{ KVMI_VCPU_EVENT_MSR, ALL_ACTIONS,
 	  sizeof(struct kvmi_vcpu_event_msr_reply) },
+	{ KVMI_VCPU_EVENT_PF, ALL_ACTIONS,
+	  sizeof(struct kvmi_vcpu_event_pf_reply) },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, ACTION(ALLOW) | ACTION(CRASH) },
 	{ KVMI_VCPU_EVENT_CPUID, ALL_ACTIONS },
 	{ KVMI_VCPU_EVENT_CREATE_VCPU, ACTION(ALLOW) | ACTION(CRASH) },
 };
@@ -300,6 +346,13 @@ static u64 random_gpa(struct kvm_random_state *r, const struct fuzz_guest *g)
 	}
 }
 
+/* The guest does not use but its own memory. */
+static u64 random_page(struct kvm_random_state *r, const struct fuzz_guest *g)
+{
+	return fuzz_one_in(r, 2) ? fuzz_below(r, g->memory_size) :
+				   random_gpa(r, g);
+}
+
 static u64 random_field(struct kvm_random_state *r, enum kind kind,
 			const struct fuzz_guest *g)
 {
@@ -342,6 +395,18 @@ static u64 random_field(struct kvm_random_state *r, enum kind kind,
 		return fuzz_below(r, 1024);
 	case NR_MSRS:
 		return fuzz_one_in(r, 32) ? fuzz_below(r, 500) : fuzz_below(r, 4);
+	case NR_PAGES:
+		return fuzz_one_in(r, 32) ? fuzz_below(r, 500) : fuzz_below(r, 4);
+	case PAGES:
+		return fuzz_one_in(r, 8) ? fuzz_below(r, 1024) : fuzz_below(r, 8);
+	case GFN:
+		return random_page(r, g) / getpagesize();
+	case VIEW:
+		return fuzz_below(r, 7 + fuzz_one_in(r, 16));
+	case ACCESS:
+		/* As it may be everywhere, but for one in four */
+		return fuzz_one_in(r, 4) ? fuzz_below(r, 33) :
+		       KVMI_PAGE_ACCESS_R | (fuzz_below(r, 4) << 1);
 	default:
 		return random_number(r);
 	}
@@ -375,6 +440,36 @@ void fuzz_registers(struct kvm_random_state *r, struct kvm_regs *regs)
 		regs->rflags = random_number(r);
 		break;
 	}
+}
+
+static size_t make_page_access(struct kvm_random_state *r,
+			       const struct fuzz_guest *g, u16 count, u8 *p)
+{
+	struct kvmi_page_access_entry entry = { };
+	size_t size = 0;
+
+	for (count = min(count, 500); count; count--) {
+		entry.gpa = random_page(r, g);
+		entry.access = random_field(r, ACCESS, g);
+		entry.npages = random_field(r, PAGES, g);
+		memcpy(p + size, &entry, sizeof(entry));
+		size += sizeof(entry);
+	}
+	return size;
+}
+
+static size_t make_gpas(struct kvm_random_state *r, const struct fuzz_guest *g,
+			u16 count, u8 *p)
+{
+	size_t size = 0;
+	u64 gpa;
+
+	for (count = min(count, 1000); count; count--) {
+		gpa = random_page(r, g);
+		memcpy(p + size, &gpa, sizeof(gpa));
+		size += sizeof(gpa);
+	}
+	return size;
 }
 
 /* Returns the bytes of the tail. */
@@ -421,6 +516,12 @@ static size_t make_tail(struct kvm_random_state *r, const struct command *c,
 	case XSAVE_PART:
 		size = 1 + fuzz_below(r, fuzz_one_in(r, 8) ? 4096 : 64);
 		memcpy(p, random_bytes(r), size);
+		break;
+	case PAGE_ACCESS:
+		size = make_page_access(r, g, get_u16(request), p);
+		break;
+	case GPAS:
+		size = make_gpas(r, g, get_u16(request), p);
 		break;
 	}
 
@@ -553,6 +654,17 @@ static u64 random_value(struct kvm_random_state *r, const struct kvmi_event *ev)
 	}
 }
 
+static void make_reply_data(struct kvm_random_state *r,
+			    const struct kvmi_event *ev, u8 *data)
+{
+	u64 val = random_value(r, ev);
+
+	/* Flags, and padding that is not looked at */
+	if (ev->ev.event == KVMI_VCPU_EVENT_PF)
+		val = fuzz_below(r, 4);
+	memcpy(data, &val, sizeof(val));
+}
+
 static void spoil_reply(struct kvm_random_state *r, const struct event *event,
 			struct fuzz_reply *reply)
 {
@@ -590,7 +702,6 @@ void fuzz_make_reply(struct kvm_random_state *r, const struct kvmi_event *ev,
 	const struct event *event = find_event(ev->ev.event);
 	u8 actions = event->actions;
 	size_t size = 0;
-	u64 val;
 
 	if (event->id == KVMI_VCPU_EVENT_TRAP && (ev->trap.flags & KVMI_TRAP_RETRY))
 		actions |= ACTION(RETRY);
@@ -606,8 +717,7 @@ void fuzz_make_reply(struct kvm_random_state *r, const struct kvmi_event *ev,
 		  !fuzz_one_in(r, 100)));
 
 	if (event->reply && fuzz_one_in(r, 2)) {
-		val = random_value(r, ev);
-		memcpy(reply->data, &val, sizeof(val));
+		make_reply_data(r, ev, reply->data);
 		size = fuzz_one_in(r, 50) ? fuzz_below(r, event->reply) :
 					    event->reply;
 	}
@@ -658,6 +768,7 @@ void fuzz_answer_size(const struct kvmi_msg *msg, u16 *min, u16 *max)
 {
 	const struct command *c = find_command(msg->hdr.id);
 	struct kvmi_vcpu_get_registers registers;
+	struct kvmi_vm_get_page_access access;
 	struct kvmi_vcpu_get_xsave2 xsave;
 	struct kvmi_vm_read_physical read;
 
@@ -670,6 +781,11 @@ void fuzz_answer_size(const struct kvmi_msg *msg, u16 *min, u16 *max)
 		*min = read.size;
 		if (read.flags & KVMI_MEM_COOKIE)
 			*min += sizeof(struct kvmi_mem_cookie);
+		*max = *min;
+		break;
+	case KVMI_VM_GET_PAGE_ACCESS:
+		get_request(msg, &access, sizeof(access));
+		*min = access.count;
 		*max = *min;
 		break;
 	case KVMI_VCPU_GET_REGISTERS:
@@ -687,30 +803,47 @@ void fuzz_answer_size(const struct kvmi_msg *msg, u16 *min, u16 *max)
 
 bool fuzz_is_cut(const struct kvmi_msg *msg)
 {
+	struct kvmi_vm_set_page_access access;
 	struct kvmi_vm_write_physical write;
 	size_t size;
 
-	if (msg->hdr.id != KVMI_VM_WRITE_PHYSICAL)
+	switch (msg->hdr.id) {
+	case KVMI_VM_WRITE_PHYSICAL:
+		get_request(msg, &write, sizeof(write));
+		size = write.size;
+		if (write.flags & KVMI_MEM_COMPARE)
+			size *= 2;
+		if (write.flags & KVMI_MEM_COOKIE)
+			size += sizeof(struct kvmi_mem_cookie);
+		return msg->hdr.size < sizeof(write) + size;
+	case KVMI_VM_SET_PAGE_ACCESS:
+		get_request(msg, &access, sizeof(access));
+		size = access.count * sizeof(struct kvmi_page_access_entry);
+		return msg->hdr.size < sizeof(access) + size;
+	case KVMI_VM_GET_PAGE_ACCESS:
+		/* The two begin alike. */
+		get_request(msg, &access, sizeof(access));
+		return msg->hdr.size < sizeof(access) + access.count * sizeof(u64);
+	default:
 		return false;
-
-	get_request(msg, &write, sizeof(write));
-	size = write.size;
-	if (write.flags & KVMI_MEM_COMPARE)
-		size *= 2;
-	if (write.flags & KVMI_MEM_COOKIE)
-		size += sizeof(struct kvmi_mem_cookie);
-	return msg->hdr.size < sizeof(write) + size;
+	}
 }
 
 bool fuzz_spoils_guest(const struct kvmi_msg *msg, const struct fuzz_guest *g)
 {
 	struct kvmi_vm_write_physical write;
 
-	if (msg->hdr.id != KVMI_VM_WRITE_PHYSICAL)
+	switch (msg->hdr.id) {
+	case KVMI_VM_WRITE_PHYSICAL:
+		get_request(msg, &write, sizeof(write));
+		return write.gpa < g->memory_size;
+	case KVMI_VM_SET_PAGE_ACCESS:
+	case KVMI_VM_CHANGE_GFN:
+		/* An instruction may be skipped, or be another. */
+		return true;
+	default:
 		return false;
-
-	get_request(msg, &write, sizeof(write));
-	return write.gpa < g->memory_size;
+	}
 }
 
 void fuzz_check_padding(u16 id, const void *data, size_t size)
