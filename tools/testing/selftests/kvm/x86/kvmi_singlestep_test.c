@@ -158,15 +158,19 @@ static int step(struct kvmi_guest *g, const u8 *offsets, int nr, int nr_optional
 }
 
 /* The guest does not see any of it. */
+static int step_normally(struct kvmi_guest *g, const u8 *offsets, int nr,
+			 int nr_optional)
+{
+	int nr_failed = step(g, offsets, nr, nr_optional);
+
+	kvmi_guest_stop_normally(g);
+	return nr_failed;
+}
+
+#define OFFSETS(...)	(const u8[]){ __VA_ARGS__ }
 #define STEP_NORMALLY(g, nr_optional, ...)				\
-({									\
-	static const u8 offsets[] = { __VA_ARGS__ };			\
-	int nr_failed;							\
-									\
-	nr_failed = step(g, offsets, ARRAY_SIZE(offsets), nr_optional);	\
-	kvmi_guest_stop_normally(g);					\
-	nr_failed;							\
-})
+	step_normally(g, OFFSETS(__VA_ARGS__), sizeof(OFFSETS(__VA_ARGS__)), \
+		      nr_optional)
 
 KVMI_TEST(kvmi_singlestep, every_instruction)
 {

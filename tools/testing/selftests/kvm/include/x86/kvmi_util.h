@@ -148,6 +148,9 @@ void kvmi_parse_event(const struct kvmi_msg *msg, struct kvmi_event *ev);
 /* Wait for an event, which must be this one. */
 void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev);
 void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action);
+/* Reply with data of the event's own. */
+void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
+		     u8 action, const void *data, size_t size);
 /* Reply to a CR or an MSR event with a value to write. */
 void kvmi_reply_val(struct kvmi_session *s, const struct kvmi_event *ev,
 		    u8 action, u64 val);

@@ -522,36 +522,38 @@ void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
 		    ev->ev.event, event);
 }
 
-static void kvmi_send_reply(struct kvmi_session *s, const struct kvmi_event *ev,
-			    u8 action, u64 val, size_t val_size)
+void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
+		     u8 action, const void *data, size_t size)
 {
 	struct {
 		struct kvmi_msg_hdr hdr;
 		struct kvmi_vcpu_hdr vcpu;
 		struct kvmi_vcpu_event_reply rpl;
-		u64 val;
+		u8 data[64];
 	} msg = {
 		.hdr.id = KVMI_VCPU_EVENT,
 		.hdr.seq = ev->hdr.seq,
 		.vcpu.vcpu = ev->common.vcpu,
 		.rpl.action = action,
 		.rpl.event = ev->ev.event,
-		.val = val,
 	};
 
-	msg.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl) + val_size;
+	TEST_ASSERT(size <= sizeof(msg.data), "Reply with %zu bytes", size);
+	if (size)
+		memcpy(msg.data, data, size);
+	msg.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl) + size;
 	kvmi_send(s, &msg, sizeof(msg.hdr) + msg.hdr.size);
 }
 
 void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action)
 {
-	kvmi_send_reply(s, ev, action, 0, 0);
+	kvmi_reply_data(s, ev, action, NULL, 0);
 }
 
 void kvmi_reply_val(struct kvmi_session *s, const struct kvmi_event *ev,
 		    u8 action, u64 val)
 {
-	kvmi_send_reply(s, ev, action, val, sizeof(val));
+	kvmi_reply_data(s, ev, action, &val, sizeof(val));
 }
 
 static void kvmi_signal_handler(int sig)
