@@ -167,7 +167,7 @@ static int step_normally(struct kvmi_guest *g, const u8 *offsets, int nr,
 	return nr_failed;
 }
 
-#define OFFSETS(...)	(const u8[]){ __VA_ARGS__ }
+#define OFFSETS(...)	((const u8[]){ __VA_ARGS__ })
 #define STEP_NORMALLY(g, nr_optional, ...)				\
 	step_normally(g, OFFSETS(__VA_ARGS__), sizeof(OFFSETS(__VA_ARGS__)), \
 		      nr_optional)
@@ -277,10 +277,20 @@ KVMI_TEST(kvmi_singlestep, undefined_instruction)
 KVMI_TEST(kvmi_singlestep, failed)
 {
 	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
 
 	kvmi_guest_code(g, NOP CPUID NOP);
 	kvmi_guest_run_normally(g);
-	TEST_ASSERT_EQ(STEP_NORMALLY(g, 0, 1, 4), 1);
+	start(g);
+	wait_step_at(g, CODE + 1, &ev);
+	reply(g, &ev);
+	wait_step(g, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 3);
+	TEST_ASSERT_EQ(ev.singlestep.failed, 1);
+	reply(g, &ev);
+	wait_step_at(g, CODE + 4, &ev);
+	let_go(g, &ev);
+	kvmi_guest_stop_normally(g);
 }
 
 KVMI_TEST(kvmi_singlestep, crash)
@@ -461,12 +471,13 @@ KVMI_TEST(kvmi_singlestep_long, exit_to_userspace)
 	start(g);
 	wait_step_at(g, CODE + 1, &ev);
 	reply(g, &ev);
-	wait_step(g, &ev);
-	TEST_ASSERT_EQ(ev.singlestep.failed, 1);
-	reply(g, &ev);
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
 	TEST_ASSERT_EQ(g->vcpu->run->io.port, 0x99);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_step(g, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 3);
+	TEST_ASSERT_EQ(ev.singlestep.failed, 1);
+	reply(g, &ev);
 	wait_step_at(g, CODE + 4, &ev);
 	let_go(g, &ev);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
