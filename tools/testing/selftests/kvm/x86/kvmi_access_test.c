@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: KVMI_VCPU_EVENT_ACCESS, i.e. what an instruction that
+ * KVMI_PF_TRAP_ACCESS was asked for reads and writes
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define PAGE	4096ul
+#define CODE	KVMI_GUEST_CODE
+#define DATA	KVMI_GUEST_DATA
+/* Pages without a use, one after the other */
+#define SECOND	0xd000
+#define THIRD	0xe000
+
+#define X	KVMI_PAGE_ACCESS_X
+#define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
+
+/* What is at the beginning of the data */
+#define DATA_VALUE	0x8877665544332211ull
+#define RAX_VALUE	0x123456789abcdef0ull
+
+/* MOV RAX, [RDI]; MOV [RDI], RAX; ADD qword [RDI], 1 */
+#define READ	"\x48\x8b\x07"
+#define WRITE	"\x48\x89\x07"
+#define INC	"\x48\x83\x07\x01"
+/* FLD1; FSTP qword [RDI] */
+#define FLD1	"\xd9\xe8"
+#define FSTP	"\xdd\x1f"
+
+FIXTURE(kvmi_access) {
+	struct kvmi_guest g;
+};
+
+static bool can_restrict(struct kvmi_guest *g, u8 access)
+{
+	struct kvmi_vm_get_features_reply features;
+
+	kvmi_get_features(&g->s, &features);
+	return (features.access & access) == access &&
+	       (features.events & BIT_ULL(KVMI_VCPU_EVENT_ACCESS)) &&
+	       (access != KVMI_PAGE_ACCESS_R ||
+		(features.flags & KVMI_FEATURE_EXEC_ONLY));
+}
+
+FIXTURE_SETUP(kvmi_access)
+{
+	u64 val = DATA_VALUE;
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	memcpy(g->start.mem + DATA, &val, sizeof(val));
+	memcpy(g->start.mem + SECOND, &val, sizeof(val));
+	g->start.regs.rax = RAX_VALUE;
+	kvmi_hook(&g->s, g->vm);
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_W))
+		SKIP(return, "Access to pages cannot be taken away");
+}
+
+FIXTURE_TEARDOWN(kvmi_access)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void restrict_page(struct kvmi_guest *g, u64 gpa, u8 access)
+{
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, 0, gpa, 1, access), 0);
+}
+
+static void reply_trap(struct kvmi_guest *g, const struct kvmi_event *ev)
+{
+	struct kvmi_vcpu_event_pf_reply data = { .flags = KVMI_PF_TRAP_ACCESS };
+
+	kvmi_reply_data(&g->s, ev, KVMI_EVENT_ACTION_ALLOW, &data, sizeof(data));
+}
+
+static void reply_bytes(struct kvmi_guest *g, const struct kvmi_event *ev,
+			const void *bytes, size_t size)
+{
+	struct kvmi_vcpu_event_access_reply data = { };
+
+	memcpy(data.data, bytes, size);
+	kvmi_reply_data(&g->s, ev, KVMI_EVENT_ACTION_ALLOW, &data, sizeof(data));
+}
+
+static void allow(struct kvmi_guest *g, const struct kvmi_event *ev)
+{
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+}
+
+static void wait_pf(struct kvmi_guest *g, u8 flags, struct kvmi_event *ev)
+{
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE);
+	TEST_ASSERT_EQ(ev->pf.flags, flags);
+}
+
+/* Everything is mapped at its address. */
+static void wait_access(struct kvmi_guest *g, u64 gpa, u8 access,
+			const void *bytes, u8 size, struct kvmi_event *ev)
+{
+	int i;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_ACCESS, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE);
+	TEST_ASSERT_EQ(ev->access.gva, gpa);
+	TEST_ASSERT_EQ(ev->access.gpa, gpa);
+	TEST_ASSERT_EQ(ev->access.access, access);
+	TEST_ASSERT_EQ(ev->access.size, size);
+	TEST_ASSERT(!memcmp(ev->access.data, bytes, size), "Other bytes");
+	for (i = size; i < sizeof(ev->access.data); i++)
+		TEST_ASSERT_EQ(ev->access.data[i], 0);
+}
+
+static void start(struct kvmi_guest *g, u16 event)
+{
+	struct kvmi_event ev;
+
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	if (event)
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, event, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+}
+
+#define START(g, code)							\
+({									\
+	struct kvmi_guest *__g = (g);					\
+									\
+	kvmi_guest_code(__g, code);					\
+	kvmi_guest_run_normally(__g);					\
+	start(__g, KVMI_VCPU_EVENT_ACCESS);				\
+})
+
+static u64 value_at(struct kvmi_guest *g, u64 gpa)
+{
+	return *(u64 *)addr_gpa2hva(g->vm, gpa);
+}
+
+static void stop(struct kvmi_guest *g)
+{
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
+static void start_write(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	u64 val = RAX_VALUE;
+
+	restrict_page(g, DATA, RX);
+	START(g, WRITE);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), ev);
+	/* It has not happened. */
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+}
+
+KVMI_TEST(kvmi_access, write)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, write_something_else)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u64 val = 0x4242424243434343;
+
+	start_write(g, &ev);
+	reply_bytes(g, &ev, &val, sizeof(val));
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), val);
+	/* Registers are what they were. */
+	TEST_ASSERT_EQ(g->state.regs.rax, RAX_VALUE);
+}
+
+KVMI_TEST(kvmi_access, write_skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_access, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_guest_crash(g, &ev);
+}
+
+KVMI_TEST(kvmi_access, bad_action)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_reply(&g->s, &ev, 4);
+	kvmi_expect_closed(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, tool_closes)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_close(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, unhook)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_unhook(&g->s);
+	g->r.s = NULL;
+	kvmi_guest_stop_normally(g);
+	kvmi_hook(&g->s, g->vm);
+}
+
+/* The instruction was begun once, and is done once. */
+KVMI_TEST(kvmi_access, signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u64 val = DATA_VALUE + 1;
+
+	restrict_page(g, DATA, RX);
+	START(g, INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+	allow(g, &ev);
+
+	/* The access that it was asked about is met once more. */
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Without the event the instruction is just done. */
+KVMI_TEST(kvmi_access, event_is_off)
+{
+	struct kvmi_guest *g = &self->g;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, WRITE);
+	kvmi_guest_run_normally(g);
+	start(g, 0);
+	kvmi_guest_stop_normally(g);
+}
+
+static void write_of_size(struct kvmi_guest *g, const u8 *code, size_t code_size,
+			  int size)
+{
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	__kvmi_guest_code(g, code, code_size);
+	kvmi_guest_run_normally(g);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, size, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+#define WRITE_OF_SIZE(g, code, size)					\
+	write_of_size(g, (const u8 *)"" code, sizeof(code) - 1, size)
+
+KVMI_TEST(kvmi_access, write_1_byte)
+{
+	WRITE_OF_SIZE(&self->g, "\x88\x07", 1);
+}
+
+KVMI_TEST(kvmi_access, write_2_bytes)
+{
+	WRITE_OF_SIZE(&self->g, "\x66\x89\x07", 2);
+}
+
+KVMI_TEST(kvmi_access, write_4_bytes)
+{
+	WRITE_OF_SIZE(&self->g, "\x89\x07", 4);
+}
+
+KVMI_TEST(kvmi_access, write_16_bytes)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u8 bytes[16];
+
+	memset(bytes, 0x5a, sizeof(bytes));
+	memcpy(g->fpu.xmm[0], bytes, sizeof(bytes));
+	restrict_page(g, DATA, RX);
+	/* MOVUPS [RDI], XMM0 */
+	START(g, "\x0f\x11\x07");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, bytes, sizeof(bytes), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* What is read from a page that may be read is nobody's business. */
+KVMI_TEST(kvmi_access, read_modify_write)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE + 1;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	START(g, INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, locked_exchange)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	/* XCHG [RDI], RAX */
+	START(g, "\x48\x87\x07");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Each page's bytes are an access of their own. */
+KVMI_TEST(kvmi_access, write_across_pages)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	restrict_page(g, SECOND, RX);
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	allow(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* But for those of a page that is not restricted */
+KVMI_TEST(kvmi_access, write_across_pages_one_restricted)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, push)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rsp = THIRD + PAGE;
+	restrict_page(g, THIRD, RX);
+	/* PUSH RAX */
+	START(g, "\x50");
+	wait_access(g, THIRD + PAGE - 8, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+static void start_read(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	u64 val = DATA_VALUE;
+
+	restrict_page(g, DATA, X);
+	START(g, READ);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_R, &val, sizeof(val), ev);
+}
+
+KVMI_TEST(kvmi_access, read)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	start_read(g, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The guest sees what the tool wants it to, and memory does not change. */
+KVMI_TEST(kvmi_access, read_something_else)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = 0x4242424243434343;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	start_read(g, &ev);
+	reply_bytes(g, &ev, &val, sizeof(val));
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rax, val);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+}
+
+KVMI_TEST(kvmi_access, read_modify_write_something_else)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE, other = 0x100;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	restrict_page(g, DATA, X);
+	START(g, INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_R, &val, sizeof(val), &ev);
+	reply_bytes(g, &ev, &other, sizeof(other));
+	other++;
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &other, sizeof(other), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), other);
+}
+
+KVMI_TEST(kvmi_access, copy)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	g->start.regs.rsi = SECOND;
+	restrict_page(g, SECOND, X);
+	restrict_page(g, DATA, X);
+	/* MOVSQ */
+	START(g, "\x48\xa5");
+	wait_access(g, SECOND, KVMI_PAGE_ACCESS_R, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+static void start_not_emulated(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	struct kvmi_event pause;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, FLD1 FSTP);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(*(u64 *)(g->normal.mem + DATA), 0x3ff0000000000000);
+
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->pf.flags, 0);
+	reply_trap(g, ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE + 2);
+	TEST_ASSERT_EQ(ev->pf.gpa, DATA);
+	TEST_ASSERT_EQ(ev->pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(ev->pf.flags, KVMI_PF_NOT_EMULATED);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+}
+
+KVMI_TEST(kvmi_access, not_emulated_allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_not_emulated(g, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* To insist does not help, nor does it do harm. */
+KVMI_TEST(kvmi_access, not_emulated_trap_again)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_not_emulated(g, &ev);
+	reply_trap(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, not_emulated_skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_not_emulated(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* Other flags are ignored, and with them padding. */
+KVMI_TEST(kvmi_access, unknown_flags)
+{
+	struct kvmi_vcpu_event_pf_reply data = { .flags = (u32)~KVMI_PF_TRAP_ACCESS,
+						 .padding = 1 };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, WRITE);
+	kvmi_guest_run_normally(g);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, &data, sizeof(data));
+	kvmi_guest_stop_normally(g);
+}
+
+/* It is for ALLOW, not for what is not to happen. */
+KVMI_TEST(kvmi_access, trap_with_skip)
+{
+	struct kvmi_vcpu_event_pf_reply data = { .flags = KVMI_PF_TRAP_ACCESS };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, WRITE);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_SKIP, &data, sizeof(data));
+	kvmi_guest_stop_unchanged(g);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
