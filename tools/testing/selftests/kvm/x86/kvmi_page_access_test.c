@@ -175,18 +175,18 @@ KVMI_TEST(kvmi_page_access, nothing_is_restricted_at_first)
 /* Does the host know how to leave this? */
 static bool is_possible(const struct kvmi_vm_get_features_reply *f, u8 access)
 {
-	u8 exec = KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU;
-	u8 known = RWX;
+	u8 split = KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU;
 
-	if (f->flags & KVMI_FEATURE_USER_EXEC)
-		known |= exec;
-	if (access & ~known)
+	if (access & ~(RWX | split))
+		return false;
+	if (access & split && (!(f->flags & KVMI_FEATURE_USER_EXEC) ||
+			       access & KVMI_PAGE_ACCESS_X))
 		return false;
 	if (access & KVMI_PAGE_ACCESS_R)
 		return true;
 	if (access & KVMI_PAGE_ACCESS_W || !(f->access & KVMI_PAGE_ACCESS_R))
 		return false;
-	return !(access & exec) || (f->flags & KVMI_FEATURE_EXEC_ONLY);
+	return !access || (f->flags & KVMI_FEATURE_EXEC_ONLY);
 }
 
 KVMI_TEST(kvmi_page_access, every_combination)

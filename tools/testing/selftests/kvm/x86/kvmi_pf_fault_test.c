@@ -145,7 +145,8 @@ static void start(struct kvmi_guest *g, struct kvmi_event *ev)
 	TEST_ASSERT_EQ(ev->pf.access, X);
 	TEST_ASSERT_EQ(ev->pf.gpa, g->start.regs.rip);
 	TEST_ASSERT_EQ(ev->common.arch.regs.rip, g->start.regs.rip);
-	TEST_ASSERT_EQ(ev->common.arch.regs.rflags, g->start.regs.rflags);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rflags & ~X86_EFLAGS_RF,
+		       g->start.regs.rflags);
 }
 
 KVMI_TEST(kvmi_pf_fault, allow)
