@@ -12,7 +12,8 @@
 
 #define IMAGE		0xb0000
 #define IMAGE_GVA	0xffffffff81000000ull
-#define TABLE		(IMAGE + 0x4100)	/* of system calls */
+#define TABLE		(IMAGE + 0x4c00)	/* of system calls */
+#define SWITCH		(IMAGE + 0x4100)	/* where a switch for them leads to */
 #define NR_CALLS	335
 #define NR_OPENAT	257
 #define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
@@ -51,10 +52,14 @@ void fake_linux_boot(void)
 	put(0xa2000 + 256 * 8, 0xa4000 | 3);
 	put(0xa4000, 0xc0000 | RO_X);
 
-	for (i = 0; i < NR_CALLS; i++)
+	for (i = 0; i < NR_CALLS; i++) {
 		put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);
-	for (i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		put(SWITCH + i * 8, IMAGE_GVA + 0x100 + i * 5);
+	}
+	for (i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
 		put(TABLE + gone[i] * 8, IMAGE_GVA + 0x3000);
+		put(SWITCH + gone[i] * 8, IMAGE_GVA + 0x80);
+	}
 
 	/* struct pt_regs at 0, as RDI of the events says: openat() */
 	put(14 * 8, -100ll);

@@ -288,11 +288,11 @@ run linux protect --kernel --once
 ok "protect succeeds" status_is 0
 ok "protect: the kernel's text" has '0xffffffff81000000-0xffffffff81003fff  text  *16 KiB at 0xb0000$'
 ok "protect: its read-only data" has '0xffffffff81004000-0xffffffff81007fff  read-only data  *16 KiB at 0xb4000$'
-ok "protect: where system calls are" has '0xffffffff81004100  *table of system calls$'
+ok "protect: where system calls are" has '0xffffffff81004c00  *table of system calls$'
 ok "protect: taken away" vm_has '^view 0: 0xb4000, 4 pages: access 5$'
 ok "protect: nothing else" sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
 ok "protect: denied" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
-ok "protect: which system call" has 'denied  *write of 0xb4908 (table of system calls, entry 257, openat), by code at'
+ok "protect: which system call" has 'denied  *write of 0xb5408 (table of system calls, entry 257, openat), by code at'
 ok "protect: kernel text" has 'denied  *write of 0xb0048 (kernel text 0xffffffff81000048), by'
 ok "protect: a line for each" sh -c "[ \$(grep -c ' denied  *write' $dir/out) = 2 ]"
 ok "protect: the others counted" has 'the same again, 1 times so far'
@@ -300,7 +300,7 @@ ok "protect leaves nothing on" vm_has 'left on: 0 0 0 0'
 run linux protect --range 0x1000+8K --policy report --against rw --once --json
 ok "protect: a range" vm_has '^view 0: 0x1000, 2 pages: access 4$'
 ok "protect that only reports" sh -c "[ \$(grep -c 'event 17 ALLOW' $dir/vm) = 3 ]"
-ok "protect: JSON" has '"event":"pf","access":"write","gpa":"0xb4908",.*"verdict":"would-deny"'
+ok "protect: JSON" has '"event":"pf","access":"write","gpa":"0xb5408",.*"verdict":"would-deny"'
 if command -v python3 >/dev/null; then
 	ok "protect: JSON parses" python3 -c 'import json,sys
 for l in open(sys.argv[1]): json.loads(l)' "$dir/out"

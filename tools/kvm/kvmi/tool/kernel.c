@@ -17,6 +17,7 @@
 #define MSR_LSTAR	0xc0000082
 #define PTI_USER_TABLE	(1ull << 12)
 #define CHUNK		65536
+#define MAX_BRANCH	32	/* bytes of a branch of a switch that calls a function */
 
 static int add_range(void *arg, const struct mapping *m)
 {
@@ -84,6 +85,7 @@ static bool is_call_table(const struct guest_kernel *k, const uint64_t *v)
 	static const unsigned short gone[] = {
 		174, 177, 178, 180, 181, 182, 183, 184, 185, 205, 211, 214, 215, 236,
 	};
+	uint64_t low = ~0ull, high = 0;
 	unsigned int i;
 
 	for (i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -93,10 +95,14 @@ static bool is_call_table(const struct guest_kernel *k, const uint64_t *v)
 	for (i = 0; i < 4; i++)
 		if (v[i] == v[gone[0]] || v[i] == v[(i + 1) % 4])
 			return false;
-	for (i = 0; i < NR_TABLE_CALLS; i++)
+	for (i = 0; i < NR_TABLE_CALLS; i++) {
 		if (!is_text(k, v[i]))
 			return false;
-	return true;
+		low = v[i] < low ? v[i] : low;
+		high = v[i] > high ? v[i] : high;
+	}
+	/* The switch that Linux has in its place leads to places in one function */
+	return high - low > NR_TABLE_CALLS * MAX_BRANCH;
 }
 
 static int find_call_table(struct tool *tool, struct guest_kernel *k)
