@@ -4,7 +4,6 @@
  *
  * Counts only, nothing here depends on time.  kvmi_bench shows the whole price.
  */
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -288,14 +287,13 @@ FIXTURE(kvmi_page_cost) {
 	u64 exits;
 };
 
-/* Writes to memory that the host has yet to provide, and to such that it has */
+/* Writes to memory that KVM has yet to map, and to such that it has */
 static u64 exits_of_writes(struct _test_data_kvmi_page_cost *self)
 {
-	void *memory = addr_gpa2hva(self->vm, KVMI_WORKLOAD_MEMORY);
 	struct kvmi_workload_result first, second;
 
 	kvmi_workload_use_pages(self->vm, PAGES);
-	TEST_ASSERT(!madvise(memory, PAGES * PAGE_SIZE, MADV_DONTNEED), "madvise()");
+	kvmi_workload_unmap_memory(self->vm);
 	kvmi_workload_run(self->vcpu, OP_WRITE, PAGES, &first);
 	kvmi_workload_run(self->vcpu, OP_WRITE, PAGES, &second);
 	return first.exits + second.exits;

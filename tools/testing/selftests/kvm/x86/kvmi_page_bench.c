@@ -12,7 +12,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kvmi_trace.h"
@@ -26,6 +25,9 @@
 /* Entries of KVMI_VM_SET_PAGE_ACCESS that fit in a message */
 #define MAX_ENTRIES	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) / \
 			 sizeof(struct kvmi_page_access_entry))
+
+/* The trace has room for what few commands do. */
+#define TRACED_MESSAGES	2
 
 #define NO_WRITE	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 #define NO_EXEC		(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W)
@@ -124,64 +126,94 @@ static void map_pages(void)
 	kvmi_workload_use_pages(s.vm, 1);
 }
 
-static void print_set(const char *name, u64 npages, bool scattered, u8 access)
+struct set {
+	const char *name;
+	u64 npages;
+	bool scattered;
+};
+
+static const struct set sets[] = {
+	{ "1 page", 1 },
+	{ "1,000 pages in one range", 1000 },
+	{ "1,000 ranges of one page", 1000, true },
+	{ "100,000 pages in one range", MANY_PAGES },
+	{ "100,000 ranges of one page", MANY_PAGES, true },
+};
+
+static void set_pages(const struct set *set, u8 access)
 {
-	u64 messages = scattered ? DIV_ROUND_UP(npages, MAX_ENTRIES) : 1;
-	struct kvmi_trace_counts counts = {};
-	u64 ticks, flushed, slab;
-
-	flushed = flushes();
-	slab = slab_size();
-	/* The trace has room for what few commands do. */
-	if (messages <= 2)
-		trace_start();
-	ticks = rdtsc();
-	if (scattered)
-		set_scattered(npages, access);
+	if (set->scattered)
+		set_scattered(set->npages, access);
 	else
-		set_access(0, 0, npages, access);
-	ticks = rdtsc() - ticks;
-	if (messages <= 2)
-		trace_stop(&counts);
-	flushed = flushes() - flushed;
-	slab = slab_size() - slab;
+		set_access(0, 0, set->npages, access);
+}
 
-	printf("%-40s %8lu %12lu %10.1f %8lu", name, messages, ticks,
-	       (double)ticks / npages, flushed);
-	if (messages <= 2)
-		print_traced(kvmi_trace_sum(counts.other_allocs));
+struct set_cost {
+	u64 ticks;
+	u64 flushed;
+	s64 slab;
+	u64 allocs;
+};
+
+static void measure_set(const struct set *set, u8 access, struct set_cost *cost)
+{
+	u64 flushed = flushes(), slab = slab_size(), start = rdtsc();
+
+	set_pages(set, access);
+	cost->ticks = rdtsc() - start;
+	cost->flushed = flushes() - flushed;
+	cost->slab = slab_size() - slab;
+}
+
+static void trace_set(const struct set *set, u8 access, struct set_cost *cost)
+{
+	struct kvmi_trace_counts counts = {};
+
+	trace_start();
+	set_pages(set, access);
+	trace_stop(&counts);
+	cost->allocs = kvmi_trace_sum(counts.other_allocs);
+}
+
+static void print_set(const struct set *set, const char *what, u64 messages,
+		      const struct set_cost *cost)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s%s", set->name, what);
+	printf("%-40s %8lu %12lu %10.1f %8lu", name, messages, cost->ticks,
+	       (double)cost->ticks / set->npages, cost->flushed);
+	if (messages <= TRACED_MESSAGES)
+		print_traced(cost->allocs);
 	else
 		printf(" %9s", "-");
-	if (npages == MANY_PAGES)
-		printf(" %9.1f", (double)(s64)slab / npages);
+	if (set->npages == MANY_PAGES && cost->slab > 0)
+		printf(" %9.1f", (double)cost->slab / set->npages);
 	printf("\n");
 }
 
 static void print_sets(void)
 {
-	static const struct {
-		u64 npages;
-		bool scattered;
-		const char *how;
-	} sets[] = {
-		{ 1, false, "1 page" },
-		{ 1000, false, "1,000 pages in one range" },
-		{ 1000, true, "1,000 ranges of one page" },
-		{ MANY_PAGES, false, "100,000 pages in one range" },
-		{ MANY_PAGES, true, "100,000 ranges of one page" },
-	};
-	char name[64];
+	struct set_cost without, again;
+	u64 messages;
 	int i;
 
 	printf("\n%-40s %8s %12s %10s %8s %9s %9s\n", "VM_SET_PAGE_ACCESS",
 	       "messages", "ticks", "per page", "flushes", "allocs", "B/page");
 	for (i = 0; i < ARRAY_SIZE(sets); i++) {
 		map_pages();
-		snprintf(name, sizeof(name), "%s: no W", sets[i].how);
-		print_set(name, sets[i].npages, sets[i].scattered, NO_WRITE);
-		snprintf(name, sizeof(name), "%s: RWX", sets[i].how);
-		print_set(name, sets[i].npages, sets[i].scattered,
-			  KVMI_PAGE_ACCESS_RWX);
+		measure_set(&sets[i], NO_WRITE, &without);
+		measure_set(&sets[i], KVMI_PAGE_ACCESS_RWX, &again);
+
+		messages = sets[i].scattered ?
+			   DIV_ROUND_UP(sets[i].npages, MAX_ENTRIES) : 1;
+		if (messages <= TRACED_MESSAGES) {
+			map_pages();
+			trace_set(&sets[i], NO_WRITE, &without);
+			trace_set(&sets[i], KVMI_PAGE_ACCESS_RWX, &again);
+		}
+		print_set(&sets[i], ": no W", messages, &without);
+		print_set(&sets[i], ": RWX", messages, &again);
 	}
 }
 
@@ -328,11 +360,9 @@ static void print_rows(u64 n, u32 access)
 static u64 exits_of_workload(void)
 {
 	struct kvmi_workload_result result;
-	size_t size = KVMI_WORKLOAD_OPS * PAGE_SIZE;
 
 	kvmi_workload_use_pages(s.vm, KVMI_WORKLOAD_OPS);
-	TEST_ASSERT(!madvise(addr_gpa2hva(s.vm, KVMI_WORKLOAD_MEMORY), size,
-			     MADV_DONTNEED), "madvise()");
+	kvmi_workload_unmap_memory(s.vm);
 	kvmi_workload_run(vcpu, OP_WRITE, KVMI_WORKLOAD_OPS, &result);
 	return result.exits;
 }

@@ -59,6 +59,8 @@ void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
  * operations at most.
  */
 void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages);
+/* Have KVM map these pages anew when the guest uses them. */
+void kvmi_workload_unmap_memory(struct kvm_vm *vm);
 /* Let one operation after the other be to the next of these pages; 1 at first */
 void kvmi_workload_use_pages(struct kvm_vm *vm, u64 npages);
 u64 kvmi_workload_median(u64 *ticks, u64 n);

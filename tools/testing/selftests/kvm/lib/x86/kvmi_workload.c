@@ -4,12 +4,15 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/kvm_para.h>
 #include <linux/kvmi.h>
 
 #include "kvmi_workload.h"
+
+static u64 memory_pages;
 
 static u64 guest_op;
 static u64 guest_ops;
@@ -177,14 +180,23 @@ struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 
 void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages)
 {
-	u64 i, mapped = npages < KVMI_WORKLOAD_OPS ? npages : KVMI_WORKLOAD_OPS;
-
+	memory_pages = npages < KVMI_WORKLOAD_OPS ? npages : KVMI_WORKLOAD_OPS;
 	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, KVMI_WORKLOAD_MEMORY,
 				    KVMI_WORKLOAD_SLOT, npages, 0);
-	virt_map(vm, KVMI_WORKLOAD_MEMORY, KVMI_WORKLOAD_MEMORY, mapped);
+	virt_map(vm, KVMI_WORKLOAD_MEMORY, KVMI_WORKLOAD_MEMORY, memory_pages);
+	kvmi_workload_unmap_memory(vm);
+}
+
+void kvmi_workload_unmap_memory(struct kvm_vm *vm)
+{
+	u8 *memory = addr_gpa2hva(vm, KVMI_WORKLOAD_MEMORY);
+	u64 i;
+
+	TEST_ASSERT(!madvise(memory, memory_pages * PAGE_SIZE, MADV_DONTNEED),
+		    "madvise()");
 	/* A RET, for calls */
-	for (i = 0; i < mapped; i++)
-		*(u8 *)addr_gpa2hva(vm, KVMI_WORKLOAD_MEMORY + i * PAGE_SIZE) = 0xc3;
+	for (i = 0; i < memory_pages; i++)
+		memory[i * PAGE_SIZE] = 0xc3;
 }
 
 void kvmi_workload_use_pages(struct kvm_vm *vm, u64 npages)
