@@ -135,12 +135,22 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VM(kvmi_vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
 	[KVMI_VM_CONTROL_CLEANUP] =
 		VM(kvmi_vm_control_cleanup, sizeof(struct kvmi_vm_control_cleanup)),
+	[KVMI_VM_SET_PAGE_ACCESS] =
+		VM(kvmi_vm_set_page_access, sizeof(struct kvmi_vm_set_page_access)),
 	[KVMI_VM_GET_FEATURES] =
 		VM(kvmi_vm_get_features, 0),
 	[KVMI_VM_GET_MAX_GFN] =
 		VM(kvmi_vm_get_max_gfn, 0),
 	[KVMI_VM_GET_MEMSLOTS] =
 		VM(kvmi_vm_get_memslots, sizeof(struct kvmi_vm_get_memslots)),
+	[KVMI_VM_GET_PAGE_ACCESS] =
+		VM(kvmi_vm_get_page_access, sizeof(struct kvmi_vm_get_page_access)),
+	[KVMI_VM_CREATE_VIEW] =
+		VM(kvmi_vm_create_view, sizeof(struct kvmi_vm_create_view)),
+	[KVMI_VM_DESTROY_VIEW] =
+		VM(kvmi_vm_destroy_view, sizeof(struct kvmi_vm_destroy_view)),
+	[KVMI_VM_CHANGE_GFN] =
+		VM(kvmi_vm_change_gfn, sizeof(struct kvmi_vm_change_gfn)),
 	[KVMI_VM_PAUSE_ALL] =
 		VM(kvmi_vm_pause_all, sizeof(struct kvmi_vm_pause_all)),
 	[KVMI_VM_SHUTDOWN] =
@@ -178,6 +188,13 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_INJECT_EXCEPTION] =
 		VCPU(kvmi_vcpu_inject_exception,
 		     sizeof(struct kvmi_vcpu_inject_exception)),
+	[KVMI_VCPU_CONTROL_SINGLESTEP] =
+		VCPU(kvmi_vcpu_control_singlestep,
+		     sizeof(struct kvmi_vcpu_control_singlestep)),
+	[KVMI_VCPU_SET_VIEW] =
+		VCPU(kvmi_vcpu_set_view, sizeof(struct kvmi_vcpu_set_view)),
+	[KVMI_VCPU_GET_VIEW] =
+		VCPU(kvmi_vcpu_get_view, 0),
 	[KVMI_VCPU_CONTROL_EVENT_SET] =
 		VCPU(kvmi_vcpu_control_event_set,
 		     sizeof(struct kvmi_vcpu_control_event_set)),

@@ -5,6 +5,8 @@
 #include "message.h"
 #include "vcpu.h"
 
+struct kvmi_gfn_range;
+
 /*
  * Returned by a handler that cannot trust the connection any more, e.g. as the
  * message is shorter than it says.
@@ -77,6 +79,17 @@ int kvmi_vm_read_physical(struct kvmi_vm_request *req);
 int kvmi_vm_write_physical(struct kvmi_vm_request *req);
 u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id);
 
+/* view.c */
+int kvmi_vm_create_view(struct kvmi_vm_request *req);
+int kvmi_vm_destroy_view(struct kvmi_vm_request *req);
+int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req);
+
+/* page_access.c */
+int kvmi_vm_set_page_access(struct kvmi_vm_request *req);
+int kvmi_vm_get_page_access(struct kvmi_vm_request *req);
+int kvmi_vm_change_gfn(struct kvmi_vm_request *req);
+
 /* event.c */
 int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req);
@@ -98,6 +111,15 @@ bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id);
 bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu);
 void kvmi_arch_vm_recalc(struct kvm *kvm);
+u32 kvmi_arch_page_access(void);
+u32 kvmi_arch_feature_flags(void);
+bool kvmi_arch_check_access(u8 access);
+bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
+			const struct kvmi_gfn_range *range, bool can_yield,
+			bool flush);
+void kvmi_arch_end_views(struct kvm *kvm, unsigned long views);
+unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch);
+void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
 int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
 			       size_t size);
 void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget);
@@ -116,5 +138,6 @@ int kvmi_vcpu_translate_gva(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req);
 
 #endif /* __KVMI_COMMAND_H */

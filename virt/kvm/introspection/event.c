@@ -74,6 +74,12 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 	[KVMI_VCPU_EVENT_DESCRIPTOR] = INSTRUCTION(0),
 	[KVMI_VCPU_EVENT_MSR] =
 		INSTRUCTION(sizeof(struct kvmi_vcpu_event_msr_reply)),
+	[KVMI_VCPU_EVENT_PF] =
+		INSTRUCTION(sizeof(struct kvmi_vcpu_event_pf_reply)),
+	[KVMI_VCPU_EVENT_SINGLESTEP] = {
+		.kind = KVMI_EVENT_OF_VCPU,
+		.actions = ALLOW | CRASH,
+	},
 	[KVMI_VCPU_EVENT_CPUID] = INSTRUCTION(0),
 	[KVMI_VCPU_EVENT_CREATE_VCPU] = {
 		.kind = KVMI_EVENT_OF_NEW_VCPU,
@@ -84,7 +90,9 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 static_assert(sizeof(struct kvmi_vcpu_event_cr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_msr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) <= KVMI_MAX_EVENT_DATA);
+static_assert(sizeof(struct kvmi_vcpu_event_pf) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_cr_reply) <= KVMI_MAX_EVENT_REPLY);
+static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
 
 /**

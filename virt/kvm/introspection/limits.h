@@ -10,6 +10,12 @@
  */
 
 /*
+ * Pages of a range that are unmapped at once.  Of a larger one others may use the
+ * host's page tables in between, and then it takes more than one TLB flush.
+ */
+#define KVMI_MAX_UNMAP_AT_ONCE		(1 << 15)
+
+/*
  * Commands that wait for one vCPU's thread.  A tool that sends more gets
  * -KVM_EBUSY for the surplus.
  */

@@ -7,12 +7,34 @@
  */
 
 #include "command.h"
+#include "memslots.h"
 
 /* Has userspace made the slot, and is it there to stay? */
 static bool is_guest_memory(const struct kvm_memory_slot *slot)
 {
 	return slot->id < KVM_USER_MEM_SLOTS &&
 	       !(slot->flags & KVM_MEMSLOT_INVALID);
+}
+
+/**
+ * kvmi_range_has_memory - is there guest memory at all of a range?
+ * @slots: an address space, within kvm->srcu
+ * @range: guest frame numbers
+ */
+bool kvmi_range_has_memory(struct kvm_memslots *slots,
+			   const struct kvmi_gfn_range *range)
+{
+	const struct kvm_memory_slot *slot;
+	gfn_t gfn;
+
+	for (gfn = range->first; gfn <= range->last;
+	     gfn = slot->base_gfn + slot->npages) {
+		slot = __gfn_to_memslot(slots, gfn);
+		if (!slot || !is_guest_memory(slot))
+			return false;
+	}
+
+	return true;
 }
 
 /* First gfn after the last slot of guest memory */

@@ -26,6 +26,7 @@
 
 #include "command.h"
 #include "event.h"
+#include "view.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
@@ -149,7 +150,14 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	session->cleanup = true;
 	session->cookie_base = get_random_u32();
 	mutex_init(&session->send_lock);
+	mutex_init(&session->views_lock);
 	allow_all_commands(session, false);
+
+	session->views[0] = kvmi_view_create(NULL);
+	if (!session->views[0]) {
+		kvfree(session);
+		return NULL;
+	}
 
 	return session;
 }
@@ -205,8 +213,8 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 
 	return 0;
 fail:
-	WRITE_ONCE(kvm->introspection, NULL);
 	detach_vcpus(kvm, false);
+	kvmi_views_end(session);
 	return r;
 }
 
@@ -274,8 +282,8 @@ static bool __unhook(struct kvm *kvm)
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_arch_vm_recalc(kvm);
+	kvmi_views_end(session);
 
-	WRITE_ONCE(kvm->introspection, NULL);
 	sockfd_put(session->sock);
 	kvfree(session);
 	trace_kvmi_unhook(kvm);

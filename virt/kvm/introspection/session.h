@@ -15,6 +15,7 @@
 
 #include "limits.h"
 
+struct kvmi_view;
 struct vhost_task;
 
 /**
@@ -45,6 +46,8 @@ struct kvmi_frame {
  * @seq: number of the last event sent
  * @cookie_base: what memory cookies count from
  * @kicked: vCPUs to wait for; only the receiver uses it
+ * @views_lock: serializes changes to @views, and vCPUs that enter one
+ * @views: views of guest memory; the first one always exists
  * @send_lock: serializes writers to @sock, protects @unsent
  * @unsent_size: bytes in @unsent
  * @unsent: end of a message whose beginning has been written
@@ -75,6 +78,10 @@ struct kvm_introspection {
 	atomic_t seq;
 	u32 cookie_base;
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
+
+	/* Serializes changes to @views */
+	struct mutex views_lock;
+	struct kvmi_view *views[KVMI_NR_VIEWS];
 
 	/* Serializes writers to @sock */
 	struct mutex send_lock;

@@ -27,6 +27,9 @@ int kvmi_vm_get_features(struct kvmi_vm_request *req)
 		if (kvmi_event_known(id) && kvmi_arch_event_supported(id))
 			reply->events |= BIT_ULL(id);
 	}
+	reply->access = kvmi_arch_page_access();
+	reply->views = reply->access ? KVMI_NR_VIEWS : 0;
+	reply->flags = kvmi_arch_feature_flags();
 	reply->actions = BIT(KVMI_EVENT_ACTION_ALLOW) |
 			 BIT(KVMI_EVENT_ACTION_RETRY) |
 			 BIT(KVMI_EVENT_ACTION_CRASH) |

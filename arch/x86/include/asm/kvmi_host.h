@@ -36,12 +36,33 @@ struct kvmi_injection {
 	u64 address;
 };
 
+/* The view of guest memory that restricts nothing, for single instructions */
+#define KVMI_STEP_VIEW		7
+
+/**
+ * struct kvmi_step - the execution of single instructions
+ * @allowed: one instruction is executed in KVMI_STEP_VIEW
+ * @wanted: the tool wants to be told of each instruction
+ * @owed: an instruction is over, and the tool is to be told
+ * @failed: see struct kvmi_vcpu_event_singlestep
+ * @rip: linear address of the instruction
+ */
+struct kvmi_step {
+	bool allowed;
+	bool wanted;
+	bool owed;
+	bool failed;
+	unsigned long rip;
+};
+
 /**
  * struct kvmi_arch_vcpu - what a tool wants to be told of on an x86 vCPU
  * @crs: bit n: writes to CRn
  * @low_msrs: writes to the MSRs from 0
  * @high_msrs: writes to the MSRs from KVMI_HIGH_MSRS
  * @injection: the exception it asked for; only the vCPU's thread uses it
+ * @view: the view of guest memory
+ * @step: the execution of single instructions
  *
  * Changed on the vCPU's thread, and cleared by unhooking on any.  Read without
  * a lock: whoever reads too early is made to recompute by
@@ -52,6 +73,8 @@ struct kvmi_arch_vcpu {
 	DECLARE_BITMAP(low_msrs, KVMI_NR_RANGE_MSRS);
 	DECLARE_BITMAP(high_msrs, KVMI_NR_RANGE_MSRS);
 	struct kvmi_injection injection;
+	u8 view;
+	struct kvmi_step step;
 };
 
 /**
@@ -85,6 +108,18 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
 			unsigned long address);
 bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
+bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
+int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
+void __kvmi_check_step(struct kvm_vcpu *vcpu);
+unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
+bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);
+unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
+				gfn_t gfn);
+int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
+			     gfn_t gfn, int level);
+gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn);
+bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
+			    bool flush);
 
 /**
  * kvmi_vcpu_known - has the vCPU ever been introspected?
@@ -230,6 +265,117 @@ static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	       __kvmi_deliver_exception(vcpu);
 }
 
+/**
+ * kvmi_single_steps - must the vCPU exit after each instruction, and interrupts
+ *	wait?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_single_steps(vcpu);
+}
+
+/**
+ * kvmi_check_step - see whether the instruction a vCPU was to execute is over
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ *
+ * To be called in the outer run loop, before kvmi_vcpu_service().
+ */
+static inline void kvmi_check_step(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		__kvmi_check_step(vcpu);
+}
+
+/**
+ * kvmi_vcpu_view - the view of guest memory a vCPU is to be in
+ * @vcpu: the vCPU
+ */
+static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_vcpu_view(vcpu);
+	return 0;
+}
+
+/**
+ * kvmi_page_fault - ask about an access that the page tables of the host refused
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @gpa: guest physical address
+ * @error_code: PFERR_*
+ * @r: if false is returned, what to return to the run loop
+ *
+ * Return: true if the access is not the tool's concern.
+ */
+static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
+				   u64 error_code, int *r)
+{
+	return !static_branch_unlikely(&kvmi_key) ||
+	       __kvmi_page_fault(vcpu, gpa, error_code, r);
+}
+
+/**
+ * kvmi_page_access - what may be mapped of a page in a view
+ * @kvm: the VM, with its mmu_lock held
+ * @role: role of the page table
+ * @gfn: guest frame number
+ *
+ * Return: ACC_*
+ */
+static inline unsigned int kvmi_page_access(struct kvm *kvm,
+					    union kvm_mmu_page_role role,
+					    gfn_t gfn)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_page_access(kvm, role, gfn);
+	return ~0u;
+}
+
+/**
+ * kvmi_max_mapping_level - how large a page can be mapped in a view?
+ * @kvm: the VM, with its mmu_lock held
+ * @role: role of the page tables
+ * @gfn: guest frame number
+ * @level: PG_LEVEL_* that is possible otherwise
+ */
+static inline int kvmi_max_mapping_level(struct kvm *kvm,
+					 union kvm_mmu_page_role role,
+					 gfn_t gfn, int level)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_max_mapping_level(kvm, role, gfn, level);
+	return level;
+}
+
+/**
+ * kvmi_shown_gfn - which page does a vCPU see at an address?
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @gfn: guest frame number of the address
+ */
+static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_shown_gfn(vcpu, gfn);
+	return gfn;
+}
+
+/**
+ * kvmi_unmap_gfn_range - unmap pages where they are shown in place of others
+ * @kvm: the VM, with its mmu_lock held for writing
+ * @range: the pages
+ * @flush: a TLB flush is needed already
+ *
+ * Return: whether a TLB flush is needed.
+ */
+static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
+					const struct kvm_gfn_range *range,
+					bool flush)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_unmap_gfn_range(kvm, range, flush);
+	return flush;
+}
+
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
@@ -278,6 +424,42 @@ static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
 }
 
 static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu) { return false; }
+static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
+static inline void kvmi_check_step(struct kvm_vcpu *vcpu) { }
+static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu) { return 0; }
+
+static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
+				   u64 error_code, int *r)
+{
+	return true;
+}
+
+static inline unsigned int kvmi_page_access(struct kvm *kvm,
+					    union kvm_mmu_page_role role,
+					    gfn_t gfn)
+{
+	return ~0u;
+}
+
+static inline int kvmi_max_mapping_level(struct kvm *kvm,
+					 union kvm_mmu_page_role role,
+					 gfn_t gfn, int level)
+{
+	return level;
+}
+
+static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	return gfn;
+}
+
+static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
+					const struct kvm_gfn_range *range,
+					bool flush)
+{
+	return flush;
+}
 
 #endif /* CONFIG_KVM_INTROSPECTION */
 

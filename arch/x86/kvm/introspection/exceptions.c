@@ -26,6 +26,9 @@
 
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
+	/* What the delivery of an exception touches may be restricted. */
+	if (__kvmi_vcpu_view(vcpu) == KVMI_STEP_VIEW)
+		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP))
 		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
@@ -76,8 +79,16 @@ int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id)
  */
 bool kvmi_arch_event_supported(u16 id)
 {
-	return id != KVMI_VCPU_EVENT_DESCRIPTOR ||
-	       kvm_caps.has_descriptor_intercepts;
+	switch (id) {
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		return kvm_caps.has_descriptor_intercepts;
+	case KVMI_VCPU_EVENT_PF:
+		return kvmi_arch_page_access();
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		return kvm_caps.has_single_step;
+	default:
+		return true;
+	}
 }
 
 /**
@@ -245,7 +256,14 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
  */
 bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id)
 {
-	return id == KVMI_VCPU_EVENT_TRAP && arch->injection.reported;
+	switch (id) {
+	case KVMI_VCPU_EVENT_TRAP:
+		return arch->injection.reported;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		return arch->step.owed;
+	default:
+		return false;
+	}
 }
 
 /**
@@ -284,7 +302,7 @@ int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (data->nr >= 32 || data->nr == NMI_VECTOR)
 		return -KVM_EINVAL;
-	if (injection->pending ||
+	if (injection->pending || req->vi->arch.step.wanted ||
 	    (injection->reported && !trap_is_open(req)))
 		return -KVM_EBUSY;
 

@@ -27,6 +27,7 @@ static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472);
  */
 void kvmi_arch_features(struct kvmi_features *features)
 {
+	features->singlestep = kvm_caps.has_single_step;
 }
 
 /**

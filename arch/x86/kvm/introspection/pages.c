@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: accesses to pages that a view of guest memory restricts.
+ *
+ * A view is enforced by page tables of its own, which the TDP MMU fills and
+ * empties like all others: it asks here what may be mapped, and how large.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "introspection/command.h"
+#include "introspection/event.h"
+#include "introspection/view.h"
+#include "intercepts.h"
+#include "kvm_emulate.h"
+#include "mmu.h"
+#include "mmu/mmu_internal.h"
+#include "mmu/spte.h"
+#include "mmu/tdp_mmu.h"
+#include "regs.h"
+#include "step.h"
+#include "x86.h"
+
+/* Views have to fit in the role of a page table. */
+static_assert(KVMI_NR_VIEWS <= KVMI_STEP_VIEW);
+
+#define ACCESS_X_SPLIT (KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU)
+
+/**
+ * kvmi_arch_page_access - which access can be taken from pages?
+ *
+ * Return: KVMI_PAGE_ACCESS_*; 0 if views cannot be enforced.
+ */
+u32 kvmi_arch_page_access(void)
+{
+	u32 access = KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X;
+
+	if (!tdp_mmu_enabled)
+		return 0;
+	/* NPT has user page tables' rights: what is there can be read. */
+	if (shadow_xs_mask)
+		access |= KVMI_PAGE_ACCESS_R;
+	if (kvm_caps.has_user_exec)
+		access |= ACCESS_X_SPLIT;
+
+	return access;
+}
+
+/**
+ * kvmi_arch_feature_flags - KVMI_FEATURE_* of this host
+ */
+u32 kvmi_arch_feature_flags(void)
+{
+	u32 flags = 0;
+
+	if (kvm_caps.has_single_step)
+		flags |= KVMI_FEATURE_SINGLESTEP;
+	if (tdp_mmu_enabled && kvm_caps.has_exec_only)
+		flags |= KVMI_FEATURE_EXEC_ONLY;
+	if (tdp_mmu_enabled && kvm_caps.has_user_exec)
+		flags |= KVMI_FEATURE_USER_EXEC;
+
+	return flags;
+}
+
+/**
+ * kvmi_arch_check_access - can hardware leave just this access?
+ * @access: KVMI_PAGE_ACCESS_*
+ */
+bool kvmi_arch_check_access(u8 access)
+{
+	if (access & ~(KVMI_PAGE_ACCESS_RWX | ACCESS_X_SPLIT))
+		return false;
+	if ((access & ACCESS_X_SPLIT) &&
+	    (!kvm_caps.has_user_exec || (access & KVMI_PAGE_ACCESS_X)))
+		return false;
+	if (access & KVMI_PAGE_ACCESS_R)
+		return true;
+
+	if (!(kvmi_arch_page_access() & KVMI_PAGE_ACCESS_R) ||
+	    (access & KVMI_PAGE_ACCESS_W))
+		return false;
+	return !access || kvm_caps.has_exec_only;
+}
+
+/**
+ * kvmi_arch_zap_gfns - have pages mapped anew in a view
+ * @kvm: the VM, with its mmu_lock held for writing
+ * @view: the view
+ * @as_id: address space
+ * @range: guest frame numbers
+ * @can_yield: mmu_lock may be dropped and retaken
+ * @flush: a TLB flush is needed already
+ *
+ * Return: whether a TLB flush is needed.
+ */
+bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
+			const struct kvmi_gfn_range *range, bool can_yield,
+			bool flush)
+{
+	if (!tdp_mmu_enabled)
+		return flush;
+
+	return kvm_tdp_mmu_zap_view_leafs(kvm, as_id, view, range->first,
+					  range->last + 1, can_yield, flush);
+}
+
+/**
+ * kvmi_arch_end_views - free the page tables of views
+ * @kvm: the VM
+ * @views: bitmap of the views
+ */
+void kvmi_arch_end_views(struct kvm *kvm, unsigned long views)
+{
+	if (tdp_mmu_enabled)
+		kvm_mmu_end_views(kvm, views);
+}
+
+static unsigned int acc_mask(u8 access)
+{
+	unsigned int acc = ACC_USER_MASK;
+
+	if (access & KVMI_PAGE_ACCESS_R)
+		acc |= ACC_READ_MASK;
+	if (access & KVMI_PAGE_ACCESS_W)
+		acc |= ACC_WRITE_MASK;
+	if (access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XS))
+		acc |= ACC_EXEC_MASK;
+	if (access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XU))
+		acc |= ACC_USER_EXEC_MASK;
+
+	return acc;
+}
+
+/* What is left of the access to what is seen at @gfn */
+static u8 view_access(struct kvmi_view *view, int as_id, gfn_t gfn)
+{
+	u8 access = kvmi_view_access(view, as_id, gfn);
+
+	/* A page is written to, and known to be dirty, where it is at home. */
+	if (kvmi_view_shown_gfn(view, as_id, gfn) != gfn)
+		access &= ~KVMI_PAGE_ACCESS_W;
+
+	return access;
+}
+
+unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
+				gfn_t gfn)
+{
+	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
+
+	if (!view)
+		return ~0u;
+
+	return acc_mask(view_access(view, kvm_mmu_role_as_id(role), gfn));
+}
+
+int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
+			     gfn_t gfn, int level)
+{
+	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
+
+	for (; view && level > PG_LEVEL_4K; level--) {
+		struct kvmi_gfn_range range = { gfn_round_for_level(gfn, level) };
+
+		range.last = range.first + KVM_PAGES_PER_HPAGE(level) - 1;
+		if (kvmi_view_is_uniform(view, kvm_mmu_role_as_id(role), &range))
+			break;
+	}
+
+	return level;
+}
+
+gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	gfn_t shown;
+
+	if (!view)
+		return gfn;
+
+	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
+
+	/* There may be nothing to show any more. */
+	return kvm_vcpu_gfn_to_memslot(vcpu, shown) ? shown : gfn;
+}
+
+bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
+			    bool flush)
+{
+	int as_id = range->slot->as_id;
+	unsigned int id;
+
+	for (id = 0; id < KVMI_NR_VIEWS; id++) {
+		struct kvmi_view *view = kvmi_view_find(kvm, id);
+		unsigned long next = 0;
+		void *entry;
+
+		if (!view)
+			continue;
+		mt_for_each(&view->changed[as_id], entry, next, ULONG_MAX) {
+			struct kvmi_gfn_range where = { next - 1, next - 1 };
+			gfn_t shown = xa_to_value(entry);
+
+			if (shown >= range->start && shown < range->end)
+				flush = kvmi_arch_zap_gfns(kvm, id, as_id, &where,
+							   range->may_block,
+							   flush);
+		}
+	}
+
+	return flush;
+}
+
+static u8 wanted_access(u64 error_code)
+{
+	if (error_code & PFERR_WRITE_MASK)
+		return KVMI_PAGE_ACCESS_W;
+	if (!(error_code & PFERR_FETCH_MASK))
+		return KVMI_PAGE_ACCESS_R;
+	if (!kvm_caps.has_user_exec)
+		return KVMI_PAGE_ACCESS_X;
+
+	return error_code & PFERR_USER_MASK ? KVMI_PAGE_ACCESS_XU :
+					      KVMI_PAGE_ACCESS_XS;
+}
+
+static bool has_access(u8 access, u8 wanted)
+{
+	if (access & KVMI_PAGE_ACCESS_X)
+		access |= ACCESS_X_SPLIT;
+
+	return access & wanted;
+}
+
+/* Is an exception or interrupt being delivered, i.e. no instruction executed? */
+static void drop_delivery(struct kvm_vcpu *vcpu)
+{
+	kvm_clear_exception_queue(vcpu);
+	kvm_clear_interrupt_queue(vcpu);
+	vcpu->arch.nmi_injected = false;
+}
+
+static int skip(struct kvm_vcpu *vcpu)
+{
+	if (kvm_event_needs_reinjection(vcpu)) {
+		drop_delivery(vcpu);
+		return 1;
+	}
+
+	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
+}
+
+static int allow(struct kvm_vcpu *vcpu)
+{
+	if (kvm_caps.has_single_step) {
+		kvmi_step_allow(vcpu);
+		return 1;
+	}
+
+	/* KVM's own accesses are not subject to the restrictions. */
+	return kvm_emulate_instruction(vcpu, 0);
+}
+
+bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
+{
+	unsigned int id = __kvmi_vcpu_view(vcpu);
+	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
+	struct kvmi_vcpu_event_pf_reply reply = { };
+	struct kvmi_vcpu_event_pf event = {
+		.gpa = gpa,
+		.view = id,
+	};
+	gfn_t gfn = gpa_to_gfn(gpa);
+	struct kvmi_view *view;
+	u8 wanted;
+
+	if (error_code & PFERR_RSVD_MASK)
+		return true;
+	view = kvmi_view_find(vcpu->kvm, id);
+	if (!view || !kvm_vcpu_gfn_to_memslot(vcpu, gfn))
+		return true;
+	wanted = wanted_access(error_code);
+	if (has_access(view_access(view, as_id, gfn), wanted))
+		return true;
+
+	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
+	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
+	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
+		event.gva = kvm_get_linear_rip(vcpu);
+
+	*r = 1;
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
+		*r = allow(vcpu);
+		return false;
+	}
+
+	switch (kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
+					   sizeof(event), &reply, sizeof(reply)))) {
+	case KVMI_ALLOW:
+		*r = allow(vcpu);
+		break;
+	case KVMI_SKIP:
+		*r = skip(vcpu);
+		break;
+	case KVMI_RETRY:
+		break;
+	}
+
+	return false;
+}
