@@ -424,6 +424,22 @@ FIXTURE_TEARDOWN(kvmi_pf_and_event)
 	kvmi_guest_free(&self->g);
 }
 
+FIXTURE(kvmi_pf_exit_retry) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_pf_exit_retry)
+{
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_exit_retry)
+{
+	kvmi_guest_free(&self->g);
+}
+
 static void start_both(struct kvmi_guest *g, u16 event, struct kvmi_event *ev)
 {
 	kvmi_guest_restrict(g, KVMI_GUEST_CODE, R | W);
@@ -440,10 +456,7 @@ static void finish_both(struct kvmi_guest *g, u16 event, u8 action,
 {
 	kvmi_reply(&g->s, ev, action);
 	if (action == KVMI_EVENT_ACTION_RETRY) {
-		/* It is another try, of everything. */
-		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
-		TEST_ASSERT_EQ(ev->pf.gpa, KVMI_GUEST_CODE);
-		kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+		/* It may still be executed, as that has not been done yet. */
 		kvmi_wait_event(&g->s, event, ev);
 		kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
 	}
@@ -493,6 +506,32 @@ KVMI_TEST(kvmi_pf_and_event, msr)
 	finish_both(g, KVMI_VCPU_EVENT_MSR, variant->action, &ev);
 	TEST_ASSERT_EQ(vcpu_get_msr(g->vcpu, MSR_IA32_SYSENTER_CS),
 		       variant->action == KVMI_EVENT_ACTION_SKIP ? old : 0x10);
+}
+
+/* The consent was for one instruction, wherever the tool has the guest go on. */
+KVMI_TEST(kvmi_pf_exit_retry, another_instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	/* CPUID; MOV [RDI], AL */
+	g->start.regs.rdi = KVMI_GUEST_DATA;
+	kvmi_guest_code(g, "\x0f\xa2\x88\x07");
+	kvmi_guest_restrict(g, KVMI_GUEST_DATA, R | X);
+	start_both(g, KVMI_VCPU_EVENT_CPUID, &ev);
+	regs = ev.common.arch.regs;
+	regs.rip += 2;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_CODE + 2);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, g->end);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_unchanged(g);
 }
 
 int main(int argc, char **argv)

@@ -274,7 +274,8 @@ void kvmi_guest_reset(struct kvmi_guest *g)
 		.xcrs[0].value = g->start.xcr0,
 	};
 	struct kvm_sregs sregs = g->start.sregs;
-	struct kvm_vcpu_events events = {};
+	/* Nothing is pending, nor held off by an STI or MOV SS. */
+	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_SHADOW };
 
 	/*
 	 * VMX insists on a busy TSS.  SVM does not care, but QEMU's emulation
