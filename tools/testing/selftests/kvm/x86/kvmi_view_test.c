@@ -283,6 +283,30 @@ KVMI_TEST(kvmi_view, set_too_late)
 	kvmi_guest_stop_normally(g);
 }
 
+/* Views come and go while the vCPU is busy with going to one. */
+KVMI_TEST(kvmi_view, set_and_destroy_at_once)
+{
+	struct kvmi_vcpu_set_view set = { .view = 0 };
+	struct kvmi_session *s = &self->g.s;
+	struct kvmi_vm_destroy_view destroy = { };
+	struct kvmi_msg msg;
+	int i, j;
+
+	for (i = 0; i < 300; i++) {
+		destroy.view = kvmi_new_view(s, 0);
+		kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW, &set, sizeof(set));
+		kvmi_send_cmd(s, KVMI_VM_DESTROY_VIEW, &destroy, sizeof(destroy));
+		for (j = 0; j < 2; j++) {
+			kvmi_recv(s, &msg);
+			TEST_ASSERT(msg.hdr.id == KVMI_VCPU_SET_VIEW ||
+				    msg.hdr.id == KVMI_VM_DESTROY_VIEW,
+				    "Message %u", msg.hdr.id);
+			TEST_ASSERT_EQ(*(s32 *)msg.data, 0);
+		}
+	}
+	finish(&self->g, &self->pause);
+}
+
 KVMI_TEST(kvmi_view, copy)
 {
 	struct kvmi_session *s = &self->g.s;
