@@ -320,6 +320,14 @@ ok "protect: trust in what is not there" has '--trust elsewhere: no such symbol'
 sed s/ffffffff82000040/ffffffff82000044/ "$dir/map" >"$dir/othermap"
 run linux protect --kernel --symbols "$dir/othermap" --once
 ok "protect: symbols of another kernel" has '--symbols: of another kernel'
+run linux watch --write 0xb0000+4K,0xb5000 --once
+ok "watch: writes to memory" has 'PAGE  *write of 0xb5408 (virtual 0xffffffff81005408), at 0xffffffff81000123, CPL 0$'
+ok "watch: to pages that were named" sh -c "[ \$(grep -c '1 pages: access 5$' $dir/vm) = 2 ]"
+ok "watch: which are allowed" sh -c "[ \$(grep -c 'event 17 ALLOW' $dir/vm) = 3 ]"
+run linux watch --write 0xb0000 --action pf=skip --once
+ok "watch: or skipped" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
+run boot watch --write 0 --once
+ok "watch: writes on a host that cannot" has 'it has no EPT or NPT'
 run linux protect --range 0x200000 --once
 ok "protect: no memory" has 'not all of 0x200000-0x200fff is memory'
 run boot protect --kernel --once
@@ -406,6 +414,7 @@ wrong "EVENT=ACTION" watch --action skip
 wrong "allow and crash" watch --trap all --action trap=skip
 wrong "allow, skip and crash" watch --cpuid all --action cpuid=retry
 wrong "not watched" watch --action cpuid=skip
+wrong "physical addresses like" watch --write all
 wrong "is too much" watch 7
 wrong "what to protect" protect
 wrong "give report, deny or crash" protect --kernel --policy maybe

@@ -97,3 +97,23 @@ int check_access(struct tool *tool, uint8_t access)
 	error("page access '%s': %s", access_letters(access, buf), why);
 	return MONITOR_TOLD;
 }
+
+/* Leave pages in view 0 with this access.  Says what is wrong. */
+int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
+{
+	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access };
+	uint64_t pages = (gpa + size - 1) / PAGE_SIZE - gpa / PAGE_SIZE + 1;
+	int err = 0;
+
+	tool->doing = "taking access away";
+	while (pages && !err) {
+		entry.npages = pages < UINT32_MAX ? pages : UINT32_MAX;
+		err = kvmi_set_page_access(tool->conn, 0, 0, &entry, 1);
+		entry.gpa += (uint64_t)entry.npages * PAGE_SIZE;
+		pages -= entry.npages;
+	}
+	if (err != -EINVAL)
+		return err;
+	error("not all of %#llx-%#llx is memory", ull(gpa), ull(gpa + size - 1));
+	return MONITOR_TOLD;
+}

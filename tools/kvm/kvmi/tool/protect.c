@@ -63,25 +63,6 @@ static void print_kernel(const struct guest_kernel *k)
 		printf("  %#llx                     table of system calls\n", ull(k->call_table));
 }
 
-static int restrict_range(struct tool *tool, uint64_t gpa, uint64_t size)
-{
-	struct kvmi_page_access_entry entry = { .access = protect.left };
-	uint64_t pages = ((gpa + size - 1) / PAGE_SIZE) - gpa / PAGE_SIZE + 1;
-	int err = 0;
-
-	entry.gpa = gpa;
-	while (pages && !err) {
-		entry.npages = pages < UINT32_MAX ? pages : UINT32_MAX;
-		err = kvmi_set_page_access(tool->conn, 0, 0, &entry, 1);
-		entry.gpa += (uint64_t)entry.npages * PAGE_SIZE;
-		pages -= entry.npages;
-	}
-	if (err != -EINVAL)
-		return err;
-	error("protect: not all of %#llx-%#llx is memory", ull(gpa), ull(gpa + size - 1));
-	return MONITOR_TOLD;
-}
-
 static int find_trusted(void)
 {
 	struct range *t;
@@ -116,13 +97,13 @@ static int begin(struct tool *tool, uint16_t vcpu)
 		err = find_trusted();
 	if (!err && protect.kernel && !protect.json)
 		print_kernel(&protect.k);
-	tool->doing = "taking access away";
 	for (i = 0; i < protect.nranges && !err; i++)
-		err = restrict_range(tool, protect.ranges[i].gpa, protect.ranges[i].size);
+		err = restrict_pages(tool, protect.ranges[i].gpa, protect.ranges[i].size,
+				     protect.left);
 	if (!protect.kernel)
 		return err;
 	for (r = protect.k.ranges; r < protect.k.ranges + protect.k.nranges && !err; r++)
-		err = restrict_range(tool, r->gpa, r->size);
+		err = restrict_pages(tool, r->gpa, r->size, protect.left);
 	return err;
 }
 

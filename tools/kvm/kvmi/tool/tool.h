@@ -149,6 +149,7 @@ bool parse_access(const char *text, uint8_t *access);
 const char *access_letters(uint8_t access, char buf[8]);
 bool parse_extent(const char *text, uint64_t *start, uint64_t *size);
 int check_access(struct tool *tool, uint8_t access);
+int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access);
 
 /* symbols.c: the guest's System.map */
 #define KERNEL_MAP	0xffffffff80000000ull	/* where Linux maps its image */

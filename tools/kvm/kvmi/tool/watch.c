@@ -10,6 +10,7 @@
 
 #define MAX_MSRS	64
 #define MAX_LEAVES	64
+#define MAX_RANGES	64
 #define MAX_EVENT_ID	63
 #define CR4_PGE		(1ull << 7)
 #define PF_VECTOR	14
@@ -29,11 +30,14 @@ static struct {
 	uint32_t leaves[MAX_LEAVES];	/* of CPUID, all without one */
 	unsigned int nleaves;
 	uint32_t descriptors;		/* bit n: KVMI_DESC_ n */
+	struct { uint64_t gpa, size; } ranges[MAX_RANGES];
+	unsigned int nranges;
 	uint8_t actions[MAX_EVENT_ID + 1];
 	bool json, cr3_all, cpuid_all;
 
 	unsigned long long seen;
 	uint64_t missing;		/* events that --all cannot have, told already */
+	bool restricted;		/* the ranges are, for all vCPUs */
 	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
 	bool pge_off;
 	struct kvmi_event pge_event;
@@ -65,6 +69,21 @@ static int arm_crs(struct tool *tool, uint16_t vcpu)
 	return err;
 }
 
+static int arm_ranges(struct tool *tool)
+{
+	const uint8_t left = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X;
+	unsigned int i;
+	int err;
+
+	if (watch.restricted)
+		return 0;
+	watch.restricted = true;
+	err = check_access(tool, left);
+	for (i = 0; i < watch.nranges && !err; i++)
+		err = restrict_pages(tool, watch.ranges[i].gpa, watch.ranges[i].size, left);
+	return err;
+}
+
 /* Whether an event is missing because it cannot be had here */
 static bool unavailable(int err)
 {
@@ -92,6 +111,8 @@ static int arm_event(struct tool *tool, uint16_t vcpu, uint16_t id)
 		err = arm_crs(tool, vcpu);
 	else if (id == KVMI_VCPU_EVENT_MSR)
 		err = arm_msrs(tool, vcpu);
+	else if (id == KVMI_VCPU_EVENT_PF)
+		err = arm_ranges(tool);
 	if (!err)
 		err = kvmi_control_events(tool->conn, vcpu, id, true);
 	if (!err || !unavailable(err))
@@ -119,6 +140,8 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]) && !err; i++)
 		if (wanted(ids[i]) || watch.all)
 			err = arm_event(tool, vcpu, ids[i]);
+	if (!err && wanted(KVMI_VCPU_EVENT_PF))
+		err = arm_event(tool, vcpu, KVMI_VCPU_EVENT_PF);
 	return err;
 }
 
@@ -237,6 +260,7 @@ static void on_begin(struct tool *tool)
 {
 	watch.seen = 0;
 	watch.missing = 0;
+	watch.restricted = false;
 	watch.pge_off = false;
 	tally_reset();
 	if (watch.json) {
@@ -326,6 +350,16 @@ static bool add_leaf(const char *text)
 	return true;
 }
 
+static bool add_range(const char *item)
+{
+	if (watch.nranges == MAX_RANGES ||
+	    !parse_extent(item, &watch.ranges[watch.nranges].gpa,
+			  &watch.ranges[watch.nranges].size))
+		return false;
+	watch.nranges++;
+	return true;
+}
+
 /* The options that choose events; with a list if there is a function for its items */
 static const struct chooser {
 	const char *name;
@@ -340,6 +374,8 @@ static const struct chooser {
 	  "all, or some of gdtr,idtr,ldtr,tr" },
 	{ "cpuid", KVMI_VCPU_EVENT_CPUID, add_leaf,
 	  "all, or leaves like 1,0x40000000, 64 at most" },
+	{ "write", KVMI_VCPU_EVENT_PF, add_range,
+	  "physical addresses like 0x1000-0x1fff,8M+4K, 64 at most" },
 	{ "hypercall", KVMI_VCPU_EVENT_HYPERCALL, NULL, NULL },
 	{ "breakpoint", KVMI_VCPU_EVENT_BREAKPOINT, NULL, NULL },
 	{ "xsetbv", KVMI_VCPU_EVENT_XSETBV, NULL, NULL },
@@ -451,9 +487,10 @@ static void print_usage(void)
 	       "  --breakpoint       INT3\n"
 	       "  --cpuid LIST       CPUID, by leaf, 1,0x40000000; or all\n"
 	       "  --descriptor LIST  instructions that load or store gdtr,idtr,ldtr,tr; or all\n"
+	       "  --write LIST       writes to memory, by pages, 0x1000-0x1fff,8M+4K\n"
 	       "  --hypercall        hypercalls to the tool\n"
 	       "  --create-vcpu      vCPUs that are added\n"
-	       "  --all              all of that, as far as it can be had here\n"
+	       "  --all              all of that but --write, as far as it can be had here\n"
 	       "How to show it\n"
 	       "  --cr3-all          a line for each load of CR3, not a count every second\n"
 	       "  --cpuid-all        a line for each CPUID, not only the first of each leaf\n"
@@ -461,7 +498,7 @@ static void print_usage(void)
 	       "What to do\n"
 	       "  --action EVENT=ACTION  allow (default), skip (no effect, the guest goes on after\n"
 	       "                     the instruction) or crash (the VM is shut down); of cr, msr,\n"
-	       "                     xsetbv, trap, breakpoint, cpuid, descriptor, hypercall\n"
+	       "                     xsetbv, trap, breakpoint, cpuid, descriptor, hypercall, pf\n"
 	       "  --once             leave when the session ends, instead of waiting for the next\n");
 }
 
