@@ -12,7 +12,10 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/membarrier.h>
 
 #include "kvmi_trace.h"
 #include "kvmi_util.h"
@@ -69,13 +72,17 @@ static u64 flushes(void)
 	return vm_get_stat(s.vm, remote_tlb_flush_requests);
 }
 
-/* In bytes */
+/* In bytes, without what only waits for a grace period to be freed */
 static u64 slab_size(void)
 {
 	char line[128];
 	u64 kb = 0;
-	FILE *f = fopen("/proc/meminfo", "r");
+	FILE *f;
+	int i;
 
+	for (i = 0; i < 3; i++)
+		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	f = fopen("/proc/meminfo", "r");
 	TEST_ASSERT(f, "Cannot read meminfo");
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "Slab: %lu", &kb) == 1)
@@ -157,7 +164,7 @@ struct set_cost {
 
 static void measure_set(const struct set *set, u8 access, struct set_cost *cost)
 {
-	u64 flushed = flushes(), slab = slab_size(), start = rdtsc();
+	u64 slab = slab_size(), flushed = flushes(), start = rdtsc();
 
 	set_pages(set, access);
 	cost->ticks = rdtsc() - start;
