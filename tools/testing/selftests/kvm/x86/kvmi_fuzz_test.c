@@ -696,6 +696,19 @@ static void check_tables(struct fuzz *f)
 	kvmi_unhook(&f->s);
 }
 
+/* Code, stack, what FS points to, page tables and interrupt table */
+static void get_used_pages(struct fuzz *f)
+{
+	struct kvm_x86_state *state = f->busy.vcpus[0].state;
+	struct kvm_vm *vm = f->busy.vm;
+
+	f->guest.used[0] = addr_gva2gpa(vm, state->regs.rip);
+	f->guest.used[1] = addr_gva2gpa(vm, state->regs.rsp - 8);
+	f->guest.used[2] = addr_gva2gpa(vm, state->sregs.fs.base);
+	f->guest.used[3] = state->sregs.cr3;
+	f->guest.used[4] = addr_gva2gpa(vm, state->sregs.idt.base);
+}
+
 static void help(const char *name)
 {
 	printf("usage: %s [-s seed] [-n messages]\n", name);
@@ -741,6 +754,7 @@ int main(int argc, char **argv)
 		.regs = f->busy.vcpus[0].state->regs,
 		.xsave = f->busy.vcpus[0].state->xsave,
 	};
+	get_used_pages(f);
 	fuzz_init(&f->random);
 	check_tables(f);
 	kvmi_busy_go(&f->busy);

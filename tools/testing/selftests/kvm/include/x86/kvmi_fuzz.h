@@ -8,10 +8,14 @@
 #include "kvmi_util.h"
 #include "test_util.h"
 
+#define FUZZ_USED_PAGES	5
+
 /* What random messages are about */
 struct fuzz_guest {
 	/* Memory below this size is the guest's own, there is some at another address. */
 	u64 memory_size;
+	/* It cannot do without these pages. */
+	u64 used[FUZZ_USED_PAGES];
 	u64 gpa;
 	u64 gpa_size;
 	int nr_vcpus;

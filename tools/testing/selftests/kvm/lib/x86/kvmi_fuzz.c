@@ -346,11 +346,16 @@ static u64 random_gpa(struct kvm_random_state *r, const struct fuzz_guest *g)
 	}
 }
 
-/* The guest does not use but its own memory. */
 static u64 random_page(struct kvm_random_state *r, const struct fuzz_guest *g)
 {
-	return fuzz_one_in(r, 2) ? fuzz_below(r, g->memory_size) :
-				   random_gpa(r, g);
+	switch (fuzz_below(r, 8)) {
+	case 0:
+		return fuzz_below(r, g->memory_size);
+	case 1 ... 2:
+		return random_gpa(r, g);
+	default:
+		return g->used[fuzz_below(r, ARRAY_SIZE(g->used))];
+	}
 }
 
 static u64 random_field(struct kvm_random_state *r, enum kind kind,
@@ -398,14 +403,15 @@ static u64 random_field(struct kvm_random_state *r, enum kind kind,
 	case NR_PAGES:
 		return fuzz_one_in(r, 32) ? fuzz_below(r, 500) : fuzz_below(r, 4);
 	case PAGES:
-		return fuzz_one_in(r, 8) ? fuzz_below(r, 1024) : fuzz_below(r, 8);
+		return fuzz_one_in(r, 16) ? fuzz_below(r, 1024) : fuzz_below(r, 4);
 	case GFN:
 		return random_page(r, g) / getpagesize();
 	case VIEW:
-		return fuzz_below(r, 7 + fuzz_one_in(r, 16));
+		/* The one there always is, or any */
+		return fuzz_one_in(r, 2) ? 0 : fuzz_below(r, 8);
 	case ACCESS:
-		/* As it may be everywhere, but for one in four */
-		return fuzz_one_in(r, 4) ? fuzz_below(r, 33) :
+		/* As it may be everywhere, but for some */
+		return fuzz_one_in(r, 16) ? fuzz_below(r, 33) :
 		       KVMI_PAGE_ACCESS_R | (fuzz_below(r, 4) << 1);
 	default:
 		return random_number(r);
