@@ -13,9 +13,13 @@
 #include "command.h"
 #include "view.h"
 
+/*
+ * Nobody looks for gaps in it.  But freeing a subtree of a tree that does not keep
+ * track of them takes the metadata of a full node for a child, see mt_free_walk().
+ */
 static void init_tree(struct maple_tree *mt)
 {
-	mt_init_flags(mt, MT_FLAGS_USE_RCU);
+	mt_init_flags(mt, MT_FLAGS_USE_RCU | MT_FLAGS_ALLOC_RANGE);
 }
 
 /* mtree_dup() allocates with a spinlock held. */
@@ -280,16 +284,19 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	    !data->view || data->view >= KVMI_NR_VIEWS)
 		return -KVM_EINVAL;
 
-	/* No vCPU enters a view without this. */
-	guard(mutex)(&session->views_lock);
+	/*
+	 * No vCPU enters a view without the lock.  But some may wait for it within
+	 * kvm->srcu, so it is not held while waiting for them.
+	 */
+	scoped_guard(mutex, &session->views_lock) {
+		view = session->views[data->view];
+		if (!view)
+			return -KVM_EINVAL;
+		if (in_use(kvm, data->view))
+			return -KVM_EBUSY;
+		publish(session, data->view, NULL);
+	}
 
-	view = session->views[data->view];
-	if (!view)
-		return -KVM_EINVAL;
-	if (in_use(kvm, data->view))
-		return -KVM_EBUSY;
-
-	publish(session, data->view, NULL);
 	kvmi_arch_end_views(kvm, BIT(data->view));
 	synchronize_srcu(&kvm->srcu);
 	kvmi_view_free(view);
