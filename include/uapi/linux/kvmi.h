@@ -529,7 +529,8 @@ struct kvmi_vm_destroy_view {
  *
  * The other page can be read and executed in that view, as far as the access to
  * @gfn allows.  A write to it is told with a PF event whatever the access is, and
- * goes to the guest's own page, @gfn, with ALLOW.  Changes do not add up: what is
+ * goes to the guest's own page, @gfn, with ALLOW.  Every access is told and done
+ * that way while there is no memory at @new_gfn.  Changes do not add up: what is
  * shown is what @new_gfn is in the view without any.
  *
  * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @view, @as_id, or a page
@@ -779,8 +780,8 @@ struct kvmi_vcpu_event_reply {
  * @gpa: guest physical address of the access
  * @access: what the instruction is about to do and may not: KVMI_PAGE_ACCESS_R,
  *	KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
- * @flags: KVMI_PF_NOT_EMULATED: the tool asked for KVMI_PF_TRAP_ACCESS and the
- *	instruction cannot be emulated
+ * @flags: KVMI_PF_NOT_EMULATED: the tool has just asked for KVMI_PF_TRAP_ACCESS, or
+ *	to SKIP the instruction, and KVM does not know it well enough for that
  * @view: view the vCPU is in
  * @padding: zero
  *

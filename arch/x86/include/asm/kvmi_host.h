@@ -63,6 +63,9 @@ struct kvmi_step {
  * @injection: the exception it asked for; only the vCPU's thread uses it
  * @view: the view of guest memory
  * @step: the execution of single instructions
+ * @cannot_skip: the tool answered a PF event with SKIP, and where the instruction
+ *	at @not_skipped ends is not known; only the vCPU's thread uses them
+ * @not_skipped: linear address of that instruction
  *
  * Changed on the vCPU's thread, and cleared by unhooking on any.  Read without
  * a lock: whoever reads too early is made to recompute by
@@ -75,6 +78,8 @@ struct kvmi_arch_vcpu {
 	struct kvmi_injection injection;
 	u8 view;
 	struct kvmi_step step;
+	bool cannot_skip;
+	unsigned long not_skipped;
 };
 
 /**

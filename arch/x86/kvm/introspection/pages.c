@@ -171,6 +171,11 @@ int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 	return level;
 }
 
+static bool is_there(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	return kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+}
+
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
@@ -181,8 +186,11 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 
 	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
 
-	/* There may be nothing to show any more. */
-	return kvm_vcpu_gfn_to_memslot(vcpu, shown) ? shown : gfn;
+	/*
+	 * Where there is nothing to show any more nothing is accessed, see
+	 * __kvmi_page_fault().  But it may be mapped ahead.
+	 */
+	return is_there(vcpu, shown) ? shown : gfn;
 }
 
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
@@ -243,12 +251,33 @@ static void drop_delivery(struct kvm_vcpu *vcpu)
 
 static int skip(struct kvm_vcpu *vcpu)
 {
+	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+
 	if (kvm_event_needs_reinjection(vcpu)) {
 		drop_delivery(vcpu);
 		return 1;
 	}
 
+	/* A guest must not be able to end the VM this way. */
+	if (x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) !=
+	    EMULATION_OK) {
+		arch->cannot_skip = true;
+		arch->not_skipped = kvm_get_linear_rip(vcpu);
+		return 1;
+	}
+
 	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
+}
+
+/* Has the tool just tried to skip the instruction, in vain? */
+static bool cannot_skip(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+
+	if (arch->not_skipped != kvm_get_linear_rip(vcpu))
+		arch->cannot_skip = false;
+
+	return arch->cannot_skip;
 }
 
 static int allow(struct kvm_vcpu *vcpu)
@@ -271,6 +300,7 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		.gpa = gpa,
 		.view = id,
 	};
+	int action = KVMI_EVENT_ACTION_ALLOW;
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvmi_view *view;
 	u8 wanted;
@@ -278,25 +308,29 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	if (error_code & PFERR_RSVD_MASK)
 		return true;
 	view = kvmi_view_find(vcpu->kvm, id);
-	if (!view || !kvm_vcpu_gfn_to_memslot(vcpu, gfn))
+	if (!view || !is_there(vcpu, gfn))
 		return true;
 	wanted = wanted_access(error_code);
-	if (has_access(view_access(view, as_id, gfn), wanted))
+	if (has_access(view_access(view, as_id, gfn), wanted) &&
+	    is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn)))
 		return true;
 
+	if (cannot_skip(vcpu))
+		event.flags = KVMI_PF_NOT_EMULATED;
 	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
 	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
 	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
 		event.gva = kvm_get_linear_rip(vcpu);
 
-	*r = 1;
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
-		*r = allow(vcpu);
-		return false;
-	}
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF))
+		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
+				    sizeof(event), &reply, sizeof(reply));
+	/* Once is enough, but an event that was interrupted is raised again. */
+	if (action != KVMI_EVENT_INTERRUPTED)
+		kvmi_to_vcpu(vcpu)->arch.cannot_skip = false;
 
-	switch (kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
-					   sizeof(event), &reply, sizeof(reply)))) {
+	*r = 1;
+	switch (kvmi_verdict_of(action)) {
 	case KVMI_ALLOW:
 		*r = allow(vcpu);
 		break;
