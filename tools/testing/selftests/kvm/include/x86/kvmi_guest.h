@@ -159,6 +159,11 @@ void kvmi_guest_compare(const struct kvmi_guest_state *state,
 void kvmi_guest_stop_normally(struct kvmi_guest *g);
 /* Wait for the end; the guest has run to it and nothing else has changed. */
 void kvmi_guest_stop_unchanged(struct kvmi_guest *g);
+/*
+ * Answer SKIP to a PF event of an instruction that KVM does not know, and see that
+ * it is asked about again; then ALLOW.
+ */
+void kvmi_guest_skip_in_vain(struct kvmi_guest *g, struct kvmi_event *ev);
 /* Answer CRASH, and see what comes of it. */
 void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev);
 

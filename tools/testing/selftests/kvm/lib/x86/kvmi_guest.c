@@ -490,6 +490,37 @@ void kvmi_guest_stop_unchanged(struct kvmi_guest *g)
 	kvmi_guest_compare(&g->state, &g->start);
 }
 
+/* The instruction is asked about once more. */
+static void expect_again(struct kvmi_guest *g, struct kvmi_event *ev, u8 flags)
+{
+	const struct kvmi_event old = *ev;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->pf.flags, flags);
+	TEST_ASSERT_EQ(ev->pf.gpa, old.pf.gpa);
+	TEST_ASSERT_EQ(ev->pf.access, old.pf.access);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, old.common.arch.regs.rip);
+}
+
+void kvmi_guest_skip_in_vain(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	TEST_ASSERT_EQ(ev->pf.flags, 0);
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_SKIP);
+	expect_again(g, ev, KVMI_PF_NOT_EMULATED);
+
+	/* This time the tool has not asked for what cannot be done. */
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_RETRY);
+	expect_again(g, ev, 0);
+
+	/* If KVM_RUN was interrupted the event is still the one that is answered. */
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_SKIP);
+	expect_again(g, ev, KVMI_PF_NOT_EMULATED);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+}
+
 void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev)
 {
 	int i;
