@@ -81,6 +81,11 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 		.actions = ALLOW | CRASH,
 	},
 	[KVMI_VCPU_EVENT_CPUID] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_ACCESS] = {
+		.kind = KVMI_EVENT_OF_INSTRUCTION,
+		.actions = ALLOW | SKIP | CRASH,
+		.reply_size = sizeof(struct kvmi_vcpu_event_access_reply),
+	},
 	[KVMI_VCPU_EVENT_CREATE_VCPU] = {
 		.kind = KVMI_EVENT_OF_NEW_VCPU,
 		.actions = ALLOW | CRASH,
@@ -91,9 +96,11 @@ static_assert(sizeof(struct kvmi_vcpu_event_cr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_msr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_pf) <= KVMI_MAX_EVENT_DATA);
+static_assert(sizeof(struct kvmi_vcpu_event_access) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_cr_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
+static_assert(sizeof(struct kvmi_vcpu_event_access_reply) <= KVMI_MAX_EVENT_REPLY);
 
 /**
  * kvmi_event_known - does this kernel have the event?

@@ -56,6 +56,44 @@ struct kvmi_step {
 };
 
 /**
+ * enum kvmi_emulation_mode - what applies to accesses of KVM's emulator
+ * @KVMI_EMULATE_FREELY: nothing
+ * @KVMI_EMULATE_CHECKED: the vCPU's view; one that it forbids ends the emulation
+ * @KVMI_EMULATE_TRACED: the tool is told of those that the vCPU's view forbids
+ */
+enum kvmi_emulation_mode {
+	KVMI_EMULATE_FREELY,
+	KVMI_EMULATE_CHECKED,
+	KVMI_EMULATE_TRACED,
+};
+
+/* Bytes of an access that are looked at together */
+#define KVMI_MAX_EMULATED_BYTES	32
+
+/**
+ * struct kvmi_emulation - an instruction that introspection has KVM emulate
+ * @mode: what applies to its accesses
+ * @failed: the emulator does not know the instruction, which had no effect
+ * @refused: it was ended by the access below
+ * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
+ * @gva: linear address of that access
+ * @gpa: its guest physical address
+ * @data: what is written in place of what the instruction wants to write, in each
+ *	of the two pages that a write can be to
+ *
+ * Only the vCPU's thread uses it.
+ */
+struct kvmi_emulation {
+	enum kvmi_emulation_mode mode;
+	bool failed;
+	bool refused;
+	u8 access;
+	gva_t gva;
+	gpa_t gpa;
+	u8 data[2][KVMI_MAX_EMULATED_BYTES];
+};
+
+/**
  * struct kvmi_arch_vcpu - what a tool wants to be told of on an x86 vCPU
  * @crs: bit n: writes to CRn
  * @low_msrs: writes to the MSRs from 0
@@ -63,9 +101,10 @@ struct kvmi_step {
  * @injection: the exception it asked for; only the vCPU's thread uses it
  * @view: the view of guest memory
  * @step: the execution of single instructions
- * @cannot_skip: the tool answered a PF event with SKIP, and where the instruction
- *	at @not_skipped ends is not known; only the vCPU's thread uses them
- * @not_skipped: linear address of that instruction
+ * @emulation: the instruction that introspection has KVM emulate
+ * @not_emulated: the tool answered a PF event with SKIP or KVMI_PF_TRAP_ACCESS, and
+ *	KVM does not know the instruction; only the vCPU's thread uses it
+ * @not_emulated_at: linear address of that instruction
  *
  * Changed on the vCPU's thread, and cleared by unhooking on any.  Read without
  * a lock: whoever reads too early is made to recompute by
@@ -78,8 +117,9 @@ struct kvmi_arch_vcpu {
 	struct kvmi_injection injection;
 	u8 view;
 	struct kvmi_step step;
-	bool cannot_skip;
-	unsigned long not_skipped;
+	struct kvmi_emulation emulation;
+	bool not_emulated;
+	unsigned long not_emulated_at;
 };
 
 /**
@@ -125,6 +165,14 @@ int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn);
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush);
+bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu);
+bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu);
+bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+			   void *val, unsigned int bytes);
+bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+			  void *val, unsigned int bytes);
+bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+			   const void **val, unsigned int bytes);
 
 /**
  * kvmi_vcpu_known - has the vCPU ever been introspected?
@@ -381,6 +429,93 @@ static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
 	return flush;
 }
 
+/**
+ * kvmi_emulation_watched - does introspection look at each access of KVM's
+ *	emulator?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key) &&
+	       __kvmi_emulation_watched(vcpu);
+}
+
+/**
+ * kvmi_emulated_bytes - how much may KVM's emulator access at once?
+ * @vcpu: the vCPU
+ * @bytes: what it would otherwise
+ */
+static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
+					       unsigned int bytes)
+{
+	return kvmi_emulation_watched(vcpu) && bytes > KVMI_MAX_EMULATED_BYTES ?
+	       KVMI_MAX_EMULATED_BYTES : bytes;
+}
+
+/**
+ * kvmi_emulation_failed - tell that KVM cannot emulate an instruction
+ * @vcpu: the vCPU
+ *
+ * Return: true if introspection wanted it emulated, and knows what else to do.
+ */
+static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_emulation_failed(vcpu);
+}
+
+/**
+ * kvmi_emulated_fetch - ask about a fetch of KVM's emulator
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @gva: linear address
+ * @gpa: guest physical address
+ * @val: the bytes fetched; changed if the vCPU sees others
+ * @bytes: number of them, in one page
+ *
+ * Return: false to end the emulation as intercepted.
+ */
+static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
+				       gpa_t gpa, void *val, unsigned int bytes)
+{
+	return !kvmi_emulation_watched(vcpu) ||
+	       __kvmi_emulated_fetch(vcpu, gva, gpa, val, bytes);
+}
+
+/**
+ * kvmi_emulated_read - ask about what KVM's emulator has read
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @gva: linear address
+ * @gpa: guest physical address
+ * @val: the bytes read; changed if the instruction is to see others
+ * @bytes: number of them, in one page, at most kvmi_emulated_bytes()
+ *
+ * Return: false to end the emulation as intercepted.
+ */
+static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
+				      gpa_t gpa, void *val, unsigned int bytes)
+{
+	return !kvmi_emulation_watched(vcpu) ||
+	       __kvmi_emulated_read(vcpu, gva, gpa, val, bytes);
+}
+
+/**
+ * kvmi_emulated_write - ask about what KVM's emulator is about to write
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @gva: linear address
+ * @gpa: guest physical address
+ * @val: where the bytes are; changed to where others are if those are to be
+ *	written, and to NULL if nothing is to be
+ * @bytes: number of them, in one page, at most kvmi_emulated_bytes()
+ *
+ * Return: false to end the emulation as intercepted.
+ */
+static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
+				       gpa_t gpa, const void **val,
+				       unsigned int bytes)
+{
+	return !kvmi_emulation_watched(vcpu) ||
+	       __kvmi_emulated_write(vcpu, gva, gpa, val, bytes);
+}
+
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
@@ -464,6 +599,34 @@ static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
 					bool flush)
 {
 	return flush;
+}
+
+static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu) { return false; }
+
+static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
+					       unsigned int bytes)
+{
+	return bytes;
+}
+
+static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
+				       gpa_t gpa, void *val, unsigned int bytes)
+{
+	return true;
+}
+
+static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
+				      gpa_t gpa, void *val, unsigned int bytes)
+{
+	return true;
+}
+
+static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
+				       gpa_t gpa, const void **val,
+				       unsigned int bytes)
+{
+	return true;
 }
 
 #endif /* CONFIG_KVM_INTROSPECTION */

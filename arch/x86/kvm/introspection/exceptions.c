@@ -83,6 +83,7 @@ bool kvmi_arch_event_supported(u16 id)
 	case KVMI_VCPU_EVENT_DESCRIPTOR:
 		return kvm_caps.has_descriptor_intercepts;
 	case KVMI_VCPU_EVENT_PF:
+	case KVMI_VCPU_EVENT_ACCESS:
 		return kvmi_arch_page_access();
 	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return kvm_caps.has_single_step;

@@ -23,7 +23,7 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 	arch->injection = (struct kvmi_injection) { };
 	WRITE_ONCE(arch->view, 0);
 	arch->step = (struct kvmi_step) { };
-	arch->cannot_skip = false;
+	arch->not_emulated = false;
 	if (!forget)
 		return;
 

@@ -11,12 +11,14 @@
 #include "introspection/command.h"
 #include "introspection/event.h"
 #include "introspection/view.h"
+#include "emulation.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
 #include "mmu/spte.h"
 #include "mmu/tdp_mmu.h"
+#include "pages.h"
 #include "regs.h"
 #include "step.h"
 #include "x86.h"
@@ -241,6 +243,29 @@ static bool has_access(u8 access, u8 wanted)
 	return access & wanted;
 }
 
+/**
+ * kvmi_may_access - does the view of a vCPU leave it an access?
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @gfn: guest frame number
+ * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
+ *
+ * What is no memory is not restricted.
+ */
+bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
+{
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
+
+	if (!view || !is_there(vcpu, gfn))
+		return true;
+	if (access == KVMI_PAGE_ACCESS_X)
+		access = kvm_x86_call(get_cpl)(vcpu) == 3 ? KVMI_PAGE_ACCESS_XU :
+							    KVMI_PAGE_ACCESS_XS;
+
+	return has_access(view_access(view, as_id, gfn), access) &&
+	       is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn));
+}
+
 /* Is an exception or interrupt being delivered, i.e. no instruction executed? */
 static void drop_delivery(struct kvm_vcpu *vcpu)
 {
@@ -249,10 +274,19 @@ static void drop_delivery(struct kvm_vcpu *vcpu)
 	vcpu->arch.nmi_injected = false;
 }
 
-static int skip(struct kvm_vcpu *vcpu)
+/* The tool is to be told with the next PF event, which the instruction raises. */
+static int cannot_emulate(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
 
+	arch->not_emulated = true;
+	arch->not_emulated_at = kvm_get_linear_rip(vcpu);
+
+	return 1;
+}
+
+static int skip(struct kvm_vcpu *vcpu)
+{
 	if (kvm_event_needs_reinjection(vcpu)) {
 		drop_delivery(vcpu);
 		return 1;
@@ -260,24 +294,36 @@ static int skip(struct kvm_vcpu *vcpu)
 
 	/* A guest must not be able to end the VM this way. */
 	if (x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) !=
-	    EMULATION_OK) {
-		arch->cannot_skip = true;
-		arch->not_skipped = kvm_get_linear_rip(vcpu);
-		return 1;
-	}
+	    EMULATION_OK)
+		return cannot_emulate(vcpu);
 
 	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
 }
 
-/* Has the tool just tried to skip the instruction, in vain? */
-static bool cannot_skip(struct kvm_vcpu *vcpu)
+/* Has the tool just asked in vain for more than to execute the instruction? */
+static bool not_emulated(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
 
-	if (arch->not_skipped != kvm_get_linear_rip(vcpu))
-		arch->cannot_skip = false;
+	if (arch->not_emulated_at != kvm_get_linear_rip(vcpu))
+		arch->not_emulated = false;
 
-	return arch->cannot_skip;
+	return arch->not_emulated;
+}
+
+static int trap_access(struct kvm_vcpu *vcpu)
+{
+	int r;
+
+	/* Is it an instruction at all? */
+	if (kvm_event_needs_reinjection(vcpu))
+		return cannot_emulate(vcpu);
+
+	r = kvmi_emulate(vcpu, KVMI_EMULATE_TRACED);
+	if (kvmi_to_vcpu(vcpu)->arch.emulation.failed)
+		return cannot_emulate(vcpu);
+
+	return r;
 }
 
 static int allow(struct kvm_vcpu *vcpu)
@@ -315,7 +361,7 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	    is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn)))
 		return true;
 
-	if (cannot_skip(vcpu))
+	if (not_emulated(vcpu))
 		event.flags = KVMI_PF_NOT_EMULATED;
 	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
 	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
@@ -327,12 +373,16 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 				    sizeof(event), &reply, sizeof(reply));
 	/* Once is enough, but an event that was interrupted is raised again. */
 	if (action != KVMI_EVENT_INTERRUPTED)
-		kvmi_to_vcpu(vcpu)->arch.cannot_skip = false;
+		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
 
 	*r = 1;
 	switch (kvmi_verdict_of(action)) {
 	case KVMI_ALLOW:
-		*r = allow(vcpu);
+		if ((reply.flags & KVMI_PF_TRAP_ACCESS) &&
+		    !(event.flags & KVMI_PF_NOT_EMULATED))
+			*r = trap_access(vcpu);
+		else
+			*r = allow(vcpu);
 		break;
 	case KVMI_SKIP:
 		*r = skip(vcpu);

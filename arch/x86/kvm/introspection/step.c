@@ -137,6 +137,9 @@ void __kvmi_check_step(struct kvm_vcpu *vcpu)
 	if (!vi)
 		return;
 
+	/* Its rest is done if KVM_RUN returned in the middle. */
+	vi->arch.emulation.mode = KVMI_EMULATE_FREELY;
+
 	step = &vi->arch.step;
 	if ((step->allowed || step->wanted) && !step->owed &&
 	    step_is_over(vcpu, step))

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_X86_PAGES_H
+#define __KVMI_X86_PAGES_H
+
+#include <linux/kvm_types.h>
+
+struct kvm_vcpu;
+
+bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access);
+
+#endif /* __KVMI_X86_PAGES_H */
