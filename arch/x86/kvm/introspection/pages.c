@@ -21,6 +21,7 @@
 #include "pages.h"
 #include "regs.h"
 #include "step.h"
+#include "walks.h"
 #include "x86.h"
 
 /* Views have to fit in the role of a page table. */
@@ -368,6 +369,20 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
 		event.gva = kvm_get_linear_rip(vcpu);
 
+	*r = 1;
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF) &&
+	    (error_code & PFERR_GUEST_PAGE_MASK)) {
+		switch (kvmi_walk(vcpu, &event, r)) {
+		case KVMI_WALK_DONE:
+			return false;
+		case KVMI_WALK_STEP:
+			*r = allow(vcpu);
+			return false;
+		case KVMI_WALK_ASK:
+			break;
+		}
+	}
+
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF))
 		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
 				    sizeof(event), &reply, sizeof(reply));
@@ -375,7 +390,6 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	if (action != KVMI_EVENT_INTERRUPTED)
 		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
 
-	*r = 1;
 	switch (kvmi_verdict_of(action)) {
 	case KVMI_ALLOW:
 		if ((reply.flags & KVMI_PF_TRAP_ACCESS) &&
