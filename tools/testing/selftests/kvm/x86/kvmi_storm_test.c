@@ -16,6 +16,7 @@
 #include "kvmi_busy_vm.h"
 #include "kvmi_fuzz.h"
 #include "kvmi_test_harness.h"
+#include "kvmi_view.h"
 
 #define NR_VCPUS	2
 
@@ -247,7 +248,7 @@ static void sessions(struct _test_data_kvmi_storm *self, int rounds, int max_eve
 		session(self, max_events, die);
 }
 
-/* All tests together have a hundred times as many rounds. */
+/* All tests together have more than a hundred times as many rounds. */
 static int percent = 100;
 
 /* The only VM that is hooked: the hooks are patched in and out each time. */
@@ -299,6 +300,72 @@ static void set_slot(struct _test_data_kvmi_storm *self, u64 gpa, u64 size, u32 
 	TEST_ASSERT(!__vm_set_user_memory_region(self->vm, SLOT, flags, gpa, size,
 						 self->memory),
 		    "KVM_SET_USER_MEMORY_REGION");
+}
+
+/* Take access away from what the vCPUs cannot do without, and switch their view. */
+static void restrict_pages(struct _test_data_kvmi_storm *self,
+			   struct kvmi_session *s)
+{
+	struct kvm_x86_state *state = self->busy.vcpus[0].state;
+	/* Code, a stack, data and page tables */
+	const u64 pages[] = {
+		addr_gva2gpa(self->vm, state->regs.rip),
+		addr_gva2gpa(self->vm, state->regs.rsp - 8),
+		addr_gva2gpa(self->vm, state->sregs.fs.base),
+		state->sregs.cr3,
+	};
+	struct kvmi_vcpu_set_view set;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		set.view = i ? kvmi_new_view(s, 0) : 0;
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, set.view,
+						      pages[fuzz_below(&self->random,
+								       ARRAY_SIZE(pages))],
+						      1, KVMI_PAGE_ACCESS_R |
+						      fuzz_below(&self->random, 4) << 1), 0);
+	}
+	TEST_ASSERT_KVMI(kvmi_change_gfn(s, set.view, pages[0], KVMI_BUSY_GPA), 0);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(s, set.view, pages[0], pages[0]), 0);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(s, set.view, KVMI_BUSY_GPA, pages[1]), 0);
+
+	memset(set.padding, 0, sizeof(set.padding));
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmi_send_vcpu_cmd(s, i, KVMI_VCPU_SET_VIEW, &set, sizeof(set));
+}
+
+/* Instructions are stepped, or about to be, as the session ends. */
+KVMI_TEST(kvmi_storm, pages_are_restricted)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_session s;
+	struct kvmi_event ev;
+	int i, nr;
+
+	for (i = 0; i < 10 * percent; i++) {
+		kvmi_hook(&s, self->vm);
+		if (!i) {
+			kvmi_get_features(&s, &features);
+			if (!features.views) {
+				unhook(&s);
+				SKIP(return, "No page tables for views");
+			}
+		}
+		restrict_pages(self, &s);
+		nr = 0;
+		if (i % 4) {
+			ask_for_events(&s);
+			nr = fuzz_below(&self->random, 8);
+		}
+		while (nr--) {
+			wait_for_event(&s, &ev);
+			kvmi_reply(&s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		}
+		if (i % 3)
+			kvmi_close(&s);
+		unhook(&s);
+	}
+	check_leaks(self);
 }
 
 static void *memory_thread(void *arg)
