@@ -40,11 +40,36 @@ struct kvmi_injection {
 #define KVMI_STEP_VIEW		7
 
 /**
+ * enum kvmi_step_insn - what RFLAGS.TF means to an instruction that is stepped
+ * @KVMI_STEP_OTHER: no more than to most
+ * @KVMI_STEP_PUSHF: it pushes TF
+ * @KVMI_STEP_LOADS_TF: it is POPF or IRET
+ * @KVMI_STEP_SYSCALL: it copies TF to R11 and may clear it
+ * @KVMI_STEP_SYSRET: it loads TF from R11
+ * @KVMI_STEP_SHADOW: there is no trap after it, as it is MOV SS, POP SS or STI
+ * @KVMI_STEP_INT: it pushes and clears TF, as do those that follow
+ * @KVMI_STEP_INT3: as above
+ * @KVMI_STEP_INTO: as above, with the overflow flag set
+ */
+enum kvmi_step_insn {
+	KVMI_STEP_OTHER,
+	KVMI_STEP_PUSHF,
+	KVMI_STEP_LOADS_TF,
+	KVMI_STEP_SYSCALL,
+	KVMI_STEP_SYSRET,
+	KVMI_STEP_SHADOW,
+	KVMI_STEP_INT,
+	KVMI_STEP_INT3,
+	KVMI_STEP_INTO,
+};
+
+/**
  * struct kvmi_step - the execution of single instructions
  * @allowed: one instruction is executed in KVMI_STEP_VIEW
  * @wanted: the tool wants to be told of each instruction
  * @owed: an instruction is over, and the tool is to be told
  * @failed: see struct kvmi_vcpu_event_singlestep
+ * @insn: the instruction, where TF is used
  * @rip: linear address of the instruction
  */
 struct kvmi_step {
@@ -52,6 +77,7 @@ struct kvmi_step {
 	bool wanted;
 	bool owed;
 	bool failed;
+	enum kvmi_step_insn insn;
 	unsigned long rip;
 };
 
@@ -156,6 +182,9 @@ bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
 int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
 void __kvmi_check_step(struct kvm_vcpu *vcpu);
+bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r);
+enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu);
+void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu);
 unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);
 unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
@@ -338,6 +367,20 @@ static inline void kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key))
 		__kvmi_check_step(vcpu);
+}
+
+/**
+ * kvmi_prepare_step - have the next instruction stepped
+ * @vcpu: the vCPU, about to enter the guest, with its SRCU lock held; it may be
+ *	dropped and retaken
+ * @r: if false is returned, what to return to the run loop
+ *
+ * Return: false if KVM has executed it in place of the guest.
+ */
+static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
+{
+	return !static_branch_unlikely(&kvmi_key) ||
+	       __kvmi_prepare_step(vcpu, r);
 }
 
 /**
@@ -567,6 +610,7 @@ static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; 
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu) { return false; }
 static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
 static inline void kvmi_check_step(struct kvm_vcpu *vcpu) { }
+static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r) { return true; }
 static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu) { return 0; }
 
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,

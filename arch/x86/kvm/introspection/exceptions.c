@@ -29,6 +29,9 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	/* What the delivery of an exception touches may be restricted. */
 	if (__kvmi_vcpu_view(vcpu) == KVMI_STEP_VIEW)
 		return ~(u32)NOT_REPORTED;
+	/* It would push RFLAGS.TF. */
+	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))
+		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP))
 		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: single instructions by means of RFLAGS.TF.
+ *
+ * Where hardware has no better way KVM sets the trap flag for as long as the
+ * guest runs.  The guest must not notice.  Most instructions neither read TF nor
+ * write it.  Here are found those that do, and those after which the trap would
+ * come too late or never.  Some of them are executed by KVM, and hardware does
+ * the others with a little help.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "introspection/command.h"
+#include "emulation.h"
+#include "mmu.h"
+#include "pages.h"
+#include "regs.h"
+#include "x86.h"
+
+#define MAX_INSN_BYTES	15
+
+/**
+ * struct insn - the beginning of the instruction at RIP
+ * @bytes: as the vCPU sees them
+ * @nr: how many could be read
+ * @vector: that of an INT
+ */
+struct insn {
+	u8 bytes[MAX_INSN_BYTES];
+	unsigned int nr;
+	u8 vector;
+};
+
+/* Read what is in one page; false if the vCPU may not execute it. */
+static bool fetch(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes, unsigned int nr)
+{
+	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
+	u64 access = PFERR_FETCH_MASK;
+	gpa_t gpa;
+	gfn_t gfn;
+
+	if (kvm_x86_call(get_cpl)(vcpu) == 3)
+		access |= PFERR_USER_MASK;
+	gpa = walk->gva_to_gpa(vcpu, walk, gva, access, NULL);
+	if (gpa == INVALID_GPA)
+		return false;
+
+	gfn = gpa_to_gfn(gpa);
+	if (!kvmi_may_access(vcpu, gfn, KVMI_PAGE_ACCESS_X))
+		return false;
+
+	return !kvm_vcpu_read_guest_page(vcpu, __kvmi_shown_gfn(vcpu, gfn), bytes,
+					 offset_in_page(gpa), nr);
+}
+
+static void fetch_insn(struct kvm_vcpu *vcpu, struct insn *insn)
+{
+	gva_t gva = kvm_get_linear_rip(vcpu);
+	unsigned int here = min_t(unsigned int, MAX_INSN_BYTES,
+				  PAGE_SIZE - offset_in_page(gva));
+
+	insn->nr = 0;
+	if (!fetch(vcpu, gva, insn->bytes, here))
+		return;
+	insn->nr = here;
+	if (here < MAX_INSN_BYTES &&
+	    fetch(vcpu, gva + here, insn->bytes + here, MAX_INSN_BYTES - here))
+		insn->nr = MAX_INSN_BYTES;
+}
+
+static bool is_prefix(struct kvm_vcpu *vcpu, u8 byte)
+{
+	switch (byte) {
+	case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
+	case 0x66: case 0x67: case 0xf2: case 0xf3:
+		return true;
+	case 0x40 ... 0x4f:
+		return is_64_bit_mode(vcpu);
+	default:
+		return false;
+	}
+}
+
+/* What INT n does in virtual-8086 mode depends on more than its gate. */
+static bool may_raise(struct kvm_vcpu *vcpu)
+{
+	unsigned long rflags = kvm_get_rflags(vcpu);
+
+	return !(rflags & X86_EFLAGS_VM) ||
+	       (rflags & X86_EFLAGS_IOPL) == X86_EFLAGS_IOPL;
+}
+
+static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
+{
+	const u8 *byte = insn->bytes, *end = byte + insn->nr;
+	u8 opcode, next;
+
+	while (byte < end && is_prefix(vcpu, *byte))
+		byte++;
+	if (byte == end)
+		return KVMI_STEP_OTHER;
+	opcode = *byte++;
+	next = byte < end ? *byte : 0;
+
+	switch (opcode) {
+	case 0x0f:
+		if (next == 0x05)
+			return KVMI_STEP_SYSCALL;
+		return next == 0x07 ? KVMI_STEP_SYSRET : KVMI_STEP_OTHER;
+	case 0x17: /* POP SS */
+		return is_64_bit_mode(vcpu) ? KVMI_STEP_OTHER : KVMI_STEP_SHADOW;
+	case 0x8e: /* MOV to a segment register */
+		return (next >> 3 & 7) == VCPU_SREG_SS ? KVMI_STEP_SHADOW :
+							 KVMI_STEP_OTHER;
+	case 0xfb: /* STI */
+		return KVMI_STEP_SHADOW;
+	case 0x9c:
+		return KVMI_STEP_PUSHF;
+	case 0x9d: /* POPF */
+	case 0xcf: /* IRET */
+		return KVMI_STEP_LOADS_TF;
+	case 0xcc: /* INT3; if it is userspace's it causes a VM exit. */
+		return vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP ?
+		       KVMI_STEP_OTHER : KVMI_STEP_INT3;
+	case 0xcd:
+		insn->vector = next;
+		return byte < end && may_raise(vcpu) ? KVMI_STEP_INT :
+						       KVMI_STEP_OTHER;
+	case 0xce:
+		return !is_64_bit_mode(vcpu) &&
+		       kvm_get_rflags(vcpu) & X86_EFLAGS_OF ? KVMI_STEP_INTO :
+							      KVMI_STEP_OTHER;
+	default:
+		return KVMI_STEP_OTHER;
+	}
+}
+
+/*
+ * The trap after an instruction that is followed by an interrupt shadow comes
+ * one instruction late.
+ */
+static bool emulate(struct kvm_vcpu *vcpu, int *r)
+{
+	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
+	unsigned long rip = kvm_get_linear_rip(vcpu);
+
+	*r = kvmi_emulate(vcpu, KVMI_EMULATE_CHECKED);
+	/* Hardware makes the forbidden access again, which raises a PF event. */
+	if (emulation->refused || emulation->failed)
+		return false;
+
+	if (rip != kvm_get_linear_rip(vcpu))
+		kvmi_single_step_exit(vcpu);
+
+	return true;
+}
+
+bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct insn insn;
+
+	if (!vi || !kvm_caps.single_steps_by_tf || !__kvmi_single_steps(vcpu))
+		return true;
+
+	/* What is delivered comes first, and no instruction is executed then. */
+	vi->arch.step.insn = KVMI_STEP_OTHER;
+	if (kvm_event_needs_reinjection(vcpu))
+		return true;
+
+	fetch_insn(vcpu, &insn);
+	vi->arch.step.insn = classify(vcpu, &insn);
+
+	*r = 1;
+	switch (vi->arch.step.insn) {
+	case KVMI_STEP_SHADOW:
+		return !emulate(vcpu, r);
+	case KVMI_STEP_INT:
+		kvm_queue_interrupt(vcpu, insn.vector, true);
+		return false;
+	case KVMI_STEP_INT3:
+		*r = kvmi_exception_exit(vcpu, BP_VECTOR, 0, 0);
+		return false;
+	case KVMI_STEP_INTO:
+		*r = kvmi_exception_exit(vcpu, OF_VECTOR, 0, 0);
+		return false;
+	default:
+		return true;
+	}
+}
+
+/**
+ * kvmi_step_insn - which instruction is about to be stepped?
+ * @vcpu: the vCPU
+ */
+enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return vi ? vi->arch.step.insn : KVMI_STEP_OTHER;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_step_insn);
+
+/**
+ * kvmi_hide_pushed_tf - take RFLAGS.TF from what PUSHF has pushed
+ * @vcpu: the vCPU, right after the instruction
+ */
+void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu)
+{
+	gva_t gva = kvm_rsp_read(vcpu) + X86_EFLAGS_TF_BIT / BITS_PER_BYTE;
+	struct kvm_segment ss;
+	gpa_t gpa;
+	u8 flags;
+
+	if (!is_64_bit_mode(vcpu)) {
+		kvm_get_segment(vcpu, &ss, VCPU_SREG_SS);
+		gva = (u32)(ss.base + (ss.db ? (u32)gva : (u16)gva));
+	}
+
+	gpa = kvm_mmu_gva_to_gpa_write(vcpu, gva, NULL);
+	if (gpa == INVALID_GPA || kvm_vcpu_read_guest(vcpu, gpa, &flags, 1))
+		return;
+	flags &= ~(X86_EFLAGS_TF >> BITS_PER_BYTE);
+	kvm_vcpu_write_guest(vcpu, gpa, &flags, 1);
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_hide_pushed_tf);

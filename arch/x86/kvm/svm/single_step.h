@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __SVM_SINGLE_STEP_H
+#define __SVM_SINGLE_STEP_H
+
+#include <linux/types.h>
+
+struct kvm_vcpu;
+
+/**
+ * struct svm_single_step - a VMRUN that is to execute one instruction only
+ * @active: it is one, and what is below was set before it
+ * @over: the instruction is over, and introspection does not know yet
+ * @delivers: an event is injected, and nothing is to be executed
+ * @insn: enum kvmi_step_insn
+ * @adds_shadow: there is an interrupt shadow that the guest knows nothing of
+ * @rflags: those of the guest
+ * @r11: what SYSRET loads RFLAGS from
+ * @sfmask: what SYSCALL takes from RFLAGS
+ * @dbgctl: that of the guest
+ * @vnmi_pending: V_NMI_PENDING_MASK, if it was set
+ */
+struct svm_single_step {
+	bool active;
+	bool over;
+	bool delivers;
+	u8 insn;
+	bool adds_shadow;
+	u64 rflags;
+	unsigned long r11;
+	u64 sfmask;
+	u64 dbgctl;
+	u32 vnmi_pending;
+};
+
+#ifdef CONFIG_KVM_INTROSPECTION
+bool svm_begin_single_step(struct kvm_vcpu *vcpu);
+void svm_end_single_step(struct kvm_vcpu *vcpu);
+bool svm_single_step_exit(struct kvm_vcpu *vcpu);
+#else
+static inline bool svm_begin_single_step(struct kvm_vcpu *vcpu) { return false; }
+static inline void svm_end_single_step(struct kvm_vcpu *vcpu) { }
+static inline bool svm_single_step_exit(struct kvm_vcpu *vcpu) { return false; }
+#endif
+
+#endif /* __SVM_SINGLE_STEP_H */
