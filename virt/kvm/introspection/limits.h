@@ -13,7 +13,7 @@
  * Pages of a range that are unmapped at once.  Of a larger one others may use the
  * host's page tables in between, and then it takes more than one TLB flush.
  */
-#define KVMI_MAX_UNMAP_AT_ONCE		(1 << 15)
+#define KVMI_MAX_UNMAP_AT_ONCE		BIT(15)
 
 /*
  * Commands that wait for one vCPU's thread.  A tool that sends more gets
@@ -38,7 +38,7 @@
  * Ranges of pages with a restriction, and changed pages, of all views of a VM
  * together.  More is -KVM_ENOMEM and -KVM_EBUSY.
  */
-#define KVMI_MAX_PAGE_RANGES		(1 << 20)
+#define KVMI_MAX_PAGE_RANGES		BIT(20)
 #define KVMI_MAX_CHANGED_GFNS		1024
 
 /*

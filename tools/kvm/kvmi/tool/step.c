@@ -96,7 +96,7 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 			show(tool, &event, false);
 	}
 	if (err == -ETIMEDOUT) {
-		error("step: nothing is executed after %llu instructions; does the guest wait in HLT?",
+		error("step: %llu instructions, then nothing; does the guest wait in HLT?",
 		      ull(done - 1));
 		err = MONITOR_TOLD;
 	}
