@@ -32,6 +32,11 @@ FIXTURE(kvmi_access) {
 	struct kvmi_guest g;
 };
 
+/* 32-bit code */
+FIXTURE(kvmi_access_prot) {
+	struct kvmi_guest g;
+};
+
 static bool can_restrict(struct kvmi_guest *g, u8 access)
 {
 	struct kvmi_vm_get_features_reply features;
@@ -43,21 +48,37 @@ static bool can_restrict(struct kvmi_guest *g, u8 access)
 		(features.flags & KVMI_FEATURE_EXEC_ONLY));
 }
 
-FIXTURE_SETUP(kvmi_access)
+static bool setup(struct kvmi_guest *g, enum kvmi_guest_mode mode)
 {
 	u64 val = DATA_VALUE;
-	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	kvmi_guest_create(g, mode);
 	memcpy(g->start.mem + DATA, &val, sizeof(val));
 	memcpy(g->start.mem + SECOND, &val, sizeof(val));
 	g->start.regs.rax = RAX_VALUE;
 	kvmi_hook(&g->s, g->vm);
-	if (!can_restrict(g, KVMI_PAGE_ACCESS_W))
+
+	return can_restrict(g, KVMI_PAGE_ACCESS_W);
+}
+
+FIXTURE_SETUP(kvmi_access)
+{
+	if (!setup(&self->g, KVMI_GUEST_LONG))
 		SKIP(return, "Access to pages cannot be taken away");
 }
 
 FIXTURE_TEARDOWN(kvmi_access)
+{
+	kvmi_guest_free(&self->g);
+}
+
+FIXTURE_SETUP(kvmi_access_prot)
+{
+	if (!setup(&self->g, KVMI_GUEST_PROT))
+		SKIP(return, "Access to pages cannot be taken away");
+}
+
+FIXTURE_TEARDOWN(kvmi_access_prot)
 {
 	kvmi_guest_free(&self->g);
 }
@@ -209,6 +230,38 @@ KVMI_TEST(kvmi_access, bad_action)
 	kvmi_guest_stop_normally(g);
 }
 
+KVMI_TEST(kvmi_access, retry_is_no_action)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_expect_closed(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The instruction ends with the registers that the tool has set. */
+KVMI_TEST(kvmi_access, registers)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	regs = ev.common.arch.regs;
+	regs.rax = 1;
+	regs.rbx = 2;
+	regs.rip = 0;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), RAX_VALUE);
+	TEST_ASSERT_EQ(g->state.regs.rax, 1);
+	TEST_ASSERT_EQ(g->state.regs.rbx, 2);
+	TEST_ASSERT_EQ(g->state.regs.rip, g->normal.regs.rip);
+}
+
 KVMI_TEST(kvmi_access, tool_closes)
 {
 	struct kvmi_guest *g = &self->g;
@@ -303,11 +356,16 @@ KVMI_TEST(kvmi_access, write_4_bytes)
 KVMI_TEST(kvmi_access, write_16_bytes)
 {
 	struct kvmi_guest *g = &self->g;
+	struct kvm_xsave xsave;
 	struct kvmi_event ev;
 	u8 bytes[16];
 
 	memset(bytes, 0x5a, sizeof(bytes));
 	memcpy(g->fpu.xmm[0], bytes, sizeof(bytes));
+	/* KVM_SET_FPU leaves it open whether XMM registers are in use. */
+	vcpu_ioctl(g->vcpu, KVM_GET_XSAVE, &xsave);
+	xsave.region[512 / sizeof(xsave.region[0])] |= XFEATURE_MASK_SSE;
+	vcpu_ioctl(g->vcpu, KVM_SET_XSAVE, &xsave);
 	restrict_page(g, DATA, RX);
 	/* MOVUPS [RDI], XMM0 */
 	START(g, "\x0f\x11\x07");
@@ -362,6 +420,75 @@ KVMI_TEST(kvmi_access, write_across_pages)
 	kvmi_guest_stop_normally(g);
 }
 
+/* Nothing is written before all of it has been asked about. */
+KVMI_TEST(kvmi_access, increment_across_pages_and_signal)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 old = 0x00000000ffffffff, val = old + 1;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	memcpy(g->start.mem + THIRD - 3, &old, sizeof(old));
+	restrict_page(g, SECOND, RX);
+	restrict_page(g, THIRD, RX);
+	START(g, INC);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	allow(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	TEST_ASSERT_EQ(value_at(g, THIRD - 3), old);
+	allow(g, &ev);
+
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	allow(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, write_across_pages_something_else)
+{
+	u8 first[3] = { 1, 2, 3 }, second[5] = { 4, 5, 6, 7, 8 };
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	restrict_page(g, SECOND, RX);
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	reply_bytes(g, &ev, first, sizeof(first));
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	reply_bytes(g, &ev, second, sizeof(second));
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, THIRD - 3), 0x0807060504030201);
+}
+
+/* Each part has an answer of its own. */
+KVMI_TEST(kvmi_access, write_across_pages_skip_one)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	memset(g->start.mem + THIRD - 3, 0x77, sizeof(val));
+	restrict_page(g, SECOND, RX);
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, THIRD - 3), (val & ~0xffffffull) | 0x777777);
+}
+
 /* But for those of a page that is not restricted */
 KVMI_TEST(kvmi_access, write_across_pages_one_restricted)
 {
@@ -392,6 +519,143 @@ KVMI_TEST(kvmi_access, push)
 	kvmi_guest_stop_normally(g);
 }
 
+/* All iterations are part of the instruction. */
+KVMI_TEST(kvmi_access, repeat)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+	int i;
+
+	g->start.regs.rcx = 3;
+	restrict_page(g, DATA, RX);
+	/* REP STOSQ */
+	START(g, "\xf3\x48\xab");
+	for (i = 0; i < 3; i++) {
+		wait_access(g, DATA + 8 * i, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rcx, 3 - i);
+		allow(g, &ev);
+	}
+	kvmi_guest_stop_normally(g);
+}
+
+/* What has been done before a signal is not done again. */
+KVMI_TEST(kvmi_access, repeat_and_signal)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rcx = 2;
+	restrict_page(g, DATA, RX);
+	START(g, "\xf3\x48\xab");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	wait_access(g, DATA + 8, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	TEST_ASSERT_EQ(value_at(g, DATA), RAX_VALUE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA + 8);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rcx, 1);
+	reply_trap(g, &ev);
+	wait_access(g, DATA + 8, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, locked_add)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE + 1;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	START(g, "\xf0" INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Somebody else writes meanwhile: it begins anew, as it would have to. */
+KVMI_TEST(kvmi_access, locked_add_and_memory_changes)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE + 1, other = 5;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	START(g, "\xf0" INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	*(u64 *)addr_gpa2hva(g->vm, DATA) = other;
+	allow(g, &ev);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	other++;
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &other, sizeof(other), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), other);
+}
+
+KVMI_TEST(kvmi_access, locked_add_skip)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE + 1;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	START(g, "\xf0" INC);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+	TEST_ASSERT_EQ(g->state.regs.rip, g->normal.regs.rip);
+}
+
+/* SGDT stores ten bytes at once. */
+KVMI_TEST(kvmi_access, store_descriptor_table)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u8 bytes[10];
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, "\x0f\x01\x07");
+	kvmi_guest_run_normally(g);
+	memcpy(bytes, g->normal.mem + DATA, sizeof(bytes));
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, bytes, sizeof(bytes), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* FXSAVE is told piece by piece.  KVM does not know that of 64-bit code. */
+KVMI_TEST(kvmi_access_prot, many_bytes)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 gpa = DATA, end = DATA + 288;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_code(g, "\x0f\xae\x07");
+	kvmi_guest_run_normally(g);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	while (gpa < end) {
+		u8 size = min(end - gpa, 32ul);
+
+		wait_access(g, gpa, KVMI_PAGE_ACCESS_W, g->normal.mem + gpa, size, &ev);
+		allow(g, &ev);
+		gpa += size;
+	}
+	stop(g);
+	TEST_ASSERT(!memcmp(g->state.mem + DATA, g->normal.mem + DATA, end - DATA),
+		    "Other bytes");
+}
+
 static void start_read(struct kvmi_guest *g, struct kvmi_event *ev)
 {
 	u64 val = DATA_VALUE;
@@ -411,6 +675,20 @@ KVMI_TEST(kvmi_access, read)
 
 	start_read(g, &ev);
 	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, read_is_not_skipped)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	start_read(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_expect_closed(&g->s);
 	kvmi_guest_stop_normally(g);
 }
 
@@ -523,8 +801,13 @@ KVMI_TEST(kvmi_access, not_emulated_skip)
 	struct kvmi_event ev;
 
 	start_not_emulated(g, &ev);
+	/* Nor is it known where the instruction ends. */
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
-	kvmi_guest_stop_unchanged(g);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 2);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_NOT_EMULATED);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
 }
 
 /* Other flags are ignored, and with them padding. */

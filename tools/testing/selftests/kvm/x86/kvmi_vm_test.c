@@ -81,7 +81,7 @@ FIXTURE_TEARDOWN(kvmi_vm)
 static bool is_optional_event(int id)
 {
 	return id == KVMI_VCPU_EVENT_DESCRIPTOR || id == KVMI_VCPU_EVENT_PF ||
-	       id == KVMI_VCPU_EVENT_SINGLESTEP;
+	       id == KVMI_VCPU_EVENT_SINGLESTEP || id == KVMI_VCPU_EVENT_ACCESS;
 }
 
 /* The same answers as from the commands that ask for one. */
@@ -148,6 +148,7 @@ KVMI_TEST(kvmi_vm, features_of_the_host)
 	TEST_ASSERT_EQ(rpl.flags & ~flags, 0);
 	TEST_ASSERT_EQ(rpl.views, rpl.access ? 7 : 0);
 	TEST_ASSERT_EQ(!!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_PF)), !!rpl.access);
+	TEST_ASSERT_EQ(!!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_ACCESS)), !!rpl.access);
 }
 
 /* An event that is offered can be turned on, one that is not cannot. */

@@ -260,6 +260,9 @@ static const struct event events[] = {
 	  sizeof(struct kvmi_vcpu_event_pf_reply) },
 	{ KVMI_VCPU_EVENT_SINGLESTEP, ACTION(ALLOW) | ACTION(CRASH) },
 	{ KVMI_VCPU_EVENT_CPUID, ALL_ACTIONS },
+	/* SKIP is for writes. */
+	{ KVMI_VCPU_EVENT_ACCESS, ACTION(ALLOW) | ACTION(CRASH),
+	  sizeof(struct kvmi_vcpu_event_access_reply) },
 	{ KVMI_VCPU_EVENT_CREATE_VCPU, ACTION(ALLOW) | ACTION(CRASH) },
 };
 
@@ -665,6 +668,12 @@ static void make_reply_data(struct kvm_random_state *r,
 {
 	u64 val = random_value(r, ev);
 
+	/* The guest needs the right bytes, as those of its registers. */
+	if (ev->ev.event == KVMI_VCPU_EVENT_ACCESS) {
+		memcpy(data, ev->access.data, sizeof(ev->access.data));
+		return;
+	}
+
 	/* Flags, and padding that is not looked at */
 	if (ev->ev.event == KVMI_VCPU_EVENT_PF)
 		val = fuzz_below(r, 4);
@@ -711,6 +720,9 @@ void fuzz_make_reply(struct kvm_random_state *r, const struct kvmi_event *ev,
 
 	if (event->id == KVMI_VCPU_EVENT_TRAP && (ev->trap.flags & KVMI_TRAP_RETRY))
 		actions |= ACTION(RETRY);
+	if (event->id == KVMI_VCPU_EVENT_ACCESS &&
+	    ev->access.access == KVMI_PAGE_ACCESS_W)
+		actions |= ACTION(SKIP);
 
 	memset(reply, 0, sizeof(*reply));
 	reply->vcpu.vcpu = ev->common.vcpu;
