@@ -18,6 +18,9 @@
 /* Accessed and dirty */
 #define AD_BITS		0x60
 
+/* Where the processor pushes */
+#define STACK_PAGE	(KVMI_GUEST_STACK - PAGE)
+
 static void begin(struct kvmi_guest *g)
 {
 	struct kvmi_event pause;
@@ -78,13 +81,12 @@ static void clear_accessed_and_dirty(struct _test_data_kvmi_pf_tables *self)
 		g->start.mem[gpa] &= ~AD_BITS;
 }
 
-static void restrict_tables(struct _test_data_kvmi_pf_tables *self)
+static void restrict_tables(struct kvmi_guest *g, int levels)
 {
 	int i;
 
-	for (i = 0; i < self->levels; i++)
-		kvmi_guest_restrict(&self->g, KVMI_GUEST_PAGE_TABLES + i * PAGE,
-				    R | X);
+	for (i = 0; i < levels; i++)
+		kvmi_guest_restrict(g, KVMI_GUEST_PAGE_TABLES + i * PAGE, R | X);
 }
 
 /* It is not the guest that writes. */
@@ -104,7 +106,7 @@ KVMI_TEST(kvmi_pf_tables, accessed_and_dirty)
 	TEST_ASSERT_EQ(g->start.mem[pte] & AD_BITS, 0);
 	TEST_ASSERT_EQ(g->normal.mem[pte] & AD_BITS, AD_BITS);
 
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	begin(g);
 	kvmi_guest_stop_normally(g);
 
@@ -127,7 +129,7 @@ KVMI_TEST(kvmi_pf_tables, accessed_and_dirty_of_restricted_page)
 	clear_accessed_and_dirty(self);
 	kvmi_guest_code(g, WRITE_BYTE);
 	kvmi_guest_run_normally(g);
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	kvmi_guest_restrict(g, KVMI_GUEST_DATA, R | X);
 	begin(g);
 	wait_pf(g, &ev, W, KVMI_GUEST_DATA);
@@ -142,7 +144,7 @@ KVMI_TEST(kvmi_pf_tables, nothing_to_set)
 
 	kvmi_guest_code(g, WRITE_BYTE);
 	kvmi_guest_run_normally(g);
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	begin(g);
 	kvmi_guest_stop_normally(g);
 }
@@ -159,7 +161,7 @@ KVMI_TEST(kvmi_pf_tables, many_pages)
 	/* REP STOSB */
 	kvmi_guest_code(g, "\xf3\xaa");
 	kvmi_guest_run_normally(g);
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	begin(g);
 	kvmi_guest_stop_normally(g);
 }
@@ -194,7 +196,7 @@ KVMI_TEST(kvmi_pf_tables, write)
 		SKIP(return, "INVLPG is for supervisors");
 
 	map_another_page(self);
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	begin(g);
 	wait_pf(g, &ev, W, g->start.regs.rdi & -PAGE);
 	TEST_ASSERT_EQ(ev.pf.gpa, g->start.regs.rdi);
@@ -212,7 +214,7 @@ KVMI_TEST(kvmi_pf_tables, write_skipped)
 		SKIP(return, "INVLPG is for supervisors");
 
 	map_another_page(self);
-	restrict_tables(self);
+	restrict_tables(g, self->levels);
 	begin(g);
 	wait_pf(g, &ev, W, g->start.regs.rdi & -PAGE);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
@@ -220,6 +222,298 @@ KVMI_TEST(kvmi_pf_tables, write_skipped)
 	g->start.regs.rdx = 0xff;
 	g->start.regs.rcx = 0xff;
 	kvmi_guest_stop_unchanged(g);
+}
+
+/* Instructions that need a walk, with page tables that nobody may write */
+FIXTURE(kvmi_pf_walk) {
+	struct kvmi_guest g;
+	int levels;
+};
+
+FIXTURE_VARIANT(kvmi_pf_walk) {
+	enum kvmi_guest_mode mode;
+	const char *code;
+	/* The exception it raises, if it does */
+	u8 vector;
+	/* A page that it accesses, in a way that may be taken away */
+	u64 page;
+	u8 access;
+	/* Where in the page */
+	u64 offset;
+	/* How often, one byte after the other; 0: once */
+	u8 nr_events;
+	u64 operand;
+	/* It returns from a handler. */
+	bool returns;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_write) {
+	.mode = KVMI_GUEST_PROT,
+	.code = WRITE_BYTE,
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_user_write) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.code = WRITE_BYTE,
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_read) {
+	.mode = KVMI_GUEST_LONG,
+	/* MOV AL, [RDI] */
+	.code = "\x8a\x07",
+	.page = KVMI_GUEST_DATA,
+	.access = R,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_increment) {
+	.mode = KVMI_GUEST_LONG,
+	/* LOCK INC DWORD [RDI] */
+	.code = "\xf0\xff\x07",
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_exchange) {
+	.mode = KVMI_GUEST_LONG,
+	/* LOCK CMPXCHG [RDI], EDI */
+	.code = "\xf0\x0f\xb1\x3f",
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_push) {
+	.mode = KVMI_GUEST_LONG,
+	/* PUSH RAX */
+	.code = "\x50",
+	.page = STACK_PAGE,
+	.access = W,
+	.offset = PAGE - 8,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_call) {
+	.mode = KVMI_GUEST_PROT,
+	/* CALL EBX: NOPs and a stop in the data page */
+	.code = "\xff\xd3",
+	.page = STACK_PAGE,
+	.access = W,
+	.offset = PAGE - 4,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_jump) {
+	.mode = KVMI_GUEST_LONG,
+	/* JMP RBX: a NOP and a stop in the data page */
+	.code = "\xff\xe3",
+	.page = KVMI_GUEST_DATA,
+	.access = X,
+	.nr_events = 2,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_string) {
+	.mode = KVMI_GUEST_LONG,
+	/* REP STOSB */
+	.code = "\xf3\xaa",
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+	.nr_events = 4,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_user_string) {
+	.mode = KVMI_GUEST_PROT_USER,
+	/* REP MOVSB */
+	.code = "\xf3\xa4",
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+	.nr_events = 4,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_processor_id) {
+	.mode = KVMI_GUEST_LONG,
+	/* CPUID */
+	.code = "\x0f\xa2",
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_swap) {
+	.mode = KVMI_GUEST_LONG,
+	/* SWAPGS */
+	.code = "\x0f\x01\xf8",
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_interrupt) {
+	.mode = KVMI_GUEST_PROT,
+	/* INT 5 */
+	.code = "\xcd\x05",
+	.vector = 5,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_interrupt) {
+	.mode = KVMI_GUEST_LONG,
+	/* INT 5 */
+	.code = "\xcd\x05",
+	.vector = 5,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_undefined) {
+	.mode = KVMI_GUEST_PROT,
+	/* UD2 */
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_user_undefined) {
+	.mode = KVMI_GUEST_PROT_USER,
+	/* UD2 */
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_user_undefined) {
+	.mode = KVMI_GUEST_LONG_USER,
+	/* UD2 */
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_page_fault) {
+	.mode = KVMI_GUEST_LONG,
+	.code = WRITE_BYTE,
+	.operand = KVMI_GUEST_UNMAPPED,
+	.vector = PF_VECTOR,
+	.page = STACK_PAGE,
+	.access = W,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_return) {
+	.mode = KVMI_GUEST_LONG,
+	/* IRETQ */
+	.code = "\x48\xcf",
+	.returns = true,
+	.page = STACK_PAGE,
+	.access = R,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, prot_return) {
+	.mode = KVMI_GUEST_PROT,
+	/* IRET */
+	.code = "\xcf",
+	.returns = true,
+	.page = STACK_PAGE,
+	.access = R,
+};
+
+/* What IRET pops, to go on behind it */
+static void push_frame(struct kvmi_guest *g, size_t insn_size)
+{
+	int size = kvmi_guest_is_long(g) ? 8 : 4, slots = size == 8 ? 5 : 3;
+	const u64 frame[] = {
+		KVMI_GUEST_CODE + insn_size, KVMI_GUEST_KERNEL_CS,
+		X86_EFLAGS_FIXED, KVMI_GUEST_STACK, KVMI_GUEST_KERNEL_DS,
+	};
+	int i;
+
+	g->start.regs.rsp -= slots * size;
+	for (i = 0; i < slots; i++)
+		memcpy(g->start.mem + g->start.regs.rsp + i * size, &frame[i],
+		       size);
+}
+
+/* Does it go to the data page? */
+static bool is_jump(const char *code)
+{
+	return !strcmp(code, "\xff\xd3") || !strcmp(code, "\xff\xe3");
+}
+
+FIXTURE_SETUP(kvmi_pf_walk)
+{
+	struct kvmi_guest *g = &self->g;
+	/* NOP; OUT as at the end of the code */
+	u8 stop[] = { 0x90, 0xe6, 0xf4 };
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	self->levels = kvmi_guest_is_long(g) ? 4 : 2;
+	if (variant->operand)
+		g->start.regs.rdi = variant->operand;
+	if (variant->nr_events)
+		g->start.regs.rcx = variant->nr_events;
+	g->start.regs.rsi = 0xe000;
+	g->start.mem[0xe002] = 0xee;
+	memcpy(g->start.mem + KVMI_GUEST_DATA, stop, sizeof(stop));
+	if (variant->returns)
+		push_frame(g, strlen(variant->code));
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+	if (is_jump(variant->code))
+		g->end = KVMI_GUEST_DATA + 1;
+
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, variant->vector ? variant->vector :
+					 KVMI_GUEST_NO_EXCEPTION);
+	restrict_tables(g, self->levels);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_walk)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* It does nothing that is forbidden. */
+KVMI_TEST(kvmi_pf_walk, nothing_to_tell)
+{
+	begin(&self->g);
+	kvmi_guest_stop_normally(&self->g);
+}
+
+/* It does, and that alone is told, before it takes effect. */
+KVMI_TEST(kvmi_pf_walk, forbidden)
+{
+	u8 left = R | W | X, i = 0;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!variant->page)
+		SKIP(return, "Accesses no memory");
+	if (variant->access == R && !host_cpu_is_intel)
+		SKIP(return, "Nested paging without a right to read");
+
+	left = variant->access == R ? 0 : left & ~variant->access;
+	kvmi_guest_restrict(g, variant->page, left);
+	begin(g);
+	do {
+		wait_pf(g, &ev, variant->access, variant->page);
+		if (!variant->vector && !variant->returns) {
+			TEST_ASSERT_EQ(ev.pf.gva, variant->page +
+						  variant->offset + i);
+			TEST_ASSERT_EQ(ev.pf.gpa, ev.pf.gva);
+		}
+		TEST_ASSERT(!memcmp(addr_gpa2hva(g->vm, ev.pf.gpa),
+				    g->start.mem + ev.pf.gpa, 1), "Written");
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	} while (++i < variant->nr_events);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Without anyone to ask */
+KVMI_TEST(kvmi_pf_walk, event_off)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
 }
 
 /* The delivery of an exception */
@@ -306,9 +600,6 @@ FIXTURE_TEARDOWN(kvmi_pf_delivery)
 {
 	kvmi_guest_free(&self->g);
 }
-
-/* Where the processor pushes */
-#define STACK_PAGE	(KVMI_GUEST_STACK - PAGE)
 
 KVMI_TEST(kvmi_pf_delivery, stack)
 {
