@@ -114,9 +114,9 @@ static bool may_exit(struct kvm_vcpu *vcpu, const struct x86_emulate_ctxt *ctxt)
 /* Instructions that the emulator does not know, and that access no memory */
 static bool is_harmless(const struct x86_emulate_ctxt *ctxt)
 {
-	/* SYSRET, SYSEXIT, EMMS */
-	if (is_opcode(ctxt, 2, 0x07) || is_opcode(ctxt, 2, 0x35) ||
-	    is_opcode(ctxt, 2, 0x77))
+	/* SYSRET, UD2, SYSEXIT, EMMS */
+	if (is_opcode(ctxt, 2, 0x07) || is_opcode(ctxt, 2, 0x0b) ||
+	    is_opcode(ctxt, 2, 0x35) || is_opcode(ctxt, 2, 0x77))
 		return true;
 
 	/* CLAC, STAC, SWAPGS, RDTSCP */
