@@ -363,6 +363,7 @@ void kvmi_views_end(struct kvm_introspection *session)
 	bool flush = false;
 	int i;
 
+	/* All at once: what is unmapped must not be mapped again as it was. */
 	KVM_MMU_LOCK(kvm);
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
 		unsigned long gfn = 0;
@@ -371,7 +372,7 @@ void kvmi_views_end(struct kvm_introspection *session)
 		mt_for_each(&view->changed[i], entry, gfn, ULONG_MAX) {
 			struct kvmi_gfn_range range = { gfn - 1, gfn - 1 };
 
-			flush = kvmi_arch_zap_gfns(kvm, 0, i, &range, true, flush);
+			flush = kvmi_arch_zap_gfns(kvm, 0, i, &range, false, flush);
 		}
 	}
 	WRITE_ONCE(kvm->introspection, NULL);

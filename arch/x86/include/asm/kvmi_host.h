@@ -192,6 +192,7 @@ unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 			     gfn_t gfn, int level);
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn);
+gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn);
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush);
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu);
@@ -456,6 +457,22 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 }
 
 /**
+ * kvmi_mapped_gfn - which page is to be mapped at an address in a view?
+ * @kvm: the VM, within kvm->srcu or with its mmu_lock held
+ * @role: role of the page tables
+ * @gfn: guest frame number of the address
+ *
+ * The answer is good as long as mmu_lock is held, and there may be no memory.
+ */
+static inline gfn_t kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role,
+				    gfn_t gfn)
+{
+	if (static_branch_unlikely(&kvmi_key))
+		return __kvmi_mapped_gfn(kvm, role, gfn);
+	return gfn;
+}
+
+/**
  * kvmi_unmap_gfn_range - unmap pages where they are shown in place of others
  * @kvm: the VM, with its mmu_lock held for writing
  * @range: the pages
@@ -631,6 +648,12 @@ static inline int kvmi_max_mapping_level(struct kvm *kvm,
 					 gfn_t gfn, int level)
 {
 	return level;
+}
+
+static inline gfn_t kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role,
+				    gfn_t gfn)
+{
+	return gfn;
 }
 
 static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)

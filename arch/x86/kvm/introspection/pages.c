@@ -189,13 +189,18 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 
 	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
 
-	/*
-	 * Where there is nothing to show any more nothing is accessed, see
-	 * __kvmi_page_fault().  But it may be mapped ahead.
-	 */
+	/* With nothing to show any more only what is allowed gets here. */
 	return is_there(vcpu, shown) ? shown : gfn;
 }
 
+gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn)
+{
+	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
+
+	return view ? kvmi_view_shown_gfn(view, kvm_mmu_role_as_id(role), gfn) : gfn;
+}
+
+/* The views are there as long as mmu_lock is held. */
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush)
 {
@@ -215,8 +220,7 @@ bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 
 			if (shown >= range->start && shown < range->end)
 				flush = kvmi_arch_zap_gfns(kvm, id, as_id, &where,
-							   range->may_block,
-							   flush);
+							   false, flush);
 		}
 	}
 
