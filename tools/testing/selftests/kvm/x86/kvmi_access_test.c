@@ -12,6 +12,9 @@
 /* Pages without a use, one after the other */
 #define SECOND	0xd000
 #define THIRD	0xe000
+/* Mapped to where there is no memory */
+#define DEVICE		0xf000
+#define DEVICE_GPA	0x100000
 
 #define X	KVMI_PAGE_ACCESS_X
 #define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
@@ -616,6 +619,36 @@ KVMI_TEST(kvmi_access, locked_add_skip)
 	TEST_ASSERT_EQ(g->state.regs.rip, g->normal.regs.rip);
 }
 
+/* KVM_RUN returns between the two accesses of a MOVSQ. */
+KVMI_TEST(kvmi_access, device)
+{
+	struct kvm_run *run = self->g.vcpu->run;
+	struct kvmi_guest *g = &self->g;
+	u64 val = 0x1234123412341234;
+	struct kvmi_event ev;
+
+	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
+	g->start.regs.rsi = DEVICE;
+	kvmi_guest_code(g, "\x48\xa5");
+	kvmi_guest_reset(g);
+	restrict_page(g, DATA, RX);
+	/* To be told before the processor gets to read */
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(run->mmio.phys_addr, DEVICE_GPA);
+	memcpy(run->mmio.data, &val, sizeof(val));
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_RWX);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), val);
+	TEST_ASSERT_EQ(g->state.regs.rdi, DATA + 8);
+}
+
 /* SGDT stores ten bytes at once. */
 KVMI_TEST(kvmi_access, store_descriptor_table)
 {
@@ -637,23 +670,27 @@ KVMI_TEST(kvmi_access, store_descriptor_table)
 KVMI_TEST(kvmi_access_prot, many_bytes)
 {
 	struct kvmi_guest *g = &self->g;
-	u64 gpa = DATA, end = DATA + 288;
 	struct kvmi_event ev;
+	u8 bytes[288];
+	int i;
 
 	restrict_page(g, DATA, RX);
-	kvmi_guest_code(g, "\x0f\xae\x07");
-	kvmi_guest_run_normally(g);
-	start(g, KVMI_VCPU_EVENT_ACCESS);
-	while (gpa < end) {
-		u8 size = min(end - gpa, 32ul);
-
-		wait_access(g, gpa, KVMI_PAGE_ACCESS_W, g->normal.mem + gpa, size, &ev);
+	START(g, "\x0f\xae\x07");
+	for (i = 0; i < sizeof(bytes); i += sizeof(ev.access.data)) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_ACCESS, &ev);
+		TEST_ASSERT_EQ(ev.access.gva, DATA + i);
+		TEST_ASSERT_EQ(ev.access.gpa, DATA + i);
+		TEST_ASSERT_EQ(ev.access.access, KVMI_PAGE_ACCESS_W);
+		TEST_ASSERT_EQ(ev.access.size, sizeof(ev.access.data));
+		memcpy(bytes + i, ev.access.data, sizeof(ev.access.data));
 		allow(g, &ev);
-		gpa += size;
 	}
 	stop(g);
-	TEST_ASSERT(!memcmp(g->state.mem + DATA, g->normal.mem + DATA, end - DATA),
+	TEST_ASSERT(!memcmp(g->state.mem + DATA, bytes, sizeof(bytes)),
 		    "Other bytes");
+	TEST_ASSERT(!memcmp(g->state.mem + DATA + sizeof(bytes),
+			    g->start.mem + DATA + sizeof(bytes),
+			    PAGE - sizeof(bytes)), "More bytes");
 }
 
 static void start_read(struct kvmi_guest *g, struct kvmi_event *ev)

@@ -10,7 +10,7 @@
 #define ALL_EVENTS	(EVENT(PAUSE) | EVENT(HYPERCALL) | EVENT(BREAKPOINT) | \
 			 EVENT(CR) | EVENT(TRAP) | EVENT(XSETBV) |	       \
 			 EVENT(DESCRIPTOR) | EVENT(MSR) | EVENT(PF) |	       \
-			 EVENT(SINGLESTEP) | EVENT(CPUID))
+			 EVENT(SINGLESTEP) | EVENT(CPUID) | EVENT(ACCESS))
 
 /* Something for CR, and something for CPUID */
 static void guest_code(void)
