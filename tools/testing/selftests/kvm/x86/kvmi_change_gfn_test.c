@@ -642,6 +642,54 @@ KVMI_TEST(kvmi_change_gfn, slot_of_shown_page_is_gone)
 	finish(g, &self->pause);
 }
 
+static u32 *counter_of(struct kvmi_guest *g)
+{
+	return (u32 *)byte_of(g, THIRD + 4);
+}
+
+/* What has the guest read since it was called? */
+static u8 byte_read(struct kvmi_guest *g)
+{
+	u32 first = READ_ONCE(*counter_of(g));
+
+	/* What it has begun to read may be older. */
+	while (READ_ONCE(*counter_of(g)) - first < 2)
+		sched_yield();
+
+	return READ_ONCE(*byte_of(g, THIRD));
+}
+
+/* The guest's page faults are in flight when what is shown changes again. */
+KVMI_TEST(kvmi_change_gfn, faults_at_the_same_time)
+{
+	struct kvmi_vm_change_gfn req = {
+		.view = self->view,
+		.gfn = DATA / PAGE,
+	};
+	struct kvmi_guest *g = &self->g;
+	u32 seq[4];
+	int i, j;
+
+	/* MOV AL, [RDI]; MOV [RBX], AL; INC dword [RBX + 4]; JMP back */
+	g->start.regs.rbx = THIRD;
+	kvmi_guest_code(g, READ "\x88\x03\xff\x43\x04\xeb\xf7");
+	start(g, self->view, &self->pause);
+	kvmi_unpark(&g->s, &self->pause);
+	for (i = 0; i < 300; i++) {
+		for (j = 0; j < ARRAY_SIZE(seq); j++) {
+			req.new_gfn = (i + j) % 2 ? DATA / PAGE : OTHER / PAGE;
+			seq[j] = kvmi_send_cmd(&g->s, KVMI_VM_CHANGE_GFN, &req,
+					       sizeof(req));
+		}
+		for (j = 0; j < ARRAY_SIZE(seq); j++)
+			TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VM_CHANGE_GFN,
+							 seq[j], NULL, 0), 0);
+		TEST_ASSERT_EQ(byte_read(g), i % 2 ? OTHER_BYTE : DATA_BYTE);
+	}
+	memset(byte_of(g, g->end - 2), 0x90, 2);
+	stop(g);
+}
+
 /* One page in the midst of a huge one; its neighbours are what they were. */
 KVMI_TEST(kvmi_change_gfn, huge_page)
 {

@@ -6,8 +6,10 @@
  * when slots come and go, when writes are logged, and when the host moves, splits
  * or takes away the memory.
  */
+#include <fcntl.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "kvmi_test_harness.h"
 
@@ -35,7 +37,11 @@
 enum op {
 	READ,
 	WRITE,
+	/* A function that only returns */
+	EXEC,
 };
+
+#define RET	0xc3
 
 static struct {
 	enum op op;
@@ -50,10 +56,17 @@ static void guest_code(void)
 	for (;;) {
 		p = (void *)READ_ONCE(todo.addr);
 		val = READ_ONCE(todo.val);
-		if (READ_ONCE(todo.op) == READ)
+		switch (READ_ONCE(todo.op)) {
+		case READ:
 			val = READ_ONCE(*p);
-		else
+			break;
+		case WRITE:
 			WRITE_ONCE(*p, val);
+			break;
+		case EXEC:
+			((void (*)(void))p)();
+			break;
+		}
 		GUEST_SYNC1(val);
 	}
 }
@@ -130,13 +143,14 @@ static u64 do_access(struct _test_data_kvmi_page_slot *self, enum op op, u64 add
 static void do_access_pf(struct _test_data_kvmi_page_slot *self, enum op op,
 			 u64 addr, u64 val, u8 action)
 {
+	static const u8 access[] = { [READ] = R, [WRITE] = W, [EXEC] = X };
 	struct kvmi_event ev;
 	struct ucall uc;
 
 	start(self, op, addr, val);
 	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
 	TEST_ASSERT_EQ(ev.pf.gpa, addr);
-	TEST_ASSERT_EQ(ev.pf.access, op == READ ? R : W);
+	TEST_ASSERT_EQ(ev.pf.access, access[op]);
 	kvmi_reply(&self->s, &ev, action);
 	kvmi_run_wait_sync(&self->r, &uc);
 }
@@ -539,6 +553,45 @@ KVMI_TEST(kvmi_page_huge, dirty_log)
 	vm_mem_region_set_flags(slot->vm, HUGE_SLOT, 0);
 	do_access_pf(slot, WRITE, HUGE_GPA + P * PAGE, 4, KVMI_EVENT_ACTION_ALLOW);
 	TEST_ASSERT_EQ(do_access(slot, READ, HUGE_GPA + P * PAGE, 0), 4);
+}
+
+#define NX_HUGE_PAGES	"/sys/module/kvm/parameters/nx_huge_pages"
+
+static void set_nx_huge_pages(const char *value)
+{
+	int fd = open(NX_HUGE_PAGES, O_WRONLY);
+
+	TEST_ASSERT(fd >= 0 && write(fd, value, strlen(value)) > 0, "%s",
+		    NX_HUGE_PAGES);
+	close(fd);
+}
+
+/* KVM makes small pages of it for them to be executable: those that may be. */
+KVMI_TEST(kvmi_page_huge, nx_huge_pages)
+{
+	struct _test_data_kvmi_page_slot *slot = &self->slot;
+	char old[] = "N";
+	u64 before;
+	int fd;
+
+	fd = open(NX_HUGE_PAGES, O_RDONLY);
+	if (fd < 0 || read(fd, old, 1) != 1 || access(NX_HUGE_PAGES, W_OK))
+		SKIP(return, "%s cannot be changed", NX_HUGE_PAGES);
+	close(fd);
+
+	slot->mem[0] = RET;
+	slot->mem[PAGE] = RET;
+	set_access(slot, HUGE_GPA, HUGE_PAGES, R | W);
+	set_nx_huge_pages("force");
+	before = huge_pages(slot);
+	do_access(slot, READ, HUGE_GPA, 0);
+	TEST_ASSERT(huge_pages(slot) > before, "The mapping is not huge");
+
+	set_access(slot, HUGE_GPA, 1, RWX);
+	do_access(slot, EXEC, HUGE_GPA, 0);
+	do_access_pf(slot, EXEC, HUGE_GPA + PAGE, 0, KVMI_EVENT_ACTION_ALLOW);
+	do_access_pf(slot, EXEC, HUGE_GPA + PAGE, 0, KVMI_EVENT_ACTION_ALLOW);
+	set_nx_huge_pages(old);
 }
 
 int main(int argc, char **argv)
