@@ -115,8 +115,9 @@ FIXTURE_VARIANT_ADD(kvmi_pf_op, fxsave) {
 	CODE("\x0f\xae\x07"),
 };
 
-FIXTURE_VARIANT_ADD(kvmi_pf_op, fnstenv) {
-	CODE("\xd9\x37"),
+/* MOVD [RDI], MM0 */
+FIXTURE_VARIANT_ADD(kvmi_pf_op, movd) {
+	CODE("\x0f\x7e\x07"),
 	.unknown = true,
 };
 
