@@ -126,6 +126,8 @@ struct kvmi_emulation {
  * @high_msrs: writes to the MSRs from KVMI_HIGH_MSRS
  * @injection: the exception it asked for; only the vCPU's thread uses it
  * @view: the view of guest memory
+ * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
+ *	and dirty flags in its page tables for fewer of them to be forbidden
  * @step: the execution of single instructions
  * @emulation: the instruction that introspection has KVM emulate
  * @not_emulated: the tool answered a PF event with SKIP or KVMI_PF_TRAP_ACCESS, and
@@ -142,6 +144,7 @@ struct kvmi_arch_vcpu {
 	DECLARE_BITMAP(high_msrs, KVMI_NR_RANGE_MSRS);
 	struct kvmi_injection injection;
 	u8 view;
+	u8 ad_disabled;
 	struct kvmi_step step;
 	struct kvmi_emulation emulation;
 	bool not_emulated;
@@ -186,6 +189,7 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r);
 enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu);
 void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu);
 unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
+bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu);
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);
 unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 				gfn_t gfn);
@@ -393,6 +397,16 @@ static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 	if (static_branch_unlikely(&kvmi_key))
 		return __kvmi_vcpu_view(vcpu);
 	return 0;
+}
+
+/**
+ * kvmi_ad_disabled - must the view of guest memory a vCPU is to be in do without
+ *	accessed and dirty flags in the page tables of the host?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key) && __kvmi_ad_disabled(vcpu);
 }
 
 /**
@@ -629,6 +643,7 @@ static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
 static inline void kvmi_check_step(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r) { return true; }
 static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu) { return 0; }
+static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu) { return false; }
 
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)

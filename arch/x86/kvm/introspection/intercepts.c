@@ -22,6 +22,7 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 {
 	arch->injection = (struct kvmi_injection) { };
 	WRITE_ONCE(arch->view, 0);
+	WRITE_ONCE(arch->ad_disabled, 0);
 	arch->step = (struct kvmi_step) { };
 	arch->not_emulated = false;
 	if (!forget)

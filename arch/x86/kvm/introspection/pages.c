@@ -374,6 +374,9 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		event.gva = kvm_get_linear_rip(vcpu);
 
 	*r = 1;
+	if ((error_code & PFERR_GUEST_PAGE_MASK) &&
+	    kvmi_complete_walk(vcpu, gpa, wanted == KVMI_PAGE_ACCESS_W))
+		return false;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF) &&
 	    (error_code & PFERR_GUEST_PAGE_MASK)) {
 		switch (kvmi_walk(vcpu, &event, r)) {

@@ -9,6 +9,10 @@
  * an instruction of the guest does, and not what a tool that guards page tables
  * wants to know.
  *
+ * EPT can do without these flags, in the views where that is of use and only as
+ * long.  Then a walk writes when there is a flag to be set, which KVM does.  Else
+ * the processor never completes a walk, and each instruction is one for KVM.
+ *
  * The instruction that needs the walk cannot just be executed with nothing
  * restricted: it may do what it must not, too.  So KVM emulates it, whose walks are
  * not restricted and which sets the flags, and looks at each access that is the
@@ -16,14 +20,88 @@
  */
 
 #include <linux/kvm_host.h>
+#include <linux/uaccess.h>
 
 #include "introspection/command.h"
 #include "emulation.h"
 #include "gates.h"
 #include "kvm_emulate.h"
+#include "mmu.h"
 #include "regs.h"
 #include "walks.h"
 #include "x86.h"
+
+bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return vi && (READ_ONCE(vi->arch.ad_disabled) &
+		      BIT(__kvmi_vcpu_view(vcpu)));
+}
+
+static void disable_ad(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	spin_lock(&vi->lock);
+	if (vi->session)
+		vi->arch.ad_disabled |= BIT(__kvmi_vcpu_view(vcpu));
+	spin_unlock(&vi->lock);
+
+	kvm_mmu_update_view(vcpu);
+}
+
+/* The flag that is to be set is the first one that is not. */
+static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
+{
+	u8 __user *flags;
+	unsigned long hva;
+	u8 old, new;
+
+	/* The processor reads another entry there. */
+	if (kvmi_shown_gfn(vcpu, gpa_to_gfn(entry)) != gpa_to_gfn(entry))
+		return false;
+	hva = kvm_vcpu_gfn_to_hva(vcpu, gpa_to_gfn(entry));
+	if (kvm_is_error_hva(hva))
+		return false;
+
+	flags = (u8 __user *)(hva + offset_in_page(entry));
+	if (get_user(old, flags))
+		return false;
+	new = old | (old & PT_ACCESSED_MASK ? PT_DIRTY_MASK : PT_ACCESSED_MASK);
+	if (old == new)
+		return false;
+
+	/* If the guest has changed it the walk begins anew. */
+	if (!(old & PT_PRESENT_MASK))
+		return true;
+	if (__try_cmpxchg_user(flags, &old, new, fault) < 0)
+		return false;
+	kvm_vcpu_mark_page_dirty(vcpu, gpa_to_gfn(entry));
+
+	return true;
+}
+
+/**
+ * kvmi_complete_walk - let the processor complete a page walk that the vCPU's view
+ *	forbids
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @entry: guest physical address of the entry in the guest's page tables
+ * @write: the walk writes to it
+ *
+ * Return: true if the walk is to begin anew.
+ */
+bool kvmi_complete_walk(struct kvm_vcpu *vcpu, gpa_t entry, bool write)
+{
+	/* NPT cannot. */
+	if (!(kvmi_arch_page_access() & KVMI_PAGE_ACCESS_R) || !write)
+		return false;
+	if (vcpu->arch.root_mmu.root_role.ad_disabled)
+		return set_flag(vcpu, entry);
+
+	disable_ad(vcpu);
+	return true;
+}
 
 /* Fetch and decode an instruction, for what follows to know what it is. */
 static int decode(struct kvm_vcpu *vcpu, struct kvmi_emulation *emulation)

@@ -2,7 +2,7 @@
 #ifndef __KVMI_X86_WALKS_H
 #define __KVMI_X86_WALKS_H
 
-#include <linux/types.h>
+#include <linux/kvm_types.h>
 
 struct kvm_vcpu;
 struct kvmi_vcpu_event_pf;
@@ -19,6 +19,7 @@ enum kvmi_walk {
 	KVMI_WALK_ASK,
 };
 
+bool kvmi_complete_walk(struct kvm_vcpu *vcpu, gpa_t entry, bool write);
 enum kvmi_walk kvmi_walk(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event,
 			 int *r);
 
