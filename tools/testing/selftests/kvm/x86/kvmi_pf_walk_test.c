@@ -218,6 +218,29 @@ KVMI_TEST(kvmi_pf_tables, loop)
 	}
 }
 
+/* If KVM has to emulate the instruction and cannot, the tool is to decide. */
+KVMI_TEST(kvmi_pf_tables, unknown_to_emulator)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* FLD1 */
+	kvmi_guest_code(g, "\xd9\xe8");
+	kvmi_guest_run_normally(g);
+	restrict_tables(g, self->levels);
+	begin(g);
+	if (!host_cpu_is_intel) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.access, W);
+		TEST_ASSERT(ev.pf.gpa >= KVMI_GUEST_PAGE_TABLES &&
+			    ev.pf.gpa < KVMI_GUEST_PAGE_TABLES +
+					self->levels * PAGE,
+			    "Address 0x%llx", ev.pf.gpa);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_guest_stop_normally(g);
+}
+
 /* The guest's own write to a table in use, which it then uses */
 static void map_another_page(struct _test_data_kvmi_pf_tables *self)
 {
