@@ -39,6 +39,8 @@
 /* CMP byte [RDI], OTHER_BYTE; JE back to it.  The same with JNE. */
 #define WHILE_OTHER	"\x80\x3f\x22\x74\xfb"
 #define UNTIL_OTHER	"\x80\x3f\x22\x75\xfb"
+/* INC byte [RBX] */
+#define TELL		"\xfe\x03"
 #define NOP		"\x90"
 #define INT3		"\xcc"
 #define STC		"\xf9"
@@ -539,17 +541,25 @@ KVMI_TEST(kvmi_change_gfn, limit)
 	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, DATA, OTHER), -KVM_EBUSY);
 }
 
+/* The guest executes TELL when it has seen the other page. */
+static void until_told(struct kvmi_guest *g)
+{
+	while (READ_ONCE(*byte_of(g, THIRD)) == THIRD_BYTE)
+		sched_yield();
+}
+
 /* A guest that runs sees the change at once. */
 KVMI_TEST(kvmi_change_gfn, change_while_the_guest_runs)
 {
 	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_code(g, UNTIL_OTHER WHILE_OTHER);
+	g->start.regs.rbx = THIRD;
+	kvmi_guest_code(g, UNTIL_OTHER TELL WHILE_OTHER);
 	start(g, self->view, &self->pause);
 	kvmi_unpark(&g->s, &self->pause);
 	TEST_ASSERT(kvmi_run_is_going(&g->r), "The guest sees what is not there");
 	change(g, self->view, DATA, OTHER);
-	TEST_ASSERT(kvmi_run_is_going(&g->r), "The guest does not see the page");
+	until_told(g);
 	change(g, self->view, DATA, DATA);
 	stop(g);
 }
@@ -755,12 +765,13 @@ KVMI_TEST(kvmi_change_gfn, unhook)
 {
 	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_code(g, UNTIL_OTHER WHILE_OTHER READ);
+	g->start.regs.rbx = THIRD;
+	kvmi_guest_code(g, UNTIL_OTHER TELL WHILE_OTHER READ);
 	change(g, self->view, DATA, OTHER);
 	change(g, 0, DATA, OTHER);
 	start(g, self->view, &self->pause);
 	kvmi_unpark(&g->s, &self->pause);
-	TEST_ASSERT(kvmi_run_is_going(&g->r), "The guest does not see the page");
+	until_told(g);
 	kvmi_unhook(&g->s);
 	g->r.s = NULL;
 	stop(g);
