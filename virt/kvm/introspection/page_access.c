@@ -302,7 +302,7 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_set_page_access *data = req->data;
 	struct kvm_introspection *session = req->session;
-	DECLARE_BITMAP(restricting, MAX_ENTRIES);
+	DECLARE_BITMAP(restricting, MAX_ENTRIES) = { };
 
 	if (struct_size(data, entries, data->count) > req->size)
 		return KVMI_CLOSE;
