@@ -74,8 +74,10 @@ tsc_khz() {
 # -accel tcg,thread=multi because concurrency is what this machine is for.
 start_svm() {
 	_khz=$(tsc_khz)
-	command -v qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: install qemu-system-x86"
-	qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+	_qemu=$B/qemu/qemu-system-x86_64
+	[ -x "$_qemu" ] || die "$_qemu is missing: run 'make images'"
+	"$_qemu" -L /usr/share/qemu -L /usr/share/seabios \
+		-nodefaults -no-user-config -no-reboot -display none \
 		-accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp "${cpus:-2}" -m 2048 \
 		${serial:--serial file:$console.kernel -serial file:$console} -kernel "$kernel" -initrd "$W/initrd" \
 		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>>"$W/emulator.log" 9>&- &
