@@ -119,6 +119,7 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 	struct vmcb_save_area *save = &svm->vmcb->save;
 	bool trapped = is_trap(svm->vmcb), own_trap;
 	u64 tf;
+	int i;
 
 	step->active = false;
 	if (is_vnmi_enabled(svm))
@@ -143,8 +144,16 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 	tf = guest_tf(vcpu, trapped, &own_trap);
 	save->rflags &= ~X86_EFLAGS_TF;
 	save->rflags |= tf;
-	if (trapped && !own_trap)
+	if (!trapped)
+		return;
+	if (!own_trap)
 		save->dr6 &= ~DR6_BS;
+	/* What is in DR0 to DR3 may be stale; a trap matches it all the same. */
+	for (i = 0; i < KVM_NR_DB_REGS; i++) {
+		if (!(save->dr7 & (DR_LOCAL_ENABLE | DR_GLOBAL_ENABLE) <<
+				  i * DR_ENABLE_SIZE))
+			save->dr6 &= ~(DR_TRAP0 << i);
+	}
 }
 
 /**
