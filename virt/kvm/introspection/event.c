@@ -303,13 +303,9 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 		       u16 id, const void *data, size_t size)
 {
-	struct kvm_regs regs = { };
-
-	kvmi_arch_vcpu_get_regs(vcpu, &regs);
-
 	return event->id == id && event->data_size == size &&
 	       !memcmp(event->data, data, size) &&
-	       !memcmp(&event->at, &regs, sizeof(regs));
+	       kvmi_arch_vcpu_same_regs(vcpu, &event->at);
 }
 
 /**

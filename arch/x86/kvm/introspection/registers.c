@@ -92,13 +92,21 @@ int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_arch_vcpu_get_regs - read the general registers
+ * kvmi_arch_vcpu_same_regs - are the general registers as they have been?
  * @vcpu: the vCPU, loaded
- * @regs: the values
+ * @then: the values at the time
+ *
+ * But RFLAGS.RF is set if an exception was delivered before the instruction, and
+ * does not make it another one.
  */
-void kvmi_arch_vcpu_get_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
+bool kvmi_arch_vcpu_same_regs(struct kvm_vcpu *vcpu, const struct kvm_regs *then)
 {
-	__kvm_get_regs(vcpu, regs);
+	struct kvm_regs now = { };
+
+	__kvm_get_regs(vcpu, &now);
+	now.rflags ^= (now.rflags ^ then->rflags) & X86_EFLAGS_RF;
+
+	return !memcmp(&now, then, sizeof(now));
 }
 
 /**
