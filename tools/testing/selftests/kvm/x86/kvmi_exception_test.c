@@ -437,10 +437,11 @@ FIXTURE_TEARDOWN(kvmi_trap)
 static void check(struct kvmi_guest *g, const struct kvmi_event *ev,
 		  bool may_retry)
 {
-	u64 rip = g->normal_frame.rip, address = 0;
+	u64 rip = g->normal_frame.rip, address = 0, told = ev->trap.address;
 
 	switch (g->normal_vector) {
 	case DB_VECTOR:
+		told = kvmi_guest_dr6(g, told);
 		address = g->normal.debugregs.dr6 ^ g->start.debugregs.dr6;
 		break;
 	case BP_VECTOR:
@@ -455,7 +456,7 @@ static void check(struct kvmi_guest *g, const struct kvmi_event *ev,
 	TEST_ASSERT_EQ(ev->trap.nr, g->normal_vector);
 	TEST_ASSERT_EQ(ev->trap.flags, may_retry ? KVMI_TRAP_RETRY : 0);
 	TEST_ASSERT_EQ(ev->trap.error_code, g->normal_frame.error_code);
-	TEST_ASSERT_EQ(ev->trap.address, address);
+	TEST_ASSERT_EQ(told, address);
 	TEST_ASSERT_EQ(ev->common.arch.regs.rip, rip);
 
 	/* It is not delivered yet. */

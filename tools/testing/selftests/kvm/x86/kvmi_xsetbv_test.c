@@ -191,6 +191,9 @@ KVMI_TEST(kvmi_xsetbv, disabled_in_cr4_is_not_reported)
 
 	g->start.sregs.cr4 &= ~X86_CR4_OSXSAVE;
 	set_value(g, 0, NEW);
+	if (host_cpu_is_amd_compatible &&
+	    g->normal_vector == KVMI_GUEST_NO_EXCEPTION)
+		SKIP(return, "The (emulated) processor does not look at CR4");
 	TEST_ASSERT_EQ(g->normal_vector, UD_VECTOR);
 	not_reported(g);
 }

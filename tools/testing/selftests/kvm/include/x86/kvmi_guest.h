@@ -150,6 +150,8 @@ void kvmi_guest_park(struct kvmi_guest *g, struct kvmi_event *pause);
 
 /* Wait until the guest is at its end or in a handler, and look at it. */
 int kvmi_guest_stop(struct kvmi_guest *g);
+/* DR6, or what is added to it, without breakpoints that the guest does not use */
+u64 kvmi_guest_dr6(const struct kvmi_guest *g, u64 dr6);
 /* Read the state. */
 void kvmi_guest_get_state(struct kvmi_guest *g, struct kvmi_guest_state *state);
 /* Have the registers and memory these values?  Names what has not. */

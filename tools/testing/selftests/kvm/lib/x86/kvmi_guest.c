@@ -294,6 +294,19 @@ void kvmi_guest_reset(struct kvmi_guest *g)
 		vcpu_xcrs_set(g->vcpu, &xcrs);
 }
 
+/* A breakpoint that is not enabled may be there by chance. */
+u64 kvmi_guest_dr6(const struct kvmi_guest *g, u64 dr6)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(g->start.debugregs.db); i++) {
+		if (!(g->start.debugregs.dr7 >> 2 * i & 3))
+			dr6 &= ~BIT_ULL(i);
+	}
+
+	return dr6;
+}
+
 void kvmi_guest_get_state(struct kvmi_guest *g, struct kvmi_guest_state *state)
 {
 	struct kvm_xcrs xcrs = {};
@@ -301,6 +314,7 @@ void kvmi_guest_get_state(struct kvmi_guest *g, struct kvmi_guest_state *state)
 	vcpu_regs_get(g->vcpu, &state->regs);
 	vcpu_sregs_get(g->vcpu, &state->sregs);
 	vcpu_debugregs_get(g->vcpu, &state->debugregs);
+	state->debugregs.dr6 = kvmi_guest_dr6(g, state->debugregs.dr6);
 	if (vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE)) {
 		vcpu_xcrs_get(g->vcpu, &xcrs);
 		state->xcr0 = xcrs.xcrs[0].value;
