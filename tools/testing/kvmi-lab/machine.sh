@@ -52,6 +52,9 @@ boot_variant() {
 	svm-no-npt) echo "svm kvm_amd.npt=0" ;;
 	# KVM emulates UMIP with the intercepts of descriptor table registers
 	vmx-no-umip) echo "vmx clearcpuid=umip" ;;
+	# No huge page is executable
+	vmx-nx-huge) echo "vmx kvm.nx_huge_pages=force" ;;
+	svm-nx-huge) echo "svm kvm.nx_huge_pages=force" ;;
 	# Introspection is built in and not enabled
 	svm-off) echo "svm kvm.introspection=0" ;;
 	# What QEMU's TCG lacks: XSETBV intercepts, NextRIP, decode assists
