@@ -655,6 +655,7 @@ KVMI_TEST(kvmi_vm, shutdown_in_an_event)
 /* The tool can still look at what it has stopped, but no event is sent. */
 KVMI_TEST(kvmi_vm, shutdown_then_commands)
 {
+	struct kvmi_vm_get_features_reply features;
 	struct kvmi_vcpu_get_info_reply rpl;
 	struct kvmi_session *s = &self->s;
 	u32 seq;
@@ -663,6 +664,8 @@ KVMI_TEST(kvmi_vm, shutdown_then_commands)
 	shut_down(s);
 	TEST_ASSERT_KVMI(kvmi_pause(s, 0, 1), 0);
 	seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+	/* The vCPU runs but for a moment: the command has to be there. */
+	kvmi_get_features(s, &features);
 	kvmi_run_start(&self->r, s, self->vcpu);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq, &rpl,
 					 sizeof(rpl)), 0);
