@@ -385,24 +385,34 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 	view = session->views[data->view];
 	mt = &view->changed[data->as_id];
 	was = mtree_load(mt, data->gfn);
-	if (data->new_gfn == data->gfn) {
-		mtree_erase(mt, data->gfn);
-		view->nr_changed -= was;
-	} else {
-		if (!kvmi_views_have_room(session, 0, !was))
+	if (!was) {
+		if (data->new_gfn == data->gfn)
+			return 0;
+		if (!kvmi_views_have_room(session, 0, 1))
 			return -KVM_EBUSY;
 		/* Each is an entry of its own, as kvmi_views_end() expects. */
-		if (mtree_store_range(mt, data->gfn, data->gfn,
-				      xa_mk_value(data->new_gfn),
-				      GFP_KERNEL_ACCOUNT))
+		if (mtree_store(mt, data->gfn, xa_mk_value(data->gfn),
+				GFP_KERNEL_ACCOUNT))
 			return -KVM_ENOMEM;
-		view->nr_changed += !was;
+		view->nr_changed++;
 	}
 
+	/*
+	 * A page must not be mapped on top of the one that was shown: nobody sees
+	 * the change before that one is unmapped.  There is an entry already, thus
+	 * it takes no memory.
+	 */
 	KVM_MMU_LOCK(kvm);
+	WARN_ON_ONCE(mtree_store(mt, data->gfn, xa_mk_value(data->new_gfn),
+				 GFP_NOWAIT));
 	if (kvmi_arch_zap_gfns(kvm, data->view, data->as_id, &range, false, false))
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
+
+	if (data->new_gfn == data->gfn) {
+		mtree_erase(mt, data->gfn);
+		view->nr_changed--;
+	}
 
 	return 0;
 }

@@ -176,10 +176,19 @@ static bool is_uniform(struct maple_tree *mt, const struct kvmi_gfn_range *range
 bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 			  const struct kvmi_gfn_range *range)
 {
-	unsigned long first = range->first;
+	unsigned long next = range->first;
+	void *entry;
 
-	return is_uniform(&view->access[as_id], range) &&
-	       !mt_find(&view->changed[as_id], &first, range->last);
+	if (!is_uniform(&view->access[as_id], range))
+		return false;
+
+	/* For a moment there are entries that change nothing, see kvmi_vm_change_gfn(). */
+	mt_for_each(&view->changed[as_id], entry, next, range->last) {
+		if (xa_to_value(entry) != next - 1)
+			return false;
+	}
+
+	return true;
 }
 
 /**

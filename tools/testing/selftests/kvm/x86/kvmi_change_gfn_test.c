@@ -657,6 +657,13 @@ static u32 *counter_of(struct kvmi_guest *g)
 	return (u32 *)byte_of(g, THIRD + 4);
 }
 
+/* Have the JMP at the end of the guest's code go on to the next instruction. */
+static void leave_loop(struct kvmi_guest *g)
+{
+	WRITE_ONCE(*byte_of(g, g->end - 1), 0);
+	stop(g);
+}
+
 /* What has the guest read since it was called? */
 static u8 byte_read(struct kvmi_guest *g)
 {
@@ -669,16 +676,31 @@ static u8 byte_read(struct kvmi_guest *g)
 	return READ_ONCE(*byte_of(g, THIRD));
 }
 
+/* Change what is shown at DATA, several times at once, while the guest runs. */
+static void change_in_flight(struct kvmi_guest *g, u16 view, int i)
+{
+	struct kvmi_vm_change_gfn req = {
+		.view = view,
+		.gfn = DATA / PAGE,
+	};
+	u32 seq[4];
+	int j;
+
+	for (j = 0; j < ARRAY_SIZE(seq); j++) {
+		req.new_gfn = (i + j) % 2 ? DATA / PAGE : OTHER / PAGE;
+		seq[j] = kvmi_send_cmd(&g->s, KVMI_VM_CHANGE_GFN, &req,
+				       sizeof(req));
+	}
+	for (j = 0; j < ARRAY_SIZE(seq); j++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VM_CHANGE_GFN,
+						 seq[j], NULL, 0), 0);
+}
+
 /* The guest's page faults are in flight when what is shown changes again. */
 KVMI_TEST(kvmi_change_gfn, faults_at_the_same_time)
 {
-	struct kvmi_vm_change_gfn req = {
-		.view = self->view,
-		.gfn = DATA / PAGE,
-	};
 	struct kvmi_guest *g = &self->g;
-	u32 seq[4];
-	int i, j;
+	int i;
 
 	/* MOV AL, [RDI]; MOV [RBX], AL; INC dword [RBX + 4]; JMP back */
 	g->start.regs.rbx = THIRD;
@@ -686,18 +708,27 @@ KVMI_TEST(kvmi_change_gfn, faults_at_the_same_time)
 	start(g, self->view, &self->pause);
 	kvmi_unpark(&g->s, &self->pause);
 	for (i = 0; i < 300; i++) {
-		for (j = 0; j < ARRAY_SIZE(seq); j++) {
-			req.new_gfn = (i + j) % 2 ? DATA / PAGE : OTHER / PAGE;
-			seq[j] = kvmi_send_cmd(&g->s, KVMI_VM_CHANGE_GFN, &req,
-					       sizeof(req));
-		}
-		for (j = 0; j < ARRAY_SIZE(seq); j++)
-			TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VM_CHANGE_GFN,
-							 seq[j], NULL, 0), 0);
+		change_in_flight(g, self->view, i);
 		TEST_ASSERT_EQ(byte_read(g), i % 2 ? OTHER_BYTE : DATA_BYTE);
 	}
-	memset(byte_of(g, g->end - 2), 0x90, 2);
-	stop(g);
+	leave_loop(g);
+}
+
+/* A write finds the other page mapped when its own is shown again. */
+KVMI_TEST(kvmi_change_gfn, writes_at_the_same_time)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	/* MOV AL, [RDI]; MOV [RDI + 8], AL; INC dword [RBX + 4]; JMP back */
+	g->start.regs.rbx = THIRD;
+	kvmi_guest_code(g, READ "\x88\x47\x08\xff\x43\x04\xeb\xf6");
+	start(g, self->view, &self->pause);
+	kvmi_unpark(&g->s, &self->pause);
+	for (i = 0; i < 1000; i++)
+		change_in_flight(g, self->view, i);
+	byte_read(g);
+	leave_loop(g);
 }
 
 /* One page in the midst of a huge one; its neighbours are what they were. */
