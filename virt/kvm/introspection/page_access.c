@@ -228,7 +228,7 @@ static bool check_entries(struct kvm *kvm, const struct kvmi_vm_set_page_access 
 	return true;
 }
 
-/* Change the view, and say with @restricting what to tell hardware of. */
+/* Change the view, and say with @restricting what hardware has to forget. */
 static int change_view(struct kvm_introspection *session,
 		       const struct kvmi_vm_set_page_access *data,
 		       unsigned long *restricting)
@@ -264,20 +264,33 @@ static int change_view(struct kvm_introspection *session,
 	return r;
 }
 
-static void change_hardware(struct kvm *kvm,
-			    const struct kvmi_vm_set_page_access *data,
-			    const unsigned long *restricting)
+/*
+ * A page fault must not map a page with the rights it is to have while it is
+ * mapped with those it had: have all in the range of the change retried.
+ */
+static void change_begins(struct kvm *kvm, const struct kvmi_vm_set_page_access *data)
+{
+	unsigned int i;
+
+	KVM_MMU_LOCK(kvm);
+	kvm_mmu_invalidate_start(kvm);
+	for (i = 0; i < data->count; i++) {
+		struct kvmi_gfn_range range = entry_range(&data->entries[i]);
+
+		kvm_mmu_invalidate_range_add(kvm, range.first, range.last + 1);
+	}
+	KVM_MMU_UNLOCK(kvm);
+}
+
+static void change_ends(struct kvm *kvm, const struct kvmi_vm_set_page_access *data,
+			const unsigned long *restricting)
 {
 	bool flush = false;
 	unsigned int i;
 
-	if (bitmap_empty(restricting, data->count))
-		return;
-
 	KVM_MMU_LOCK(kvm);
 	for_each_set_bit(i, restricting, data->count) {
 		struct kvmi_gfn_range range = entry_range(&data->entries[i]);
-
 		bool can_yield = range.last - range.first >= KVMI_MAX_UNMAP_AT_ONCE;
 
 		flush = kvmi_arch_zap_gfns(kvm, data->view, data->as_id, &range,
@@ -285,6 +298,7 @@ static void change_hardware(struct kvm *kvm,
 	}
 	if (flush)
 		kvm_flush_remote_tlbs(kvm);
+	kvm_mmu_invalidate_end(kvm);
 	KVM_MMU_UNLOCK(kvm);
 }
 
@@ -303,6 +317,7 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 	const struct kvmi_vm_set_page_access *data = req->data;
 	struct kvm_introspection *session = req->session;
 	DECLARE_BITMAP(restricting, MAX_ENTRIES) = { };
+	int r;
 
 	if (struct_size(data, entries, data->count) > req->size)
 		return KVMI_CLOSE;
@@ -314,11 +329,16 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 	if (data->padding || !check_view(session, data->view, data->as_id) ||
 	    !check_entries(session->kvm, data))
 		return -KVM_EINVAL;
-	if (change_view(session, data, restricting))
-		return -KVM_ENOMEM;
-	change_hardware(session->kvm, data, restricting);
+	if (!data->count)
+		return 0;
 
-	return 0;
+	change_begins(session->kvm, data);
+	r = change_view(session, data, restricting);
+	if (r)
+		bitmap_zero(restricting, data->count);
+	change_ends(session->kvm, data, restricting);
+
+	return r ? -KVM_ENOMEM : 0;
 }
 
 /**

@@ -44,6 +44,7 @@ enum op {
 	WRITE,
 	READ,
 	EXECUTE,
+	WRITE_AND_EXECUTE,
 	ADD,
 };
 
@@ -59,6 +60,9 @@ static void do_op(enum op op, u64 vcpu, u64 i)
 		val = READ_ONCE(page.data.own[vcpu]);
 		GUEST_ASSERT_EQ(val, 0);
 		break;
+	case WRITE_AND_EXECUTE:
+		WRITE_ONCE(code_page[1 + vcpu], i);
+		fallthrough;
 	case EXECUTE:
 		((void (*)(void))code_page)();
 		break;
@@ -368,6 +372,43 @@ KVMI_TEST(kvmi_pf_smp, unhook_while_stepping)
 		*(bool *)addr_gva2hva(self->vm, (gva_t)&status.stop) = false;
 		kvmi_hook(&self->s, self->vm);
 	}
+}
+
+/*
+ * The guest's page faults are in flight when one right takes the place of another:
+ * what is mapped with the old one must not be mapped with the new one as it is.
+ */
+KVMI_TEST(kvmi_pf_smp, one_right_for_another)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entry;
+	} req = {
+		.hdr.count = 1,
+		.entry.gpa = self->code_gpa,
+	};
+	struct ucall uc;
+	int i, round;
+	u32 seq[4];
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		set_op(self, i, WRITE_AND_EXECUTE, 0);
+		start_vcpu(self, i, false);
+	}
+	for (round = 0; round < 500; round++) {
+		for (i = 0; i < ARRAY_SIZE(seq); i++) {
+			req.entry.access = R | (i % 2 ? W : X);
+			seq[i] = kvmi_send_cmd(&self->s, KVMI_VM_SET_PAGE_ACCESS,
+					       &req, sizeof(req));
+		}
+		for (i = 0; i < ARRAY_SIZE(seq); i++)
+			TEST_ASSERT_KVMI(kvmi_recv_reply(&self->s,
+							 KVMI_VM_SET_PAGE_ACCESS,
+							 seq[i], NULL, 0), 0);
+	}
+	*(bool *)addr_gva2hva(self->vm, (gva_t)&status.stop) = true;
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmi_run_wait_sync(&self->r[i], &uc);
 }
 
 int main(int argc, char **argv)
