@@ -135,17 +135,12 @@ static long count_ranges(struct maple_tree *mt, const struct kvmi_gfn_range *ran
 	return n;
 }
 
-static int store(struct kvm_introspection *session, struct kvmi_view *view,
-		 struct maple_tree *mt, const struct kvmi_gfn_range *range,
-		 void *entry)
+static int store(struct kvmi_view *view, struct maple_tree *mt,
+		 const struct kvmi_gfn_range *range, void *entry)
 {
 	struct kvmi_gfn_range wide = *range;
 	long before;
 	int r;
-
-	/* At most one more, and one cut in two. */
-	if (!kvmi_views_have_room(session, 2, 0))
-		return -ENOMEM;
 
 	widen(mt, &wide, entry);
 	before = count_ranges(mt, range);
@@ -251,9 +246,11 @@ static int change_view(struct kvm_introspection *session,
 		if (r)
 			break;
 		assign_bit(i, restricting, restricts(&undo, from, access));
-		r = store(session, view, undo.mt, &range, entry);
+		r = store(view, undo.mt, &range, entry);
 		if (r)
 			undo.nr = from;
+		else if (!kvmi_views_have_room(session, 0, 0))
+			r = -ENOMEM;
 	}
 	if (r) {
 		undo_all(&undo);

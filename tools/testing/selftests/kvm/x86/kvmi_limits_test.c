@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 
 #include "kvmi_test_harness.h"
+#include "kvmi_view.h"
 
 /* These are part of the protocol's documentation, not of its headers. */
 #define MAX_QUEUED	32
 #define MAX_PAUSES	1001
 #define MAX_MSRS	481
+#define MAX_PAGE_RANGES	1048576
+#define NR_VIEWS	7
 
 #define NR_VCPUS	2
 
@@ -412,6 +415,136 @@ KVMI_TEST(kvmi_limits, endless_commands_and_the_guest)
 	stop_flood(&f);
 	kvmi_run_signal(&self->r);
 	kvmi_run_wait_eintr(&self->r);
+}
+
+/* Restricted ranges: every other page of a slot, as many in each view */
+#define PAGE		4096ul
+#define RANGES_GPA	0x100000000ul
+#define RANGES_SLOT	10
+#define NR_RANGES	(MAX_PAGE_RANGES / NR_VIEWS)
+/* What is left when all views have as many */
+#define NR_LEFT		(MAX_PAGE_RANGES - NR_VIEWS * NR_RANGES)
+
+#define RX		(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
+#define RO		KVMI_PAGE_ACCESS_R
+#define RWX		KVMI_PAGE_ACCESS_RWX
+
+#define MAX_ENTRIES							\
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) /	\
+	 sizeof(struct kvmi_page_access_entry))
+
+struct set_msg {
+	struct kvmi_vm_set_page_access hdr;
+	struct kvmi_page_access_entry entries[MAX_ENTRIES];
+};
+
+FIXTURE(kvmi_ranges) {
+	struct kvm_vm *vm;
+	struct kvmi_session s;
+};
+
+FIXTURE_SETUP(kvmi_ranges)
+{
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	self->vm = vm_create_barebones();
+	vm_userspace_mem_region_add(self->vm, VM_MEM_SRC_ANONYMOUS, RANGES_GPA,
+				    RANGES_SLOT, 2 * (NR_RANGES + NR_LEFT + 1), 0);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_ranges)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static u64 range_gpa(u32 i)
+{
+	return RANGES_GPA + 2 * i * PAGE;
+}
+
+static void add_range(struct set_msg *msg, u32 i, u8 access)
+{
+	msg->entries[msg->hdr.count++] = (struct kvmi_page_access_entry) {
+		.gpa = range_gpa(i),
+		.access = access,
+	};
+}
+
+static int set_ranges(struct kvmi_session *s, const struct set_msg *msg)
+{
+	return kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, msg,
+			offsetof(struct set_msg, entries[msg->hdr.count]),
+			NULL, 0);
+}
+
+static void fill_view(struct kvmi_session *s)
+{
+	struct set_msg msg = {};
+	u32 i;
+
+	for (i = 0; i < NR_RANGES; i++) {
+		add_range(&msg, i, RX);
+		if (msg.hdr.count < MAX_ENTRIES && i < NR_RANGES - 1)
+			continue;
+		TEST_ASSERT_KVMI(set_ranges(s, &msg), 0);
+		msg.hdr.count = 0;
+	}
+}
+
+static void expect_range(struct kvmi_session *s, u32 i, u8 wanted)
+{
+	u8 access;
+
+	TEST_ASSERT_KVMI(kvmi_get_page_access(s, 0, range_gpa(i), &access), 0);
+	TEST_ASSERT_EQ(access, wanted);
+}
+
+KVMI_TEST(kvmi_ranges, all_views)
+{
+	struct kvmi_session *s = &self->s;
+	struct set_msg msg = {};
+	u16 view;
+	u32 i;
+
+	fill_view(s);
+	for (i = 1; i < NR_VIEWS; i++)
+		TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
+
+	/* Nothing is done if there is no room for all of it. */
+	add_range(&msg, 0, RO);
+	for (i = 0; i <= NR_LEFT; i++)
+		add_range(&msg, NR_RANGES + i, RO);
+	TEST_ASSERT_KVMI(set_ranges(s, &msg), -KVM_ENOMEM);
+	expect_range(s, 0, RX);
+	for (i = 0; i <= NR_LEFT; i++)
+		expect_range(s, NR_RANGES + i, RWX);
+
+	/* All but the last fit. */
+	msg.hdr.count--;
+	TEST_ASSERT_KVMI(set_ranges(s, &msg), 0);
+	expect_range(s, 0, RO);
+	expect_range(s, NR_RANGES + NR_LEFT - 1, RO);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),
+			 -KVM_ENOMEM);
+	expect_range(s, NR_RANGES + NR_LEFT, RWX);
+
+	/* What takes no more room can be done, and given back. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RO), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),
+			 0);
+
+	/* A copy of a view is no way around it. */
+	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), 0);
+	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), -KVM_ENOMEM);
+	for (i = 0; i < NR_LEFT; i++)
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0,
+						      range_gpa(NR_RANGES + i),
+						      1, RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
 }
 
 int main(int argc, char **argv)
