@@ -121,7 +121,7 @@ struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id)
 	if (!session || id >= KVMI_NR_VIEWS)
 		return NULL;
 
-	/* Pairs with smp_store_release() in publish(). */
+	/* Pairs with smp_store_release() in kvmi_vm_create_view(). */
 	return smp_load_acquire(&session->views[id]);
 }
 
@@ -213,15 +213,6 @@ bool kvmi_views_have_room(struct kvm_introspection *session,
 	       nr_changed <= KVMI_MAX_CHANGED_GFNS;
 }
 
-static void publish(struct kvm_introspection *session, unsigned int id,
-		    struct kvmi_view *view)
-{
-	KVM_MMU_LOCK(session->kvm);
-	/* Pairs with smp_load_acquire() in kvmi_view_find(). */
-	smp_store_release(&session->views[id], view);
-	KVM_MMU_UNLOCK(session->kvm);
-}
-
 /**
  * kvmi_vm_create_view - KVMI_VM_CREATE_VIEW
  * @req: the request
@@ -255,7 +246,8 @@ int kvmi_vm_create_view(struct kvmi_vm_request *req)
 	view = kvmi_view_create(source);
 	if (!view)
 		return -KVM_ENOMEM;
-	publish(session, id, view);
+	/* Pairs with smp_load_acquire() in kvmi_view_find(). */
+	smp_store_release(&session->views[id], view);
 
 	*reply = (struct kvmi_vm_create_view_reply) { .view = id };
 	req->reply_size = sizeof(*reply);
@@ -294,19 +286,25 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 		return -KVM_EINVAL;
 
 	/*
-	 * No vCPU enters a view without the lock.  But some may wait for it within
-	 * kvm->srcu, so it is not held while waiting for them.
+	 * No vCPU enters a view without views_lock.  But some may wait for it within
+	 * kvm->srcu, so it is not held while waiting for them, nor for slots_lock,
+	 * whose holders wait for them.
 	 */
+	guard(mutex)(&kvm->slots_lock);
 	scoped_guard(mutex, &session->views_lock) {
 		view = session->views[data->view];
 		if (!view)
 			return -KVM_EINVAL;
 		if (in_use(kvm, data->view))
 			return -KVM_EBUSY;
-		publish(session, data->view, NULL);
+
+		KVM_MMU_LOCK(kvm);
+		WRITE_ONCE(session->views[data->view], NULL);
+		kvmi_arch_end_views(kvm, BIT(data->view));
+		KVM_MMU_UNLOCK(kvm);
 	}
 
-	kvmi_arch_end_views(kvm, BIT(data->view));
+	kvmi_arch_free_views(kvm);
 	synchronize_srcu(&kvm->srcu);
 	kvmi_view_free(view);
 
@@ -372,7 +370,11 @@ void kvmi_views_end(struct kvm_introspection *session)
 	bool flush = false;
 	int i;
 
-	/* All at once: what is unmapped must not be mapped again as it was. */
+	/*
+	 * All at once: what is unmapped must not be mapped again as it was, and who
+	 * is still in another view must not have anything mapped there as it is not.
+	 */
+	mutex_lock(&kvm->slots_lock);
 	KVM_MMU_LOCK(kvm);
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
 		unsigned long gfn = 0;
@@ -384,12 +386,14 @@ void kvmi_views_end(struct kvm_introspection *session)
 			flush = kvmi_arch_zap_gfns(kvm, 0, i, &range, false, flush);
 		}
 	}
+	kvmi_arch_end_views(kvm, ~BIT(0));
 	WRITE_ONCE(kvm->introspection, NULL);
 	if (flush)
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
+	kvmi_arch_free_views(kvm);
+	mutex_unlock(&kvm->slots_lock);
 
-	kvmi_arch_end_views(kvm, ~BIT(0));
 	/* Until here somebody may still be looking at them. */
 	synchronize_srcu(&kvm->srcu);
 	for (i = 0; i < KVMI_NR_VIEWS; i++)

@@ -109,14 +109,24 @@ bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 }
 
 /**
- * kvmi_arch_end_views - free the page tables of views
- * @kvm: the VM
+ * kvmi_arch_end_views - keep vCPUs from using the page tables of views any more
+ * @kvm: the VM, with its slots_lock, and mmu_lock for writing, held
  * @views: bitmap of the views
  */
 void kvmi_arch_end_views(struct kvm *kvm, unsigned long views)
 {
 	if (tdp_mmu_enabled)
 		kvm_mmu_end_views(kvm, views);
+}
+
+/**
+ * kvmi_arch_free_views - free the page tables of views that have ended
+ * @kvm: the VM, with its slots_lock held
+ */
+void kvmi_arch_free_views(struct kvm *kvm)
+{
+	if (tdp_mmu_enabled)
+		kvm_mmu_free_views(kvm);
 }
 
 static unsigned int acc_mask(u8 access)

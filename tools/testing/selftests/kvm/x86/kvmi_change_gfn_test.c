@@ -676,6 +676,12 @@ static u8 byte_read(struct kvmi_guest *g)
 	return READ_ONCE(*byte_of(g, THIRD));
 }
 
+/*
+ * MOV AL, [RDI]; MOV [RBX], AL; MOV [RDI + 8], AL; INC dword [RBX + 4];
+ * JMP back
+ */
+#define READ_AND_WRITE	READ "\x88\x03\x88\x47\x08\xff\x43\x04\xeb\xf4"
+
 /* Change what is shown at DATA, several times at once, while the guest runs. */
 static void change_in_flight(struct kvmi_guest *g, u16 view, int i)
 {
@@ -720,9 +726,8 @@ KVMI_TEST(kvmi_change_gfn, writes_at_the_same_time)
 	struct kvmi_guest *g = &self->g;
 	int i;
 
-	/* MOV AL, [RDI]; MOV [RDI + 8], AL; INC dword [RBX + 4]; JMP back */
 	g->start.regs.rbx = THIRD;
-	kvmi_guest_code(g, READ "\x88\x47\x08\xff\x43\x04\xeb\xf6");
+	kvmi_guest_code(g, READ_AND_WRITE);
 	start(g, self->view, &self->pause);
 	kvmi_unpark(&g->s, &self->pause);
 	for (i = 0; i < 1000; i++)
@@ -815,6 +820,29 @@ KVMI_TEST(kvmi_change_gfn, unhook)
 	TEST_ASSERT_EQ(run(g, &self->pause), DATA_BYTE);
 	TEST_ASSERT_EQ(run_in(g, kvmi_new_view(&g->s, 0), &self->pause), DATA_BYTE);
 	finish(g, &self->pause);
+}
+
+/* A write finds the other page mapped when there is no view any more. */
+KVMI_TEST(kvmi_change_gfn, unhook_while_the_guest_writes)
+{
+	struct kvmi_guest *g = &self->g;
+	u16 view;
+	int i;
+
+	kvmi_unhook(&g->s);
+	g->start.regs.rbx = THIRD;
+	kvmi_guest_code(g, READ_AND_WRITE);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	for (i = 0; i < 300; i++) {
+		kvmi_hook(&g->s, g->vm);
+		view = kvmi_new_view(&g->s, 0);
+		change(g, view, DATA, OTHER);
+		set_view(g, view);
+		TEST_ASSERT_EQ(byte_read(g), OTHER_BYTE);
+		kvmi_unhook(&g->s);
+		TEST_ASSERT_EQ(byte_read(g), DATA_BYTE);
+	}
+	leave_loop(g);
 }
 
 /* Nobody is there to put it back. */
