@@ -90,18 +90,6 @@ static int undo_remember(struct undo *undo, const struct kvmi_gfn_range *range)
 	return r;
 }
 
-static void undo_all(struct undo *undo)
-{
-	const struct undo_piece *piece;
-
-	/* There is no way to go on without. */
-	while (undo->nr) {
-		piece = &undo->pieces[--undo->nr];
-		mtree_store_range(undo->mt, piece->range.first, piece->range.last,
-				  piece->entry, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	}
-}
-
 /* Make @range one with its neighbours if they are the same. */
 static void widen(struct maple_tree *mt, struct kvmi_gfn_range *range, void *entry)
 {
@@ -119,6 +107,21 @@ static void widen(struct maple_tree *mt, struct kvmi_gfn_range *range, void *ent
 	mas_set(&mas, range->last + 1);
 	if (mas_walk(&mas) == entry)
 		range->last = mas.last;
+}
+
+static void undo_all(struct undo *undo)
+{
+	const struct undo_piece *piece;
+	struct kvmi_gfn_range range;
+
+	/* There is no way to go on without. */
+	while (undo->nr) {
+		piece = &undo->pieces[--undo->nr];
+		range = piece->range;
+		widen(undo->mt, &range, piece->entry);
+		mtree_store_range(undo->mt, range.first, range.last, piece->entry,
+				  GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	}
 }
 
 static long count_ranges(struct maple_tree *mt, const struct kvmi_gfn_range *range)
@@ -331,8 +334,9 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 
 	change_begins(session->kvm, data);
 	r = change_view(session, data, restricting);
+	/* Page faults of others may have found what has been undone. */
 	if (r)
-		bitmap_zero(restricting, data->count);
+		bitmap_fill(restricting, data->count);
 	change_ends(session->kvm, data, restricting);
 
 	return r ? -KVM_ENOMEM : 0;

@@ -194,7 +194,7 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
 	gfn_t shown;
 
-	if (!view)
+	if (!view || !is_there(vcpu, gfn))
 		return gfn;
 
 	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
@@ -206,8 +206,19 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn)
 {
 	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
+	int as_id = kvm_mmu_role_as_id(role);
+	struct kvm_memory_slot *slot;
+	gfn_t shown;
 
-	return view ? kvmi_view_shown_gfn(view, kvm_mmu_role_as_id(role), gfn) : gfn;
+	if (!view)
+		return gfn;
+	shown = kvmi_view_shown_gfn(view, as_id, gfn);
+	if (shown == gfn)
+		return gfn;
+
+	/* A device, and a slot that is being deleted, is what it is. */
+	slot = __gfn_to_memslot(__kvm_memslots(kvm, as_id), gfn);
+	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? shown : gfn;
 }
 
 /* The views are there as long as mmu_lock is held. */

@@ -637,6 +637,46 @@ KVMI_TEST(kvmi_change_gfn, slot_of_changed_page)
 	finish(g, &self->pause);
 }
 
+static void expect_mmio(struct kvmi_guest *g, bool is_write)
+{
+	struct kvm_run *run = g->vcpu->run;
+
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(run->mmio.phys_addr, SLOT_GPA);
+	TEST_ASSERT_EQ(run->mmio.len, 1);
+	TEST_ASSERT_EQ(run->mmio.is_write, is_write);
+}
+
+/* What is a device now is one in all views. */
+KVMI_TEST(kvmi_change_gfn, slot_of_changed_page_is_gone)
+{
+	struct kvmi_guest *g = &self->g;
+
+	g->start.regs.rdi = SLOT_GVA;
+	/* MOV AL, [RDI]; MOV [RDI], AL */
+	kvmi_guest_code(g, READ "\x88\x07");
+	change(g, self->view, SLOT_GPA, OTHER);
+	start(g, self->view, &self->pause);
+	TEST_ASSERT_EQ(run(g, &self->pause), OTHER_BYTE);
+	vm_mem_region_delete(g->vm, SLOT);
+	kvmi_unpark(&g->s, &self->pause);
+	expect_mmio(g, false);
+	g->vcpu->run->mmio.data[0] = 0x77;
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	expect_mmio(g, true);
+	TEST_ASSERT_EQ(g->vcpu->run->mmio.data[0], 0x77);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop(g);
+
+	/* It is changed again when it is memory again. */
+	add_slot(g, VM_MEM_SRC_ANONYMOUS);
+	vcpu_regs_set(g->vcpu, &g->start.regs);
+	kvmi_guest_park(g, &self->pause);
+	TEST_ASSERT_EQ(run(g, &self->pause), OTHER_BYTE);
+	TEST_ASSERT_EQ(*byte_of(g, OTHER), OTHER_BYTE);
+	finish(g, &self->pause);
+}
+
 /* There may be nothing to show: nobody sees memory that was the guest's. */
 KVMI_TEST(kvmi_change_gfn, slot_of_shown_page_is_gone)
 {

@@ -537,6 +537,17 @@ KVMI_TEST(kvmi_ranges, all_views)
 	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),
 			 0);
 
+	/* Nothing is left of what would cut a range in two, however often. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 3, RX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RX), 0);
+	for (i = 0; i < 5; i++)
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2) + PAGE, 1,
+						      RWX), -KVM_ENOMEM);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 3, RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 1, RX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(3), 1, RX),
+			 -KVM_ENOMEM);
+
 	/* A copy of a view is no way around it. */
 	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), 0);
 	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), -KVM_ENOMEM);
