@@ -429,15 +429,6 @@ KVMI_TEST(kvmi_limits, endless_commands_and_the_guest)
 #define RO		KVMI_PAGE_ACCESS_R
 #define RWX		KVMI_PAGE_ACCESS_RWX
 
-#define MAX_ENTRIES							\
-	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) /	\
-	 sizeof(struct kvmi_page_access_entry))
-
-struct set_msg {
-	struct kvmi_vm_set_page_access hdr;
-	struct kvmi_page_access_entry entries[MAX_ENTRIES];
-};
-
 FIXTURE(kvmi_ranges) {
 	struct kvm_vm *vm;
 	struct kvmi_session s;
@@ -465,7 +456,7 @@ static u64 range_gpa(u32 i)
 	return RANGES_GPA + 2 * i * PAGE;
 }
 
-static void add_range(struct set_msg *msg, u32 i, u8 access)
+static void add_range(struct kvmi_page_entries *msg, u32 i, u8 access)
 {
 	msg->entries[msg->hdr.count++] = (struct kvmi_page_access_entry) {
 		.gpa = range_gpa(i),
@@ -473,23 +464,16 @@ static void add_range(struct set_msg *msg, u32 i, u8 access)
 	};
 }
 
-static int set_ranges(struct kvmi_session *s, const struct set_msg *msg)
-{
-	return kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, msg,
-			offsetof(struct set_msg, entries[msg->hdr.count]),
-			NULL, 0);
-}
-
 static void fill_view(struct kvmi_session *s)
 {
-	struct set_msg msg = {};
+	struct kvmi_page_entries msg = {};
 	u32 i;
 
 	for (i = 0; i < NR_RANGES; i++) {
 		add_range(&msg, i, RX);
-		if (msg.hdr.count < MAX_ENTRIES && i < NR_RANGES - 1)
+		if (msg.hdr.count < KVMI_MAX_ENTRIES && i < NR_RANGES - 1)
 			continue;
-		TEST_ASSERT_KVMI(set_ranges(s, &msg), 0);
+		TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 		msg.hdr.count = 0;
 	}
 }
@@ -505,7 +489,7 @@ static void expect_range(struct kvmi_session *s, u32 i, u8 wanted)
 KVMI_TEST(kvmi_ranges, all_views)
 {
 	struct kvmi_session *s = &self->s;
-	struct set_msg msg = {};
+	struct kvmi_page_entries msg = {};
 	u16 view;
 	u32 i;
 
@@ -517,14 +501,14 @@ KVMI_TEST(kvmi_ranges, all_views)
 	add_range(&msg, 0, RO);
 	for (i = 0; i <= NR_LEFT; i++)
 		add_range(&msg, NR_RANGES + i, RO);
-	TEST_ASSERT_KVMI(set_ranges(s, &msg), -KVM_ENOMEM);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), -KVM_ENOMEM);
 	expect_range(s, 0, RX);
 	for (i = 0; i <= NR_LEFT; i++)
 		expect_range(s, NR_RANGES + i, RWX);
 
 	/* All but the last fit. */
 	msg.hdr.count--;
-	TEST_ASSERT_KVMI(set_ranges(s, &msg), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 	expect_range(s, 0, RO);
 	expect_range(s, NR_RANGES + NR_LEFT - 1, RO);
 	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),

@@ -6,6 +6,7 @@
  * look at what the guest notices.
  */
 #include "kvmi_test_harness.h"
+#include "kvmi_view.h"
 
 #define PAGE		4096ul
 
@@ -26,17 +27,9 @@
 #define RW		(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W)
 #define RO		KVMI_PAGE_ACCESS_R
 
-#define MAX_ENTRIES							\
-	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) /	\
-	 sizeof(struct kvmi_page_access_entry))
 #define MAX_ADDRESSES							\
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_get_page_access)) /	\
 	 sizeof(u64))
-
-struct set_msg {
-	struct kvmi_vm_set_page_access hdr;
-	struct kvmi_page_access_entry entries[MAX_ENTRIES];
-};
 
 struct get_msg {
 	struct kvmi_vm_get_page_access hdr;
@@ -80,21 +73,16 @@ static struct kvmi_page_access_entry entry(int page, u32 npages, u8 access)
 	};
 }
 
-static int set(struct kvmi_session *s, const struct set_msg *msg)
-{
-	return kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, msg,
-			offsetof(struct set_msg, entries[msg->hdr.count]),
-			NULL, 0);
-}
-
 /* A list of entries; as many as have an access */
 #define SET(s, ...)							\
 ({									\
 	struct kvmi_page_access_entry __list[] = { __VA_ARGS__ };	\
-	struct set_msg __msg = { .hdr.count = ARRAY_SIZE(__list) };	\
+	struct kvmi_page_entries __msg = {				\
+		.hdr.count = ARRAY_SIZE(__list),			\
+	};								\
 									\
 	memcpy(__msg.entries, __list, sizeof(__list));			\
-	set(s, &__msg);							\
+	kvmi_set_page_entries(s, &__msg);				\
 })
 
 static void get_list(struct kvmi_session *s, u16 as_id, const u64 *gpa, u16 count,
@@ -309,25 +297,25 @@ KVMI_TEST(kvmi_page_access, overlap)
 KVMI_TEST(kvmi_page_access, many_entries)
 {
 	struct kvmi_session *s = &self->s;
-	struct set_msg msg = {};
+	struct kvmi_page_entries msg = {};
 	int i;
 
 	/* Of every page the last entry is one of the last twenty. */
-	msg.hdr.count = MAX_ENTRIES;
-	for (i = 0; i < MAX_ENTRIES; i++)
+	msg.hdr.count = KVMI_MAX_ENTRIES;
+	for (i = 0; i < KVMI_MAX_ENTRIES; i++)
 		msg.entries[i] = entry(i % NR_PAGES, 1,
-				       i % 2 && i >= MAX_ENTRIES - NR_PAGES ? RX : RO);
-	TEST_ASSERT_KVMI(set(s, &msg), 0);
+				       i % 2 && i >= KVMI_MAX_ENTRIES - NR_PAGES ? RX : RO);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 	expect(s, 0, "15151515151515151515");
 }
 
 KVMI_TEST(kvmi_page_access, no_entries)
 {
 	struct kvmi_session *s = &self->s;
-	struct set_msg msg = {};
+	struct kvmi_page_entries msg = {};
 
 	TEST_ASSERT_KVMI(SET(s, entry(0, 1, RX)), 0);
-	TEST_ASSERT_KVMI(set(s, &msg), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 	expect(s, 0, "57777777777777777777");
 	get_list(s, 0, NULL, 0, NULL);
 }
@@ -363,7 +351,7 @@ KVMI_TEST(kvmi_page_access, header_errors)
 {
 	struct kvmi_session *s = &self->s;
 	struct get_msg get = {};
-	struct set_msg set = {};
+	struct kvmi_page_entries set = {};
 	u8 access;
 	int i, count;
 
@@ -374,7 +362,8 @@ KVMI_TEST(kvmi_page_access, header_errors)
 			set.hdr.count = count;
 			set.entries[0] = entry(0, 1, RX);
 			TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &set,
-						  offsetof(struct set_msg, entries[count]),
+						  offsetof(struct kvmi_page_entries,
+							   entries[count]),
 						  NULL, 0), -KVM_EINVAL);
 
 			get.hdr.count = count;
@@ -449,7 +438,7 @@ KVMI_TEST(kvmi_page_access, address_spaces)
 {
 	struct kvmi_session *s = &self->s;
 	struct kvm_vm *vm = self->vm;
-	struct set_msg msg = {
+	struct kvmi_page_entries msg = {
 		.hdr.count = 1,
 		.hdr.as_id = 1,
 		.entries[0] = entry(1, 2, RX),
@@ -459,10 +448,10 @@ KVMI_TEST(kvmi_page_access, address_spaces)
 		SKIP(return, "No address space for SMM");
 
 	/* There is no memory yet. */
-	TEST_ASSERT_KVMI(set(s, &msg), -KVM_EINVAL);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), -KVM_EINVAL);
 	vm_set_user_memory_region(vm, SMM_SLOT, 0, GPA, 8 * PAGE,
 				  addr_gpa2hva(vm, GPA));
-	TEST_ASSERT_KVMI(set(s, &msg), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 	expect(s, 0, NOTHING_RESTRICTED);
 	expect(s, 1, "75577777777777777777");
 
@@ -471,7 +460,7 @@ KVMI_TEST(kvmi_page_access, address_spaces)
 	expect(s, 1, "75577777777777777777");
 
 	msg.entries[0].access = RWX;
-	TEST_ASSERT_KVMI(set(s, &msg), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 	expect(s, 0, "77117777777777777777");
 	expect(s, 1, NOTHING_RESTRICTED);
 	vm_set_user_memory_region(vm, SMM_SLOT, 0, GPA, 0, NULL);
@@ -550,25 +539,25 @@ FIXTURE_VARIANT(kvmi_short_list) {
 FIXTURE_VARIANT_ADD(kvmi_short_list, set_nothing) {
 	.id = KVMI_VM_SET_PAGE_ACCESS,
 	.count = 1,
-	.size = offsetof(struct set_msg, entries[0]),
+	.size = offsetof(struct kvmi_page_entries, entries[0]),
 };
 
 FIXTURE_VARIANT_ADD(kvmi_short_list, set_part) {
 	.id = KVMI_VM_SET_PAGE_ACCESS,
 	.count = 2,
-	.size = offsetof(struct set_msg, entries[2]) - 1,
+	.size = offsetof(struct kvmi_page_entries, entries[2]) - 1,
 };
 
 FIXTURE_VARIANT_ADD(kvmi_short_list, set_too_many) {
 	.id = KVMI_VM_SET_PAGE_ACCESS,
-	.count = MAX_ENTRIES + 1,
-	.size = sizeof(struct set_msg),
+	.count = KVMI_MAX_ENTRIES + 1,
+	.size = sizeof(struct kvmi_page_entries),
 };
 
 FIXTURE_VARIANT_ADD(kvmi_short_list, set_most) {
 	.id = KVMI_VM_SET_PAGE_ACCESS,
 	.count = 0xffff,
-	.size = sizeof(struct set_msg),
+	.size = sizeof(struct kvmi_page_entries),
 };
 
 FIXTURE_VARIANT_ADD(kvmi_short_list, get_nothing) {
@@ -609,13 +598,13 @@ FIXTURE_TEARDOWN(kvmi_short_list)
 KVMI_TEST(kvmi_short_list, ends_the_session)
 {
 	union {
-		struct set_msg set;
+		struct kvmi_page_entries set;
 		struct get_msg get;
 	} msg = {};
 	int i;
 
 	if (variant->id == KVMI_VM_SET_PAGE_ACCESS) {
-		for (i = 0; i < MAX_ENTRIES; i++)
+		for (i = 0; i < KVMI_MAX_ENTRIES; i++)
 			msg.set.entries[i] = entry(i % SLOT_PAGES, 1, RX);
 	}
 	/* The number of entries comes first in both. */
@@ -655,12 +644,12 @@ FIXTURE_TEARDOWN(kvmi_no_page_access)
 KVMI_TEST(kvmi_no_page_access, commands)
 {
 	struct kvmi_session *s = &self->s;
-	struct set_msg msg = {};
+	struct kvmi_page_entries msg = {};
 	u8 access;
 
 	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, 0, 1, RX), -KVM_EOPNOTSUPP);
 	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, 0, 1, RWX), -KVM_EOPNOTSUPP);
-	TEST_ASSERT_KVMI(set(s, &msg), -KVM_EOPNOTSUPP);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), -KVM_EOPNOTSUPP);
 	TEST_ASSERT_KVMI(kvmi_get_page_access(s, 0, 0, &access), -KVM_EOPNOTSUPP);
 }
 

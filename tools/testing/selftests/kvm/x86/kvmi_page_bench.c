@@ -19,15 +19,12 @@
 
 #include "kvmi_trace.h"
 #include "kvmi_util.h"
+#include "kvmi_view.h"
 #include "kvmi_workload.h"
 
 /* What is restricted is every other page, or as many in a row. */
 #define MANY_PAGES	100000ul
 #define MEMORY_PAGES	(2 * MANY_PAGES)
-
-/* Entries of KVMI_VM_SET_PAGE_ACCESS that fit in a message */
-#define MAX_ENTRIES	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) / \
-			 sizeof(struct kvmi_page_access_entry))
 
 /* The trace has room for what few commands do. */
 #define TRACED_MESSAGES	2
@@ -101,24 +98,18 @@ static void set_access(u16 view, u64 page, u64 npages, u8 access)
 /* Every other page, as many in a message as there is room for */
 static void set_scattered(u64 npages, u8 access)
 {
-	struct {
-		struct kvmi_vm_set_page_access hdr;
-		struct kvmi_page_access_entry entries[MAX_ENTRIES];
-	} req = {};
-	u64 page, n = 0;
+	struct kvmi_page_entries msg = {};
+	u64 page;
 
 	for (page = 0; page < npages; page++) {
-		req.entries[n++] = (struct kvmi_page_access_entry) {
+		msg.entries[msg.hdr.count++] = (struct kvmi_page_access_entry) {
 			.gpa = KVMI_WORKLOAD_MEMORY + 2 * page * PAGE_SIZE,
 			.access = access,
 		};
-		if (n < MAX_ENTRIES && page + 1 < npages)
+		if (msg.hdr.count < KVMI_MAX_ENTRIES && page + 1 < npages)
 			continue;
-		req.hdr.count = n;
-		TEST_ASSERT_KVMI(kvmi_cmd(&s, KVMI_VM_SET_PAGE_ACCESS, &req,
-					  sizeof(req.hdr) + n * sizeof(req.entries[0]),
-					  NULL, 0), 0);
-		n = 0;
+		TEST_ASSERT_KVMI(kvmi_set_page_entries(&s, &msg), 0);
+		msg.hdr.count = 0;
 	}
 }
 
@@ -213,7 +204,7 @@ static void print_sets(void)
 		measure_set(&sets[i], KVMI_PAGE_ACCESS_RWX, &again);
 
 		messages = sets[i].scattered ?
-			   DIV_ROUND_UP(sets[i].npages, MAX_ENTRIES) : 1;
+			   DIV_ROUND_UP(sets[i].npages, KVMI_MAX_ENTRIES) : 1;
 		if (messages <= TRACED_MESSAGES) {
 			map_pages();
 			trace_set(&sets[i], NO_WRITE, &without);

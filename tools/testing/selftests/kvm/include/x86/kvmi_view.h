@@ -8,6 +8,25 @@
 
 #include "kvmi_util.h"
 
+/* As many entries as fit in a message */
+#define KVMI_MAX_ENTRIES						\
+	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) /	\
+	 sizeof(struct kvmi_page_access_entry))
+
+struct kvmi_page_entries {
+	struct kvmi_vm_set_page_access hdr;
+	struct kvmi_page_access_entry entries[KVMI_MAX_ENTRIES];
+};
+
+/* What @msg says, i.e. the first hdr.count entries */
+static inline int kvmi_set_page_entries(struct kvmi_session *s,
+					const struct kvmi_page_entries *msg)
+{
+	return kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, msg,
+			offsetof(struct kvmi_page_entries,
+				 entries[msg->hdr.count]), NULL, 0);
+}
+
 static inline int kvmi_create_view(struct kvmi_session *s, u16 copy_of, u16 *view)
 {
 	struct kvmi_vm_create_view req = { .copy_of = copy_of };
