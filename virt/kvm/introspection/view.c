@@ -182,7 +182,7 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 	if (!is_uniform(&view->access[as_id], range))
 		return false;
 
-	/* For a moment there are entries that change nothing, see kvmi_vm_change_gfn(). */
+	/* kvmi_vm_change_gfn() has entries that change nothing for a moment. */
 	mt_for_each(&view->changed[as_id], entry, next, range->last) {
 		if (xa_to_value(entry) != next - 1)
 			return false;

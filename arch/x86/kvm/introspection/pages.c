@@ -10,6 +10,7 @@
 
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "introspection/memslots.h"
 #include "introspection/view.h"
 #include "emulation.h"
 #include "intercepts.h"
@@ -207,7 +208,7 @@ gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn
 {
 	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
 	int as_id = kvm_mmu_role_as_id(role);
-	struct kvm_memory_slot *slot;
+	struct kvmi_gfn_range range = { gfn, gfn };
 	gfn_t shown;
 
 	if (!view)
@@ -217,8 +218,7 @@ gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn
 		return gfn;
 
 	/* A device, and a slot that is being deleted, is what it is. */
-	slot = __gfn_to_memslot(__kvm_memslots(kvm, as_id), gfn);
-	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? shown : gfn;
+	return kvmi_range_has_memory(__kvm_memslots(kvm, as_id), &range) ? shown : gfn;
 }
 
 /* The views are there as long as mmu_lock is held. */
