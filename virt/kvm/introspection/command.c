@@ -252,21 +252,21 @@ static int reply_to(struct kvm_introspection *session, int err, size_t size)
  * kvmi_command_send_reply - send the reply of the last VM-wide command
  * @session: the session
  *
+ * A reply that cannot be sent any more is dropped.
+ *
  * Context: the receiver.
- * Return: 0, -EINTR to be called again, another error if the connection is over.
+ * Return: 0, -EINTR to be called again.
  */
 int kvmi_command_send_reply(struct kvm_introspection *session)
 {
-	int r;
-
 	if (!session->reply_size)
 		return 0;
+	if (kvmi_message_send(session, &session->reply,
+			      session->reply_size) == -EINTR)
+		return -EINTR;
 
-	r = kvmi_message_send(session, &session->reply, session->reply_size);
-	if (!r)
-		session->reply_size = 0;
-
-	return r;
+	session->reply_size = 0;
+	return 0;
 }
 
 static int run_vm_command(struct kvm_introspection *session,

@@ -157,6 +157,13 @@ static u32 next_seq(struct kvm_introspection *session)
 	return atomic_inc_return(&session->seq);
 }
 
+static void drop_event(struct kvm_vcpu_introspection *vi)
+{
+	spin_lock(&vi->lock);
+	vi->event.state = KVMI_EVENT_NONE;
+	spin_unlock(&vi->lock);
+}
+
 static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      u16 id, u8 forbidden, const void *data, size_t size)
 {
@@ -204,15 +211,12 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	trace_kvmi_event(vcpu->kvm, vcpu->vcpu_idx, id, msg.hdr.seq,
 			 msg.common.arch.regs.rip);
 
-	kvm_vcpu_srcu_read_unlock(vcpu);
+	kvmi_vcpu_begin_wait(vcpu);
 	r = kvmi_message_send(session, &msg, total);
-	kvm_vcpu_srcu_read_lock(vcpu);
+	kvmi_vcpu_end_wait(vcpu);
 
-	if (r) {
-		spin_lock(&vi->lock);
-		event->state = KVMI_EVENT_NONE;
-		spin_unlock(&vi->lock);
-	}
+	if (r)
+		drop_event(vi);
 
 	return r;
 }
@@ -231,35 +235,47 @@ static bool something_to_do(struct kvm_vcpu_introspection *vi,
 	       kvmi_vcpu_has_work(vi) || session_over(vi, session);
 }
 
+/* Has the answer come, and if not, is there nobody to wait for? */
+static bool is_answered(struct kvm_vcpu_introspection *vi,
+			struct kvm_introspection *session, bool *over)
+{
+	/* The receiver, which has the lock for it, takes the answer before. */
+	guard(spinlock)(&vi->lock);
+
+	*over = session_over(vi, session);
+	return vi->event.state == KVMI_EVENT_ANSWERED;
+}
+
 /*
  * Wait until the open event is answered, running commands meanwhile.
  *
+ * An answer counts, and so do the commands before it, whoever has gone since.
+ *
  * Return: 0 answered, -EINTR a signal is pending, another error if the session
- * is over.
+ * is over without an answer.
  */
 static int wait_for_answer(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	bool answered;
+	bool answered, over;
 	int r;
 
 	for (;;) {
 		/* What the tool sent before the answer comes before it. */
-		answered = READ_ONCE(vi->event.state) == KVMI_EVENT_ANSWERED;
+		answered = is_answered(vi, session, &over);
 		r = kvmi_vcpu_run_commands(vcpu, session);
 		if (r || answered)
 			return r;
+		if (over)
+			return -ENOTCONN;
 
 		if (!something_to_do(vi, session))
 			vcpu->stat.introspection_waits++;
-		kvm_vcpu_srcu_read_unlock(vcpu);
+		kvmi_vcpu_begin_wait(vcpu);
 		r = wait_event_interruptible(vi->wait,
 					     something_to_do(vi, session));
-		kvm_vcpu_srcu_read_lock(vcpu);
-
-		if (session_over(vi, session))
-			return -ENOTCONN;
+		kvmi_vcpu_end_wait(vcpu);
 		if (r)
 			return -EINTR;
 	}
@@ -271,7 +287,10 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	event->state = KVMI_EVENT_NONE;
+	if (event == &vi->event)
+		drop_event(vi);
+	else
+		event->state = KVMI_EVENT_NONE;
 
 	if (event->set_regs) {
 		/*
@@ -285,13 +304,6 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 	}
 	if (event->reply_size == reply_size && reply_size)
 		memcpy(reply, event->reply, reply_size);
-
-	if (event->action == KVMI_EVENT_ACTION_CRASH) {
-		spin_lock(&vi->lock);
-		vi->crashed = !!vi->session;
-		spin_unlock(&vi->lock);
-		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	}
 
 	return event->action;
 }
@@ -361,7 +373,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	} else if (r == -EINTR) {
 		goto interrupted;
 	} else {
-		kvmi_session_set_defunct(session);
+		drop_event(vi);
 		r = KVMI_EVENT_ACTION_ALLOW;
 	}
 	goto out;
@@ -394,13 +406,15 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	if (r == -EINTR)
 		return r;
 	if (r) {
-		kvmi_session_set_defunct(session);
+		drop_event(vi);
 		return 0;
 	}
 
-	if (raised_again(vi->event.id)) {
+	/* CRASH is for the vCPU, whatever its guest does next. */
+	if (raised_again(vi->event.id) &&
+	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
 		vi->answer = vi->event;
-		vi->event.state = KVMI_EVENT_NONE;
+		drop_event(vi);
 	} else {
 		take_answer(vcpu, &vi->event, NULL, 0);
 	}
@@ -456,6 +470,10 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);
 	event->action = msg->common.action;
+	if (event->action == KVMI_EVENT_ACTION_CRASH) {
+		vi->crashed = true;
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	}
 	trace_kvmi_answer(session->kvm, vcpu->vcpu_idx, event->id, event->seq,
 			  event->action);
 	WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
@@ -468,14 +486,11 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
  * kvmi_event_send_unhook - tell the tool that the VM is about to be unhooked
  * @session: the session
  *
- * A tool that does not read must not keep the device manager from unhooking,
- * so this does not wait.
+ * The event is owed as long as it cannot be sent without waiting.
  *
- * Context: kvm->lock is held.
- * Return: 0; -ENOENT if the tool did not ask for the event, is gone, or does not
- * read.
+ * Context: the receiver.
  */
-int kvmi_event_send_unhook(struct kvm_introspection *session)
+void kvmi_event_send_unhook(struct kvm_introspection *session)
 {
 	struct {
 		struct kvmi_msg_hdr hdr;
@@ -487,17 +502,20 @@ int kvmi_event_send_unhook(struct kvm_introspection *session)
 		},
 		.ev.event = KVMI_VM_EVENT_UNHOOK,
 	};
-	int r;
 
-	if (READ_ONCE(session->defunct) ||
-	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
-		return -ENOENT;
+	if (!session->unhook_seq)
+		session->unhook_seq = next_seq(session);
+	msg.hdr.seq = session->unhook_seq;
 
-	msg.hdr.seq = next_seq(session);
+	/* It may be wanted once more while it is being sent. */
+	WRITE_ONCE(session->unhook_owed, false);
+	if (kvmi_message_try_send(session, &msg, sizeof(msg)) == -EAGAIN) {
+		WRITE_ONCE(session->unhook_owed, true);
+		return;
+	}
+
+	session->unhook_seq = 0;
 	trace_kvmi_event(session->kvm, KVMI_TRACE_VM, msg.ev.event, msg.hdr.seq, 0);
-	r = kvmi_message_try_send(session, &msg, sizeof(msg));
-
-	return r ? -ENOENT : 0;
 }
 
 static int check_control(struct kvmi_vcpu_request *req, u16 id)

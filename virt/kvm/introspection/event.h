@@ -23,6 +23,6 @@ static inline int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data,
 
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 int kvmi_event_receive_reply(struct kvm_introspection *session);
-int kvmi_event_send_unhook(struct kvm_introspection *session);
+void kvmi_event_send_unhook(struct kvm_introspection *session);
 
 #endif /* __KVMI_EVENT_H */

@@ -21,6 +21,12 @@
  */
 #define KVMI_MAX_QUEUED_COMMANDS	32
 
+/*
+ * Messages of the tool that are looked at once unhooking has begun.  A tool that
+ * has gone cannot have left more, unless it was asking for trouble.
+ */
+#define KVMI_MAX_LATE_MESSAGES		4096
+
 /* PAUSE events that one vCPU still owes. */
 #define KVMI_MAX_PAUSES			1001
 

@@ -7,7 +7,12 @@
  *
  * Anybody may write.  A message is written as a whole or not at all, as far as
  * other writers and the tool can tell: if the connection takes only its
- * beginning, the rest is kept and precedes whatever is sent next.
+ * beginning, the rest is kept and precedes whatever is sent next.  The receiver
+ * writes what nobody else does, see kvmi_message_owed().
+ *
+ * A connection that takes nothing any more is not the end of a session: what the
+ * tool has sent before counts.  So that is for the receiver to say, once there
+ * is nothing more to read.
  */
 
 #include <linux/socket.h>
@@ -28,7 +33,7 @@ static int receive_up_to(struct kvm_introspection *session, size_t size)
 		int n;
 
 		n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
-				   MSG_WAITALL);
+				   MSG_DONTWAIT);
 		if (n == -ERESTARTSYS)
 			return -EINTR;
 		if (n <= 0)
@@ -49,7 +54,8 @@ static int receive_record(struct kvm_introspection *session)
 	struct msghdr msg = { };
 	int n;
 
-	n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len, MSG_TRUNC);
+	n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
+			   MSG_DONTWAIT | MSG_TRUNC);
 	if (n == -ERESTARTSYS)
 		return -EINTR;
 	if (n <= 0)
@@ -69,8 +75,8 @@ static int receive_record(struct kvm_introspection *session)
  * What follows the message in session->rx is zero.
  *
  * Context: the receiver.
- * Return: 0, -EINTR to be called again after signals were looked at, another
- * error if the connection is over.
+ * Return: 0; -EAGAIN it is not there yet; -EINTR to be called again after
+ * signals were looked at; another error if there is nothing more to come.
  */
 int kvmi_message_receive(struct kvm_introspection *session)
 {
@@ -102,10 +108,14 @@ static int send_some(struct kvm_introspection *session, void *data, size_t size,
 		     unsigned int flags)
 {
 	struct kvec vec = { .iov_base = data, .iov_len = size };
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 	int n;
 
-	n = kernel_sendmsg(session->sock, &msg, &vec, 1, size);
+	/* Whoever owns the socket may have limited the time that one call waits. */
+	do {
+		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
+
+		n = kernel_sendmsg(session->sock, &msg, &vec, 1, size);
+	} while (n == -EAGAIN && !(flags & MSG_DONTWAIT));
 
 	return n == -ERESTARTSYS ? -EINTR : n;
 }
@@ -120,30 +130,50 @@ static int send_unsent(struct kvm_introspection *session, unsigned int flags)
 
 		if (n < 0)
 			return n;
-		session->unsent_size -= n;
+		WRITE_ONCE(session->unsent_size, session->unsent_size - n);
 		memmove(session->unsent, session->unsent + n, session->unsent_size);
 	}
 
 	return 0;
 }
 
-/**
- * kvmi_message_flush - write what is left of a message
- * @session: the session
- *
- * Return: 0, -EINTR, or another error if the connection is over.
- */
-int kvmi_message_flush(struct kvm_introspection *session)
+/* Write all of a message, or begin it and leave the rest to whoever is next. */
+static int send_message(struct kvm_introspection *session, void *msg, size_t size,
+			unsigned int flags)
 {
 	int r;
 
-	r = mutex_lock_interruptible(&session->send_lock);
-	if (r)
-		return r;
-	r = send_unsent(session, 0);
-	mutex_unlock(&session->send_lock);
+	lockdep_assert_held(&session->send_lock);
 
-	return r;
+	if (session->broken)
+		return -EPIPE;
+
+	r = send_unsent(session, flags);
+	if (!r && size)
+		r = send_some(session, msg, size, flags);
+	if (r >= 0 && r < size) {
+		WRITE_ONCE(session->unsent_size, size - r);
+		memcpy(session->unsent, msg + r, session->unsent_size);
+		r = send_unsent(session, flags);
+		/* It has begun, so it will be ended. */
+		if (r == -EINTR || r == -EAGAIN)
+			r = 0;
+	}
+	if (r < 0 && r != -EINTR && r != -EAGAIN) {
+		WRITE_ONCE(session->unsent_size, 0);
+		WRITE_ONCE(session->broken, true);
+	}
+
+	return r < 0 ? r : 0;
+}
+
+/**
+ * kvmi_message_owed - is there something for the receiver to write?
+ * @session: the session
+ */
+bool kvmi_message_owed(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->unsent_size) || READ_ONCE(session->unhook_owed);
 }
 
 /**
@@ -154,36 +184,29 @@ int kvmi_message_flush(struct kvm_introspection *session)
  *
  * Context: may sleep, until the tool has read enough.
  * Return: 0 the message is on its way; -EINTR a signal is pending and nothing
- * of the message was written; another error if the connection is over.
+ * of the message was written; another error if the connection takes nothing any
+ * more.
  */
 int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
 {
 	int r;
 
+	kvmi_assert_may_wait(session->kvm);
+
 	r = mutex_lock_interruptible(&session->send_lock);
 	if (r)
 		return r;
-
-	r = send_unsent(session, 0);
-	if (r)
-		goto out;
-
-	r = send_some(session, msg, size, 0);
-	if (r < 0)
-		goto out;
-
-	if (r < size) {
-		session->unsent_size = size - r;
-		memcpy(session->unsent, msg + r, session->unsent_size);
-		r = send_unsent(session, 0);
-		/* The message has begun, kvmi_message_flush() ends it. */
-		if (r == -EINTR)
-			r = 0;
-	} else {
-		r = 0;
-	}
-out:
+	r = send_message(session, msg, size, 0);
 	mutex_unlock(&session->send_lock);
+
+	/*
+	 * Pairs with the barrier in kvmi_message_try_send(): either the receiver
+	 * gets the lock, or it is woken.
+	 */
+	smp_mb();
+	if (READ_ONCE(session->broken) || kvmi_message_owed(session))
+		kvmi_session_wake_receiver(session);
+
 	return r;
 }
 
@@ -191,29 +214,26 @@ out:
  * kvmi_message_try_send - write a message if that takes no waiting
  * @session: the session
  * @msg: the message, with its header
- * @size: its bytes, few enough for a connection that takes any to take all
+ * @size: its bytes; 0 to write only what is left of an earlier message
  *
+ * Context: the receiver, which is woken when it is worth another try.
  * Return: 0 the message is on its way; -EAGAIN the tool does not read, or
- * somebody else is writing; another error if the connection is over.
+ * somebody else is writing; another error if the connection takes nothing any
+ * more.
  */
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size)
 {
 	int r;
 
+	/* Pairs with the barrier in kvmi_message_send(). */
+	smp_mb();
 	if (!mutex_trylock(&session->send_lock))
 		return -EAGAIN;
-
-	r = send_unsent(session, MSG_DONTWAIT);
-	if (!r)
-		r = send_some(session, msg, size, MSG_DONTWAIT);
-	if (r >= 0 && r < size) {
-		session->unsent_size = size - r;
-		memcpy(session->unsent, msg + r, session->unsent_size);
-	}
+	r = send_message(session, msg, size, MSG_DONTWAIT);
 	mutex_unlock(&session->send_lock);
 
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /**

@@ -4,11 +4,27 @@
 
 #include "session.h"
 
+/**
+ * kvmi_assert_may_wait - assert that nobody else would wait for the tool, too
+ * @kvm: the VM
+ *
+ * Costs nothing without lockdep.
+ */
+static inline void kvmi_assert_may_wait(struct kvm *kvm)
+{
+	lockdep_assert_not_held(&kvm->lock);
+	lockdep_assert_not_held(&kvm->slots_lock);
+	lockdep_assert_not_held(&kvm->slots_arch_lock);
+	lockdep_assert_not_held(&kvm->mmu_lock);
+	lockdep_assert_not_held(&kvm->srcu);
+	lockdep_assert_not_held(&kvm->irq_srcu);
+}
+
 int kvmi_message_receive(struct kvm_introspection *session);
 int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size);
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size);
-int kvmi_message_flush(struct kvm_introspection *session);
+bool kvmi_message_owed(struct kvm_introspection *session);
 
 /* Room for the data of a reply, after struct kvmi_error_code. */
 #define KVMI_MAX_REPLY_DATA \

@@ -13,10 +13,14 @@
  * All changes but the one to DEFUNCT are made under kvm->lock.  A DEFUNCT
  * session asks nobody: vCPUs go on as if every event was answered with ALLOW,
  * but what was restricted or intercepted stays so until it is unhooked.
+ *
+ * What the tool has sent before it went away counts: the receiver makes the
+ * session DEFUNCT when it has read all of it, whoever noticed first.
  */
 
 #include <linux/moduleparam.h>
 #include <linux/net.h>
+#include <linux/poll.h>
 #include <linux/random.h>
 #include <linux/sched/vhost_task.h>
 #include <linux/slab.h>
@@ -55,24 +59,104 @@ bool __kvmi_vm_hooked(struct kvm *kvm)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_vm_hooked);
 
-/**
- * kvmi_session_set_defunct - note that the tool is gone
- * @session: the session
- *
- * Context: the receiver, or a vCPU's thread between kvmi_vcpu_enter() and
- * kvmi_vcpu_leave().
- */
-void kvmi_session_set_defunct(struct kvm_introspection *session)
+/* Note that there is nothing more to come from the tool. */
+static void set_defunct(struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	if (!xchg(&session->defunct, true) && !READ_ONCE(session->ending))
+	if (!READ_ONCE(session->ending))
 		trace_kvmi_defunct(session->kvm);
+	WRITE_ONCE(session->defunct, true);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
 		kvmi_vcpu_release(kvmi_to_vcpu(vcpu));
+	complete_all(&session->over);
+}
+
+/**
+ * kvmi_session_wake_receiver - have the receiver look at the session's state
+ * @session: the session
+ */
+void kvmi_session_wake_receiver(struct kvm_introspection *session)
+{
+	wake_up_interruptible(&session->sock->wq.wait);
+}
+
+/* Write what nobody else does, as far as that takes no waiting. */
+static void send_owed(struct kvm_introspection *session)
+{
+	if (READ_ONCE(session->unsent_size))
+		kvmi_message_try_send(session, NULL, 0);
+	if (READ_ONCE(session->unhook_owed))
+		kvmi_event_send_unhook(session);
+}
+
+static bool readable(struct kvm_introspection *session)
+{
+	return vfs_poll(session->sock->file, NULL) &
+	       (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+}
+
+/*
+ * Wait for something to read.  Whatever may make a difference wakes up who waits
+ * for the socket: data, room to write, and kvmi_session_wake_receiver().
+ */
+static int wait_to_receive(struct kvm_introspection *session)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	bool last;
+	int r = 0;
+
+	add_wait_queue(&session->sock->wq.wait, &wait);
+	/* Pairs with that of wq_has_sleeper(). */
+	smp_mb();
+	for (;;) {
+		send_owed(session);
+
+		/* A tool that has gone by now has sent all before. */
+		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
+		smp_rmb();
+		if (readable(session))
+			break;
+		if (last) {
+			r = -ENOTCONN;
+			break;
+		}
+		if (signal_pending(current)) {
+			r = -EINTR;
+			break;
+		}
+		wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
+	}
+	remove_wait_queue(&session->sock->wq.wait, &wait);
+
+	return r;
+}
+
+static int receive_message(struct kvm_introspection *session)
+{
+	int r;
+
+	r = kvmi_command_send_reply(session);
+	if (r)
+		return r;
+	kvmi_vm_finish_shutdown(session);
+
+	send_owed(session);
+	r = kvmi_message_receive(session);
+	if (r == -EAGAIN)
+		return wait_to_receive(session);
+	if (r)
+		return r;
+
+	/* Who sends without end has to be stopped some time. */
+	if (READ_ONCE(session->ending) &&
+	    ++session->late_messages > KVMI_MAX_LATE_MESSAGES)
+		return -ENOTCONN;
+
+	return kvmi_command_receive(session);
 }
 
 static bool receive(void *data)
@@ -88,18 +172,10 @@ static bool receive(void *data)
 
 	__set_current_state(TASK_RUNNING);
 
-	r = kvmi_message_flush(session);
-	if (!r)
-		r = kvmi_command_send_reply(session);
-	if (!r) {
-		kvmi_vm_finish_shutdown(session);
-		r = kvmi_message_receive(session);
-	}
-	if (!r)
-		r = kvmi_command_receive(session);
+	r = receive_message(session);
 	if (r && r != -EINTR) {
 		kvmi_vm_finish_shutdown(session);
-		kvmi_session_set_defunct(session);
+		set_defunct(session);
 	}
 
 	return true;
@@ -107,7 +183,10 @@ static bool receive(void *data)
 
 static void receiver_killed(void *data)
 {
-	kvmi_session_set_defunct(data);
+	struct kvm_introspection *session = data;
+
+	if (!READ_ONCE(session->defunct))
+		set_defunct(session);
 }
 
 static struct socket *get_socket(int fd)
@@ -149,6 +228,7 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	session->kvm = kvm;
 	session->cleanup = true;
 	session->cookie_base = get_random_u32();
+	init_completion(&session->over);
 	mutex_init(&session->send_lock);
 	mutex_init(&session->views_lock);
 	allow_all_commands(session, false);
@@ -277,8 +357,11 @@ static bool __unhook(struct kvm *kvm)
 	if (!session)
 		return false;
 
+	/* Nobody waits for the tool any more, but what it has sent counts. */
 	WRITE_ONCE(session->ending, true);
-	kernel_sock_shutdown(session->sock, SHUT_RDWR);
+	kernel_sock_shutdown(session->sock, SHUT_WR);
+	kvmi_session_wake_receiver(session);
+	wait_for_completion(&session->over);
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_arch_vm_recalc(kvm);
@@ -350,14 +433,28 @@ static int allow(struct kvm *kvm, void __user *argp,
 	return fn(kvm->introspection, &feature);
 }
 
+/*
+ * A tool that does not read must not keep the device manager from unhooking.  So
+ * this only leaves the event to the receiver, which sends it when the tool does.
+ */
 static int preunhook(struct kvm *kvm)
 {
+	struct kvm_introspection *session;
+
 	guard(mutex)(&kvm->lock);
 
-	if (!kvm->introspection)
+	session = kvm->introspection;
+	if (!session)
 		return -EFAULT;
+	if (READ_ONCE(session->defunct) || READ_ONCE(session->broken) ||
+	    vfs_poll(session->sock->file, NULL) & EPOLLHUP ||
+	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
+		return -ENOENT;
 
-	return kvmi_event_send_unhook(kvm->introspection);
+	WRITE_ONCE(session->unhook_owed, true);
+	kvmi_session_wake_receiver(session);
+
+	return 0;
 }
 
 /**

@@ -2,6 +2,7 @@
 #ifndef __KVMI_SESSION_H
 #define __KVMI_SESSION_H
 
+#include <linux/completion.h>
 #include <linux/kvm_host.h>
 #include <linux/kvmi_host.h>
 #include <linux/mutex.h>
@@ -33,9 +34,14 @@ struct kvmi_frame {
  * @kvm: the VM
  * @sock: connection to the tool; a reference is held
  * @receiver: thread that reads from @sock and runs the VM-wide commands
- * @defunct: the tool went away; the session only waits to be unhooked.  Set
- *	once, then every vCPU is woken.
- * @ending: the session is being unhooked
+ * @defunct: there is nothing more to come from the tool; the session only waits
+ *	to be unhooked.  Set once, by the receiver, then every vCPU is woken.
+ * @over: the same, for unhooking to wait for
+ * @broken: @sock takes nothing any more.  Set once, under @send_lock; the
+ *	receiver reads what there is, and then sets @defunct.
+ * @ending: the session is being unhooked; the receiver does as with @broken
+ * @late_messages: number of messages received since then; only the receiver uses
+ *	it
  * @cleanup: the end of the session also ends what it wanted to be told of; only
  *	the receiver changes it
  * @shutdown: the vCPUs are to stop when the reply to KVMI_VM_SHUTDOWN has been
@@ -43,13 +49,16 @@ struct kvmi_frame {
  * @commands: ids of the commands the device manager allows
  * @events: ids of the events the device manager allows
  * @vm_events: ids of the VM's events the tool has turned on
+ * @unhook_owed: the device manager wants the UNHOOK event sent; by the receiver
+ * @unhook_seq: number that event is going to have, 0 if it has none yet; only
+ *	the receiver uses it
  * @seq: number of the last event sent
  * @cookie_base: what memory cookies count from
  * @kicked: vCPUs to wait for; only the receiver uses it
  * @views_lock: serializes changes to @views, and vCPUs that enter one
  * @views: views of guest memory; the first one always exists
  * @send_lock: serializes writers to @sock, protects @unsent
- * @unsent_size: bytes in @unsent
+ * @unsent_size: bytes in @unsent; also read without the lock
  * @unsent: end of a message whose beginning has been written
  * @received: bytes of @rx that have arrived; only the receiver uses it
  * @rx_end: bytes of @rx that may not be zero; only the receiver uses it
@@ -67,7 +76,10 @@ struct kvm_introspection {
 	struct socket *sock;
 	struct vhost_task *receiver;
 	bool defunct;
+	struct completion over;
+	bool broken;
 	bool ending;
+	unsigned int late_messages;
 	bool cleanup;
 	bool shutdown;
 
@@ -75,6 +87,8 @@ struct kvm_introspection {
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	DECLARE_BITMAP(vm_events, KVMI_NR_EVENT_IDS);
 
+	bool unhook_owed;
+	u32 unhook_seq;
 	atomic_t seq;
 	u32 cookie_base;
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
@@ -96,7 +110,7 @@ struct kvm_introspection {
 	struct kvmi_frame reply;
 };
 
-void kvmi_session_set_defunct(struct kvm_introspection *session);
+void kvmi_session_wake_receiver(struct kvm_introspection *session);
 
 static inline bool kvmi_command_allowed(struct kvm_introspection *session, u16 id)
 {

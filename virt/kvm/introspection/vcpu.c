@@ -45,25 +45,19 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
  * kvmi_vcpu_release - let go a vCPU that waits for a tool that is gone
  * @vi: the vCPU's introspection
  *
- * The vCPU goes on as if the tool had answered ALLOW.  What it is to intercept
- * stays.
+ * The vCPU does what the tool has sent, and goes on as if it had answered ALLOW
+ * if it has not.  What the vCPU is to intercept stays.
+ *
+ * Context: the receiver.
  */
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 {
-	struct kvmi_command *cmd, *next;
-	LIST_HEAD(commands);
-
 	spin_lock(&vi->lock);
-	list_splice_init(&vi->commands, &commands);
-	vi->nr_commands = 0;
 	vi->pauses = 0;
-	if (vi->event.state != KVMI_EVENT_NONE && !vi->busy)
+	if (vi->event.state == KVMI_EVENT_OPEN && !vi->busy)
 		vi->event.state = KVMI_EVENT_NONE;
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
-
-	list_for_each_entry_safe(cmd, next, &commands, node)
-		kvfree(cmd);
 }
 
 /**
@@ -79,16 +73,23 @@ void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
  */
 void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
+	struct kvmi_command *cmd, *next;
+	LIST_HEAD(commands);
+
 	lockdep_assert_held(&vi->vcpu->kvm->lock);
 
 	spin_lock(&vi->lock);
 	WRITE_ONCE(vi->session, NULL);
+	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 
-	kvmi_vcpu_release(vi);
+	/* If it has an answer it still uses it, and the commands before. */
 	wait_event(vi->wait, !READ_ONCE(vi->busy));
 
 	spin_lock(&vi->lock);
+	list_splice_init(&vi->commands, &commands);
+	vi->nr_commands = 0;
+	vi->pauses = 0;
 	vi->crashed = false;
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
@@ -98,6 +99,9 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	bitmap_zero(vi->events, KVMI_NR_EVENT_IDS);
 	kvmi_arch_vcpu_clear(&vi->arch, forget);
 	spin_unlock(&vi->lock);
+
+	list_for_each_entry_safe(cmd, next, &commands, node)
+		kvfree(cmd);
 }
 
 /**
@@ -138,14 +142,13 @@ void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu)
  * kvmi_vcpu_enter - begin to use the session on the vCPU's thread
  * @vi: the vCPU's introspection
  *
- * Return: the session, good until kvmi_vcpu_leave(); NULL if there is none, or
- * no tool at its other end.
+ * Return: the session, good until kvmi_vcpu_leave(); NULL if there is none.
  */
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->session || READ_ONCE(vi->session->defunct))
+	if (!vi->session)
 		return NULL;
 
 	WARN_ON_ONCE(vi->busy);
@@ -163,6 +166,30 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 	vi->busy = false;
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
+}
+
+/**
+ * kvmi_vcpu_begin_wait - begin to wait for the tool on the vCPU's thread
+ * @vcpu: the vCPU, loaded; its SRCU lock is held, and dropped
+ *
+ * Whoever waits for a lock of KVM's, or for a grace period, e.g. the VMM's main
+ * thread, must not wait for the tool.
+ */
+void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu)
+{
+	lockdep_assert_not_held(&kvmi_to_vcpu(vcpu)->lock);
+
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	kvmi_assert_may_wait(vcpu->kvm);
+}
+
+/**
+ * kvmi_vcpu_end_wait - end what kvmi_vcpu_begin_wait() began
+ * @vcpu: the vCPU; its SRCU lock is retaken
+ */
+void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu)
+{
+	kvm_vcpu_srcu_read_lock(vcpu);
 }
 
 /**
@@ -250,6 +277,7 @@ void kvmi_vcpu_crash(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_request(vcpu);
 }
 
+/* A reply that cannot be sent any more is dropped. */
 static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -258,15 +286,14 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	if (!vi->reply_size)
 		return 0;
 
-	kvm_vcpu_srcu_read_unlock(vcpu);
+	kvmi_vcpu_begin_wait(vcpu);
 	r = kvmi_message_send(session, &vi->reply, vi->reply_size);
-	if (!r) {
-		vi->reply_size = 0;
-		r = kvmi_message_flush(session);
-	}
-	kvm_vcpu_srcu_read_lock(vcpu);
+	kvmi_vcpu_end_wait(vcpu);
+	if (r == -EINTR)
+		return r;
 
-	return r;
+	vi->reply_size = 0;
+	return 0;
 }
 
 static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
@@ -289,8 +316,7 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
  * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
  * @session: the session
  *
- * Return: 0, -EINTR a signal is pending and more may be to do, another error if
- * the session is over.
+ * Return: 0, or -EINTR a signal is pending and more may be to do.
  */
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
@@ -334,6 +360,9 @@ bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
 	bool owed;
 
 	guard(spinlock)(&vi->lock);
+
+	if (!vi->session || READ_ONCE(vi->session->defunct))
+		return false;
 
 	switch (id) {
 	case KVMI_VCPU_EVENT_PAUSE:
@@ -415,20 +444,15 @@ static int service(struct kvm_vcpu *vcpu)
 	if (!session)
 		return 0;
 
-	r = kvmi_message_flush(session);
-	if (!r)
-		r = kvmi_vcpu_run_commands(vcpu, session);
+	r = kvmi_vcpu_run_commands(vcpu, session);
 	if (!r)
 		r = kvmi_event_resume(vcpu, session);
 
-	if (r == -EINTR) {
+	if (r)
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	} else if (r) {
-		kvmi_session_set_defunct(session);
-		r = 0;
-	} else if (!test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, session->vm_events)) {
+	else if (!test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, session->vm_events) ||
+		 READ_ONCE(session->defunct))
 		vi->created = false;
-	}
 	kvmi_vcpu_leave(vi);
 
 	if (!r && vi->created)

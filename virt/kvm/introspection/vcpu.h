@@ -140,6 +140,8 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget);
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
+void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu);
+void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -957,18 +958,178 @@ static int fill_socket(struct kvmi_session *s)
 	return nr;
 }
 
-/* The device manager gets to KVM_INTROSPECTION_UNHOOK. */
+static bool is_unhook_event(const struct kvmi_msg *msg)
+{
+	const struct kvmi_event_hdr *ev = (void *)msg->data;
+
+	return msg->hdr.id == KVMI_VM_EVENT && ev->event == KVMI_VM_EVENT_UNHOOK;
+}
+
+/*
+ * The device manager gets to KVM_INTROSPECTION_UNHOOK, and the tool gets to know
+ * when it reads again.
+ */
 KVMI_TEST(kvmi_hook, tool_does_not_read_preunhook)
 {
 	struct kvmi_session *s = &self->s;
+	bool told = false;
+	struct kvmi_msg msg;
+	int i, nr;
 
 	kvmi_hook(s, self->vm);
 	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
+	nr = fill_socket(s);
+	for (i = 0; i < 10; i++)
+		TEST_ASSERT_EQ(__kvmi_preunhook(self->vm), 0);
+
+	for (i = 0; i < nr || !told;) {
+		kvmi_recv(s, &msg);
+		if (is_unhook_event(&msg))
+			told = true;
+		else
+			i++;
+	}
+	TEST_ASSERT_EQ(i, nr);
+	assert_alive(s);
+	kvmi_unhook(s);
+
+	/* Or it never does. */
+	kvmi_hook(s, self->vm);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
 	fill_socket(s);
-	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
+	TEST_ASSERT_EQ(__kvmi_preunhook(self->vm), 0);
 	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
 	kvmi_close(s);
 	assert_not_hooked(self->vm);
+}
+
+/* A message is ended when there is room, by whomever: nobody calls KVM_RUN. */
+KVMI_TEST(kvmi_hook, tool_does_not_read_cut_message)
+{
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_get_version_reply version;
+	struct kvmi_session *s = &self->s;
+	struct kvmi_msg msg;
+	int i, nr;
+	u32 seq;
+
+	kvmi_hook(s, self->vm);
+	seq = kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+	nr = fill_socket(s);
+	kvmi_run_start(&self->r, NULL, self->vcpu);
+	while (kvmi_run_is_going(&self->r))
+		kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
+
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, i, &version,
+						 sizeof(version)), 0);
+	/* The reply that the vCPU has not begun to send waits for it. */
+	kvmi_run_start(&self->r, NULL, self->vcpu);
+	kvmi_recv(s, &msg);
+	TEST_ASSERT_EQ(msg.hdr.seq, seq);
+	TEST_ASSERT_EQ(msg.hdr.size,
+		       sizeof(struct kvmi_error_code) + sizeof(info));
+	kvmi_run_wait(&self->r);
+	kvmi_unhook(s);
+}
+
+static void guest_code_cpuid(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	while (!READ_ONCE(stop))
+		cpuid(0, &eax, &ebx, &ecx, &edx);
+	GUEST_SYNC(0);
+}
+
+#define NR_BUSY		2
+
+/* A tool that answers all it is sent, until its end of the socket is shut */
+struct answering_tool {
+	struct kvmi_session *s;
+	u64 events;
+	u64 unhooks;
+};
+
+static void *answer_thread(void *arg)
+{
+	struct answering_tool *tool = arg;
+	struct kvmi_event ev;
+	struct kvmi_msg msg;
+
+	for (;;) {
+		kvmi_recv(tool->s, &msg);
+		if (is_unhook_event(&msg)) {
+			WRITE_ONCE(tool->unhooks, tool->unhooks + 1);
+			continue;
+		}
+		if (msg.hdr.id == KVMI_VM_CONTROL_EVENTS)
+			return NULL;
+		TEST_ASSERT_EQ(msg.hdr.id, KVMI_VCPU_EVENT);
+		kvmi_parse_event(&msg, &ev);
+		kvmi_reply(tool->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		WRITE_ONCE(tool->events, tool->events + 1);
+	}
+}
+
+/* PREUNHOOK does not fail because others are sending. */
+KVMI_TEST(kvmi_hook, preunhook_while_others_send)
+{
+	struct kvmi_vm_control_events off = { .event_id = KVMI_VM_EVENT_UNHOOK };
+	struct answering_tool tool = { .s = &self->s };
+	struct kvm_vcpu *vcpus[NR_BUSY];
+	struct kvmi_runner r[NR_BUSY];
+	struct kvmi_event pause, ev[NR_BUSY];
+	struct kvmi_session *s = &self->s;
+	time_t end;
+	struct kvm_vm *vm;
+	struct ucall uc;
+	pthread_t thread;
+	u64 events, n;
+	int i;
+
+	vm = vm_create_with_vcpus(NR_BUSY, guest_code_cpuid, vcpus);
+	kvmi_hook(s, vm);
+	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
+	for (i = 0; i < NR_BUSY; i++) {
+		kvmi_park(&r[i], s, vcpus[i], &pause);
+		TEST_ASSERT_KVMI(kvmi_control_event(s, i, KVMI_VCPU_EVENT_CPUID, 1),
+				 0);
+		kvmi_unpark(s, &pause);
+		kvmi_wait_event(s, KVMI_VCPU_EVENT_CPUID, &ev[i]);
+		r[i].s = NULL;
+	}
+	TEST_ASSERT(!pthread_create(&thread, NULL, answer_thread, &tool),
+		    "pthread_create()");
+	for (i = 0; i < NR_BUSY; i++)
+		kvmi_reply(s, &ev[i], KVMI_EVENT_ACTION_ALLOW);
+
+	/* As long as it takes for many events, and a few calls at least */
+	for (n = 0; n < 100 || READ_ONCE(tool.events) < 1000; n++)
+		TEST_ASSERT_EQ(__kvmi_preunhook(vm), 0);
+
+	/* Each was followed by an event, and those that came before it by one. */
+	end = time(NULL) + KVMI_TIMEOUT;
+	for (i = 0; i < 100; i++) {
+		u64 unhooks = READ_ONCE(tool.unhooks);
+
+		events = READ_ONCE(tool.events);
+		TEST_ASSERT_EQ(__kvmi_preunhook(vm), 0);
+		while (READ_ONCE(tool.unhooks) == unhooks) {
+			TEST_ASSERT(time(NULL) < end, "No UNHOOK event");
+			sched_yield();
+		}
+	}
+	TEST_ASSERT(READ_ONCE(tool.events) >= events, "No events");
+
+	write_guest_global(vm, stop, 1);
+	for (i = 0; i < NR_BUSY; i++)
+		kvmi_run_wait_sync(&r[i], &uc);
+	kvmi_send_cmd(s, KVMI_VM_CONTROL_EVENTS, &off, sizeof(off));
+	pthread_join(thread, NULL);
+	kvmi_unhook(s);
+	kvm_vm_free(vm);
 }
 
 /* A tool that does not read holds up nobody but itself. */

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: what an answer is worth
+ *
+ * One that was given counts, whoever has gone since.  One that is kept, as a
+ * signal came first, is for the question that was asked.
+ */
+#include <sys/socket.h>
+
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define ROUNDS	20
+
+#define CPUID	"\x0f\xa2"
+#define NOPS	"\x90\x90"
+#define UD2	"\x0f\x0b"
+
+/* What no guest has in R15 by itself */
+#define R15	0x1357
+
+struct question {
+	u16 event;
+	u8 code[4];
+	/* Registers that the instruction takes its operands from */
+	u64 rax;
+	u64 rcx;
+	/* The answer, which is not what happens without one */
+	u8 action;
+	u64 new_val;
+	/* It says where to go on, which takes a command before. */
+	bool moves_rip;
+	bool vmx_only;
+};
+
+FIXTURE(kvmi_answer) {
+	struct kvmi_guest g;
+	struct kvmi_event ev;
+};
+
+FIXTURE_VARIANT(kvmi_answer) {
+	struct question q;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, cr) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_CR,
+		/* MOV CR4, RAX */
+		.code = "\x0f\x22\xe0",
+		.rax = X86_CR4_PAE | X86_CR4_PSE,
+		.action = KVMI_EVENT_ACTION_ALLOW,
+		.new_val = X86_CR4_PAE | X86_CR4_MCE,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, msr) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_MSR,
+		/* WRMSR */
+		.code = "\x0f\x30",
+		.rax = 0x11,
+		.rcx = MSR_IA32_SYSENTER_CS,
+		.action = KVMI_EVENT_ACTION_ALLOW,
+		.new_val = 0x22,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, cpuid) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_CPUID,
+		.code = CPUID,
+		.action = KVMI_EVENT_ACTION_SKIP,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, descriptor) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_DESCRIPTOR,
+		/* SGDT [RDI] */
+		.code = "\x0f\x01\x07",
+		.action = KVMI_EVENT_ACTION_SKIP,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, int3) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_BREAKPOINT,
+		.code = "\xcc",
+		.action = KVMI_EVENT_ACTION_SKIP,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, trap) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_TRAP,
+		.code = UD2,
+		.action = KVMI_EVENT_ACTION_RETRY,
+		.moves_rip = true,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, pf) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_PF,
+		/* MOV [RDI], AL */
+		.code = "\x88\x07",
+		.rax = 0x5a,
+		.action = KVMI_EVENT_ACTION_SKIP,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, pf_retry) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_PF,
+		.code = "\x88\x07",
+		.rax = 0x5a,
+		.action = KVMI_EVENT_ACTION_RETRY,
+		.moves_rip = true,
+	},
+};
+
+FIXTURE_VARIANT_ADD(kvmi_answer, xsetbv) {
+	.q = {
+		.event = KVMI_VCPU_EVENT_XSETBV,
+		.code = "\x0f\x01\xd1",
+		.rax = XFEATURE_MASK_FP | XFEATURE_MASK_SSE,
+		.action = KVMI_EVENT_ACTION_SKIP,
+		.vmx_only = true,
+	},
+};
+
+FIXTURE_SETUP(kvmi_answer)
+{
+	const struct question *q = &variant->q;
+	struct kvmi_guest *g = &self->g;
+
+	if (q->vmx_only && !host_cpu_is_intel)
+		SKIP(return, "The (emulated) processor does not intercept it");
+	if (q->event == KVMI_VCPU_EVENT_BREAKPOINT &&
+	    !kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
+	if (q->event == KVMI_VCPU_EVENT_PF && !kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	g->start.regs.rax = q->rax;
+	g->start.regs.rcx = q->rcx;
+	if (q->event == KVMI_VCPU_EVENT_XSETBV) {
+		if (!vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE))
+			SKIP(return, "Needs XSAVE");
+		g->start.sregs.cr4 |= X86_CR4_OSXSAVE;
+	}
+	__kvmi_guest_code(g, q->code, strlen((char *)q->code));
+	kvmi_guest_run_normally(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_answer)
+{
+	if (!self->g.vm)
+		return;
+	kvmi_guest_free(&self->g);
+}
+
+/* Begin anew, and wait for the question. */
+static void ask(struct _test_data_kvmi_answer *self, const struct question *q)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_session *s = &g->s;
+	struct kvmi_event pause;
+
+	kvmi_guest_reset(g);
+	if (q->event == KVMI_VCPU_EVENT_MSR)
+		vcpu_set_msr(g->vcpu, q->rcx, 0);
+
+	kvmi_guest_park(g, &pause);
+	if (q->event == KVMI_VCPU_EVENT_CR)
+		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, 4, 1), 0);
+	if (q->event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, q->rcx, 1), 0);
+	if (q->event == KVMI_VCPU_EVENT_PF)
+		kvmi_guest_restrict(g, KVMI_GUEST_DATA,
+				    KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, q->event, 1), 0);
+	kvmi_unpark(s, &pause);
+	kvmi_wait_event(s, q->event, &self->ev);
+}
+
+/* Messages that are sent at once */
+struct batch {
+	u8 data[4 * KVMI_MAX_MSG_SIZE];
+	size_t size;
+};
+
+static void add(struct batch *b, const void *data, size_t size)
+{
+	TEST_ASSERT(b->size + size <= sizeof(b->data), "Too many messages");
+	memcpy(b->data + b->size, data, size);
+	b->size += size;
+}
+
+static void add_command(struct batch *b, u16 id, const void *req, size_t size)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+	} hdr = {
+		.hdr = { .id = id, .size = sizeof(hdr.vcpu) + size, },
+	};
+
+	add(b, &hdr, sizeof(hdr));
+	add(b, req, size);
+}
+
+static void add_reply(struct batch *b, const struct kvmi_event *ev, u8 action,
+		      u64 new_val)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply rpl;
+		u64 new_val;
+	} msg = {
+		.hdr.id = KVMI_VCPU_EVENT,
+		.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl),
+		.hdr.seq = ev->hdr.seq,
+		.rpl.action = action,
+		.rpl.event = ev->ev.event,
+		.new_val = new_val,
+	};
+
+	if (new_val)
+		msg.hdr.size += sizeof(msg.new_val);
+	add(b, &msg, sizeof(msg.hdr) + msg.hdr.size);
+}
+
+/* The answer, with commands before it or without */
+static void answer(struct _test_data_kvmi_answer *self, const struct question *q,
+		   bool commands)
+{
+	struct kvmi_vcpu_control_events off = { .event_id = q->event };
+	struct kvm_regs regs = self->ev.common.arch.regs;
+	struct kvmi_guest *g = &self->g;
+	struct batch b = {};
+	int i;
+
+	if (commands) {
+		/* Whatever their answers are, nobody is there to read them. */
+		for (i = 0; i < 8; i++)
+			add_command(&b, KVMI_VCPU_GET_INFO, NULL, 0);
+		regs.r15 = R15;
+	}
+	if (q->moves_rip)
+		regs.rip = g->end;
+	if (commands || q->moves_rip)
+		add_command(&b, KVMI_VCPU_SET_REGISTERS, &regs, sizeof(regs));
+	if (commands)
+		add_command(&b, KVMI_VCPU_CONTROL_EVENTS, &off, sizeof(off));
+	add_reply(&b, &self->ev, q->action, q->new_val);
+	kvmi_send(&g->s, b.data, b.size);
+}
+
+/* The tool goes away.  Nothing depends on it, but the kernel will have noticed. */
+static void hangup(struct kvmi_guest *g)
+{
+	kvmi_close(&g->s);
+	usleep(20000);
+}
+
+/* The thread may not be in KVM_RUN yet: try until it is. */
+static void interrupt(struct kvmi_guest *g)
+{
+	do {
+		kvmi_run_signal(&g->r);
+	} while (kvmi_run_is_going(&g->r));
+	kvmi_run_wait_eintr(&g->r);
+}
+
+/* The guest is at its end, as the answer wants it. */
+static void check(struct _test_data_kvmi_answer *self, const struct question *q,
+		  bool commands)
+{
+	struct kvmi_guest_state wanted = self->g.start;
+	struct kvmi_guest *g = &self->g;
+	int vector;
+
+	g->r.s = NULL;
+	vector = kvmi_guest_stop(g);
+	TEST_ASSERT(vector == KVMI_GUEST_NO_EXCEPTION, "Exception %d", vector);
+	wanted.regs.rip = g->end;
+	if (commands)
+		wanted.regs.r15 = R15;
+	if (q->event == KVMI_VCPU_EVENT_CR)
+		wanted.sregs.cr4 = q->new_val;
+	if (q->event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_EQ(vcpu_get_msr(g->vcpu, q->rcx), q->new_val);
+	kvmi_guest_compare(&g->state, &wanted);
+}
+
+static void end_session(struct kvmi_guest *g)
+{
+	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+	kvmi_close(&g->s);
+	g->s.vm = NULL;
+}
+
+static void close_behind(struct _test_data_kvmi_answer *self,
+			 const struct question *q, bool commands)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, q);
+		answer(self, q, commands);
+		kvmi_close(&g->s);
+		check(self, q, commands);
+		end_session(g);
+	}
+}
+
+KVMI_TEST(kvmi_answer, then_close)
+{
+	close_behind(self, &variant->q, false);
+}
+
+KVMI_TEST(kvmi_answer, then_close_with_commands)
+{
+	close_behind(self, &variant->q, true);
+}
+
+/* The device manager unhooks as soon as it sees the hangup, or without. */
+static void unhook_behind(struct _test_data_kvmi_answer *self,
+			  const struct question *q, bool commands)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, q);
+		answer(self, q, commands);
+		if (i & 1)
+			kvmi_close(&g->s);
+		end_session(g);
+		check(self, q, commands);
+	}
+}
+
+KVMI_TEST(kvmi_answer, then_unhook)
+{
+	unhook_behind(self, &variant->q, false);
+}
+
+KVMI_TEST(kvmi_answer, then_unhook_with_commands)
+{
+	unhook_behind(self, &variant->q, true);
+}
+
+/* The tool says that it has nothing more to say, then reads to the end. */
+KVMI_TEST(kvmi_answer, then_half_close)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, &variant->q);
+		answer(self, &variant->q, false);
+		shutdown(g->s.fd, SHUT_WR);
+		check(self, &variant->q, false);
+		end_session(g);
+	}
+}
+
+/* Or it says that it wants to hear no more: then nothing can be sent to it. */
+KVMI_TEST(kvmi_answer, after_half_close)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, &variant->q);
+		shutdown(g->s.fd, SHUT_RD);
+		answer(self, &variant->q, true);
+		close(g->s.fd);
+		g->s.fd = -1;
+		check(self, &variant->q, true);
+		end_session(g);
+	}
+}
+
+static void signal_and_close(struct _test_data_kvmi_answer *self,
+			     const struct question *q, bool commands)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, q);
+		interrupt(g);
+		answer(self, q, commands);
+		hangup(g);
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		check(self, q, commands);
+		end_session(g);
+	}
+}
+
+KVMI_TEST(kvmi_answer, signal_then_close)
+{
+	signal_and_close(self, &variant->q, false);
+}
+
+static void expect_crashed(struct kvmi_guest *g)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		g->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+	}
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+KVMI_TEST(kvmi_answer, crash_then_close)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, &variant->q);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_CRASH);
+		kvmi_close(&g->s);
+		g->r.s = NULL;
+		expect_crashed(g);
+		end_session(g);
+	}
+}
+
+KVMI_TEST(kvmi_answer, signal_then_crash_then_close)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		ask(self, &variant->q);
+		interrupt(g);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_CRASH);
+		hangup(g);
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		expect_crashed(g);
+		end_session(g);
+	}
+}
+
+/* CRASH is for the vCPU, whatever its guest does next. */
+KVMI_TEST(kvmi_answer, crash_needs_no_match)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+
+	ask(self, &variant->q);
+	interrupt(g);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_CRASH);
+	vcpu_regs_get(g->vcpu, &regs);
+	regs.rip = g->end;
+	vcpu_regs_set(g->vcpu, &regs);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	expect_crashed(g);
+	end_session(g);
+}
+
+/* What the tool has asked for before it went away is done. */
+FIXTURE(kvmi_last_words) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_last_words)
+{
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+	kvmi_guest_code(&self->g, NOPS);
+}
+
+FIXTURE_TEARDOWN(kvmi_last_words)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_last_words, command_then_close)
+{
+	struct kvmi_vcpu_inject_exception req = { .nr = UD_VECTOR };
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		kvmi_guest_reset(g);
+		kvmi_hook(&g->s, g->vm);
+		kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_INJECT_EXCEPTION, &req,
+				   sizeof(req));
+		/* It is waiting for KVM_RUN when this is answered. */
+		TEST_ASSERT_KVMI(kvmi_check_command(&g->s, KVMI_VCPU_GET_INFO), 0);
+		hangup(g);
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), UD_VECTOR);
+		end_session(g);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
