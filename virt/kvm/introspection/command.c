@@ -24,6 +24,7 @@ enum kvmi_scope {
  * struct kvmi_command_desc - one command
  * @scope: who runs it
  * @always_allowed: the device manager cannot forbid it
+ * @policy: it may change what the tool wants: an answer that is kept is void
  * @size: bytes of the request, or of its fixed part; fewer are made up with
  *	zeroes, as older tools may know fewer fields
  * @vm: handler of KVMI_SCOPE_VM
@@ -32,6 +33,7 @@ enum kvmi_scope {
 struct kvmi_command_desc {
 	enum kvmi_scope scope;
 	bool always_allowed;
+	bool policy;
 	size_t size;
 	int (*vm)(struct kvmi_vm_request *req);
 	int (*vcpu)(struct kvmi_vcpu_request *req);
@@ -113,8 +115,14 @@ static int vm_control_events(struct kvmi_vm_request *req)
 #define VM_ALWAYS(_handler, _size)					\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
 	  .always_allowed = true }
+#define VM_POLICY(_handler, _size)					\
+	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
+	  .policy = true }
 #define VCPU(_handler, _size)						\
 	{ .scope = KVMI_SCOPE_VCPU, .size = (_size), .vcpu = (_handler) }
+#define VCPU_POLICY(_handler, _size)					\
+	{ .scope = KVMI_SCOPE_VCPU, .size = (_size), .vcpu = (_handler),	\
+	  .policy = true }
 
 static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_GET_VERSION] =
@@ -126,7 +134,7 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_GET_INFO] =
 		VM(vm_get_info, 0),
 	[KVMI_VM_CONTROL_EVENTS] =
-		VM(vm_control_events, sizeof(struct kvmi_vm_control_events)),
+		VM_POLICY(vm_control_events, sizeof(struct kvmi_vm_control_events)),
 	[KVMI_VM_READ_PHYSICAL] =
 		VM(kvmi_vm_read_physical, sizeof(struct kvmi_vm_read_physical)),
 	[KVMI_VM_WRITE_PHYSICAL] =
@@ -134,9 +142,9 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_PAUSE_VCPU] =
 		VM(kvmi_vm_pause_vcpu, sizeof(struct kvmi_vm_pause_vcpu)),
 	[KVMI_VM_CONTROL_CLEANUP] =
-		VM(kvmi_vm_control_cleanup, sizeof(struct kvmi_vm_control_cleanup)),
+		VM_POLICY(kvmi_vm_control_cleanup, sizeof(struct kvmi_vm_control_cleanup)),
 	[KVMI_VM_SET_PAGE_ACCESS] =
-		VM(kvmi_vm_set_page_access, sizeof(struct kvmi_vm_set_page_access)),
+		VM_POLICY(kvmi_vm_set_page_access, sizeof(struct kvmi_vm_set_page_access)),
 	[KVMI_VM_GET_FEATURES] =
 		VM(kvmi_vm_get_features, 0),
 	[KVMI_VM_GET_MAX_GFN] =
@@ -150,7 +158,7 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_DESTROY_VIEW] =
 		VM(kvmi_vm_destroy_view, sizeof(struct kvmi_vm_destroy_view)),
 	[KVMI_VM_CHANGE_GFN] =
-		VM(kvmi_vm_change_gfn, sizeof(struct kvmi_vm_change_gfn)),
+		VM_POLICY(kvmi_vm_change_gfn, sizeof(struct kvmi_vm_change_gfn)),
 	[KVMI_VM_PAUSE_ALL] =
 		VM(kvmi_vm_pause_all, sizeof(struct kvmi_vm_pause_all)),
 	[KVMI_VM_SHUTDOWN] =
@@ -160,7 +168,7 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_GET_INFO] =
 		VCPU(kvmi_vcpu_get_info, 0),
 	[KVMI_VCPU_CONTROL_EVENTS] =
-		VCPU(kvmi_vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
+		VCPU_POLICY(kvmi_vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
 	[KVMI_VCPU_GET_REGISTERS] =
 		VCPU(kvmi_vcpu_get_registers, sizeof(struct kvmi_vcpu_get_registers)),
 	[KVMI_VCPU_SET_REGISTERS] =
@@ -168,35 +176,35 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_GET_CPUID] =
 		VCPU(kvmi_vcpu_get_cpuid, sizeof(struct kvmi_vcpu_get_cpuid)),
 	[KVMI_VCPU_CONTROL_CR] =
-		VCPU(kvmi_vcpu_control_cr, sizeof(struct kvmi_vcpu_control_cr)),
+		VCPU_POLICY(kvmi_vcpu_control_cr, sizeof(struct kvmi_vcpu_control_cr)),
 	[KVMI_VCPU_GET_XCR] =
 		VCPU(kvmi_vcpu_get_xcr, sizeof(struct kvmi_vcpu_get_xcr)),
 	[KVMI_VCPU_GET_XSAVE] =
 		VCPU(kvmi_vcpu_get_xsave, 0),
 	[KVMI_VCPU_SET_XSAVE] =
-		VCPU(kvmi_vcpu_set_xsave, KVMI_XSAVE_SIZE),
+		VCPU_POLICY(kvmi_vcpu_set_xsave, KVMI_XSAVE_SIZE),
 	[KVMI_VCPU_GET_XSAVE2] =
 		VCPU(kvmi_vcpu_get_xsave2, sizeof(struct kvmi_vcpu_get_xsave2)),
 	[KVMI_VCPU_SET_XSAVE2] =
-		VCPU(kvmi_vcpu_set_xsave2, sizeof(struct kvmi_vcpu_set_xsave2)),
+		VCPU_POLICY(kvmi_vcpu_set_xsave2, sizeof(struct kvmi_vcpu_set_xsave2)),
 	[KVMI_VCPU_GET_MTRR_TYPE] =
 		VCPU(kvmi_vcpu_get_mtrr_type, sizeof(struct kvmi_vcpu_get_mtrr_type)),
 	[KVMI_VCPU_TRANSLATE_GVA] =
 		VCPU(kvmi_vcpu_translate_gva, sizeof(struct kvmi_vcpu_translate_gva)),
 	[KVMI_VCPU_CONTROL_MSR] =
-		VCPU(kvmi_vcpu_control_msr, sizeof(struct kvmi_vcpu_control_msr)),
+		VCPU_POLICY(kvmi_vcpu_control_msr, sizeof(struct kvmi_vcpu_control_msr)),
 	[KVMI_VCPU_INJECT_EXCEPTION] =
 		VCPU(kvmi_vcpu_inject_exception,
 		     sizeof(struct kvmi_vcpu_inject_exception)),
 	[KVMI_VCPU_CONTROL_SINGLESTEP] =
-		VCPU(kvmi_vcpu_control_singlestep,
+		VCPU_POLICY(kvmi_vcpu_control_singlestep,
 		     sizeof(struct kvmi_vcpu_control_singlestep)),
 	[KVMI_VCPU_SET_VIEW] =
-		VCPU(kvmi_vcpu_set_view, sizeof(struct kvmi_vcpu_set_view)),
+		VCPU_POLICY(kvmi_vcpu_set_view, sizeof(struct kvmi_vcpu_set_view)),
 	[KVMI_VCPU_GET_VIEW] =
 		VCPU(kvmi_vcpu_get_view, 0),
 	[KVMI_VCPU_CONTROL_EVENT_SET] =
-		VCPU(kvmi_vcpu_control_event_set,
+		VCPU_POLICY(kvmi_vcpu_control_event_set,
 		     sizeof(struct kvmi_vcpu_control_event_set)),
 };
 
@@ -283,6 +291,8 @@ static int run_vm_command(struct kvm_introspection *session,
 	session->kvm->stat.introspection_vm_commands++;
 	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
 
+	if (desc->policy)
+		WRITE_ONCE(session->policy, session->policy + 1);
 	r = desc->vm(&req);
 	if (r == KVMI_CLOSE)
 		return -EPROTO;
@@ -312,6 +322,7 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 	if (!cmd)
 		return reply_to(session, -KVM_ENOMEM, 0);
 	cmd->hdr = *hdr;
+	cmd->policy = desc->policy;
 	cmd->size = size;
 	memcpy(cmd->request, session->rx.payload + sizeof(*vhdr), size);
 

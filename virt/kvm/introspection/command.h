@@ -100,7 +100,8 @@ bool kvmi_arch_vm_supported(struct kvm *kvm);
 bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu);
 bool kvmi_arch_vcpu_ready(struct kvm_vcpu *vcpu);
 int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu);
-bool kvmi_arch_vcpu_same_regs(struct kvm_vcpu *vcpu, const struct kvm_regs *then);
+void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
+				struct kvmi_context *context);
 void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch);
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);

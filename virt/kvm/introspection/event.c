@@ -43,17 +43,22 @@ enum kvmi_event_kind {
  * @kind: what it is about
  * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @reply_size: most bytes of data in the reply
+ * @old_value: where the data have what is to be replaced, a u64 that may change
+ *	by itself; 0 if they have no such thing
  */
 struct kvmi_event_desc {
 	enum kvmi_event_kind kind;
 	u8 actions;
 	u8 reply_size;
+	u8 old_value;
 };
 
-#define INSTRUCTION(_reply_size)				\
+#define __INSTRUCTION(_reply_size, _old_value)			\
 	{ .kind = KVMI_EVENT_OF_INSTRUCTION,			\
 	  .actions = ALLOW | SKIP | RETRY | CRASH,		\
-	  .reply_size = (_reply_size) }
+	  .reply_size = (_reply_size),				\
+	  .old_value = (_old_value) }
+#define INSTRUCTION(_reply_size)	__INSTRUCTION(_reply_size, 0)
 
 static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 	[KVMI_VM_EVENT_UNHOOK] = { .kind = KVMI_EVENT_OF_VM },
@@ -65,15 +70,18 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 	[KVMI_VCPU_EVENT_HYPERCALL] = INSTRUCTION(0),
 	[KVMI_VCPU_EVENT_BREAKPOINT] = INSTRUCTION(0),
 	[KVMI_VCPU_EVENT_CR] =
-		INSTRUCTION(sizeof(struct kvmi_vcpu_event_cr_reply)),
+		__INSTRUCTION(sizeof(struct kvmi_vcpu_event_cr_reply),
+			      offsetof(struct kvmi_vcpu_event_cr, old_value)),
 	[KVMI_VCPU_EVENT_TRAP] = {
 		.kind = KVMI_EVENT_OF_GUEST,
 		.actions = ALLOW | RETRY | CRASH,
 	},
-	[KVMI_VCPU_EVENT_XSETBV] = INSTRUCTION(0),
+	[KVMI_VCPU_EVENT_XSETBV] =
+		__INSTRUCTION(0, offsetof(struct kvmi_vcpu_event_xsetbv, old_value)),
 	[KVMI_VCPU_EVENT_DESCRIPTOR] = INSTRUCTION(0),
 	[KVMI_VCPU_EVENT_MSR] =
-		INSTRUCTION(sizeof(struct kvmi_vcpu_event_msr_reply)),
+		__INSTRUCTION(sizeof(struct kvmi_vcpu_event_msr_reply),
+			      offsetof(struct kvmi_vcpu_event_msr, old_value)),
 	[KVMI_VCPU_EVENT_PF] =
 		INSTRUCTION(sizeof(struct kvmi_vcpu_event_pf_reply)),
 	[KVMI_VCPU_EVENT_SINGLESTEP] = {
@@ -201,7 +209,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
 	event->seq = msg.hdr.seq;
-	event->at = msg.common.arch.regs;
+	kvmi_arch_vcpu_get_context(vcpu, &event->at);
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
 	event->reply_size = 0;
@@ -299,7 +307,7 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 		 */
 		if (events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION &&
 		    event->action != KVMI_EVENT_ACTION_RETRY)
-			event->regs.rip = event->at.rip;
+			event->regs.rip = event->at.regs.rip;
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
 	}
 	if (event->reply_size == reply_size && reply_size)
@@ -308,16 +316,58 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 	return event->action;
 }
 
+static bool same_data(const struct kvmi_event *event, const u8 *data, size_t size)
+{
+	size_t old = events[event->id].old_value;
+
+	if (event->data_size != size)
+		return false;
+	if (!old)
+		return !memcmp(event->data, data, size);
+
+	return !memcmp(event->data, data, old) &&
+	       !memcmp(event->data + old + sizeof(u64), data + old + sizeof(u64),
+		       size - old - sizeof(u64));
+}
+
 /*
- * The general registers count too: the tool may have set some of them, for what
- * was going on at the time.
+ * The context counts too: the tool may have set some registers, for what was
+ * going on at the time, and another process may execute the same instruction.
  */
 static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 		       u16 id, const void *data, size_t size)
 {
-	return event->id == id && event->data_size == size &&
-	       !memcmp(event->data, data, size) &&
-	       kvmi_arch_vcpu_same_regs(vcpu, &event->at);
+	struct kvmi_context now;
+
+	if (event->id != id || !same_data(event, data, size))
+		return false;
+
+	kvmi_arch_vcpu_get_context(vcpu, &now);
+
+	return !memcmp(&event->at, &now, sizeof(now));
+}
+
+/* A tool that has thought again since is to be asked again. */
+static bool is_stale(struct kvm_vcpu_introspection *vi,
+		     struct kvm_introspection *session,
+		     const struct kvmi_event *event)
+{
+	return event->policy != READ_ONCE(vi->policy) ||
+	       event->vm_policy != READ_ONCE(session->policy);
+}
+
+/**
+ * kvmi_event_answer_kept - is there an answer for when the guest does the same?
+ * @vcpu: the vCPU
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: the vCPU's thread.
+ */
+bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
+{
+	struct kvmi_event *answer = &kvmi_to_vcpu(vcpu)->answer;
+
+	return answer->state == KVMI_EVENT_ANSWERED && answer->id == id;
 }
 
 /**
@@ -350,7 +400,8 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		goto interrupted;
 
 	if (vi->answer.state == KVMI_EVENT_ANSWERED && raised_again(id)) {
-		if (same_event(&vi->answer, vcpu, id, data, size)) {
+		if (!is_stale(vi, session, &vi->answer) &&
+		    same_event(&vi->answer, vcpu, id, data, size)) {
 			r = take_answer(vcpu, &vi->answer, reply, reply_size);
 			goto out;
 		}
@@ -470,6 +521,8 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);
 	event->action = msg->common.action;
+	event->policy = vi->policy;
+	event->vm_policy = session->policy;
 	if (event->action == KVMI_EVENT_ACTION_CRASH) {
 		vi->crashed = true;
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);

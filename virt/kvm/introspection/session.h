@@ -49,6 +49,8 @@ struct kvmi_frame {
  * @commands: ids of the commands the device manager allows
  * @events: ids of the events the device manager allows
  * @vm_events: ids of the VM's events the tool has turned on
+ * @policy: number of VM-wide commands that have changed what the tool wants; only
+ *	the receiver changes it
  * @unhook_owed: the device manager wants the UNHOOK event sent; by the receiver
  * @unhook_seq: number that event is going to have, 0 if it has none yet; only
  *	the receiver uses it
@@ -87,6 +89,7 @@ struct kvm_introspection {
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	DECLARE_BITMAP(vm_events, KVMI_NR_EVENT_IDS);
 
+	u32 policy;
 	bool unhook_owed;
 	u32 unhook_seq;
 	atomic_t seq;

@@ -228,6 +228,8 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 		return -KVM_EBUSY;
 	}
 	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN;
+	if (cmd->policy)
+		WRITE_ONCE(vi->policy, vi->policy + 1);
 	list_add_tail(&cmd->node, &vi->commands);
 	vi->nr_commands++;
 	wake_up(&vi->wait);

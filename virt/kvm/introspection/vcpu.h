@@ -13,6 +13,7 @@
  * @node: in kvm_vcpu_introspection.commands
  * @hdr: header as received
  * @in_event: it arrived while an event of the vCPU was open
+ * @policy: it may change what the tool wants
  * @size: bytes of the request that were received
  * @request: what followed struct kvmi_vcpu_hdr, and zeroes up to what the
  *	handler expects at least
@@ -21,6 +22,7 @@ struct kvmi_command {
 	struct list_head node;
 	struct kvmi_msg_hdr hdr;
 	bool in_event;
+	bool policy;
 	size_t size;
 	u8 request[];
 };
@@ -39,11 +41,13 @@ enum kvmi_event_state {
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @seq: number the reply has to carry
- * @at: the guest's general registers then, RIP among them
+ * @at: the guest's context then, RIP in it
  * @data_size: bytes in @data
  * @data: the event's own data
  * @reply_size: bytes of data the tool sent with its answer
  * @reply: that data
+ * @policy: kvm_vcpu_introspection.policy when the answer came
+ * @vm_policy: kvm_introspection.policy then
  * @regs: see @set_regs
  */
 struct kvmi_event {
@@ -53,11 +57,13 @@ struct kvmi_event {
 	u8 action;
 	bool set_regs;
 	u32 seq;
-	struct kvm_regs at;
+	struct kvmi_context at;
 	size_t data_size;
 	u8 data[KVMI_MAX_EVENT_DATA];
 	size_t reply_size;
 	u8 reply[KVMI_MAX_EVENT_REPLY];
+	u32 policy;
+	u32 vm_policy;
 	struct kvm_regs regs;
 };
 
@@ -79,6 +85,8 @@ struct kvmi_event {
  * @crashed: the tool answered CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN
  * @events: ids of the vCPU's events the tool has turned on
  * @event: the event the tool has not answered yet
+ * @policy: number of commands to the vCPU that have changed what the tool wants;
+ *	only the receiver changes it
  * @answer: an answer that came after KVM_RUN had returned -EINTR; it is used if
  *	the guest does the same again; only the vCPU's thread uses it
  * @arch: what the tool wants to be told of
@@ -106,6 +114,7 @@ struct kvm_vcpu_introspection {
 
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	struct kvmi_event event;
+	u32 policy;
 	struct kvmi_event answer;
 
 	struct kvmi_arch_vcpu arch;

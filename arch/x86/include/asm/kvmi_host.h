@@ -36,6 +36,22 @@ struct kvmi_injection {
 	u64 address;
 };
 
+/**
+ * struct kvmi_context - what the guest executes an instruction with
+ * @regs: general registers, RIP among them
+ * @cs: code segment
+ * @cr3: page tables
+ * @cpl: privilege level
+ * @as_id: guest address space, i.e. in SMM or not
+ */
+struct kvmi_context {
+	struct kvm_regs regs;
+	struct kvm_segment cs;
+	u64 cr3;
+	u8 cpl;
+	u8 as_id;
+};
+
 /* The view of guest memory that restricts nothing, for single instructions */
 #define KVMI_STEP_VIEW		7
 

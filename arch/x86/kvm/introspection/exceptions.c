@@ -197,9 +197,23 @@ static void queue_injection(struct kvm_vcpu *vcpu, struct kvmi_injection *inject
 			injection->address);
 }
 
-static bool retry_allowed(const struct kvm_queued_exception *ex)
+/*
+ * Is the exception still to be delivered for the first time?  For a VMM without
+ * KVM_CAP_EXCEPTION_PAYLOAD one that is pending is injected as soon as it uses
+ * KVM_SET_VCPU_EVENTS.  If the tool has been asked about it that is not over.
+ */
+static bool is_new(struct kvm_vcpu *vcpu)
 {
-	return ex->pending && !(NOT_RETRIED & BIT(ex->vector));
+	const struct kvm_queued_exception *ex = &vcpu->arch.exception;
+
+	return ex->pending ||
+	       (ex->injected &&
+		kvmi_event_answer_kept(vcpu, KVMI_VCPU_EVENT_TRAP));
+}
+
+static bool retry_allowed(struct kvm_vcpu *vcpu)
+{
+	return is_new(vcpu) && !(NOT_RETRIED & BIT(vcpu->arch.exception.vector));
 }
 
 static void fill_trap(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_trap *event)
@@ -207,7 +221,7 @@ static void fill_trap(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_trap *event)
 	const struct kvm_queued_exception *ex = &vcpu->arch.exception;
 
 	event->nr = ex->vector;
-	event->flags = retry_allowed(ex) ? KVMI_TRAP_RETRY : 0;
+	event->flags = retry_allowed(vcpu) ? KVMI_TRAP_RETRY : 0;
 	if (ex->has_error_code && is_protmode(vcpu))
 		event->error_code = ex->error_code;
 	if (ex->has_payload)
@@ -234,7 +248,7 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	if (!ex->pending && !ex->injected)
 		injection->reported = false;
 	if (!injection->reported &&
-	    !(ex->pending && kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP)))
+	    !(is_new(vcpu) && kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP)))
 		return true;
 
 	fill_trap(vcpu, &event);
@@ -247,8 +261,10 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 		return false;
 
 	injection->reported = false;
-	if (action == KVMI_EVENT_ACTION_RETRY)
+	if (action == KVMI_EVENT_ACTION_RETRY) {
 		ex->pending = false;
+		ex->injected = false;
+	}
 
 	return action == KVMI_EVENT_ACTION_ALLOW;
 }

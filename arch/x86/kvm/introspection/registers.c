@@ -92,21 +92,23 @@ int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_arch_vcpu_same_regs - are the general registers as they have been?
+ * kvmi_arch_vcpu_get_context - get what tells one question from another
  * @vcpu: the vCPU, loaded
- * @then: the values at the time
+ * @context: where to put it, padding included
  *
- * But RFLAGS.RF is set if an exception was delivered before the instruction, and
- * does not make it another one.
+ * RFLAGS.RF is left out: it is set if an exception was delivered before the
+ * instruction, and does not make it another one.
  */
-bool kvmi_arch_vcpu_same_regs(struct kvm_vcpu *vcpu, const struct kvm_regs *then)
+void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
+				struct kvmi_context *context)
 {
-	struct kvm_regs now = { };
-
-	__kvm_get_regs(vcpu, &now);
-	now.rflags ^= (now.rflags ^ then->rflags) & X86_EFLAGS_RF;
-
-	return !memcmp(&now, then, sizeof(now));
+	memset(context, 0, sizeof(*context));
+	__kvm_get_regs(vcpu, &context->regs);
+	context->regs.rflags &= ~X86_EFLAGS_RF;
+	context->cr3 = kvm_read_cr3(vcpu);
+	kvm_get_segment(vcpu, &context->cs, VCPU_SREG_CS);
+	context->cpl = kvm_x86_call(get_cpl)(vcpu);
+	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
 }
 
 /**

@@ -469,6 +469,355 @@ KVMI_TEST(kvmi_answer, crash_needs_no_match)
 	end_session(g);
 }
 
+/* A guest of which one instruction is asked about */
+FIXTURE(kvmi_kept) {
+	struct kvmi_guest g;
+	struct kvmi_event ev;
+};
+
+FIXTURE_SETUP(kvmi_kept)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	kvmi_guest_code(g, CPUID);
+	kvmi_guest_run_normally(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_kept)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Answer SKIP to the question about CPUID after a signal. */
+static void keep_answer(struct _test_data_kvmi_kept *self)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	interrupt(g);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_SKIP);
+}
+
+static void run(struct kvmi_guest *g)
+{
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+}
+
+static void expect_used(struct kvmi_guest *g)
+{
+	kvmi_guest_stop_unchanged(g);
+}
+
+static void expect_question(struct _test_data_kvmi_kept *self)
+{
+	struct kvmi_guest *g = &self->g;
+	u32 seq = self->ev.hdr.seq;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	TEST_ASSERT(self->ev.hdr.seq != seq, "The number was used before");
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop(g);
+}
+
+KVMI_TEST(kvmi_kept, same)
+{
+	keep_answer(self);
+	run(&self->g);
+	expect_used(&self->g);
+}
+
+/* Another process with the same registers, at the same address */
+KVMI_TEST(kvmi_kept, other_cr3)
+{
+	struct kvm_sregs sregs;
+
+	keep_answer(self);
+	vcpu_sregs_get(self->g.vcpu, &sregs);
+	/* PCD: the same page tables by another name */
+	sregs.cr3 ^= BIT(4);
+	vcpu_sregs_set(self->g.vcpu, &sregs);
+	run(&self->g);
+	expect_question(self);
+	TEST_ASSERT_EQ(self->ev.common.arch.sregs.cr3, sregs.cr3);
+}
+
+KVMI_TEST(kvmi_kept, other_cpl)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	keep_answer(self);
+	vcpu_sregs_get(self->g.vcpu, &sregs);
+	sregs.cs.dpl = 3;
+	sregs.cs.selector |= 3;
+	sregs.ss.dpl = 3;
+	sregs.ss.selector |= 3;
+	vcpu_sregs_set(self->g.vcpu, &sregs);
+	run(&self->g);
+	kvmi_wait_event(&self->g.s, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	regs = self->ev.common.arch.regs;
+	/* For the OUT at the end */
+	regs.rflags |= 3 * X86_EFLAGS_IOPL;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&self->g.s, 0, &regs), 0);
+	kvmi_reply(&self->g.s, &self->ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(&self->g), KVMI_GUEST_NO_EXCEPTION);
+}
+
+/* SMM, with the same memory */
+KVMI_TEST(kvmi_kept, other_address_space)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+	struct kvmi_event ev;
+
+	if (vm_check_cap(g->vm, KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
+		SKIP(return, "No address space for SMM");
+
+	vm_set_user_memory_region(g->vm, 1 << 16, 0, 0, KVMI_GUEST_MEM_SIZE,
+				  addr_gpa2hva(g->vm, 0));
+	keep_answer(self);
+	vcpu_events_get(g->vcpu, &events);
+	events.flags = KVM_VCPUEVENT_VALID_SMM;
+	events.smi.smm = 1;
+	vcpu_events_set(g->vcpu, &events);
+	ev = self->ev;
+	run(g);
+	expect_question(self);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, self->ev.common.arch.regs.rip);
+
+	events.smi.smm = 0;
+	vcpu_events_set(g->vcpu, &events);
+	vm_set_user_memory_region(g->vm, 1 << 16, 0, 0, 0, NULL);
+}
+
+/* The MSR runs by itself: the question is the same with another old value. */
+KVMI_TEST(kvmi_kept, other_old_value)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+	int i;
+
+	g->start.regs.rcx = MSR_IA32_TSC;
+	kvmi_guest_code(g, "\x0f\x30");
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_msr(&g->s, 0, MSR_IA32_TSC, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_MSR, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_MSR, &ev);
+	/* More than once */
+	for (i = 0; i < 3; i++) {
+		interrupt(g);
+		run(g);
+	}
+	interrupt(g);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	run(g);
+	expect_used(g);
+}
+
+static void send_command(struct _test_data_kvmi_kept *self, u16 id,
+			 const void *req, size_t size)
+{
+	if (id & 1)
+		kvmi_send_vcpu_cmd(&self->g.s, 0, id, req, size);
+	else
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->g.s, id, req, size, NULL, 0), 0);
+}
+
+/*
+ * The tool thinks again, and is asked again.  A command to the vCPU waits for
+ * KVM_RUN, but was sent all the same.
+ */
+static void think_again(struct _test_data_kvmi_kept *self, u16 id,
+			const void *req, size_t size, size_t rpl_size)
+{
+	u8 rpl[64];
+
+	keep_answer(self);
+	send_command(self, id, req, size);
+	run(&self->g);
+	if (id & 1)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(&self->g.s, id, self->g.s.seq,
+						 rpl, rpl_size), 0);
+	expect_question(self);
+}
+
+KVMI_TEST(kvmi_kept, control_events)
+{
+	struct kvmi_vcpu_control_events req = {
+		.event_id = KVMI_VCPU_EVENT_CR,
+		.enable = 1,
+	};
+
+	think_again(self, KVMI_VCPU_CONTROL_EVENTS, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, control_event_set)
+{
+	struct kvmi_vcpu_control_event_set req = {
+		.enable = BIT_ULL(KVMI_VCPU_EVENT_CR),
+	};
+
+	think_again(self, KVMI_VCPU_CONTROL_EVENT_SET, &req, sizeof(req),
+		    sizeof(struct kvmi_vcpu_control_event_set_reply));
+}
+
+KVMI_TEST(kvmi_kept, control_cr)
+{
+	struct kvmi_vcpu_control_cr req = { .cr = 3, .enable = 1 };
+
+	think_again(self, KVMI_VCPU_CONTROL_CR, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, control_msr)
+{
+	struct kvmi_vcpu_control_msr req = { .msr = MSR_LSTAR, .enable = 1 };
+
+	think_again(self, KVMI_VCPU_CONTROL_MSR, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, set_view)
+{
+	struct kvmi_vcpu_set_view req = { .view = 0 };
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	think_again(self, KVMI_VCPU_SET_VIEW, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, control_vm_events)
+{
+	struct kvmi_vm_control_events req = {
+		.event_id = KVMI_VCPU_EVENT_CREATE_VCPU,
+		.enable = 1,
+	};
+
+	think_again(self, KVMI_VM_CONTROL_EVENTS, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, set_page_access)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entry;
+	} req = {
+		.hdr.count = 1,
+		.entry.gpa = KVMI_GUEST_DATA,
+		.entry.access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X,
+	};
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	think_again(self, KVMI_VM_SET_PAGE_ACCESS, &req, sizeof(req), 0);
+}
+
+KVMI_TEST(kvmi_kept, change_gfn)
+{
+	struct kvmi_vm_change_gfn req = {
+		.gfn = KVMI_GUEST_DATA / 4096,
+		.new_gfn = KVMI_GUEST_USER_STACK / 4096,
+	};
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	think_again(self, KVMI_VM_CHANGE_GFN, &req, sizeof(req), 0);
+}
+
+/* What was decided before the answer was known when it was given. */
+KVMI_TEST(kvmi_kept, control_before)
+{
+	struct kvmi_vcpu_control_cr req = { .cr = 3, .enable = 1 };
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	interrupt(g);
+	kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_CONTROL_CR, &req, sizeof(req));
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_SKIP);
+	run(g);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_CONTROL_CR, g->s.seq,
+					 NULL, 0), 0);
+	expect_used(g);
+}
+
+/* Nor is a question a decision. */
+KVMI_TEST(kvmi_kept, get_registers)
+{
+	struct kvmi_vcpu_get_registers req = {};
+	struct kvmi_vcpu_get_registers_reply rpl;
+	struct kvmi_guest *g = &self->g;
+	u32 seq;
+
+	keep_answer(self);
+	seq = kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_GET_REGISTERS, &req,
+				 sizeof(req));
+	run(g);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_GET_REGISTERS, seq,
+					 &rpl, sizeof(rpl)), 0);
+	expect_used(g);
+}
+
+/* An exception that the tool is asked about while it is pending */
+static void keep_trap(struct _test_data_kvmi_kept *self, u8 action)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+
+	kvmi_guest_code(g, UD2);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_TRAP, &self->ev);
+	TEST_ASSERT_EQ(self->ev.trap.nr, UD_VECTOR);
+	interrupt(g);
+	/* Without KVM_CAP_EXCEPTION_PAYLOAD pending is injected to the VMM. */
+	vcpu_events_get(g->vcpu, &events);
+	TEST_ASSERT_EQ(events.exception.injected, 1);
+	vcpu_events_set(g->vcpu, &events);
+	kvmi_reply(&g->s, &self->ev, action);
+}
+
+KVMI_TEST(kvmi_kept, trap_retry)
+{
+	struct kvmi_guest *g = &self->g;
+
+	keep_trap(self, KVMI_EVENT_ACTION_RETRY);
+	memcpy(addr_gpa2hva(g->vm, KVMI_GUEST_CODE), NOPS, 2);
+	memcpy(g->start.mem + KVMI_GUEST_CODE, NOPS, 2);
+	run(g);
+	expect_used(g);
+}
+
+KVMI_TEST(kvmi_kept, trap_allow)
+{
+	keep_trap(self, KVMI_EVENT_ACTION_ALLOW);
+	run(&self->g);
+	TEST_ASSERT_EQ(kvmi_guest_stop(&self->g), UD_VECTOR);
+}
+
+KVMI_TEST(kvmi_kept, trap_crash)
+{
+	struct kvmi_guest *g = &self->g;
+
+	keep_trap(self, KVMI_EVENT_ACTION_CRASH);
+	run(g);
+	expect_crashed(g);
+}
+
+/* The VMM has the guest take another one. */
+KVMI_TEST(kvmi_kept, trap_of_another_exception)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+
+	keep_trap(self, KVMI_EVENT_ACTION_RETRY);
+	vcpu_events_get(g->vcpu, &events);
+	events.exception.nr = NM_VECTOR;
+	vcpu_events_set(g->vcpu, &events);
+	run(g);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &self->ev);
+	TEST_ASSERT_EQ(self->ev.trap.nr, NM_VECTOR);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), NM_VECTOR);
+}
+
 /* What the tool has asked for before it went away is done. */
 FIXTURE(kvmi_last_words) {
 	struct kvmi_guest g;
