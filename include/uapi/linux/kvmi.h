@@ -760,7 +760,7 @@ struct kvmi_vcpu_event {
  * struct kvmi_vcpu_event_reply - reply to an event of a vCPU, after
  *	struct kvmi_vcpu_hdr
  * @action: KVMI_EVENT_ACTION_*
- * @event: the event answered, not looked at by the kernel
+ * @event: the event answered
  * @padding1: zero
  * @padding2: zero
  */
@@ -804,8 +804,10 @@ struct kvmi_vcpu_event_pf {
  * struct kvmi_vcpu_event_pf_reply - optional reply data of KVMI_VCPU_EVENT_PF
  * @flags: KVMI_PF_TRAP_ACCESS: with ALLOW, have the instruction emulated, and
  *	tell with ACCESS events what it reads from and writes to restricted
- *	pages; other bits are ignored
+ *	pages; other bits are refused
  * @padding: zero
+ *
+ * A reply that is refused ends the session.
  */
 struct kvmi_vcpu_event_pf_reply {
 	__u32 flags;

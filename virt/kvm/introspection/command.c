@@ -20,11 +20,15 @@ enum kvmi_scope {
 	KVMI_SCOPE_EVENT_REPLY,
 };
 
+/* Commands from here on are younger than the protocol. */
+#define FIRST_YOUNGER_ID	KVMI_VM_MESSAGE_ID(32)
+
 /**
  * struct kvmi_command_desc - one command
  * @scope: who runs it
  * @always_allowed: the device manager cannot forbid it
  * @policy: it may change what the tool wants: an answer that is kept is void
+ * @is_list: the request goes on after @size bytes
  * @size: bytes of the request, or of its fixed part; fewer are made up with
  *	zeroes, as older tools may know fewer fields
  * @vm: handler of KVMI_SCOPE_VM
@@ -34,6 +38,7 @@ struct kvmi_command_desc {
 	enum kvmi_scope scope;
 	bool always_allowed;
 	bool policy;
+	bool is_list;
 	size_t size;
 	int (*vm)(struct kvmi_vm_request *req);
 	int (*vcpu)(struct kvmi_vcpu_request *req);
@@ -151,8 +156,12 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VM(kvmi_vm_get_max_gfn, 0),
 	[KVMI_VM_GET_MEMSLOTS] =
 		VM(kvmi_vm_get_memslots, sizeof(struct kvmi_vm_get_memslots)),
-	[KVMI_VM_GET_PAGE_ACCESS] =
-		VM(kvmi_vm_get_page_access, sizeof(struct kvmi_vm_get_page_access)),
+	[KVMI_VM_GET_PAGE_ACCESS] = {
+		.scope = KVMI_SCOPE_VM,
+		.is_list = true,
+		.size = sizeof(struct kvmi_vm_get_page_access),
+		.vm = kvmi_vm_get_page_access,
+	},
 	[KVMI_VM_CREATE_VIEW] =
 		VM(kvmi_vm_create_view, sizeof(struct kvmi_vm_create_view)),
 	[KVMI_VM_DESTROY_VIEW] =
@@ -185,8 +194,13 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VCPU_POLICY(kvmi_vcpu_set_xsave, KVMI_XSAVE_SIZE),
 	[KVMI_VCPU_GET_XSAVE2] =
 		VCPU(kvmi_vcpu_get_xsave2, sizeof(struct kvmi_vcpu_get_xsave2)),
-	[KVMI_VCPU_SET_XSAVE2] =
-		VCPU_POLICY(kvmi_vcpu_set_xsave2, sizeof(struct kvmi_vcpu_set_xsave2)),
+	[KVMI_VCPU_SET_XSAVE2] = {
+		.scope = KVMI_SCOPE_VCPU,
+		.policy = true,
+		.is_list = true,
+		.size = sizeof(struct kvmi_vcpu_set_xsave2),
+		.vcpu = kvmi_vcpu_set_xsave2,
+	},
 	[KVMI_VCPU_GET_MTRR_TYPE] =
 		VCPU(kvmi_vcpu_get_mtrr_type, sizeof(struct kvmi_vcpu_get_mtrr_type)),
 	[KVMI_VCPU_TRANSLATE_GVA] =
@@ -300,6 +314,30 @@ static int run_vm_command(struct kvm_introspection *session,
 	return reply_to(session, r, req.reply_size);
 }
 
+/* Which vCPU the message is for; NULL if it does not say so as it should */
+static struct kvm_vcpu *find_vcpu(struct kvm_introspection *session)
+{
+	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
+
+	if (vhdr->padding1 || vhdr->padding2)
+		return NULL;
+
+	return kvm_get_vcpu(session->kvm, vhdr->vcpu);
+}
+
+static int receive_event_reply(struct kvm_introspection *session)
+{
+	struct kvm_vcpu *vcpu;
+
+	if (session->rx.hdr.size < KVMI_MIN_EVENT_REPLY)
+		return -EPROTO;
+	vcpu = find_vcpu(session);
+	if (!vcpu)
+		return reply_to(session, -KVM_EINVAL, 0);
+
+	return kvmi_event_receive_reply(session, vcpu);
+}
+
 static int queue_vcpu_command(struct kvm_introspection *session,
 			      const struct kvmi_command_desc *desc)
 {
@@ -310,9 +348,7 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 	size_t size, room;
 	int err;
 
-	if (vhdr->padding1 || vhdr->padding2)
-		return reply_to(session, -KVM_EINVAL, 0);
-	vcpu = kvm_get_vcpu(session->kvm, vhdr->vcpu);
+	vcpu = find_vcpu(session);
 	if (!vcpu)
 		return reply_to(session, -KVM_EINVAL, 0);
 
@@ -334,6 +370,19 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 	return reply_to(session, err, 0);
 }
 
+/* Does a request say something that this kernel would miss? */
+static bool has_surplus(const struct kvm_introspection *session,
+			const struct kvmi_command_desc *desc)
+{
+	size_t known = desc->size, size = session->rx.hdr.size;
+
+	if (desc->scope == KVMI_SCOPE_VCPU)
+		known += sizeof(struct kvmi_vcpu_hdr);
+
+	return !desc->is_list && size > known &&
+	       memchr_inv(session->rx.payload + known, 0, size - known);
+}
+
 /**
  * kvmi_command_receive - do what the message in session->rx asks for
  * @session: the session
@@ -348,7 +397,7 @@ int kvmi_command_receive(struct kvm_introspection *session)
 	const struct kvmi_command_desc *desc = find_command(id);
 
 	if (desc && desc->scope == KVMI_SCOPE_EVENT_REPLY)
-		return kvmi_event_receive_reply(session);
+		return receive_event_reply(session);
 	if (trace_kvmi_command_received_enabled())
 		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
 					    &session->rx.hdr);
@@ -356,6 +405,8 @@ int kvmi_command_receive(struct kvm_introspection *session)
 		return reply_to(session, -KVM_ENOSYS, 0);
 	if (!kvmi_command_allowed(session, id))
 		return reply_to(session, -KVM_EPERM, 0);
+	if (id >= FIRST_YOUNGER_ID && has_surplus(session, desc))
+		return reply_to(session, -KVM_E2BIG, 0);
 	if (desc->scope == KVMI_SCOPE_VM)
 		return run_vm_command(session, desc);
 

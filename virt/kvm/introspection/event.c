@@ -43,6 +43,8 @@ enum kvmi_event_kind {
  * @kind: what it is about
  * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @reply_size: most bytes of data in the reply
+ * @reply_is_good: may the data of the reply be what they are?  NULL if they may be
+ *	anything.
  * @old_value: where the data have what is to be replaced, a u64 that may change
  *	by itself; 0 if they have no such thing
  */
@@ -51,7 +53,16 @@ struct kvmi_event_desc {
 	u8 actions;
 	u8 reply_size;
 	u8 old_value;
+	bool (*reply_is_good)(const void *reply);
 };
+
+/* So that more can be said in a reply one day */
+static bool pf_reply_is_good(const void *reply)
+{
+	const struct kvmi_vcpu_event_pf_reply *pf = reply;
+
+	return !(pf->flags & ~KVMI_PF_TRAP_ACCESS) && !pf->padding;
+}
 
 #define __INSTRUCTION(_reply_size, _old_value)			\
 	{ .kind = KVMI_EVENT_OF_INSTRUCTION,			\
@@ -82,8 +93,12 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 	[KVMI_VCPU_EVENT_MSR] =
 		__INSTRUCTION(sizeof(struct kvmi_vcpu_event_msr_reply),
 			      offsetof(struct kvmi_vcpu_event_msr, old_value)),
-	[KVMI_VCPU_EVENT_PF] =
-		INSTRUCTION(sizeof(struct kvmi_vcpu_event_pf_reply)),
+	[KVMI_VCPU_EVENT_PF] = {
+		.kind = KVMI_EVENT_OF_INSTRUCTION,
+		.actions = ALLOW | SKIP | RETRY | CRASH,
+		.reply_size = sizeof(struct kvmi_vcpu_event_pf_reply),
+		.reply_is_good = pf_reply_is_good,
+	},
 	[KVMI_VCPU_EVENT_SINGLESTEP] = {
 		.kind = KVMI_EVENT_OF_VCPU,
 		.actions = ALLOW | CRASH,
@@ -202,6 +217,8 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	if (size)
 		memcpy(msg.data, data, size);
 
+	kvmi_arch_vcpu_get_context(vcpu, &event->at);
+
 	/* The answer may be faster than the return from sending. */
 	spin_lock(&vi->lock);
 	event->state = KVMI_EVENT_OPEN;
@@ -209,7 +226,6 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
 	event->seq = msg.hdr.seq;
-	kvmi_arch_vcpu_get_context(vcpu, &event->at);
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
 	event->reply_size = 0;
@@ -247,7 +263,10 @@ static bool something_to_do(struct kvm_vcpu_introspection *vi,
 static bool is_answered(struct kvm_vcpu_introspection *vi,
 			struct kvm_introspection *session, bool *over)
 {
-	/* The receiver, which has the lock for it, takes the answer before. */
+	/*
+	 * The receiver takes an answer, with this lock held, before it says that
+	 * there is nothing more to come.
+	 */
 	guard(spinlock)(&vi->lock);
 
 	*over = session_over(vi, session);
@@ -476,11 +495,13 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 /**
  * kvmi_event_receive_reply - take the tool's answer to an event
  * @session: the session, with the message in session->rx
+ * @vcpu: the vCPU that it is for
  *
  * Context: the receiver.
  * Return: 0, or an error if the session is over.
  */
-int kvmi_event_receive_reply(struct kvm_introspection *session)
+int kvmi_event_receive_reply(struct kvm_introspection *session,
+			     struct kvm_vcpu *vcpu)
 {
 	const struct {
 		struct kvmi_vcpu_hdr vcpu;
@@ -490,16 +511,11 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 	struct kvm_vcpu_introspection *vi;
 	const struct kvmi_event_desc *desc;
 	struct kvmi_event *event;
-	struct kvm_vcpu *vcpu;
 	size_t size;
 
-	if (session->rx.hdr.size < sizeof(*msg))
-		return -EPROTO;
-	if (msg->vcpu.padding1 || msg->vcpu.padding2 ||
-	    msg->common.padding1 || msg->common.padding2)
-		return -EPROTO;
-	vcpu = kvm_get_vcpu(session->kvm, msg->vcpu.vcpu);
-	if (!vcpu)
+	static_assert(sizeof(*msg) == KVMI_MIN_EVENT_REPLY);
+
+	if (msg->common.padding1 || msg->common.padding2)
 		return -EPROTO;
 	size = session->rx.hdr.size - sizeof(*msg);
 
@@ -508,10 +524,13 @@ int kvmi_event_receive_reply(struct kvm_introspection *session)
 
 	guard(spinlock)(&vi->lock);
 
-	if (event->state != KVMI_EVENT_OPEN || event->seq != session->rx.hdr.seq)
+	if (event->state != KVMI_EVENT_OPEN || event->seq != session->rx.hdr.seq ||
+	    event->id != msg->common.event)
 		return -EPROTO;
 	desc = &events[event->id];
 	if (size > desc->reply_size)
+		return -EPROTO;
+	if (size && desc->reply_is_good && !desc->reply_is_good(msg->data))
 		return -EPROTO;
 	if (msg->common.action >= BITS_PER_BYTE ||
 	    !(event->actions & BIT(msg->common.action)))

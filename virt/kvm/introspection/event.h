@@ -7,6 +7,10 @@
 /* Returned by kvmi_event() beside the actions: KVM_RUN has to return first. */
 #define KVMI_EVENT_INTERRUPTED (-EINTR)
 
+/* Bytes of the payload of an event reply without data of the event's own */
+#define KVMI_MIN_EVENT_REPLY \
+	(sizeof(struct kvmi_vcpu_hdr) + sizeof(struct kvmi_vcpu_event_reply))
+
 bool kvmi_event_known(u16 id);
 bool kvmi_event_of_vm(u16 id);
 
@@ -23,7 +27,8 @@ static inline int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data,
 
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id);
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
-int kvmi_event_receive_reply(struct kvm_introspection *session);
+int kvmi_event_receive_reply(struct kvm_introspection *session,
+			     struct kvm_vcpu *vcpu);
 void kvmi_event_send_unhook(struct kvm_introspection *session);
 
 #endif /* __KVMI_EVENT_H */

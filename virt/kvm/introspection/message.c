@@ -21,6 +21,21 @@
 
 #include "message.h"
 
+/* What the wire format froze */
+static_assert(sizeof(struct kvmi_msg_hdr) == 8);
+static_assert(sizeof(struct kvmi_vcpu_hdr) == 8);
+static_assert(sizeof(struct kvmi_error_code) == 8);
+static_assert(sizeof(struct kvmi_event_hdr) == 8);
+static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8);
+static_assert(offsetof(struct kvmi_vcpu_event, vcpu) == 2);
+static_assert(offsetof(struct kvmi_vcpu_event, cookie) == 4);
+static_assert(offsetof(struct kvmi_vcpu_event, arch) == 8);
+static_assert(offsetof(struct kvmi_vcpu_event_reply, event) == 1);
+static_assert(sizeof(struct kvmi_vcpu_event_pf) == 24);
+static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) == 8);
+static_assert(sizeof(struct kvmi_vcpu_event_singlestep) == 8);
+static_assert(sizeof(struct kvmi_vcpu_event_access) == 56);
+
 /* Read until @session->received is @size. */
 static int receive_up_to(struct kvm_introspection *session, size_t size)
 {

@@ -350,11 +350,14 @@ int kvmi_vm_get_page_access(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_get_page_access *data = req->data;
 	struct kvm_introspection *session = req->session;
+	size_t size = struct_size(data, gpa, data->count);
 	u8 *access = req->reply;
 	unsigned int i;
 
-	if (struct_size(data, gpa, data->count) > req->size)
+	if (size > req->size)
 		return KVMI_CLOSE;
+	if (memchr_inv((const u8 *)data + size, 0, req->size - size))
+		return -KVM_E2BIG;
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 

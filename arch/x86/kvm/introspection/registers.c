@@ -19,6 +19,11 @@
 static_assert(sizeof(struct kvm_regs) == 144);
 static_assert(sizeof(struct kvm_sregs) == 312);
 static_assert(sizeof(struct kvmi_vcpu_event_arch) == 536);
+static_assert(offsetof(struct kvmi_vcpu_event_arch, as_id) == 1);
+static_assert(offsetof(struct kvmi_vcpu_event_arch, view) == 2);
+static_assert(offsetof(struct kvmi_vcpu_event_arch, regs) == 8);
+static_assert(offsetof(struct kvmi_vcpu_event_arch, sregs) == 152);
+static_assert(offsetof(struct kvmi_vcpu_event_arch, msrs) == 464);
 static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472);
 
 /**
@@ -202,6 +207,8 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 	__kvm_get_regs(vcpu, &arch->regs);
 	get_sregs(vcpu, &arch->sregs);
 	arch->mode = vcpu_mode(vcpu, &arch->sregs);
+	arch->as_id = kvm_arch_vcpu_memslots_id(vcpu);
+	arch->view = kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch);
 
 	arch->msrs.sysenter_cs = msr_or_zero(vcpu, MSR_IA32_SYSENTER_CS);
 	arch->msrs.sysenter_esp = msr_or_zero(vcpu, MSR_IA32_SYSENTER_ESP);

@@ -108,8 +108,8 @@ static void json_data(FILE *out, const struct kvmi_event *event)
 			event->cpuid.function, event->cpuid.index);
 		return;
 	case KVMI_VCPU_EVENT_PF:
-		fprintf(out, ",\"event\":\"pf\",\"access\":\"%s\",\"gpa\":\"%#llx\",\"view\":%u",
-			access_name(event->pf.access), ull(event->pf.gpa), event->pf.view);
+		fprintf(out, ",\"event\":\"pf\",\"access\":\"%s\",\"gpa\":\"%#llx\"",
+			access_name(event->pf.access), ull(event->pf.gpa));
 		if (event->pf.gva != UNMAPPED)
 			fprintf(out, ",\"gva\":\"%#llx\"", ull(event->pf.gva));
 		return;
@@ -143,6 +143,7 @@ void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *eve
 	fprintf(out, ",\"rip\":\"%#llx\",\"cr3\":\"%#llx\",\"cpl\":%u,\"mode\":%u",
 		ull(arch->regs.rip), ull(arch->sregs.cr3), arch->sregs.ss.dpl,
 		mode_bits(arch->mode));
+	fprintf(out, ",\"smm\":%s,\"view\":%u", arch->as_id ? "true" : "false", arch->view);
 	if (verdict)
 		fprintf(out, ",\"verdict\":\"%s\"", verdict);
 	fprintf(out, "}\n");

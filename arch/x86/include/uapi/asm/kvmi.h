@@ -27,6 +27,8 @@ struct kvmi_features {
 /**
  * struct kvmi_vcpu_event_arch - state of an x86 vCPU, with every event
  * @mode: KVMI_X86_MODE_*
+ * @as_id: address space that the vCPU is in, 1 in SMM where that has its own
+ * @view: view of guest memory that the vCPU is in
  * @padding: zero
  * @regs: general registers, RIP and RFLAGS
  * @sregs: segments, descriptor tables, control registers, EFER, APIC base
@@ -43,7 +45,9 @@ struct kvmi_features {
  */
 struct kvmi_vcpu_event_arch {
 	__u8 mode;
-	__u8 padding[7];
+	__u8 as_id;
+	__u16 view;
+	__u8 padding[4];
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 	struct {
@@ -87,6 +91,8 @@ struct kvmi_vcpu_get_registers {
 /**
  * struct kvmi_vcpu_get_registers_reply - reply data of KVMI_VCPU_GET_REGISTERS
  * @mode: KVMI_X86_MODE_*
+ * @as_id: address space that the vCPU is in, 1 in SMM where that has its own
+ * @view: view of guest memory that the vCPU is in
  * @padding: zero
  * @regs: general registers, RIP and RFLAGS
  * @sregs: segments, descriptor tables, control registers, EFER, APIC base

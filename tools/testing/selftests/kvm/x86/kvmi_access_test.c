@@ -847,21 +847,39 @@ KVMI_TEST(kvmi_access, not_emulated_skip)
 	kvmi_guest_stop_normally(g);
 }
 
-/* Other flags are ignored, and with them padding. */
-KVMI_TEST(kvmi_access, unknown_flags)
+/* Other flags are refused, and so is what is no flag. */
+static void refuse(struct kvmi_guest *g, u32 flags, u32 padding, u8 action)
 {
-	struct kvmi_vcpu_event_pf_reply data = { .flags = (u32)~KVMI_PF_TRAP_ACCESS,
-						 .padding = 1 };
-	struct kvmi_guest *g = &self->g;
+	struct kvmi_vcpu_event_pf_reply data = { .flags = flags,
+						 .padding = padding };
 	struct kvmi_event ev;
 
-	restrict_page(g, DATA, RX);
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, DATA, RX);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	kvmi_reply_data(&g->s, &ev, action, &data, sizeof(data));
+	kvmi_expect_closed(&g->s);
+	/* The access is allowed, as nobody is there to say no. */
+	kvmi_guest_stop_normally(g);
+	kvmi_unhook(&g->s);
+	g->s.vm = NULL;
+}
+
+KVMI_TEST(kvmi_access, unknown_flags)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
 	kvmi_guest_code(g, WRITE);
 	kvmi_guest_run_normally(g);
-	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
-	kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, &data, sizeof(data));
-	kvmi_guest_stop_normally(g);
+	for (i = 0; i < 32; i++) {
+		if (BIT(i) != KVMI_PF_TRAP_ACCESS)
+			refuse(g, BIT(i), 0, KVMI_EVENT_ACTION_ALLOW);
+	}
+	refuse(g, KVMI_PF_TRAP_ACCESS | BIT(31), 0, KVMI_EVENT_ACTION_ALLOW);
+	refuse(g, KVMI_PF_TRAP_ACCESS, 1, KVMI_EVENT_ACTION_ALLOW);
+	refuse(g, 0, 0x80000000, KVMI_EVENT_ACTION_ALLOW);
+	refuse(g, BIT(1), 0, KVMI_EVENT_ACTION_SKIP);
 }
 
 /* It is for ALLOW, not for what is not to happen. */

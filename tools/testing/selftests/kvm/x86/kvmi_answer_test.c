@@ -585,6 +585,8 @@ KVMI_TEST(kvmi_kept, other_address_space)
 	run(g);
 	expect_question(self);
 	TEST_ASSERT_EQ(ev.common.arch.regs.rip, self->ev.common.arch.regs.rip);
+	TEST_ASSERT_EQ(ev.common.arch.as_id, 0);
+	TEST_ASSERT_EQ(self->ev.common.arch.as_id, 1);
 
 	events.smi.smm = 0;
 	vcpu_events_set(g->vcpu, &events);

@@ -89,6 +89,8 @@ static void wait_pf(struct kvmi_guest *g, u16 view, struct kvmi_event *ev)
 	TEST_ASSERT_EQ(ev->pf.access, KVMI_PAGE_ACCESS_W);
 	TEST_ASSERT_EQ(ev->pf.flags, 0);
 	TEST_ASSERT_EQ(ev->pf.view, view);
+	TEST_ASSERT_EQ(ev->common.arch.view, view);
+	TEST_ASSERT_EQ(ev->common.arch.as_id, 0);
 	/* It has not happened. */
 	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(g->vm, DATA), 0);
 }
@@ -264,6 +266,27 @@ KVMI_TEST(kvmi_view, set_and_get)
 	kvmi_guest_park(&self->g, &self->pause);
 	TEST_ASSERT_EQ(kvmi_view_of(s, 0), view);
 	finish(&self->g, &self->pause);
+}
+
+/* An event says in which view the vCPU is, whatever it is about. */
+KVMI_TEST(kvmi_view, view_of_events)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u16 view = kvmi_new_view(&g->s, 0);
+
+	TEST_ASSERT_EQ(self->pause.common.arch.view, 0);
+	switch_view(&g->s, view);
+	TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), 0);
+	kvmi_reply(&g->s, &self->pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.view, view);
+	switch_view(&g->s, 0);
+	TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.view, 0);
+	finish(g, &ev);
 }
 
 /* The view may have gone by the time the vCPU would go there. */

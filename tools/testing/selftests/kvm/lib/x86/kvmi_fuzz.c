@@ -674,9 +674,9 @@ static void make_reply_data(struct kvm_random_state *r,
 		return;
 	}
 
-	/* Flags, and padding that is not looked at */
+	/* Flags */
 	if (ev->ev.event == KVMI_VCPU_EVENT_PF)
-		val = fuzz_below(r, 4);
+		val = fuzz_below(r, 2) * KVMI_PF_TRAP_ACCESS;
 	memcpy(data, &val, sizeof(val));
 }
 
@@ -699,12 +699,10 @@ static void spoil_reply(struct kvm_random_state *r, const struct event *event,
 		reply->rpl.padding1 = 1 + fuzz_below(r, 0xffff);
 		break;
 	case 4:
-		reply->vcpu.padding2 = 1 + kvm_random_u32(r);
+		reply->rpl.padding2 = 1 + fuzz_below(r, 0xffff);
 		break;
 	case 5:
-		reply->vcpu.vcpu += 1 + fuzz_below(r, 1000);
-		/* Not the number of that vCPU's event, either */
-		reply->hdr.seq--;
+		reply->rpl.event += 1 + fuzz_below(r, 255);
 		break;
 	default:
 		reply->rpl.action = KVMI_EVENT_ACTION_SKIP + 1 + fuzz_below(r, 252);
@@ -726,8 +724,7 @@ void fuzz_make_reply(struct kvm_random_state *r, const struct kvmi_event *ev,
 
 	memset(reply, 0, sizeof(*reply));
 	reply->vcpu.vcpu = ev->common.vcpu;
-	/* The kernel does not look at it. */
-	reply->rpl.event = fuzz_one_in(r, 8) ? kvm_random_u32(r) : ev->ev.event;
+	reply->rpl.event = ev->ev.event;
 	do {
 		reply->rpl.action = fuzz_one_in(r, 2) ? 0 : fuzz_below(r, 4);
 	} while (!(actions & BIT(reply->rpl.action)) ||
@@ -885,6 +882,7 @@ bool fuzz_error_known(int err)
 	static const int known[] = {
 		0, -KVM_EPERM, -KVM_ENOENT, -KVM_EAGAIN, -KVM_ENOMEM,
 		-KVM_EBUSY, -KVM_EINVAL, -KVM_EOPNOTSUPP, -KVM_ENOSYS,
+		-KVM_E2BIG,
 	};
 	int i;
 
