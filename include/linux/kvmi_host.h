@@ -10,15 +10,19 @@
  */
 
 #include <linux/errno.h>
-#include <linux/jump_label.h>
+#include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_host.h>
 #include <linux/types.h>
 
 #ifdef CONFIG_KVM_INTROSPECTION
 
-/* On while any VM of the host is introspected. */
-DECLARE_STATIC_KEY_FALSE(kvmi_key);
+/*
+ * On while any VM of the host is introspected, and a while longer: who hooks and
+ * unhooks all the time must not have code patched all the time.
+ */
+extern struct static_key_false_deferred kvmi_key;
 
+void kvmi_exit(void);
 int kvmi_check_extension(void);
 long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp);
 void kvmi_vm_destroy(struct kvm *kvm);
@@ -38,7 +42,7 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
  */
 static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key) &&
+	if (static_branch_unlikely(&kvmi_key.key) &&
 	    kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
 		return __kvmi_vcpu_service(vcpu);
 	return 1;
@@ -54,11 +58,12 @@ bool __kvmi_vm_hooked(struct kvm *kvm);
  */
 static inline bool kvmi_vm_hooked(struct kvm *kvm)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_vm_hooked(kvm);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_vm_hooked(kvm);
 }
 
 #else /* !CONFIG_KVM_INTROSPECTION */
 
+static inline void kvmi_exit(void) { }
 static inline int kvmi_check_extension(void) { return 0; }
 static inline void kvmi_vm_destroy(struct kvm *kvm) { }
 static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }

@@ -18,6 +18,7 @@
  * session DEFUNCT when it has read all of it, whoever noticed first.
  */
 
+#include <linux/jump_label_ratelimit.h>
 #include <linux/moduleparam.h>
 #include <linux/net.h>
 #include <linux/poll.h>
@@ -40,8 +41,16 @@ module_param_named(introspection, enable_introspection, bool, 0444);
 MODULE_PARM_DESC(introspection,
 		 "Let the owner of a VM hand it to an introspection tool (default: off)");
 
-DEFINE_STATIC_KEY_FALSE(kvmi_key);
+DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_key, HZ);
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_key);
+
+/**
+ * kvmi_exit - let nothing of introspection go on after KVM
+ */
+void kvmi_exit(void)
+{
+	static_key_deferred_flush(&kvmi_key);
+}
 
 /**
  * kvmi_check_extension - value of KVM_CAP_INTROSPECTION
@@ -337,10 +346,10 @@ static int hook(struct kvm *kvm, void __user *argp)
 		return PTR_ERR(sock);
 
 	/* Not under kvm->lock, patching code takes locks of its own. */
-	static_branch_inc(&kvmi_key);
+	static_branch_deferred_inc(&kvmi_key);
 	r = __hook(kvm, sock);
 	if (r) {
-		static_branch_dec(&kvmi_key);
+		static_branch_slow_dec_deferred(&kvmi_key);
 		sockfd_put(sock);
 	}
 
@@ -377,7 +386,7 @@ static bool __unhook(struct kvm *kvm)
 static void unhook(struct kvm *kvm)
 {
 	if (__unhook(kvm))
-		static_branch_dec(&kvmi_key);
+		static_branch_slow_dec_deferred(&kvmi_key);
 }
 
 static int allow_command(struct kvm_introspection *session,

@@ -243,7 +243,7 @@ static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_wants_cr(vcpu, cr);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_cr(vcpu, cr);
 }
 
 /**
@@ -253,7 +253,7 @@ static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
  */
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_wants_msr(vcpu, msr);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_msr(vcpu, msr);
 }
 
 /**
@@ -265,7 +265,7 @@ static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 					      unsigned long *val)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_cr_write(vcpu, cr, val);
 	return KVMI_ALLOW;
 }
@@ -279,7 +279,7 @@ static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 					       u64 *data)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_msr_write(vcpu, msr, data);
 	return KVMI_ALLOW;
 }
@@ -293,7 +293,7 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
 					    u64 val)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_xsetbv(vcpu, xcr, val);
 	return KVMI_ALLOW;
 }
@@ -304,7 +304,7 @@ static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
  */
 static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_cpuid(vcpu);
 	return KVMI_ALLOW;
 }
@@ -316,7 +316,7 @@ static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_wants_descriptor(vcpu);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_descriptor(vcpu);
 }
 
 /**
@@ -328,7 +328,7 @@ static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
 						u8 descriptor, bool write)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_descriptor(vcpu, descriptor, write);
 	return KVMI_ALLOW;
 }
@@ -340,7 +340,7 @@ static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
  */
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_hypercall(vcpu, r);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_hypercall(vcpu, r);
 }
 
 /**
@@ -351,7 +351,7 @@ static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
  */
 static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_wants_exceptions(vcpu);
 	return 0;
 }
@@ -364,7 +364,7 @@ static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 {
-	return !static_branch_unlikely(&kvmi_key) ||
+	return !static_branch_unlikely(&kvmi_key.key) ||
 	       __kvmi_deliver_exception(vcpu);
 }
 
@@ -375,7 +375,7 @@ static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_single_steps(vcpu);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_single_steps(vcpu);
 }
 
 /**
@@ -386,7 +386,7 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
  */
 static inline void kvmi_check_step(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_check_step(vcpu);
 }
 
@@ -400,7 +400,7 @@ static inline void kvmi_check_step(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
-	return !static_branch_unlikely(&kvmi_key) ||
+	return !static_branch_unlikely(&kvmi_key.key) ||
 	       __kvmi_prepare_step(vcpu, r);
 }
 
@@ -410,7 +410,7 @@ static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
  */
 static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_vcpu_view(vcpu);
 	return 0;
 }
@@ -422,7 +422,7 @@ static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_ad_disabled(vcpu);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_ad_disabled(vcpu);
 }
 
 /**
@@ -437,7 +437,7 @@ static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu)
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)
 {
-	return !static_branch_unlikely(&kvmi_key) ||
+	return !static_branch_unlikely(&kvmi_key.key) ||
 	       __kvmi_page_fault(vcpu, gpa, error_code, r);
 }
 
@@ -453,7 +453,7 @@ static inline unsigned int kvmi_page_access(struct kvm *kvm,
 					    union kvm_mmu_page_role role,
 					    gfn_t gfn)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_page_access(kvm, role, gfn);
 	return ~0u;
 }
@@ -469,7 +469,7 @@ static inline int kvmi_max_mapping_level(struct kvm *kvm,
 					 union kvm_mmu_page_role role,
 					 gfn_t gfn, int level)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_max_mapping_level(kvm, role, gfn, level);
 	return level;
 }
@@ -481,7 +481,7 @@ static inline int kvmi_max_mapping_level(struct kvm *kvm,
  */
 static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_shown_gfn(vcpu, gfn);
 	return gfn;
 }
@@ -497,7 +497,7 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 static inline gfn_t kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role,
 				    gfn_t gfn)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_mapped_gfn(kvm, role, gfn);
 	return gfn;
 }
@@ -514,7 +514,7 @@ static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
 					const struct kvm_gfn_range *range,
 					bool flush)
 {
-	if (static_branch_unlikely(&kvmi_key))
+	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_unmap_gfn_range(kvm, range, flush);
 	return flush;
 }
@@ -526,7 +526,7 @@ static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
  */
 static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key) &&
+	return static_branch_unlikely(&kvmi_key.key) &&
 	       __kvmi_emulation_watched(vcpu);
 }
 
@@ -550,7 +550,7 @@ static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
  */
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key) && __kvmi_emulation_failed(vcpu);
+	return static_branch_unlikely(&kvmi_key.key) && __kvmi_emulation_failed(vcpu);
 }
 
 /**
