@@ -195,8 +195,8 @@ enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r);
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
-int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
-			unsigned long address);
+int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
+			u32 error_code, unsigned long address);
 bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
 int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
@@ -648,7 +648,8 @@ static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu) { return 0; }
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu) { return true; }
 
 static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
-				      u32 error_code, unsigned long address)
+				      bool has_error_code, u32 error_code,
+				      unsigned long address)
 {
 	return 1;
 }

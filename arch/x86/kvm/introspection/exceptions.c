@@ -9,6 +9,7 @@
 #include "introspection/command.h"
 #include "introspection/event.h"
 #include "addresses.h"
+#include "cpuid.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "regs.h"
@@ -127,7 +128,8 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
 					  &event, sizeof(event), NULL, 0));
 }
 
-static void queue_exception(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
+static void queue_exception(struct kvm_vcpu *vcpu, u8 vector,
+			    bool has_error_code, u32 error_code,
 			    unsigned long address)
 {
 	struct x86_exception fault = {
@@ -139,7 +141,7 @@ static void queue_exception(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
 
 	if (vector == PF_VECTOR)
 		kvm_inject_page_fault(vcpu, &fault, false);
-	else if (x86_exception_has_error_code(vector))
+	else if (has_error_code)
 		kvm_queue_exception_e(vcpu, vector, error_code);
 	else
 		kvm_queue_exception(vcpu, vector);
@@ -150,13 +152,14 @@ static void queue_exception(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
  *	only introspection intercepts
  * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
  * @vector: the exception
- * @error_code: its error code, if it has one
+ * @has_error_code: hardware would have pushed an error code
+ * @error_code: that error code
  * @address: the faulting address, if it is a #PF
  *
  * Return: what to return to the run loop.
  */
-int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
-			unsigned long address)
+int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
+			u32 error_code, unsigned long address)
 {
 	if (vector == BP_VECTOR) {
 		switch (ask_breakpoint(vcpu)) {
@@ -170,10 +173,29 @@ int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, u32 error_code,
 	}
 
 	/* Asked about with a TRAP event when it is about to be injected. */
-	queue_exception(vcpu, vector, error_code, address);
+	queue_exception(vcpu, vector, has_error_code, error_code, address);
 	return 1;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_exception_exit);
+
+/*
+ * Has an exception of the guest's processor an error code?  Those that are newer
+ * than the architectural list can be injected with one only if hardware does not
+ * compare the two.
+ */
+static bool has_error_code(struct kvm_vcpu *vcpu, u8 vector)
+{
+	switch (vector) {
+	case CP_VECTOR:
+		return kvm_caps.has_any_error_code;
+	case VC_VECTOR:
+	case SX_VECTOR:
+		return kvm_caps.has_any_error_code &&
+		       guest_cpuid_is_amd_compatible(vcpu);
+	default:
+		return x86_exception_has_error_code(vector);
+	}
+}
 
 /*
  * Queue the exception the tool has asked for.  One that is on its way already
@@ -193,8 +215,9 @@ static void queue_injection(struct kvm_vcpu *vcpu, struct kvmi_injection *inject
 	/* As if the instruction at RIP was an INT3 or INTO without prefixes. */
 	if (kvm_exception_is_soft(injection->nr))
 		vcpu->arch.event_exit_inst_len = 1;
-	queue_exception(vcpu, injection->nr, injection->error_code,
-			injection->address);
+	queue_exception(vcpu, injection->nr,
+			has_error_code(vcpu, injection->nr),
+			injection->error_code, injection->address);
 }
 
 /*

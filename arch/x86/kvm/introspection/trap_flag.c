@@ -180,10 +180,10 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 		kvm_queue_interrupt(vcpu, insn.vector, true);
 		return false;
 	case KVMI_STEP_INT3:
-		*r = kvmi_exception_exit(vcpu, BP_VECTOR, 0, 0);
+		*r = kvmi_exception_exit(vcpu, BP_VECTOR, false, 0, 0);
 		return false;
 	case KVMI_STEP_INTO:
-		*r = kvmi_exception_exit(vcpu, OF_VECTOR, 0, 0);
+		*r = kvmi_exception_exit(vcpu, OF_VECTOR, false, 0, 0);
 		return false;
 	default:
 		return true;

@@ -489,6 +489,53 @@ KVMI_TEST(kvmi_trap, allow)
 	kvmi_guest_stop_normally(g);
 }
 
+/* A session alone changes nothing. */
+KVMI_TEST(kvmi_trap, not_enabled)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	kvmi_unpark(&g->s, &pause);
+	kvmi_guest_stop_normally(g);
+}
+
+/*
+ * Of an instruction that is stepped because it is forbidden.  With the PF event
+ * off that is as with ALLOW.
+ */
+static bool restrict_code(struct kvmi_guest *g)
+{
+	if (!kvmi_has_page_access())
+		return false;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_CODE,
+			    KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	return true;
+}
+
+KVMI_TEST(kvmi_trap, stepped)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!restrict_code(g))
+		SKIP(return, "Needs the TDP MMU");
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_trap, stepped_and_allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!restrict_code(g))
+		SKIP(return, "Needs the TDP MMU");
+	start_trap(g, variant->cause, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
 /* It comes again, until the tool moves the guest on. */
 KVMI_TEST(kvmi_trap, retry)
 {
@@ -845,6 +892,157 @@ KVMI_TEST(kvmi_trap_delivery, triple_fault)
 	expect_trap(g, GP_VECTOR);
 	expect_trap(g, DF_VECTOR);
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+/* Control protection exceptions: of an indirect jump, and of shadow stacks */
+#define SHADOW_STACK	0xe000
+/* Of a shadow stack: present, user, accessed, dirty, not writable */
+#define SHADOW_PTE	0x65
+#define CR4_CET		BIT(23)
+#define SH_STK_EN	BIT_ULL(0)
+#define ENDBR_EN	BIT_ULL(2)
+#define CP_NEAR_RET	1
+#define CP_ENDBR	3
+
+FIXTURE(kvmi_control_protection) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_control_protection) {
+	enum kvmi_guest_mode mode;
+	bool shadow_stack;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, prot_user_jump) {
+	.mode = KVMI_GUEST_PROT_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, compat_user_jump) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, compat_user_return) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.shadow_stack = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, long_jump) {
+	.mode = KVMI_GUEST_LONG,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, long_user_jump) {
+	.mode = KVMI_GUEST_LONG_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_control_protection, long_user_return) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.shadow_stack = true,
+};
+
+/* Userspace's view of the registers that an earlier run has changed */
+static void set_cet(struct kvmi_guest *g, bool shadow_stack)
+{
+	u64 cet = shadow_stack ? SH_STK_EN : ENDBR_EN;
+
+	vcpu_set_msr(g->vcpu, kvmi_guest_is_user(g) ? MSR_IA32_U_CET :
+						      MSR_IA32_S_CET, cet);
+	if (shadow_stack)
+		vcpu_set_reg(g->vcpu, KVM_X86_REG_KVM(KVM_REG_GUEST_SSP),
+			     SHADOW_STACK);
+}
+
+FIXTURE_SETUP(kvmi_control_protection)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!(variant->shadow_stack ? kvm_cpu_has(X86_FEATURE_SHSTK) :
+				      kvm_cpu_has(X86_FEATURE_IBT)))
+		SKIP(return, "The (emulated) processor does not have it");
+
+	kvmi_guest_create(g, variant->mode);
+	g->start.sregs.cr0 |= X86_CR0_WP;
+	g->start.sregs.cr4 |= CR4_CET;
+	kvmi_guest_map(g, g->start.mem, SHADOW_STACK, SHADOW_STACK, SHADOW_PTE);
+	/* ENDBR64; OUT; JMP back to it, as supervisors are tracked as well */
+	memcpy(g->start.mem + KVMI_GUEST_HANDLERS + CP_VECTOR * 16,
+	       "\xf3\x0f\x1e\xfa\xe6\xf4\xeb\xfc", 8);
+	if (variant->shadow_stack)
+		/* PUSH 1; RET, and not to where the shadow stack says */
+		kvmi_guest_code(g, "\x6a\x01\xc3");
+	else
+		/* MOV EAX, the NOP's address; JMP (R|E)AX; NOP */
+		kvmi_guest_code(g, "\xb8\x07\x50\x00\x00\xff\xe0" NOP);
+	set_cet(g, variant->shadow_stack);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, CP_VECTOR);
+	TEST_ASSERT(g->normal_frame.has_error_code, "#CP without an error code");
+	TEST_ASSERT_EQ(g->normal_frame.error_code,
+		       variant->shadow_stack ? CP_NEAR_RET : CP_ENDBR);
+	set_cet(g, variant->shadow_stack);
+}
+
+FIXTURE_TEARDOWN(kvmi_control_protection)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void stop_with_error_code(struct kvmi_guest *g)
+{
+	kvmi_guest_stop_normally(g);
+	TEST_ASSERT(g->frame.has_error_code, "#CP without an error code");
+	TEST_ASSERT_EQ(g->frame.error_code, g->normal_frame.error_code);
+}
+
+static void expect_control_protection(struct kvmi_guest *g)
+{
+	struct kvmi_event ev;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(ev.trap.nr, CP_VECTOR);
+	TEST_ASSERT_EQ(ev.trap.flags, KVMI_TRAP_RETRY);
+	TEST_ASSERT_EQ(ev.trap.error_code, g->normal_frame.error_code);
+	TEST_ASSERT_EQ(ev.trap.address, 0);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, g->normal_frame.rip);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+}
+
+KVMI_TEST(kvmi_control_protection, not_enabled)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	kvmi_unpark(&g->s, &pause);
+	stop_with_error_code(g);
+}
+
+KVMI_TEST(kvmi_control_protection, allow)
+{
+	enable(&self->g);
+	expect_control_protection(&self->g);
+	stop_with_error_code(&self->g);
+}
+
+/* With the event off what is forbidden goes through as with ALLOW. */
+KVMI_TEST(kvmi_control_protection, code_is_restricted)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!restrict_code(g))
+		SKIP(return, "Needs the TDP MMU");
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop_with_error_code(g);
+}
+
+KVMI_TEST(kvmi_control_protection, code_is_restricted_and_allow)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!restrict_code(g))
+		SKIP(return, "Needs the TDP MMU");
+	enable(g);
+	expect_control_protection(g);
+	stop_with_error_code(g);
 }
 
 int main(int argc, char **argv)

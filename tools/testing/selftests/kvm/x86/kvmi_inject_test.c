@@ -10,16 +10,49 @@
 #define INTO		"\xce"
 #define CPUID		"\x0f\xa2"
 
+/* In MSR_IA32_VMX_BASIC */
+#define NO_HW_ERROR_CODE_CC	BIT_ULL(56)
+
 #define ERROR_CODE	0x1234
 #define ADDRESS		0x12345678
 
 #define KVMI_GUEST_FIXTURE	kvmi_inject
 #include "kvmi_guest_modes.h"
 
+/*
+ * QEMU's emulation of SVM looks at a list of its own for the exceptions that have
+ * error codes, not at what it is asked to inject, whoever asks.
+ */
+static bool not_pushed[32];
+
+static void look_at_processor(struct kvmi_guest *g, u8 nr)
+{
+	struct kvm_vcpu_events events = {
+		.exception = {
+			.injected = 1,
+			.nr = nr,
+			.has_error_code = 1,
+			.error_code = ERROR_CODE,
+		},
+	};
+
+	vcpu_events_set(g->vcpu, &events);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	not_pushed[nr] = kvmi_guest_stop(g) == nr && !g->frame.has_error_code;
+	kvmi_guest_reset(g);
+}
+
 FIXTURE_SETUP(kvmi_inject)
 {
-	kvmi_guest_create(&self->g, variant->mode);
-	kvmi_guest_code(&self->g, NOP NOP);
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_create(g, variant->mode);
+	kvmi_guest_code(g, NOP NOP);
+	if (host_cpu_is_amd_compatible) {
+		look_at_processor(g, CP_VECTOR);
+		look_at_processor(g, VC_VECTOR);
+		look_at_processor(g, SX_VECTOR);
+	}
 }
 
 /* Inject before the guest's first instruction. */
@@ -30,6 +63,13 @@ static void inject(struct kvmi_guest *g, u8 nr)
 	kvmi_guest_park(g, &pause);
 	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, nr, ERROR_CODE, ADDRESS), 0);
 	kvmi_unpark(&g->s, &pause);
+}
+
+/* VMX without CET has an own idea of which exceptions have error codes. */
+static bool has_any_error_code(void)
+{
+	return host_cpu_is_amd_compatible ||
+	       kvm_get_feature_msr(MSR_IA32_VMX_BASIC) & NO_HW_ERROR_CODE_CC;
 }
 
 static bool has_error_code(struct kvmi_guest *g, u8 nr)
@@ -43,6 +83,11 @@ static bool has_error_code(struct kvmi_guest *g, u8 nr)
 	case PF_VECTOR:
 	case AC_VECTOR:
 		return !kvmi_guest_is_real(g);
+	case CP_VECTOR:
+		return !kvmi_guest_is_real(g) && has_any_error_code();
+	case VC_VECTOR:
+	case SX_VECTOR:
+		return !kvmi_guest_is_real(g) && host_cpu_is_amd_compatible;
 	default:
 		return false;
 	}
@@ -66,7 +111,8 @@ static void stop_with(struct kvmi_guest *g, u8 nr, u64 rip)
 	TEST_ASSERT(vector == nr, "Vector %d instead of %u", vector, nr);
 	TEST_ASSERT_EQ(g->frame.rip, rip);
 	TEST_ASSERT_EQ(g->frame.cs, g->start.sregs.cs.selector);
-	TEST_ASSERT_EQ(g->frame.has_error_code, has_error_code(g, nr));
+	TEST_ASSERT_EQ(g->frame.has_error_code,
+		       has_error_code(g, nr) && !not_pushed[nr]);
 	if (g->frame.has_error_code)
 		TEST_ASSERT_EQ(g->frame.error_code, ERROR_CODE);
 	TEST_ASSERT_EQ(g->state.sregs.cr2, nr == PF_VECTOR ? ADDRESS : 0);
@@ -86,9 +132,6 @@ KVMI_TEST(kvmi_inject, allow)
 
 	for (nr = 0; nr < 32; nr++) {
 		if (nr == NMI_VECTOR)
-			continue;
-		/* KVM loses this one if it has to interrupt the delivery. */
-		if (host_cpu_is_amd_compatible && nr == VC_VECTOR)
 			continue;
 		/* QEMU's emulation of SVM takes it for too high. */
 		if (host_cpu_is_amd_compatible && nr == 31)
@@ -125,6 +168,49 @@ KVMI_TEST(kvmi_inject, breakpoint_without_an_instruction)
 		kvmi_guest_stop_unchanged(g);
 	} else {
 		stop_with(g, BP_VECTOR, KVMI_GUEST_CODE + 1);
+	}
+}
+
+/* An exception in the delivery of an exception makes what the processor says. */
+KVMI_TEST(kvmi_inject, in_delivery)
+{
+	static const struct {
+		u8 nr;
+		u8 next;
+	} cases[] = {
+		{ UD_VECTOR, NP_VECTOR },
+		{ GP_VECTOR, DF_VECTOR },
+		{ PF_VECTOR, DF_VECTOR },
+		{ CP_VECTOR, DF_VECTOR },
+	};
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u8 *gate;
+	int i;
+
+	if (kvmi_guest_is_real(g))
+		SKIP(return, "All handlers are present");
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		/* The handler is not present. */
+		gate = g->start.mem + KVMI_GUEST_IDT +
+		       cases[i].nr * (kvmi_guest_is_long(g) ? 16 : 8) + 5;
+		*gate &= ~0x80;
+		kvmi_guest_reset(g);
+
+		kvmi_guest_park(g, &ev);
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP,
+						    1), 0);
+		TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, cases[i].nr, ERROR_CODE,
+					     ADDRESS), 0);
+		kvmi_unpark(&g->s, &ev);
+		wait_trap(g, cases[i].nr, KVMI_GUEST_CODE, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+		TEST_ASSERT_EQ(ev.trap.nr, cases[i].next);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), cases[i].next);
+		*gate |= 0x80;
 	}
 }
 
