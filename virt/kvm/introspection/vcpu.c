@@ -35,6 +35,7 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	}
 
 	spin_lock(&vi->lock);
+	WRITE_ONCE(vi->nr_sessions, vi->nr_sessions + 1);
 	WRITE_ONCE(vi->session, session);
 	spin_unlock(&vi->lock);
 

@@ -73,6 +73,7 @@ struct kvmi_event {
  * @lock: protects what the receiver and the vCPU's thread share: @session,
  *	@busy, @commands, @nr_commands, @errand, @pauses, @crashed and @event
  * @session: the session; NULL if there is none
+ * @nr_sessions: how many there have been; tells @session from an earlier one
  * @busy: the vCPU's thread uses the session
  * @wait: the vCPU's thread waits here for an answer or a command, unhooking
  *	waits for @busy to end
@@ -102,6 +103,7 @@ struct kvm_vcpu_introspection {
 	/* Protects what the receiver and the vCPU's thread share, see above */
 	spinlock_t lock;
 	struct kvm_introspection *session;
+	unsigned int nr_sessions;
 	bool busy;
 	wait_queue_head_t wait;
 

@@ -140,18 +140,21 @@ struct kvmi_emulation {
  * @crs: bit n: writes to CRn
  * @low_msrs: writes to the MSRs from 0
  * @high_msrs: writes to the MSRs from KVMI_HIGH_MSRS
- * @injection: the exception it asked for; only the vCPU's thread uses it
+ * @injection: the exception it asked for
  * @view: the view of guest memory
  * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
  *	and dirty flags in its page tables for fewer of them to be forbidden
  * @step: the execution of single instructions
  * @emulation: the instruction that introspection has KVM emulate
  * @not_emulated: the tool answered a PF event with SKIP or KVMI_PF_TRAP_ACCESS, and
- *	KVM does not know the instruction; only the vCPU's thread uses it
+ *	KVM does not know the instruction
  * @not_emulated_at: linear address of that instruction
+ * @asked: the session that is asked about an access, by its number in struct
+ *	kvm_vcpu_introspection.nr_sessions; only the vCPU's thread uses it
  *
- * Changed on the vCPU's thread, and cleared by unhooking on any.  Read without
- * a lock: whoever reads too early is made to recompute by
+ * Changed on the vCPU's thread, and cleared by unhooking on any, with the vCPU's
+ * lock held unless a command or an event is being handled, which unhooking waits
+ * for.  Read without a lock: whoever reads too early is made to recompute by
  * KVM_REQ_RECALC_INTERCEPTS.
  */
 struct kvmi_arch_vcpu {
@@ -165,6 +168,7 @@ struct kvmi_arch_vcpu {
 	struct kvmi_emulation emulation;
 	bool not_emulated;
 	unsigned long not_emulated_at;
+	unsigned int asked;
 };
 
 /**

@@ -200,9 +200,17 @@ static bool has_error_code(struct kvm_vcpu *vcpu, u8 vector)
 /*
  * Queue the exception the tool has asked for.  One that is on its way already
  * takes precedence; the request is dropped, and the TRAP event tells.
+ *
+ * Unhooking takes the request back at any time; what it finds queued is the
+ * guest's.
  */
-static void queue_injection(struct kvm_vcpu *vcpu, struct kvmi_injection *injection)
+static void queue_injection(struct kvm_vcpu *vcpu)
 {
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_injection *injection = &vi->arch.injection;
+
+	guard(spinlock)(&vi->lock);
+
 	if (!injection->pending)
 		return;
 
@@ -266,7 +274,8 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 		return true;
 
 	injection = &vi->arch.injection;
-	queue_injection(vcpu, injection);
+	if (READ_ONCE(injection->pending))
+		queue_injection(vcpu);
 	/* Userspace may have taken it back with KVM_SET_VCPU_EVENTS. */
 	if (!ex->pending && !ex->injected)
 		injection->reported = false;

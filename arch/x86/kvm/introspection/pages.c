@@ -303,10 +303,14 @@ static void drop_delivery(struct kvm_vcpu *vcpu)
 /* The tool is to be told with the next PF event, which the instruction raises. */
 static int cannot_emulate(struct kvm_vcpu *vcpu)
 {
-	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_arch_vcpu *arch = &vi->arch;
 
-	arch->not_emulated = true;
+	spin_lock(&vi->lock);
+	/* Not to the tool of the next session */
+	arch->not_emulated = vi->session && arch->asked == vi->nr_sessions;
 	arch->not_emulated_at = kvm_get_linear_rip(vcpu);
+	spin_unlock(&vi->lock);
 
 	return 1;
 }
@@ -365,6 +369,7 @@ static int allow(struct kvm_vcpu *vcpu)
 
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 {
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	unsigned int id = __kvmi_vcpu_view(vcpu);
 	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	struct kvmi_vcpu_event_pf_reply reply = { };
@@ -377,8 +382,9 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	struct kvmi_view *view;
 	u8 wanted;
 
-	if (error_code & PFERR_RSVD_MASK)
+	if (!vi || (error_code & PFERR_RSVD_MASK))
 		return true;
+	vi->arch.asked = READ_ONCE(vi->nr_sessions);
 	view = kvmi_view_find(vcpu->kvm, id);
 	if (!view || !is_there(vcpu, gfn))
 		return true;

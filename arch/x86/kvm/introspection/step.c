@@ -60,8 +60,8 @@ void kvmi_step_allow(struct kvm_vcpu *vcpu)
 	struct kvmi_step *step = &vi->arch.step;
 
 	spin_lock(&vi->lock);
-	/* If it is being unhooked nothing is restricted in a moment. */
-	if (vi->session) {
+	/* Who has allowed it must not have been unhooked meanwhile. */
+	if (vi->session && vi->arch.asked == vi->nr_sessions) {
 		WRITE_ONCE(step->allowed, true);
 		step->rip = kvm_get_linear_rip(vcpu);
 	}

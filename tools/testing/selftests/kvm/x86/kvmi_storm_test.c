@@ -546,6 +546,102 @@ KVMI_TEST(kvmi_storm, vms_end)
 	check_leaks(self);
 }
 
+/* Exceptions that a tool asks for while it is unhooked */
+FIXTURE(kvmi_storm_inject) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[NR_VCPUS];
+	struct kvmi_runner runners[NR_VCPUS];
+	struct kvm_random_state random;
+};
+
+#define INJECTED_ERROR_CODE	0x5a0
+#define INJECTED_ADDRESS	0x123456789000ul
+
+/* What the guest has seen, and the first of what nobody has asked for */
+static u64 injected, foreign, foreign_vector, foreign_error_code, foreign_address;
+
+static void count_exception(struct ex_regs *regs)
+{
+	u64 cr2;
+
+	asm volatile("mov %%cr2, %0" : "=r"(cr2));
+	if (regs->vector == PF_VECTOR && regs->error_code == INJECTED_ERROR_CODE &&
+	    cr2 == INJECTED_ADDRESS) {
+		__atomic_add_fetch(&injected, 1, __ATOMIC_RELAXED);
+	} else if (!__atomic_fetch_add(&foreign, 1, __ATOMIC_RELAXED)) {
+		foreign_vector = regs->vector;
+		foreign_error_code = regs->error_code;
+		foreign_address = cr2;
+	}
+}
+
+static void guest_code_spin(void)
+{
+	for (;;)
+		cpu_relax();
+}
+
+static u64 guest_u64(struct kvm_vm *vm, u64 *var)
+{
+	return READ_ONCE(*(u64 *)addr_gva2hva(vm, (gva_t)var));
+}
+
+FIXTURE_SETUP(kvmi_storm_inject)
+{
+	int i;
+
+	self->random = new_kvm_random_state(3);
+	self->vm = vm_create_with_vcpus(NR_VCPUS, guest_code_spin, self->vcpus);
+	for (i = 0; i < 32; i++) {
+		if (i != NMI_VECTOR)
+			vm_install_exception_handler(self->vm, i, count_exception);
+	}
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmi_run_start(&self->runners[i], NULL, self->vcpus[i]);
+}
+
+FIXTURE_TEARDOWN(kvmi_storm_inject)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		kvmi_run_signal(&self->runners[i]);
+		kvmi_run_wait_eintr(&self->runners[i]);
+	}
+	kvm_vm_free(self->vm);
+}
+
+/* The guest gets what the tool has asked for, or nothing. */
+KVMI_TEST(kvmi_storm_inject, unhook)
+{
+	struct kvmi_vcpu_inject_exception req = {
+		.nr = PF_VECTOR,
+		.error_code = INJECTED_ERROR_CODE,
+		.address = INJECTED_ADDRESS,
+	};
+	struct kvmi_session s;
+	struct kvmi_msg msg;
+	int i, j, wait;
+
+	for (i = 0; i < 40 * percent; i++) {
+		kvmi_hook(&s, self->vm);
+		for (j = 0; j < NR_VCPUS; j++)
+			kvmi_send_vcpu_cmd(&s, j, KVMI_VCPU_INJECT_EXCEPTION, &req,
+					   sizeof(req));
+		/* Wait for some of the replies, and perhaps the events. */
+		wait = fuzz_below(&self->random, 2 * NR_VCPUS + 1);
+		while (wait--)
+			kvmi_recv(&s, &msg);
+		unhook(&s);
+		TEST_ASSERT(!guest_u64(self->vm, &foreign),
+			    "Exception %lu, error code 0x%lx, address 0x%lx",
+			    guest_u64(self->vm, &foreign_vector),
+			    guest_u64(self->vm, &foreign_error_code),
+			    guest_u64(self->vm, &foreign_address));
+	}
+	TEST_ASSERT(guest_u64(self->vm, &injected), "No exception arrived");
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
