@@ -245,6 +245,164 @@ KVMI_TEST(kvmi_pf_watch, allow)
 	kvmi_guest_stop_normally(g);
 }
 
+/* KVM's emulator does not know of breakpoints on data, introspected or not. */
+KVMI_TEST(kvmi_pf_watch, emulated)
+{
+	struct kvmi_vcpu_event_pf_reply reply = { .flags = KVMI_PF_TRAP_ACCESS };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_DATA, R | X);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, &reply, sizeof(reply));
+	g->start.mem[KVMI_GUEST_DATA] = 0x5a;
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* Traps of the guest's own that wait until the next instruction is over, or not */
+FIXTURE(kvmi_pf_trap) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_pf_trap) {
+	enum kvmi_guest_mode mode;
+	const char *code;
+	/* Instructions up to the trap */
+	int instructions;
+};
+
+/* MOV SS, [(R|E)DI]; NOP; NOP */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_mov) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\x8e\x17\x90\x90",
+	.instructions = 2,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_user_mov) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.code = "\x8e\x17\x90\x90",
+	.instructions = 2,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, prot_mov) {
+	.mode = KVMI_GUEST_PROT,
+	.code = "\x8e\x17\x90\x90",
+	.instructions = 2,
+};
+
+/* POP SS; NOP; NOP */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, prot_pop) {
+	.mode = KVMI_GUEST_PROT,
+	.code = "\x17\x90\x90",
+	.instructions = 2,
+};
+
+/* STI; NOP; NOP: a shadow for interrupts only */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_sti) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\xfb\x90\x90",
+	.instructions = 1,
+};
+
+/* MOV SS, [RDI]; CPUID; NOP */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_mov_cpuid) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\x8e\x17\x0f\xa2\x90",
+	.instructions = 2,
+};
+
+/* MOV SS, [RDI]; MOV CR4, RAX; NOP */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_mov_cr4) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\x8e\x17\x0f\x22\xe0\x90",
+	.instructions = 2,
+};
+
+/* REP STOSB; NOP: there is a trap after each iteration */
+FIXTURE_VARIANT_ADD(kvmi_pf_trap, long_rep) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\xf3\xaa\x90",
+	.instructions = 1,
+};
+
+FIXTURE_SETUP(kvmi_pf_trap)
+{
+	struct kvmi_guest *g = &self->g;
+	u16 ss;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	ss = g->start.sregs.ss.selector;
+	memcpy(g->start.mem + KVMI_GUEST_DATA, &ss, sizeof(ss));
+	if (variant->code[0] == 0x17) {
+		/* The stack segment is on the stack. */
+		memcpy(g->start.mem + KVMI_GUEST_STACK, &ss, sizeof(ss));
+		g->stack += 4;
+	}
+	g->start.regs.rax = g->start.sregs.cr4;
+	g->start.regs.rcx = 3;
+	g->start.regs.rflags |= X86_EFLAGS_TF;
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, DB_VECTOR);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_trap)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Each instruction is stepped, but for those that KVM executes instead. */
+KVMI_TEST(kvmi_pf_trap, event_off)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_CODE, R | W);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Have instructions executed by KVM, and those that follow by the processor. */
+static void emulate(struct kvmi_guest *g, int emulated, int instructions)
+{
+	struct kvmi_vcpu_event_pf_reply reply = { .flags = KVMI_PF_TRAP_ACCESS };
+	struct kvmi_event ev;
+	int i;
+
+	kvmi_guest_restrict(g, KVMI_GUEST_CODE, R | W);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	for (i = 0; i < instructions; i++) {
+		if (i)
+			kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.access, X);
+		TEST_ASSERT_EQ(ev.pf.flags, 0);
+		if (i < emulated)
+			kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW,
+					&reply, sizeof(reply));
+		else
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_trap, emulated)
+{
+	emulate(&self->g, variant->instructions, variant->instructions);
+}
+
+KVMI_TEST(kvmi_pf_trap, first_emulated)
+{
+	emulate(&self->g, 1, variant->instructions);
+}
+
+KVMI_TEST(kvmi_pf_trap, none_emulated)
+{
+	emulate(&self->g, 0, variant->instructions);
+}
+
 /* Interrupts that become pending while the tool thinks about it */
 FIXTURE(kvmi_pf_interrupt) {
 	struct kvm_vm *vm;

@@ -26,8 +26,14 @@ static const struct {
 	/* PUSHF; POPF; PUSHF, also with the other size of the operand */
 	CODE_ENTRY("\x9c\x9d\x9c"),
 	CODE_ENTRY("\x66\x9c\x66\x9d\x66\x9c"),
-	/* NOP; INT 3, as two bytes */
+	/* NOP; INT 3, as two bytes; INT 5, which users may not; others */
 	CODE_ENTRY("\x90\xcd\x03"),
+	CODE_ENTRY("\x90\xcd\x05"),
+	CODE_ENTRY("\x90\xcd\x20"),
+	CODE_ENTRY("\x90\xcd\x31"),
+	CODE_ENTRY("\x90\xcd\x7f"),
+	CODE_ENTRY("\x90\xcd\x80"),
+	CODE_ENTRY("\x90\xcd\xff"),
 	/* NOP; INT3; also with a prefix that means nothing */
 	CODE_ENTRY("\x90\xcc"),
 	CODE_ENTRY("\x90\x2e\xcc"),
@@ -139,6 +145,8 @@ static void run_restricted(struct kvmi_guest *g, u64 gpa, u8 access)
 		kvmi_guest_restrict(g, gpa, access);
 		kvmi_run_start(&g->r, &g->s, g->vcpu);
 		kvmi_guest_stop_normally(g);
+		/* What is normal of the next code is seen without. */
+		kvmi_guest_restrict(g, gpa, R | W | X);
 		kvmi_guest_reset(g);
 	}
 }
@@ -173,6 +181,8 @@ KVMI_TEST(kvmi_trap_flag, step_with_restrictions)
 		kvmi_guest_restrict(g, CODE, R | W);
 		kvmi_guest_restrict(g, (g->stack - 1) & -(u64)PAGE_SIZE, R | X);
 		step(g);
+		kvmi_guest_restrict(g, CODE, R | W | X);
+		kvmi_guest_restrict(g, (g->stack - 1) & -(u64)PAGE_SIZE, R | W | X);
 		kvmi_guest_reset(g);
 	}
 }

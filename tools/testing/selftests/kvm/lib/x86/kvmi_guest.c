@@ -6,7 +6,8 @@
 #include "kvmi_guest.h"
 #include "test_util.h"
 
-#define NR_VECTORS	32
+#define NR_VECTORS	256
+#define NR_EXCEPTIONS	32
 #define HANDLER_SIZE	16
 /* No device has it: writing to it is how the guest stops. */
 #define STOP_PORT	0xf4
@@ -135,9 +136,9 @@ static void make_idt(struct kvmi_guest *g)
 			continue;
 		}
 
-		/* A present interrupt gate; INT3 and INTO are for users, too. */
+		/* A present interrupt gate; what is no fault is for users, too. */
 		gate = handler | KVMI_GUEST_KERNEL_CS << 16 | 0x8eull << 40;
-		if (i == BP_VECTOR || i == OF_VECTOR)
+		if (i == BP_VECTOR || i == OF_VECTOR || i >= NR_EXCEPTIONS)
 			gate |= 3ull << 45;
 		put(mem, KVMI_GUEST_IDT + i * (kvmi_guest_is_long(g) ? 16 : 8),
 		    gate, 8);
