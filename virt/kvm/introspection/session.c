@@ -262,6 +262,19 @@ static void detach_vcpus(struct kvm *kvm, bool forget)
 	}
 }
 
+static bool in_nested_operation(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (kvmi_arch_vcpu_in_nested_operation(vcpu))
+			return true;
+	}
+
+	return false;
+}
+
 static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
@@ -274,18 +287,19 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 			goto fail;
 	}
 
+	/* A guest that has nested guests must not notice that this fails. */
+	r = -EBUSY;
+	if (in_nested_operation(kvm))
+		goto fail;
+
 	/*
 	 * From here on no vCPU can begin nested operation.  Those that were
 	 * about to are done when the grace period is over.
 	 */
 	WRITE_ONCE(kvm->introspection, session);
 	synchronize_srcu(&kvm->srcu);
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (kvmi_arch_vcpu_in_nested_operation(vcpu)) {
-			r = -EBUSY;
-			goto fail;
-		}
-	}
+	if (in_nested_operation(kvm))
+		goto fail;
 
 	session->receiver = vhost_task_create(receive, receiver_killed, session,
 					      "kvm-introspection");
@@ -304,6 +318,7 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 fail:
 	detach_vcpus(kvm, false);
 	kvmi_views_end(session);
+	kvmi_arch_vm_recalc(kvm);
 	return r;
 }
 
@@ -373,8 +388,9 @@ static bool __unhook(struct kvm *kvm)
 	wait_for_completion(&session->over);
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);
-	kvmi_arch_vm_recalc(kvm);
 	kvmi_views_end(session);
+	/* The last, as some depend on whether the VM is hooked. */
+	kvmi_arch_vm_recalc(kvm);
 
 	sockfd_put(session->sock);
 	kvfree(session);

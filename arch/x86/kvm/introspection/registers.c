@@ -65,12 +65,13 @@ bool kvmi_arch_vm_supported(struct kvm *kvm)
  * kvmi_arch_vcpu_in_nested_operation - can the vCPU have a nested guest?
  * @vcpu: the vCPU, which may be running
  *
- * CR4.VMXE is set throughout VMX operation, EFER.SVME while VMRUN is possible.
- * In SMM both are hidden, and a nested guest may be what RSM returns to.
+ * What KVM has allocated for nested guests tells it, and stays allocated while SMM
+ * hides the rest.  But SMRAM alone may tell what RSM returns to.  CR4.VMXE and
+ * EFER.SVME are set by guests that are about to begin.
  */
 bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu)
 {
-	return is_guest_mode(vcpu) || is_smm(vcpu) ||
+	return is_smm(vcpu) || kvm_nested_call(has_state)(vcpu) ||
 	       READ_ONCE(vcpu->arch.cr4) & X86_CR4_VMXE ||
 	       READ_ONCE(vcpu->arch.efer) & EFER_SVME;
 }

@@ -3,8 +3,18 @@
  * KVM introspection and nested virtualization exclude each other
  */
 #include "kvmi_test_harness.h"
+#include "smm.h"
 #include "svm_util.h"
 #include "vmx.h"
+
+#define SMRAM_GPA	0x1000000
+/* Of what an SMI saves there, see struct kvm_smram_state_64 */
+#define SMRAM_EFER		0xfed0
+#define SMRAM_SVM_GUEST_FLAG	0xfed8
+#define SMRAM_SVM_GUEST_VMCB	0xfee0
+#define SMI_PORT		0xe
+
+#define EVIL_LSTAR		0x41414141ull
 
 enum {
 	STAGE_READY,
@@ -74,9 +84,90 @@ static void guest_code_svm(struct svm_test_data *svm)
 	GUEST_SYNC2(STAGE_OFF, 0ull);
 }
 
+/* The instructions that raise #UD while EFER.SVME is clear */
+enum {
+	SVM_VMLOAD,
+	SVM_VMSAVE,
+	SVM_VMRUN,
+	SVM_CLGI,
+	SVM_STGI,
+	SVM_INVLPGA,
+	SVM_SKINIT,
+	NR_SVM_INSNS,
+};
+
+#define ALL_SVM_INSNS	(BIT(NR_SVM_INSNS) - 1)
+
+static bool want_svme;
+
+static u64 guest_svm_insn(struct svm_test_data *svm, int nr)
+{
+	switch (nr) {
+	case SVM_VMLOAD:
+		return kvm_asm_safe("vmload %%rax", "a"(svm->vmcb_gpa));
+	case SVM_VMSAVE:
+		return kvm_asm_safe("vmsave %%rax", "a"(svm->msr_gpa));
+	/* There is nothing there that could run. */
+	case SVM_VMRUN:
+		return kvm_asm_safe("vmrun %%rax", "a"(svm->msr_gpa));
+	case SVM_CLGI:
+		return kvm_asm_safe("clgi");
+	case SVM_STGI:
+		return kvm_asm_safe("stgi");
+	case SVM_INVLPGA:
+		return kvm_asm_safe("invlpga %%rax, %%ecx", "a"(0), "c"(0));
+	default:
+		return kvm_asm_safe("skinit %%eax", "a"(0));
+	}
+}
+
+/* Set or clear EFER.SVME, see what raises #UD then, and what is in LSTAR. */
+static void guest_code_svme(struct svm_test_data *svm)
+{
+	u64 vector, uds;
+	int i;
+
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, svm->save_area_gpa);
+	asm volatile("vmsave %%rax" : : "a"(svm->vmcb_gpa) : "memory");
+
+	for (;;) {
+		if (READ_ONCE(want_svme))
+			wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+		else
+			wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+
+		for (uds = 0, i = 0; i < NR_SVM_INSNS; i++) {
+			vector = guest_svm_insn(svm, i);
+			GUEST_ASSERT(!vector || vector == UD_VECTOR);
+			if (vector)
+				uds |= BIT(i);
+		}
+		GUEST_SYNC2(uds, rdmsr(MSR_LSTAR));
+	}
+}
+
+/* On SVM prepare a nested guest, but with EFER.SVME clear in the end. */
+static void guest_code_smm(struct svm_test_data *svm)
+{
+	if (this_cpu_has(X86_FEATURE_SVM)) {
+		generic_svm_setup(svm, NULL);
+		wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+	}
+	for (;;)
+		GUEST_SYNC2(STAGE_READY, 0ull);
+}
+
+/* The same in all modes of the processor */
+static const u8 smi_handler[] = {
+	0xe4, SMI_PORT,		/* in $SMI_PORT, %al */
+	0x0f, 0xaa,		/* rsm */
+};
+
 FIXTURE(kvmi_nested) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
+	struct svm_test_data *svm_data;
 	struct kvmi_session s;
 	bool vmx;
 	bool svm;
@@ -93,7 +184,7 @@ FIXTURE_SETUP(kvmi_nested)
 		vcpu_alloc_vmx(self->vm, &gva);
 	} else {
 		vcpu_arch_set_entry_point(self->vcpu, guest_code_svm);
-		vcpu_alloc_svm(self->vm, &gva);
+		self->svm_data = vcpu_alloc_svm(self->vm, &gva);
 	}
 	vcpu_args_set(self->vcpu, 1, gva);
 }
@@ -182,7 +273,6 @@ KVMI_TEST(kvmi_nested, nested_state_of_a_hooked_vm)
 		struct kvm_nested_state hdr;
 		u8 data[2 * 4096];
 	} *state = calloc(1, sizeof(*state));
-	int ret;
 
 	if (!self->vmx || !kvm_has_cap(KVM_CAP_NESTED_STATE))
 		SKIP(return, "No nested VMX state");
@@ -196,11 +286,160 @@ KVMI_TEST(kvmi_nested, nested_state_of_a_hooked_vm)
 	run_to(self->vcpu, STAGE_OFF, 0);
 
 	kvmi_hook(&self->s, self->vm);
-	ret = __vcpu_nested_state_set(self->vcpu, &state->hdr);
-	TEST_ASSERT(ret == -1, "The vCPU is in VMX operation and hooked");
+	TEST_ASSERT_ERRNO(__vcpu_nested_state_set(self->vcpu, &state->hdr), EBUSY);
 	kvmi_unhook(&self->s);
+
+	/* CR4.VMXE is clear.  It is what KVM_SET_SREGS would set later. */
 	vcpu_nested_state_set(self->vcpu, &state->hdr);
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
 	free(state);
+}
+
+/* Run the guest with EFER.SVME set or clear; what raises #UD? */
+static void run_svme(struct _test_data_kvmi_nested *self, bool svme, u64 uds,
+		     u64 lstar)
+{
+	struct ucall uc;
+
+	write_guest_global(self->vm, want_svme, svme);
+	kvmi_run_to_sync(NULL, self->vcpu, &uc);
+	TEST_ASSERT_EQ(uc.args[0], uds);
+	TEST_ASSERT_EQ(uc.args[1], lstar);
+}
+
+/* Without hooking: the instructions work if EFER.SVME is set. */
+static void run_svme_normally(struct _test_data_kvmi_nested *self, u64 lstar)
+{
+	/* KVM has no SKINIT. */
+	run_svme(self, true, BIT(SVM_SKINIT), lstar);
+	run_svme(self, false, ALL_SVM_INSNS, lstar);
+}
+
+/* VMLOAD is as good as WRMSR of LSTAR, and others, but for the event. */
+KVMI_TEST(kvmi_nested, svme_is_without_effect)
+{
+	struct kvmi_event ev;
+	struct kvmi_runner r;
+	struct vmcb *vmcb;
+	struct ucall uc;
+
+	if (!self->svm)
+		SKIP(return, "No nested SVM");
+	vmcb = self->svm_data->vmcb_hva;
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_svme);
+	run_svme_normally(self, 0);
+	vmcb->save.lstar = EVIL_LSTAR;
+
+	kvmi_hook(&self->s, self->vm);
+	kvmi_park(&r, &self->s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_MSR, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_msr(&self->s, 0, MSR_LSTAR, 1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&r, &uc);
+
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+	run_svme(self, false, ALL_SVM_INSNS, 0);
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+
+	/* It makes no odds that there is nobody to be asked. */
+	kvmi_close(&self->s);
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+
+	run_svme_normally(self, EVIL_LSTAR);
+	run_svme_normally(self, EVIL_LSTAR);
+}
+
+/* Run until the SMI handler is there. */
+static void run_to_smi_handler(struct _test_data_kvmi_nested *self)
+{
+	inject_smi(self->vcpu);
+	vcpu_run(self->vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(self->vcpu, KVM_EXIT_IO);
+	TEST_ASSERT_EQ(self->vcpu->run->io.port, SMI_PORT);
+	TEST_ASSERT(self->vcpu->run->flags & KVM_RUN_X86_SMM, "Not in SMM");
+}
+
+/* Have the SMI handler return to a nested guest that was never entered. */
+static void forge_smram(struct _test_data_kvmi_nested *self)
+{
+	u8 *smram = addr_gpa2hva(self->vm, SMRAM_GPA);
+
+	*(u64 *)(smram + SMRAM_EFER) |= EFER_SVME;
+	*(u64 *)(smram + SMRAM_SVM_GUEST_FLAG) = 1;
+	*(u64 *)(smram + SMRAM_SVM_GUEST_VMCB) = self->svm_data->vmcb_gpa;
+}
+
+static bool in_guest_mode(struct kvm_vcpu *vcpu)
+{
+	struct {
+		struct kvm_nested_state hdr;
+		u8 data[2 * 4096];
+	} *state = calloc(1, sizeof(*state));
+	bool ret;
+
+	state->hdr.size = sizeof(*state);
+	vcpu_nested_state_get(vcpu, &state->hdr);
+	ret = state->hdr.flags & KVM_STATE_NESTED_GUEST_MODE;
+	free(state);
+	return ret;
+}
+
+static void start_smm(struct _test_data_kvmi_nested *self)
+{
+	setup_smram(self->vm, self->vcpu, SMRAM_GPA, smi_handler,
+		    sizeof(smi_handler));
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_smm);
+	run_to(self->vcpu, STAGE_READY, 0);
+}
+
+/* What the next test is about: without hooking the guest gets there. */
+KVMI_TEST(kvmi_nested, forged_smram_if_not_hooked)
+{
+	if (!self->svm || !kvm_has_cap(KVM_CAP_X86_SMM))
+		SKIP(return, "No nested SVM, or no SMM");
+
+	start_smm(self);
+	run_to_smi_handler(self);
+	forge_smram(self);
+	run_to(self->vcpu, STAGE_READY, 0);
+	TEST_ASSERT(in_guest_mode(self->vcpu), "RSM did not enter a nested guest");
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
+}
+
+/* It takes no VMRUN to enter a nested guest. */
+KVMI_TEST(kvmi_nested, forged_smram)
+{
+	if (!self->svm || !kvm_has_cap(KVM_CAP_X86_SMM))
+		SKIP(return, "No nested SVM, or no SMM");
+
+	start_smm(self);
+	kvmi_hook(&self->s, self->vm);
+	run_to_smi_handler(self);
+	run_to(self->vcpu, STAGE_READY, 0);
+
+	run_to_smi_handler(self);
+	forge_smram(self);
+	vcpu_run(self->vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(self->vcpu, KVM_EXIT_SHUTDOWN);
+	TEST_ASSERT(!in_guest_mode(self->vcpu), "RSM entered a nested guest");
+	kvmi_unhook(&self->s);
+}
+
+/* What RSM returns to may be a nested guest. */
+KVMI_TEST(kvmi_nested, hook_is_busy_in_smm)
+{
+	if (!kvm_has_cap(KVM_CAP_X86_SMM))
+		SKIP(return, "KVM has no SMM");
+
+	start_smm(self);
+	run_to_smi_handler(self);
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
+	run_to(self->vcpu, STAGE_READY, 0);
+	kvmi_hook(&self->s, self->vm);
+	kvmi_unhook(&self->s);
 }
 
 int main(int argc, char **argv)
