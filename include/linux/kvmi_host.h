@@ -23,7 +23,7 @@
 extern struct static_key_false_deferred kvmi_key;
 
 void kvmi_exit(void);
-int kvmi_check_extension(void);
+int kvmi_check_extension(struct kvm *kvm);
 long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp);
 void kvmi_vm_destroy(struct kvm *kvm);
 
@@ -64,7 +64,7 @@ static inline bool kvmi_vm_hooked(struct kvm *kvm)
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline void kvmi_exit(void) { }
-static inline int kvmi_check_extension(void) { return 0; }
+static inline int kvmi_check_extension(struct kvm *kvm) { return 0; }
 static inline void kvmi_vm_destroy(struct kvm *kvm) { }
 static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }
 static inline void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu) { }

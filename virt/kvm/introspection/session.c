@@ -54,12 +54,17 @@ void kvmi_exit(void)
 
 /**
  * kvmi_check_extension - value of KVM_CAP_INTROSPECTION
+ * @kvm: the VM, or NULL for what the host can do
  *
- * Return: KVMI_VERSION, or 0 if introspection is off.
+ * Return: KVMI_VERSION, or 0 if introspection is off or the VM is not one to be
+ * introspected.
  */
-int kvmi_check_extension(void)
+int kvmi_check_extension(struct kvm *kvm)
 {
-	return enable_introspection ? KVMI_VERSION : 0;
+	if (!enable_introspection || (kvm && !kvmi_arch_vm_supported(kvm)))
+		return 0;
+
+	return KVMI_VERSION;
 }
 
 bool __kvmi_vm_hooked(struct kvm *kvm)

@@ -39,26 +39,17 @@ void kvmi_arch_features(struct kvmi_features *features)
  * kvmi_arch_vm_supported - can the VM be introspected?
  * @kvm: the VM
  *
- * A VM of the default type becomes an SEV-ES guest vCPU by vCPU.  While it is
- * hooked it cannot, see KVM_MEMORY_ENCRYPT_OP.
+ * A VM of the default type can become one whose memory is encrypted (SEV), but
+ * not while it is hooked: whoever does that looks for a session.
  *
- * Context: kvm->lock is held.
- * Return: false if the guest's registers are hidden from the host.
+ * Context: kvm->lock is held, or the answer may be wrong a moment later.
+ * Return: false if the guest's memory or registers are hidden from the host, or
+ * its memory is not what userspace has mapped.
  */
 bool kvmi_arch_vm_supported(struct kvm *kvm)
 {
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	if (kvm->arch.has_protected_state)
-		return false;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (READ_ONCE(vcpu->arch.guest_state_protected))
-			return false;
-	}
-
-	return true;
+	return !kvm->arch.has_protected_state && !kvm_arch_has_private_mem(kvm) &&
+	       !READ_ONCE(kvm->arch.has_encrypted_mem);
 }
 
 /**

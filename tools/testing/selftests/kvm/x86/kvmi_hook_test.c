@@ -128,6 +128,90 @@ KVMI_TEST(kvmi_hook, capability)
 	TEST_ASSERT_EQ(vm_check_cap(self->vm, KVM_CAP_INTROSPECTION), 1);
 }
 
+static void assert_unsupported(struct kvm_vm *vm)
+{
+	TEST_ASSERT_EQ(vm_check_cap(vm, KVM_CAP_INTROSPECTION), 0);
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(vm), EOPNOTSUPP);
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_INTROSPECTION), 1);
+	/* What is wrong with the socket comes first. */
+	TEST_ASSERT_ERRNO(__kvmi_hook(vm, -1), EINVAL);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
+	TEST_ASSERT_EQ(__kvmi_unhook(vm), 0);
+}
+
+/* Memory that is not what the VMM has mapped */
+KVMI_TEST(kvmi_hook, private_memory)
+{
+	struct kvm_vm *vm;
+
+	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
+		SKIP(return, "No KVM_X86_SW_PROTECTED_VM");
+
+	vm = vm_create_barebones_type(KVM_X86_SW_PROTECTED_VM);
+	assert_unsupported(vm);
+	/* Now, or once it has something to hide */
+	__vm_vcpu_add(vm, 0);
+	assert_unsupported(vm);
+	kvm_vm_free(vm);
+}
+
+static int sev_ioctl(struct kvm_vm *vm, u32 id)
+{
+	struct kvm_sev_cmd cmd = {
+		.id = id,
+		.sev_fd = open("/dev/sev", O_RDWR),
+	};
+	int ret = ioctl(vm->fd, KVM_MEMORY_ENCRYPT_OP, &cmd);
+	int err = errno;
+
+	close(cmd.sev_fd);
+	errno = err;
+	return ret;
+}
+
+static bool has_sev(void)
+{
+	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SEV_VM);
+}
+
+/* A VM of the default type may become an SEV guest, if it is not hooked. */
+KVMI_TEST(kvmi_hook, sev_init)
+{
+	struct kvm_vm *vm;
+
+	if (!has_sev())
+		SKIP(return, "No SEV");
+
+	vm = vm_create_barebones();
+	kvmi_hook(&self->s, vm);
+	TEST_ASSERT_ERRNO(sev_ioctl(vm, KVM_SEV_INIT), EBUSY);
+	kvmi_unhook(&self->s);
+	TEST_ASSERT_EQ(sev_ioctl(vm, KVM_SEV_INIT), 0);
+	assert_unsupported(vm);
+
+	/* The source is not hooked, the destination is. */
+	kvmi_hook(&self->s, self->vm);
+	TEST_ASSERT_ERRNO(__vm_enable_cap(self->vm, KVM_CAP_VM_MOVE_ENC_CONTEXT_FROM,
+					  vm->fd), EBUSY);
+	TEST_ASSERT_ERRNO(__vm_enable_cap(self->vm, KVM_CAP_VM_COPY_ENC_CONTEXT_FROM,
+					  vm->fd), EBUSY);
+	kvmi_unhook(&self->s);
+	kvm_vm_free(vm);
+}
+
+/* One of a type of its own is never introspected. */
+KVMI_TEST(kvmi_hook, sev_type)
+{
+	struct kvm_vm *vm;
+
+	if (!has_sev())
+		SKIP(return, "No SEV");
+
+	vm = vm_create_barebones_type(KVM_X86_SEV_VM);
+	assert_unsupported(vm);
+	kvm_vm_free(vm);
+}
+
 /* The next HOOK is as good as the first: a failed one leaves nothing behind. */
 static void assert_not_hooked(struct kvm_vm *vm)
 {
