@@ -21,6 +21,8 @@
  * unhooks all the time must not have code patched all the time.
  */
 extern struct static_key_false_deferred kvmi_key;
+/* On while there is any VM that has ever been introspected, and a while longer. */
+extern struct static_key_false_deferred kvmi_known_key;
 
 void kvmi_exit(void);
 int kvmi_check_extension(struct kvm *kvm);

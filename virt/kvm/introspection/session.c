@@ -44,12 +44,16 @@ MODULE_PARM_DESC(introspection,
 DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_key, HZ);
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_key);
 
+DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_known_key, HZ);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_known_key);
+
 /**
  * kvmi_exit - let nothing of introspection go on after KVM
  */
 void kvmi_exit(void)
 {
 	static_key_deferred_flush(&kvmi_key);
+	static_key_deferred_flush(&kvmi_known_key);
 }
 
 /**
@@ -327,7 +331,7 @@ fail:
 	return r;
 }
 
-static int __hook(struct kvm *kvm, struct socket *sock)
+static int __hook(struct kvm *kvm, struct socket *sock, bool *first)
 {
 	struct kvm_introspection *session;
 	int r;
@@ -344,6 +348,8 @@ static int __hook(struct kvm *kvm, struct socket *sock)
 		return -ENOMEM;
 	session->sock = sock;
 
+	*first = !kvm->introspection_known;
+	kvm->introspection_known = true;
 	r = start_session(kvm, session);
 	if (r)
 		kvfree(session);
@@ -355,6 +361,7 @@ static int hook(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_introspection_hook hook;
 	struct socket *sock;
+	bool first = false;
 	int r;
 
 	if (copy_from_user(&hook, argp, sizeof(hook)))
@@ -366,12 +373,16 @@ static int hook(struct kvm *kvm, void __user *argp)
 		return PTR_ERR(sock);
 
 	/* Not under kvm->lock, patching code takes locks of its own. */
+	static_branch_deferred_inc(&kvmi_known_key);
 	static_branch_deferred_inc(&kvmi_key);
-	r = __hook(kvm, sock);
+	r = __hook(kvm, sock, &first);
 	if (r) {
 		static_branch_slow_dec_deferred(&kvmi_key);
 		sockfd_put(sock);
 	}
+	/* One for each VM, until it is destroyed. */
+	if (!first)
+		static_branch_slow_dec_deferred(&kvmi_known_key);
 
 	return r;
 }
@@ -524,4 +535,6 @@ long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 void kvmi_vm_destroy(struct kvm *kvm)
 {
 	unhook(kvm);
+	if (kvm->introspection_known)
+		static_branch_slow_dec_deferred(&kvmi_known_key);
 }

@@ -232,12 +232,14 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
  * kvmi_vcpu_known - has the vCPU ever been introspected?
  * @vcpu: the vCPU
  *
- * If so KVM_REQ_RECALC_INTERCEPTS may be there to take an intercept back, even
- * when nobody is introspecting any more.
+ * If so KVM_REQ_RECALC_INTERCEPTS may be there to take an intercept back, and a VM
+ * exit be due to one that has been taken back, even when nobody is introspecting any
+ * more.
  */
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
 {
-	return READ_ONCE(vcpu->introspection);
+	return static_branch_unlikely(&kvmi_known_key.key) &&
+	       READ_ONCE(vcpu->introspection);
 }
 
 /**
