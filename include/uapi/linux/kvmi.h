@@ -548,6 +548,7 @@ struct kvmi_vm_change_gfn {
 #define KVMI_FEATURE_EXEC_ONLY  _BITUL(0)
 #define KVMI_FEATURE_SINGLESTEP _BITUL(1)
 #define KVMI_FEATURE_USER_EXEC  _BITUL(2)
+#define KVMI_FEATURE_SAME_VALUE _BITUL(3)
 
 /**
  * struct kvmi_vm_get_features_reply - reply data of KVMI_VM_GET_FEATURES

@@ -18,6 +18,7 @@
 
 /* MSRs that hardware can intercept one by one: two ranges of this size. */
 #define KVMI_NR_RANGE_MSRS	0x2000
+#define KVMI_RANGE_LONGS	BITS_TO_LONGS(KVMI_NR_RANGE_MSRS)
 #define KVMI_HIGH_MSRS		0xc0000000
 
 /**
@@ -136,10 +137,46 @@ struct kvmi_emulation {
 };
 
 /**
+ * struct kvmi_descriptor_access - an access to a descriptor table register
+ * @descriptor: KVMI_DESC_*, or 0 for none
+ * @write: it is loaded, not stored
+ */
+struct kvmi_descriptor_access {
+	u8 descriptor;
+	bool write;
+};
+
+/**
+ * struct kvmi_saved_registers - registers as they were before they may have changed
+ * @session: the session then, by its number in struct
+ *	kvm_vcpu_introspection.nr_sessions; 0: there are none
+ * @cr0: CR0
+ * @cr3: CR3
+ * @cr4: CR4
+ * @efer: EFER
+ * @gdt: GDTR
+ * @idt: IDTR
+ * @ldt: LDTR
+ * @tr: TR
+ */
+struct kvmi_saved_registers {
+	unsigned int session;
+	unsigned long cr0;
+	unsigned long cr3;
+	unsigned long cr4;
+	u64 efer;
+	struct desc_ptr gdt;
+	struct desc_ptr idt;
+	struct kvm_segment ldt;
+	struct kvm_segment tr;
+};
+
+/**
  * struct kvmi_arch_vcpu - what a tool wants to be told of on an x86 vCPU
  * @crs: bit n: writes to CRn
- * @low_msrs: writes to the MSRs from 0
- * @high_msrs: writes to the MSRs from KVMI_HIGH_MSRS
+ * @same_crs: bit n: also if CRn has the value already
+ * @msrs: writes to the MSRs from 0, and from KVMI_HIGH_MSRS
+ * @same_msrs: also if they have the value already
  * @injection: the exception it asked for
  * @view: the view of guest memory
  * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
@@ -151,6 +188,11 @@ struct kvmi_emulation {
  * @not_emulated_at: linear address of that instruction
  * @asked: the session that is asked about an access, by its number in struct
  *	kvm_vcpu_introspection.nr_sessions; only the vCPU's thread uses it
+ * @allowed: what the tool has allowed already of the instruction that KVM is
+ *	emulating; only the vCPU's thread uses it
+ * @before: what RSM or a task switch, that is to be reported, began with; only the
+ *	vCPU's thread uses it
+ * @before_smi: what the guest had when it entered SMM; only the vCPU's thread uses it
  *
  * Changed on the vCPU's thread, and cleared by unhooking on any, with the vCPU's
  * lock held unless a command or an event is being handled, which unhooking waits
@@ -159,8 +201,9 @@ struct kvmi_emulation {
  */
 struct kvmi_arch_vcpu {
 	unsigned long crs;
-	DECLARE_BITMAP(low_msrs, KVMI_NR_RANGE_MSRS);
-	DECLARE_BITMAP(high_msrs, KVMI_NR_RANGE_MSRS);
+	unsigned long same_crs;
+	unsigned long msrs[2][KVMI_RANGE_LONGS];
+	unsigned long same_msrs[2][KVMI_RANGE_LONGS];
 	struct kvmi_injection injection;
 	u8 view;
 	u8 ad_disabled;
@@ -169,6 +212,9 @@ struct kvmi_arch_vcpu {
 	bool not_emulated;
 	unsigned long not_emulated_at;
 	unsigned int asked;
+	struct kvmi_descriptor_access allowed;
+	struct kvmi_saved_registers before;
+	struct kvmi_saved_registers before_smi;
 };
 
 /**
@@ -194,8 +240,13 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
 enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val);
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu);
 bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu);
-enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
-				    bool write);
+bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
+			    int *r);
+enum kvmi_verdict __kvmi_emulated_insn(struct kvm_vcpu *vcpu,
+				       const struct x86_instruction_info *info);
+void __kvmi_enter_smm(struct kvm_vcpu *vcpu);
+void __kvmi_leave_smm(struct kvm_vcpu *vcpu);
+void __kvmi_task_switch(struct kvm_vcpu *vcpu);
 bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r);
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
@@ -326,17 +377,73 @@ static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_descriptor - ask about an access to a descriptor table register
+ * kvmi_descriptor_exit - ask about an access to a descriptor table register that has
+ *	caused a VM exit, and emulate it if it is allowed
  * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
  * @descriptor: KVMI_DESC_*
  * @write: it is loaded, not stored
+ * @r: if true is returned, what to return to the run loop
+ *
+ * Return: false if it is not the tool's concern.
  */
-static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
-						u8 descriptor, bool write)
+static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
+					bool write, int *r)
+{
+	return static_branch_unlikely(&kvmi_key.key) &&
+	       __kvmi_descriptor_exit(vcpu, descriptor, write, r);
+}
+
+/**
+ * kvmi_wants_emulated_insns - is KVM's emulator to ask about instructions?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_wants_emulated_insns(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key.key) && kvmi_vcpu_known(vcpu);
+}
+
+/**
+ * kvmi_emulated_insn - ask about an instruction that KVM's emulator is about to
+ *	execute, if kvmi_wants_emulated_insns()
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @info: the instruction, none of whose memory operands has been accessed yet
+ *
+ * Control registers, MSRs and XCR0 are asked about when they are written.
+ */
+static inline enum kvmi_verdict
+kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *info)
+{
+	return __kvmi_emulated_insn(vcpu, info);
+}
+
+/**
+ * kvmi_enter_smm - remember the registers that RSM will load
+ * @vcpu: the vCPU, about to enter SMM
+ */
+static inline void kvmi_enter_smm(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_descriptor(vcpu, descriptor, write);
-	return KVMI_ALLOW;
+		__kvmi_enter_smm(vcpu);
+}
+
+/**
+ * kvmi_leave_smm - have the registers that RSM has loaded looked at
+ * @vcpu: the vCPU
+ */
+static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		__kvmi_leave_smm(vcpu);
+}
+
+/**
+ * kvmi_task_switch - have the registers that a task switch loads looked at
+ * @vcpu: the vCPU, about to switch tasks
+ */
+static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		__kvmi_task_switch(vcpu);
 }
 
 /**
@@ -643,12 +750,23 @@ static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
 
 static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu) { return false; }
 
-static inline enum kvmi_verdict kvmi_descriptor(struct kvm_vcpu *vcpu,
-						u8 descriptor, bool write)
+static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
+					bool write, int *r)
+{
+	return false;
+}
+
+static inline bool kvmi_wants_emulated_insns(struct kvm_vcpu *vcpu) { return false; }
+
+static inline enum kvmi_verdict
+kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *info)
 {
 	return KVMI_ALLOW;
 }
 
+static inline void kvmi_enter_smm(struct kvm_vcpu *vcpu) { }
+static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu) { }
+static inline void kvmi_task_switch(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r) { return false; }
 static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu) { return 0; }
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu) { return true; }

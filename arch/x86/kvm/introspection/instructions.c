@@ -11,7 +11,9 @@
 
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "cpuid.h"
 #include "intercepts.h"
+#include "kvm_emulate.h"
 #include "regs.h"
 #include "x86.h"
 
@@ -40,18 +42,23 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 	return ask(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event));
 }
 
+static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
+{
+	struct kvmi_vcpu_event_cpuid event = {
+		.function = kvm_eax_read(vcpu),
+		.index = kvm_ecx_read(vcpu),
+		.insn_len = insn_len,
+	};
+
+	return ask(vcpu, KVMI_VCPU_EVENT_CPUID, &event, sizeof(event));
+}
+
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
-	struct kvmi_vcpu_event_cpuid event = { };
-
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID))
 		return KVMI_ALLOW;
 
-	event.function = kvm_eax_read(vcpu);
-	event.index = kvm_ecx_read(vcpu);
-	event.insn_len = kvmi_exit_insn_len(vcpu);
-
-	return ask(vcpu, KVMI_VCPU_EVENT_CPUID, &event, sizeof(event));
+	return ask_cpuid(vcpu, kvmi_exit_insn_len(vcpu));
 }
 
 bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
@@ -60,8 +67,8 @@ bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_descriptor);
 
-enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
-				    bool write)
+static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
+					bool write)
 {
 	struct kvmi_vcpu_event_descriptor event = {
 		.descriptor = descriptor,
@@ -78,7 +85,83 @@ enum kvmi_verdict __kvmi_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 
 	return ask(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
 }
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_descriptor);
+
+bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
+			    int *r)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi)
+		return false;
+
+	switch (ask_descriptor(vcpu, descriptor, write)) {
+	case KVMI_ALLOW:
+		/* What KVM finds in memory may be another instruction. */
+		vi->arch.allowed.descriptor = descriptor;
+		vi->arch.allowed.write = write;
+		*r = kvm_emulate_instruction(vcpu, 0);
+		vi->arch.allowed.descriptor = 0;
+		break;
+	case KVMI_SKIP:
+		*r = kvm_skip_emulated_instruction(vcpu);
+		break;
+	case KVMI_RETRY:
+		*r = 1;
+		break;
+	}
+
+	return true;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_descriptor_exit);
+
+static enum kvmi_verdict emulated_descriptor(struct kvm_vcpu *vcpu,
+					     u8 descriptor, bool write)
+{
+	const struct kvmi_descriptor_access *allowed =
+		&kvmi_to_vcpu(vcpu)->arch.allowed;
+
+	if (allowed->descriptor == descriptor && allowed->write == write)
+		return KVMI_ALLOW;
+
+	return ask_descriptor(vcpu, descriptor, write);
+}
+
+static enum kvmi_verdict emulated_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
+{
+	/* CPUID faulting raises #GP instead. */
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID) ||
+	    !kvm_is_cpuid_allowed(vcpu))
+		return KVMI_ALLOW;
+
+	return ask_cpuid(vcpu, insn_len);
+}
+
+enum kvmi_verdict __kvmi_emulated_insn(struct kvm_vcpu *vcpu,
+				       const struct x86_instruction_info *info)
+{
+	switch (info->intercept) {
+	case x86_intercept_cpuid:
+		return emulated_cpuid(vcpu, info->next_rip - info->rip);
+	case x86_intercept_lgdt:
+		return emulated_descriptor(vcpu, KVMI_DESC_GDTR, true);
+	case x86_intercept_lidt:
+		return emulated_descriptor(vcpu, KVMI_DESC_IDTR, true);
+	case x86_intercept_lldt:
+		return emulated_descriptor(vcpu, KVMI_DESC_LDTR, true);
+	case x86_intercept_ltr:
+		return emulated_descriptor(vcpu, KVMI_DESC_TR, true);
+	case x86_intercept_sgdt:
+		return emulated_descriptor(vcpu, KVMI_DESC_GDTR, false);
+	case x86_intercept_sidt:
+		return emulated_descriptor(vcpu, KVMI_DESC_IDTR, false);
+	case x86_intercept_sldt:
+		return emulated_descriptor(vcpu, KVMI_DESC_LDTR, false);
+	case x86_intercept_str:
+		return emulated_descriptor(vcpu, KVMI_DESC_TR, false);
+	default:
+		return KVMI_ALLOW;
+	}
+}
 
 static bool is_introspection_hypercall(struct kvm_vcpu *vcpu)
 {

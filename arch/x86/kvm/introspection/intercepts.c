@@ -29,8 +29,9 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 		return;
 
 	WRITE_ONCE(arch->crs, 0);
-	bitmap_zero(arch->low_msrs, KVMI_NR_RANGE_MSRS);
-	bitmap_zero(arch->high_msrs, KVMI_NR_RANGE_MSRS);
+	WRITE_ONCE(arch->same_crs, 0);
+	memset(arch->msrs, 0, sizeof(arch->msrs));
+	memset(arch->same_msrs, 0, sizeof(arch->same_msrs));
 }
 
 /**
@@ -63,33 +64,81 @@ bool __kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_cr);
 
-static unsigned long *find_msr(struct kvmi_arch_vcpu *arch, u32 msr,
+static unsigned long *find_msr(unsigned long (*msrs)[KVMI_RANGE_LONGS], u32 msr,
 			       unsigned int *bit)
 {
 	*bit = msr & (KVMI_NR_RANGE_MSRS - 1);
 
 	switch (msr & ~(KVMI_NR_RANGE_MSRS - 1)) {
 	case 0:
-		return arch->low_msrs;
+		return msrs[0];
 	case KVMI_HIGH_MSRS:
-		return arch->high_msrs;
+		return msrs[1];
 	default:
 		return NULL;
 	}
 }
 
-bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
+/* The other index of a register that has two, or the same index. */
+static u32 alias_of(u32 msr)
+{
+	u32 nr;
+
+	switch (msr) {
+	case MSR_KVM_WALL_CLOCK:
+		return MSR_KVM_WALL_CLOCK_NEW;
+	case MSR_KVM_WALL_CLOCK_NEW:
+		return MSR_KVM_WALL_CLOCK;
+	case MSR_KVM_SYSTEM_TIME:
+		return MSR_KVM_SYSTEM_TIME_NEW;
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		return MSR_KVM_SYSTEM_TIME;
+	case MSR_IA32_SPEC_CTRL:
+		return MSR_AMD64_VIRT_SPEC_CTRL;
+	case MSR_AMD64_VIRT_SPEC_CTRL:
+		return MSR_IA32_SPEC_CTRL;
+	case MSR_IA32_PERFCTR0 ... MSR_IA32_PERFCTR0 + 7:
+		return msr - MSR_IA32_PERFCTR0 + MSR_IA32_PMC0;
+	case MSR_IA32_PMC0 ... MSR_IA32_PMC0 + 7:
+		return msr - MSR_IA32_PMC0 + MSR_IA32_PERFCTR0;
+	case MSR_K7_EVNTSEL0 ... MSR_K7_EVNTSEL3:
+		return MSR_F15H_PERF_CTL + 2 * (msr - MSR_K7_EVNTSEL0);
+	case MSR_K7_PERFCTR0 ... MSR_K7_PERFCTR3:
+		return MSR_F15H_PERF_CTR + 2 * (msr - MSR_K7_PERFCTR0);
+	case MSR_F15H_PERF_CTL ... MSR_F15H_PERF_CTL + 7:
+		nr = (msr - MSR_F15H_PERF_CTL) / 2;
+		return msr & 1 ? MSR_K7_PERFCTR0 + nr : MSR_K7_EVNTSEL0 + nr;
+	default:
+		return msr;
+	}
+}
+
+static bool is_chosen(unsigned long (*chosen)[KVMI_RANGE_LONGS], u32 msr)
 {
 	unsigned long *msrs;
 	unsigned int bit;
 
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR))
-		return false;
-
-	msrs = find_msr(&kvmi_to_vcpu(vcpu)->arch, msr, &bit);
+	msrs = find_msr(chosen, msr, &bit);
 	return msrs && test_bit(bit, msrs);
 }
+
+bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR) &&
+	       (is_chosen(vi->arch.msrs, msr) ||
+		is_chosen(vi->arch.msrs, alias_of(msr)));
+}
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_msr);
+
+static bool wants_same_msr(struct kvm_vcpu *vcpu, u32 msr)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return is_chosen(vi->arch.same_msrs, msr) ||
+	       is_chosen(vi->arch.same_msrs, alias_of(msr));
+}
 
 /**
  * kvmi_verdict_of - what an answer means for an instruction
@@ -107,7 +156,12 @@ enum kvmi_verdict kvmi_verdict_of(int action)
 	}
 }
 
-static unsigned long read_cr(struct kvm_vcpu *vcpu, int cr)
+/**
+ * kvmi_read_cr - the value of a control register
+ * @vcpu: the vCPU, loaded
+ * @cr: 0, 3 or 4
+ */
+unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr)
 {
 	switch (cr) {
 	case 0:
@@ -119,10 +173,22 @@ static unsigned long read_cr(struct kvm_vcpu *vcpu, int cr)
 	}
 }
 
+/**
+ * kvmi_cr_differs - do two values of a control register differ for a tool?
+ * @cr: 0, 3 or 4
+ * @old: the one
+ * @new: the other
+ */
+bool kvmi_cr_differs(int cr, u64 old, u64 new)
+{
+	/* TS is the guest's own, where hardware can tell it apart. */
+	return (old ^ new) & ~(cr ? 0 : X86_CR0_TS);
+}
+
 enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 				  unsigned long *val)
 {
-	struct kvmi_vcpu_event_cr_reply reply = { .new_val = *val };
+	struct kvmi_vcpu_event_cr_reply reply = { };
 	struct kvmi_vcpu_event_cr event = {
 		.cr = cr,
 		.new_value = *val,
@@ -132,13 +198,19 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	if (!__kvmi_wants_cr(vcpu, cr))
 		return KVMI_ALLOW;
 
-	event.old_value = read_cr(vcpu, cr);
-	if (event.old_value == event.new_value)
+	/* This is about the TLB, and no part of the register. */
+	if (cr == 3 && kvm_is_cr4_bit_set(vcpu, X86_CR4_PCIDE))
+		event.new_value &= ~X86_CR3_PCID_NOFLUSH;
+
+	event.old_value = kvmi_read_cr(vcpu, cr);
+	if (!kvmi_cr_differs(cr, event.old_value, event.new_value) &&
+	    !test_bit(cr, &kvmi_to_vcpu(vcpu)->arch.same_crs))
 		return KVMI_ALLOW;
 
+	reply.new_val = event.new_value;
 	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event,
 				       sizeof(event), &reply, sizeof(reply)));
-	if (v == KVMI_ALLOW)
+	if (v == KVMI_ALLOW && reply.new_val != event.new_value)
 		*val = reply.new_val;
 
 	return v;
@@ -161,9 +233,9 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE))
 		return KVMI_ALLOW;
 
-	/* There is nothing to decide about an MSR that does not exist. */
-	if (kvmi_get_msr(vcpu, msr, &event.old_value) ||
-	    event.old_value == event.new_value)
+	/* There is nothing to decide about an MSR that the guest does not have. */
+	if (__kvm_emulate_msr_read(vcpu, msr, &event.old_value) ||
+	    (event.old_value == event.new_value && !wants_same_msr(vcpu, msr)))
 		return KVMI_ALLOW;
 
 	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event,
@@ -172,6 +244,11 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 		*data = reply.new_val;
 
 	return v;
+}
+
+static bool valid_flags(u8 flags, bool enable)
+{
+	return !(flags & ~KVMI_CONTROL_SAME_VALUE) && (enable || !flags);
 }
 
 /**
@@ -186,9 +263,53 @@ int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (data->cr != 0 && data->cr != 3 && data->cr != 4)
 		return -KVM_EINVAL;
+	if (!valid_flags(data->flags, data->enable))
+		return -KVM_EINVAL;
+	/* It is changes of the others that the processor exits for. */
+	if (data->flags & KVMI_CONTROL_SAME_VALUE && data->cr != 3)
+		return -KVM_EOPNOTSUPP;
 
 	assign_bit(data->cr, &req->vi->arch.crs, data->enable);
+	assign_bit(data->cr, &req->vi->arch.same_crs,
+		   data->flags & KVMI_CONTROL_SAME_VALUE);
 	kvmi_arch_vcpu_recalc(req->vcpu);
+
+	return 0;
+}
+
+/*
+ * MSRs whose writes KVM lets through and stops as the guest goes along, for
+ * itself: the registers of an x2APIC, and those of last branches.
+ */
+static bool is_passed_through_on_demand(u32 msr)
+{
+	switch (msr) {
+	case APIC_BASE_MSR ... APIC_BASE_MSR + 0xff:
+	case MSR_LBR_SELECT:
+	case MSR_LBR_TOS:
+	case MSR_LBR_CORE_FROM ... MSR_LBR_CORE_FROM + 7:
+	case MSR_LBR_CORE_TO ... MSR_LBR_CORE_TO + 7:
+	case MSR_LBR_NHM_FROM ... MSR_LBR_NHM_FROM + 0x1f:
+	case MSR_LBR_NHM_TO ... MSR_LBR_NHM_TO + 0x1f:
+	case MSR_LBR_INFO_0 ... MSR_LBR_INFO_0 + 0x1f:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Can all that the guest writes to an MSR be reported? */
+static int check_msr(struct kvm_vcpu *vcpu, u32 msr)
+{
+	u64 value;
+
+	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE))
+		return -KVM_EPERM;
+	if (is_passed_through_on_demand(msr))
+		return -KVM_EOPNOTSUPP;
+	/* There has to be an old value. */
+	if (kvmi_get_msr(vcpu, msr, &value))
+		return -KVM_EINVAL;
 
 	return 0;
 }
@@ -200,19 +321,26 @@ int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_msr *data = req->data;
-	unsigned long *msrs;
+	struct kvmi_arch_vcpu *arch = &req->vi->arch;
+	unsigned long *msrs, *same_msrs;
 	unsigned int bit;
+	int err;
 
-	if (data->padding1 || data->padding2 || data->enable > 1)
+	if (data->padding || data->enable > 1 ||
+	    !valid_flags(data->flags, data->enable))
 		return -KVM_EINVAL;
-	msrs = find_msr(&req->vi->arch, data->msr, &bit);
+	msrs = find_msr(arch->msrs, data->msr, &bit);
+	same_msrs = find_msr(arch->same_msrs, data->msr, &bit);
 	if (!msrs)
 		return -KVM_EINVAL;
-	if (data->enable &&
-	    !kvm_msr_allowed(req->vcpu, data->msr, KVM_MSR_FILTER_WRITE))
-		return -KVM_EPERM;
+	if (data->enable) {
+		err = check_msr(req->vcpu, data->msr);
+		if (err)
+			return err;
+	}
 
 	assign_bit(bit, msrs, data->enable);
+	assign_bit(bit, same_msrs, data->flags & KVMI_CONTROL_SAME_VALUE);
 	kvmi_arch_vcpu_recalc(req->vcpu);
 
 	return 0;

@@ -55,7 +55,7 @@ u32 kvmi_arch_page_access(void)
  */
 u32 kvmi_arch_feature_flags(void)
 {
-	u32 flags = 0;
+	u32 flags = KVMI_FEATURE_SAME_VALUE;
 
 	if (kvm_caps.has_single_step)
 		flags |= KVMI_FEATURE_SINGLESTEP;

@@ -16,6 +16,7 @@
 
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "changes.h"
 #include "mmu.h"
 #include "regs.h"
 #include "step.h"
@@ -139,6 +140,9 @@ void __kvmi_check_step(struct kvm_vcpu *vcpu)
 
 	/* Its rest is done if KVM_RUN returned in the middle. */
 	vi->arch.emulation.mode = KVMI_EMULATE_FREELY;
+
+	if (!kvmi_report_changes(vcpu))
+		return;
 
 	step = &vi->arch.step;
 	if ((step->allowed || step->wanted) && !step->owed &&

@@ -112,32 +112,51 @@ struct kvmi_vcpu_get_registers_reply {
  * Errors: -KVM_EOPNOTSUPP no event is open on the vCPU; -KVM_EINVAL short.
  */
 
+/*
+ * flags of KVMI_VCPU_CONTROL_CR and KVMI_VCPU_CONTROL_MSR: report a write also if the
+ * register has the value already.  Of a CR this works with CR3 only.
+ */
+#define KVMI_CONTROL_SAME_VALUE _BITUL(0)
+
 /**
  * struct kvmi_vcpu_control_cr - request of KVMI_VCPU_CONTROL_CR
  * @cr: 0, 3 or 4
  * @enable: 0 or 1
+ * @flags: KVMI_CONTROL_SAME_VALUE, with @enable only
  * @padding1: zero
  * @padding2: zero
  *
- * Errors: -KVM_EINVAL padding, @enable or @cr.
+ * Errors: -KVM_EINVAL padding, @enable, @cr or @flags; -KVM_EOPNOTSUPP
+ * KVMI_CONTROL_SAME_VALUE for another register than CR3.
  */
 struct kvmi_vcpu_control_cr {
 	__u8 cr;
 	__u8 enable;
-	__u16 padding1;
+	__u8 flags;
+	__u8 padding1;
 	__u32 padding2;
 };
+
+/*
+ * flags of KVMI_VCPU_EVENT_CR, KVMI_VCPU_EVENT_MSR and KVMI_VCPU_EVENT_DESCRIPTOR: the
+ * register has its new value already, as RSM or a task switch has loaded it.  RETRY
+ * is not accepted, SKIP puts the old value back.
+ */
+#define KVMI_CHANGE_DONE _BITUL(0)
 
 /**
  * struct kvmi_vcpu_event_cr - data of KVMI_VCPU_EVENT_CR
  * @cr: 0, 3 or 4
+ * @flags: KVMI_CHANGE_DONE
  * @padding: zero
  * @old_value: value of the register
- * @new_value: value the guest writes
+ * @new_value: value the guest writes; of CR3, without the bit that keeps TLB
+ *	entries
  */
 struct kvmi_vcpu_event_cr {
 	__u8 cr;
-	__u8 padding[7];
+	__u8 flags;
+	__u8 padding[6];
 	__u64 old_value;
 	__u64 new_value;
 };
@@ -154,30 +173,34 @@ struct kvmi_vcpu_event_cr_reply {
 /**
  * struct kvmi_vcpu_control_msr - request of KVMI_VCPU_CONTROL_MSR
  * @enable: 0 or 1
- * @padding1: zero
- * @padding2: zero
+ * @flags: KVMI_CONTROL_SAME_VALUE, with @enable only
+ * @padding: zero
  * @msr: 0 to 0x1fff or 0xc0000000 to 0xc0001fff
  *
- * Errors: -KVM_EINVAL padding, @enable or @msr; -KVM_EPERM userspace's MSR
- * filter denies the guest that write, it is not for the tool to see.
+ * Errors: -KVM_EINVAL padding, @enable, @flags or @msr, and for @enable an MSR that
+ * cannot be read; -KVM_EPERM userspace's MSR filter denies the guest that write, it
+ * is not for the tool to see; -KVM_EOPNOTSUPP an MSR whose writes cannot be intercepted
+ * at all times.
  */
 struct kvmi_vcpu_control_msr {
 	__u8 enable;
-	__u8 padding1;
-	__u16 padding2;
+	__u8 flags;
+	__u16 padding;
 	__u32 msr;
 };
 
 /**
  * struct kvmi_vcpu_event_msr - data of KVMI_VCPU_EVENT_MSR
  * @msr: index of the MSR
+ * @flags: KVMI_CHANGE_DONE
  * @padding: zero
  * @old_value: value of the MSR
  * @new_value: value the guest writes
  */
 struct kvmi_vcpu_event_msr {
 	__u32 msr;
-	__u32 padding;
+	__u8 flags;
+	__u8 padding[3];
 	__u64 old_value;
 	__u64 new_value;
 };
@@ -424,12 +447,14 @@ struct kvmi_vcpu_event_xsetbv {
  * struct kvmi_vcpu_event_descriptor - data of KVMI_VCPU_EVENT_DESCRIPTOR
  * @descriptor: KVMI_DESC_*
  * @write: 1: LGDT, LIDT, LLDT or LTR; 0: SGDT, SIDT, SLDT or STR
+ * @flags: KVMI_CHANGE_DONE
  * @padding: zero
  */
 struct kvmi_vcpu_event_descriptor {
 	__u8 descriptor;
 	__u8 write;
-	__u8 padding[6];
+	__u8 flags;
+	__u8 padding[5];
 };
 
 /**

@@ -897,6 +897,240 @@ KVMI_TEST(kvmi_access, trap_with_skip)
 	kvmi_guest_stop_unchanged(g);
 }
 
+/*
+ * An instruction that is reported is so, too, if KVM emulates it: there is an event
+ * beside the PF of its fetch.
+ */
+FIXTURE(kvmi_access_event) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_access_event) {
+	const char *code;
+	size_t size;
+	u16 event;
+	u64 rax;
+	u64 rcx;
+};
+
+#define INSN(bytes)	.code = bytes, .size = sizeof(bytes) - 1
+
+FIXTURE_VARIANT_ADD(kvmi_access_event, cpuid) {
+	INSN("\x0f\xa2"),
+	.event = KVMI_VCPU_EVENT_CPUID,
+	.rax = KVM_CPUID_SIGNATURE,
+};
+
+/* LIDT [RDI] */
+FIXTURE_VARIANT_ADD(kvmi_access_event, lidt) {
+	INSN("\x0f\x01\x1f"),
+	.event = KVMI_VCPU_EVENT_DESCRIPTOR,
+};
+
+/* LLDT AX */
+FIXTURE_VARIANT_ADD(kvmi_access_event, lldt) {
+	INSN("\x0f\x00\xd0"),
+	.event = KVMI_VCPU_EVENT_DESCRIPTOR,
+	.rax = KVMI_GUEST_LDTR,
+};
+
+/* STR EAX */
+FIXTURE_VARIANT_ADD(kvmi_access_event, str) {
+	INSN("\x0f\x00\xc8"),
+	.event = KVMI_VCPU_EVENT_DESCRIPTOR,
+};
+
+/* MOV CR4, RAX */
+FIXTURE_VARIANT_ADD(kvmi_access_event, cr4) {
+	INSN("\x0f\x22\xe0"),
+	.event = KVMI_VCPU_EVENT_CR,
+	.rax = X86_CR4_OSFXSR | X86_CR4_PAE | X86_CR4_PSE,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_event, wrmsr) {
+	INSN("\x0f\x30"),
+	.event = KVMI_VCPU_EVENT_MSR,
+	.rax = 0x12345000,
+	.rcx = MSR_IA32_SYSENTER_EIP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_event, xsetbv) {
+	INSN("\x0f\x01\xd1"),
+	.event = KVMI_VCPU_EVENT_XSETBV,
+	.rax = XFEATURE_MASK_FP | XFEATURE_MASK_SSE,
+};
+
+FIXTURE_SETUP(kvmi_access_event)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_guest *g = &self->g;
+
+	if (!setup(g, KVMI_GUEST_LONG) || !can_restrict(g, X))
+		SKIP(return, "Access to pages cannot be taken away");
+	kvmi_get_features(&g->s, &features);
+	if (!(features.events & BIT_ULL(variant->event)))
+		SKIP(return, "The processor does not intercept it");
+	if (variant->event == KVMI_VCPU_EVENT_XSETBV &&
+	    !vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE))
+		SKIP(return, "The processor has no XSETBV");
+
+	g->start.regs.rax = variant->rax;
+	g->start.regs.rcx = variant->rcx;
+	if (variant->event == KVMI_VCPU_EVENT_XSETBV)
+		g->start.xcr0 = XFEATURE_MASK_FP;
+	__kvmi_guest_code(g, (const u8 *)variant->code, variant->size);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	if (variant->event == KVMI_VCPU_EVENT_MSR)
+		vcpu_set_msr(g->vcpu, variant->rcx, 0);
+}
+
+FIXTURE_TEARDOWN(kvmi_access_event)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void start_event(struct _test_data_kvmi_access_event *self, u16 event,
+			u64 rcx, struct kvmi_event *ev)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, event, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, 4, 1), 0);
+	if (event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_KVMI(kvmi_control_msr(&g->s, 0, rcx, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	wait_pf(g, 0, ev);
+	reply_trap(g, ev);
+	kvmi_wait_event(&g->s, event, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE);
+}
+
+/* What comes next is fetched from that page, too. */
+static void stop_event(struct kvmi_guest *g)
+{
+	struct kvmi_event ev;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, g->end);
+	allow(g, &ev);
+}
+
+KVMI_TEST(kvmi_access_event, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_event(self, variant->event, variant->rcx, &ev);
+	allow(g, &ev);
+	stop_event(g);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access_event, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_event(self, variant->event, variant->rcx, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	stop_event(g);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* The fetch comes first, and is asked about again. */
+KVMI_TEST(kvmi_access_event, retry)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_event(self, variant->event, variant->rcx, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	kvmi_wait_event(&g->s, variant->event, &ev);
+	allow(g, &ev);
+	stop_event(g);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access_event, crash)
+{
+	struct kvmi_event ev;
+
+	start_event(self, variant->event, variant->rcx, &ev);
+	kvmi_guest_crash(&self->g, &ev);
+}
+
+/* KVM has no other way to emulate a hypercall than to let it be made. */
+FIXTURE(kvmi_access_hypercall) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_access_hypercall) {
+	enum kvmi_guest_mode mode;
+	bool vmmcall;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_hypercall, prot_vmcall) {
+	.mode = KVMI_GUEST_PROT,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_hypercall, prot_vmmcall) {
+	.mode = KVMI_GUEST_PROT,
+	.vmmcall = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_hypercall, long_vmcall) {
+	.mode = KVMI_GUEST_LONG,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_hypercall, long_user_vmmcall) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.vmmcall = true,
+};
+
+FIXTURE_SETUP(kvmi_access_hypercall)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!setup(g, variant->mode) || !can_restrict(g, X))
+		SKIP(return, "Access to pages cannot be taken away");
+	/* KVM is to leave the guest's instruction as it is. */
+	if (variant->vmmcall == host_cpu_is_intel)
+		vm_enable_cap(g->vm, KVM_CAP_DISABLE_QUIRKS2,
+			      KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
+	g->start.regs.rax = 0x1234;
+	if (variant->vmmcall)
+		kvmi_guest_code(g, "\x0f\x01\xd9");
+	else
+		kvmi_guest_code(g, "\x0f\x01\xc1");
+	kvmi_guest_run_normally(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_access_hypercall)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_access_hypercall, not_emulated)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	start(g, 0);
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	allow(g, &ev);
+	if (g->normal_vector == KVMI_GUEST_NO_EXCEPTION)
+		stop_event(g);
+	kvmi_guest_stop_normally(g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));

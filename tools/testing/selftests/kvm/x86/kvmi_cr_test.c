@@ -468,6 +468,35 @@ KVMI_TEST(kvmi_cr, same_value_is_not_reported)
 	finish(self, variant->cr, self->old, 0);
 }
 
+/* If asked for it is, where the processor exits for it. */
+KVMI_TEST(kvmi_cr, same_value)
+{
+	struct kvmi_event ev;
+	int i;
+
+	vcpu_args_set(self->vcpu, 3, (u64)variant->cr, 0ull,
+		      (u64)variant->emulate);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, variant->cr);
+	TEST_ASSERT_KVMI(kvmi_control_cr_flags(&self->s, 0, variant->cr,
+					       KVMI_CONTROL_SAME_VALUE),
+			 variant->cr == 3 ? 0 : -KVM_EOPNOTSUPP);
+	kvmi_unpark(&self->s, &ev);
+	for (i = 0; i < 2 && variant->cr == 3; i++) {
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+		TEST_ASSERT_EQ(ev.cr.cr, variant->cr);
+		TEST_ASSERT_EQ(ev.cr.old_value, self->old);
+		TEST_ASSERT_EQ(ev.cr.new_value, self->old);
+		/* The last word counts. */
+		if (i)
+			enable(&self->s, variant->cr);
+		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		finish(self, variant->cr, self->old, 0);
+		kvmi_run_start(&self->r, &self->s, self->vcpu);
+	}
+	finish(self, variant->cr, self->old, 0);
+}
+
 KVMI_TEST(kvmi_cr, other_registers_are_not_reported)
 {
 	struct kvmi_event ev;
@@ -623,7 +652,57 @@ KVMI_TEST(kvmi_cr, other_vcpus_are_not_reported)
 	finish(self, variant->cr, self->old, 0);
 }
 
+/* With PCIDs, bit 63 has the TLB keep what it has.  CR3 does not get it. */
+static void guest_code_pcid(u64 emulate)
+{
+	u64 cr3, noflush = BIT_ULL(63);
+
+	set_cr4(get_cr4() | X86_CR4_PCIDE);
+	for (;;) {
+		cr3 = get_cr3();
+		GUEST_ASSERT_EQ(emulate ? emulate_write_cr(3, cr3 | noflush) :
+					  write_cr(3, cr3 | noflush), 0);
+		GUEST_ASSERT_EQ(get_cr3(), cr3);
+		cr3 ^= BIT(3);
+		GUEST_ASSERT_EQ(emulate ? emulate_write_cr(3, cr3 | noflush) :
+					  write_cr(3, cr3 | noflush), 0);
+		GUEST_SYNC2(cr3, get_cr3());
+	}
+}
+
+/* TS is the guest's own, whoever executes the instruction. */
+static void guest_code_ts(u64 emulate)
+{
+	u64 cr0;
+
+	for (;;) {
+		cr0 = get_cr0();
+		if (emulate) {
+			GUEST_ASSERT_EQ(emulate_write_cr(0, cr0 | X86_CR0_TS), 0);
+			GUEST_ASSERT_EQ(get_cr0(), cr0 | X86_CR0_TS);
+			GUEST_ASSERT_EQ(kvm_asm_safe_fep("clts"), 0);
+		} else {
+			GUEST_ASSERT_EQ(write_cr(0, cr0 | X86_CR0_TS), 0);
+			GUEST_ASSERT_EQ(get_cr0(), cr0 | X86_CR0_TS);
+			asm volatile("clts");
+		}
+		GUEST_SYNC2(cr0, get_cr0());
+	}
+}
+
 /* LMSW writes CR0, too. */
+static void guest_code_lmsw_safe(u64 emulate)
+{
+	u64 old, vector;
+
+	for (;;) {
+		old = get_cr0();
+		vector = emulate ? kvm_asm_safe_fep("lmsw %%ax", "a"(old ^ X86_CR0_MP)) :
+				   kvm_asm_safe("lmsw %%ax", "a"(old ^ X86_CR0_MP));
+		GUEST_SYNC3(old, get_cr0(), vector);
+	}
+}
+
 static void guest_code_lmsw(void)
 {
 	u64 old;
@@ -659,6 +738,9 @@ KVMI_TEST(kvmi_control, control_cr_errors)
 {
 	static const struct kvmi_vcpu_control_cr bad[] = {
 		{ .cr = 0, .padding1 = 1 },
+		{ .cr = 3, .flags = KVMI_CONTROL_SAME_VALUE },
+		{ .cr = 3, .enable = 1, .flags = 2 },
+		{ .cr = 3, .enable = 1, .flags = 0x81 },
 		{ .cr = 3, .padding2 = 0x80000000 },
 		{ .cr = 4, .enable = 2 },
 		{ .cr = 4, .enable = 255 },
@@ -764,6 +846,122 @@ KVMI_TEST(kvmi_control, lmsw)
 	TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value & ~X86_CR0_MP);
 	kvmi_run_signal(&self->r);
 	kvmi_run_wait_eintr(&self->r);
+}
+
+FIXTURE(kvmi_cr_insn) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	struct kvmi_runner r;
+};
+
+FIXTURE_VARIANT(kvmi_cr_insn) {
+	bool emulate;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cr_insn, executed) {
+	.emulate = false,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_cr_insn, emulated) {
+	.emulate = true,
+};
+
+FIXTURE_SETUP(kvmi_cr_insn)
+{
+	if (variant->emulate && !is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+
+	self->vm = vm_create_with_one_vcpu(&self->vcpu, NULL);
+	set_cr0_et(self->vcpu);
+	vcpu_args_set(self->vcpu, 1, (u64)variant->emulate);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_cr_insn)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static void start_insn(struct _test_data_kvmi_cr_insn *self, void *code, u8 cr)
+{
+	struct kvmi_event ev;
+
+	vcpu_arch_set_entry_point(self->vcpu, code);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, cr);
+	kvmi_unpark(&self->s, &ev);
+}
+
+KVMI_TEST(kvmi_cr_insn, no_flush)
+{
+	static const u8 actions[] = {
+		KVMI_EVENT_ACTION_ALLOW, KVMI_EVENT_ACTION_SKIP,
+	};
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i;
+
+	if (!kvm_cpu_has(X86_FEATURE_PCID))
+		SKIP(return, "The processor has no PCIDs");
+
+	start_insn(self, guest_code_pcid, 3);
+	for (i = 0; i < 4; i++) {
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+		TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value ^ BIT(3));
+		if (i < 2)
+			kvmi_reply(&self->s, &ev, actions[i]);
+		else
+			kvmi_reply_val(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW,
+				       i == 2 ? ev.cr.new_value :
+						ev.cr.old_value);
+		kvmi_run_wait_sync(&self->r, &uc);
+		TEST_ASSERT_EQ(uc.args[0], ev.cr.new_value);
+		TEST_ASSERT_EQ(uc.args[1], i & 1 ? ev.cr.old_value :
+						   ev.cr.new_value);
+		kvmi_run_start(&self->r, &self->s, self->vcpu);
+	}
+
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_cr_flags(&self->s, 0, 3,
+					       KVMI_CONTROL_SAME_VALUE), 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_sync(&self->r, &uc);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+	TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value);
+	kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
+}
+
+KVMI_TEST(kvmi_cr_insn, ts_is_not_reported)
+{
+	struct ucall uc;
+
+	start_insn(self, guest_code_ts, 0);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], uc.args[1]);
+}
+
+/* The tool's value raises #GP as it does with MOV to CR0. */
+KVMI_TEST(kvmi_cr_insn, lmsw_with_illegal_value)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	if (!host_cpu_is_intel && !variant->emulate)
+		SKIP(return, "The guest changes CR0.MP on its own");
+
+	start_insn(self, guest_code_lmsw_safe, 0);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CR, &ev);
+	TEST_ASSERT_EQ(ev.cr.new_value, ev.cr.old_value ^ X86_CR0_MP);
+	kvmi_reply_val(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW,
+		       ev.cr.old_value | X86_CR0_NW);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], ev.cr.old_value);
+	TEST_ASSERT_EQ(uc.args[1], ev.cr.old_value);
+	TEST_ASSERT_EQ(uc.args[2], GP_VECTOR);
 }
 
 int main(int argc, char **argv)

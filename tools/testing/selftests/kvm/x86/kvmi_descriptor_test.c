@@ -40,17 +40,29 @@ static bool is_load(enum insn insn)
 #define IN_MEMORY	0x07	/* [BX], [EDI] or [RDI] */
 #define IN_REGISTER	0xc0	/* AX, EAX or RAX */
 
+/* What has KVM emulate the instruction that follows */
+#define PREFIX		"\x0f\x0bkvm"
+#define PREFIX_SIZE	(sizeof(PREFIX) - 1)
+
 /* What the guest loads; the highest byte does not count for 16-bit code. */
 #define NEW_BASE	(0x99000000 | (KVMI_GUEST_GDT + 8))
 #define NEW_LIMIT	0x6f
 
-static void set_insn(struct kvmi_guest *g, enum insn insn, u8 operand)
+static void __set_insn(struct kvmi_guest *g, enum insn insn, u8 operand,
+		       bool emulate)
 {
-	const u8 code[] = { 0x0f, insn >> 4, operand | (insn & 7) << 3 };
+	const u8 bytes[] = { 0x0f, insn >> 4, operand | (insn & 7) << 3 };
 	u8 *data = g->start.mem + KVMI_GUEST_DATA;
+	u8 code[PREFIX_SIZE + sizeof(bytes)];
 	u64 selector, base = NEW_BASE;
 	u16 limit = NEW_LIMIT;
+	int prefix = 0;
 
+	if (emulate) {
+		memcpy(code, PREFIX, PREFIX_SIZE);
+		prefix = PREFIX_SIZE;
+	}
+	memcpy(code + prefix, bytes, sizeof(bytes));
 	memset(data, 0x55, 16);
 	if (insn == LGDT || insn == LIDT) {
 		memcpy(data, &limit, 2);
@@ -66,8 +78,13 @@ static void set_insn(struct kvmi_guest *g, enum insn insn, u8 operand)
 	if (kvmi_guest_is_64bit(g))
 		g->start.regs.rax |= 0x1122334400000000;
 
-	__kvmi_guest_code(g, code, sizeof(code));
+	__kvmi_guest_code(g, code, prefix + sizeof(bytes));
 	kvmi_guest_run_normally(g);
+}
+
+static void set_insn(struct kvmi_guest *g, enum insn insn, u8 operand)
+{
+	__set_insn(g, insn, operand, false);
 }
 
 static bool is_supported(void)
@@ -85,13 +102,18 @@ static bool is_supported(void)
 	return rpl.events & BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR);
 }
 
+static void check_event(const struct kvmi_event *ev, enum insn insn, u64 rip)
+{
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, rip);
+	TEST_ASSERT_EQ(ev->descriptor.descriptor, descriptors[insn]);
+	TEST_ASSERT_EQ(ev->descriptor.write, is_load(insn));
+}
+
 static void start_insn(struct kvmi_guest *g, enum insn insn,
 		       struct kvmi_event *ev)
 {
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
-	TEST_ASSERT_EQ(ev->common.arch.regs.rip, KVMI_GUEST_CODE);
-	TEST_ASSERT_EQ(ev->descriptor.descriptor, descriptors[insn]);
-	TEST_ASSERT_EQ(ev->descriptor.write, is_load(insn));
+	check_event(ev, insn, KVMI_GUEST_CODE);
 }
 
 /* The tests of all such events, with some of the instructions */
@@ -389,9 +411,7 @@ KVMI_TEST(kvmi_descriptor_insns, retry)
 	start_insn(g, variant->insn, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
-	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
-	TEST_ASSERT_EQ(ev.descriptor.descriptor, descriptors[variant->insn]);
-	TEST_ASSERT_EQ(ev.descriptor.write, is_load(variant->insn));
+	check_event(&ev, variant->insn, KVMI_GUEST_CODE);
 	kvmi_insn_disable(g);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 	kvmi_guest_stop_normally(g);
@@ -404,6 +424,364 @@ KVMI_TEST(kvmi_descriptor_insns, crash)
 
 	start_insn(g, variant->insn, &ev);
 	kvmi_guest_crash(g, &ev);
+}
+
+/* The same where it is KVM that comes across the instruction */
+FIXTURE(kvmi_descriptor_emulated) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_descriptor_emulated) {
+	enum kvmi_guest_mode mode;
+	enum insn insn;
+	u8 operand;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, real_sgdt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, real_sidt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, real_lgdt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, real_lidt) {
+	.mode = KVMI_GUEST_REAL,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_sldt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_str) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_lldt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_ltr) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LTR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_sgdt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_sidt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_lgdt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_lidt) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_sldt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_str) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_lldt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_ltr) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LTR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_sgdt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_sidt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_lgdt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_lidt) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_user_sgdt) {
+	.mode = KVMI_GUEST_PROT_USER,
+	.insn = SGDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, compat_user_str) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.insn = STR,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_user_sldt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = SLDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_user_sidt) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.insn = SIDT,
+	.operand = IN_MEMORY,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, long_lldt_register) {
+	.mode = KVMI_GUEST_LONG,
+	.insn = LLDT,
+	.operand = IN_REGISTER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_descriptor_emulated, prot_str_register) {
+	.mode = KVMI_GUEST_PROT,
+	.insn = STR,
+	.operand = IN_REGISTER,
+};
+
+FIXTURE_SETUP(kvmi_descriptor_emulated)
+{
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
+
+	kvmi_guest_create(&self->g, variant->mode);
+	__set_insn(&self->g, variant->insn, variant->operand, true);
+	TEST_ASSERT_EQ(self->g.normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_emulated)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void start_emulated(struct kvmi_guest *g, enum insn insn,
+			   struct kvmi_event *ev)
+{
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+	check_event(ev, insn, KVMI_GUEST_CODE + PREFIX_SIZE);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, skip_with_registers)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_insn_set(g, kvmi_insn_other_regs(g), KVMI_GUEST_HANDLERS);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	g->start.regs = kvmi_insn_other_regs(g);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* It is the processor's from then on, behind the prefix. */
+KVMI_TEST(kvmi_descriptor_emulated, retry)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+	check_event(&ev, variant->insn, KVMI_GUEST_CODE + PREFIX_SIZE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, retry_with_rip_moved)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_insn_set(g, kvmi_insn_other_regs(g), g->end);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	g->start.regs = kvmi_insn_other_regs(g);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_guest_crash(g, &ev);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, tool_closes)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_close(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_descriptor_emulated, signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_emulated(g, variant->insn, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_unchanged(g);
+}
+
+/*
+ * What KVM emulates after a VM exit it fetches itself.  Here the processor executes
+ * a write to a device out of a page that it still has in its TLB, while the page
+ * tables say another one, with a LIDT.  If the processor has forgotten about the
+ * page, it executes the LIDT; the tool is asked in any case.
+ */
+#define STALE_GVA	0xe000
+#define STALE_GPA	0xe000
+#define OTHER_GPA	0xf000
+#define DEVICE_GVA	0xd000
+#define DEVICE_GPA	0x100000
+
+FIXTURE(kvmi_descriptor_stale) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_descriptor_stale)
+{
+	/* MOV [RSI], RAX; JMP RDX, and in its place LIDT [RDI]; JMP RDX */
+	static const u8 device[] = { 0x48, 0x89, 0x06, 0xff, 0xe2 };
+	static const u8 lidt[] = { 0x0f, 0x01, 0x1f, 0xff, 0xe2 };
+	/* CALL to where there is a RET; MOV [R8], RCX: another page; JMP R9 */
+	static const u8 code[] = {
+		0x41, 0xff, 0xd2, 0x49, 0x89, 0x08, 0x41, 0xff, 0xe1,
+	};
+	struct kvmi_guest *g = &self->g;
+	u64 pte = KVMI_GUEST_PAGE_TABLES + 3 * 4096 + STALE_GVA / 4096 * 8;
+
+	if (!is_supported())
+		SKIP(return, "The processor does not intercept them");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	set_insn(g, LIDT, IN_MEMORY);
+	memcpy(g->start.mem + STALE_GPA, device, sizeof(device));
+	memcpy(g->start.mem + OTHER_GPA, lidt, sizeof(lidt));
+	g->start.mem[STALE_GPA + 0x10] = 0xc3;
+	g->start.mem[OTHER_GPA + 0x10] = 0xc3;
+	kvmi_guest_map(g, g->start.mem, DEVICE_GVA, DEVICE_GPA, KVMI_GUEST_PTE);
+	g->start.regs.rsi = DEVICE_GVA;
+	g->start.regs.rcx = OTHER_GPA | KVMI_GUEST_PTE;
+	g->start.regs.r8 = pte;
+	g->start.regs.r9 = STALE_GVA;
+	g->start.regs.r10 = STALE_GVA + 0x10;
+	g->start.regs.rdx = KVMI_GUEST_CODE + sizeof(code);
+	__kvmi_guest_code(g, code, sizeof(code));
+}
+
+FIXTURE_TEARDOWN(kvmi_descriptor_stale)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_descriptor_stale, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, STALE_GVA);
+	TEST_ASSERT_EQ(ev.descriptor.descriptor, KVMI_DESC_IDTR);
+	TEST_ASSERT_EQ(ev.descriptor.write, 1);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.sregs.idt.base, g->start.sregs.idt.base);
+}
+
+KVMI_TEST(kvmi_descriptor_stale, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.sregs.idt.limit, NEW_LIMIT);
 }
 
 /* Instructions that fault: the tool is asked before anybody knows. */

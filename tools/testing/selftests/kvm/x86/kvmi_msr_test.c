@@ -2,9 +2,12 @@
 /*
  * KVM introspection: KVMI_VCPU_CONTROL_MSR and KVMI_VCPU_EVENT_MSR
  */
+#include "apic.h"
 #include "kvmi_test_harness.h"
 
 #define WRITE_INSN_SIZE		2
+
+#define X2APIC_MSR(reg)		(APIC_BASE_MSR + ((reg) >> 4))
 
 /* A write by way of KVM's emulator */
 static u8 emulate_wrmsr(u32 msr, u64 val)
@@ -375,14 +378,50 @@ KVMI_TEST(kvmi_msr, same_value_is_not_reported)
 	finish(self, variant->msr, self->old, 0);
 }
 
+/* If asked for it is. */
+KVMI_TEST(kvmi_msr, same_value)
+{
+	struct kvmi_event ev;
+	int i;
+
+	vcpu_args_set(self->vcpu, 3, (u64)variant->msr, 0ull,
+		      (u64)variant->emulate);
+	self->new = self->old;
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, variant->msr);
+	TEST_ASSERT_KVMI(kvmi_control_msr_flags(&self->s, 0, variant->msr,
+						KVMI_CONTROL_SAME_VALUE), 0);
+	kvmi_unpark(&self->s, &ev);
+	for (i = 0; i < 2; i++) {
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_MSR, &ev);
+		TEST_ASSERT_EQ(ev.msr.msr, variant->msr);
+		TEST_ASSERT_EQ(ev.msr.old_value, self->old);
+		TEST_ASSERT_EQ(ev.msr.new_value, self->old);
+		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		finish(self, variant->msr, self->old, 0);
+		kvmi_run_start(&self->r, &self->s, self->vcpu);
+	}
+
+	/* The last word counts. */
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_MSR, &ev);
+	enable(&self->s, variant->msr);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	finish(self, variant->msr, self->old, 0);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	finish(self, variant->msr, self->old, 0);
+}
+
 KVMI_TEST(kvmi_msr, other_msrs_are_not_reported)
 {
 	struct kvmi_event ev;
 
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
-	enable(&self->s, variant->msr + 1);
-	enable(&self->s, variant->msr - 1);
-	enable(&self->s, variant->msr ^ 0xc0000000);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_MSR, 1),
+			 0);
+	/* Not all of them exist. */
+	kvmi_control_msr(&self->s, 0, variant->msr + 1, 1);
+	kvmi_control_msr(&self->s, 0, variant->msr - 1, 1);
+	kvmi_control_msr(&self->s, 0, variant->msr ^ 0xc0000000, 1);
 	kvmi_unpark(&self->s, &ev);
 	finish(self, variant->msr, self->new, 0);
 }
@@ -665,8 +704,10 @@ KVMI_TEST(kvmi_control, tsc_deadline)
 KVMI_TEST(kvmi_control, errors)
 {
 	static const struct kvmi_vcpu_control_msr bad[] = {
-		{ .msr = MSR_LSTAR, .padding1 = 1 },
-		{ .msr = MSR_LSTAR, .padding2 = 0x8000 },
+		{ .msr = MSR_LSTAR, .flags = KVMI_CONTROL_SAME_VALUE },
+		{ .msr = MSR_LSTAR, .enable = 1, .flags = 2 },
+		{ .msr = MSR_LSTAR, .enable = 1, .flags = 0x80 },
+		{ .msr = MSR_LSTAR, .padding = 0x8000 },
 		{ .msr = MSR_LSTAR, .enable = 2 },
 		{ .msr = MSR_LSTAR, .enable = 255 },
 		{ .msr = 0x2000, .enable = 1 },
@@ -675,8 +716,22 @@ KVMI_TEST(kvmi_control, errors)
 		{ .msr = 0xc0002000, .enable = 1 },
 		{ .msr = 0xffffffff, .enable = 1 },
 		{ .msr = 0x2000 },
+		/* There are none such, or they cannot be read */
+		{ .msr = 0x1fff, .enable = 1 },
+		{ .msr = 0xc0001fff, .enable = 1 },
+		{ .msr = MSR_IA32_PRED_CMD, .enable = 1 },
+		{ .msr = MSR_IA32_FLUSH_CMD, .enable = 1 },
 	};
-	static const u32 good[] = { 0, 0x1fff, 0xc0000000, 0xc0001fff, MSR_STAR };
+	/* KVM may let the guest write them on its own, or stop to. */
+	static const u32 on_demand[] = {
+		X2APIC_MSR(0), X2APIC_MSR(APIC_TASKPRI), X2APIC_MSR(APIC_EOI),
+		X2APIC_MSR(APIC_ICR), X2APIC_MSR(APIC_SELF_IPI), 0x8ff,
+		MSR_LBR_SELECT, MSR_LBR_TOS, MSR_LBR_NHM_FROM,
+		MSR_LBR_NHM_TO + 31, MSR_LBR_INFO_0, MSR_LBR_CORE_FROM,
+	};
+	static const u32 good[] = {
+		MSR_IA32_APICBASE, MSR_IA32_SYSENTER_CS, MSR_EFER, MSR_STAR,
+	};
 	struct kvmi_session *s = &self->s;
 	struct kvmi_event ev;
 	struct ucall uc;
@@ -689,15 +744,224 @@ KVMI_TEST(kvmi_control, errors)
 		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_MSR,
 					       &bad[i], sizeof(bad[i]), NULL, 0),
 				 -KVM_EINVAL);
+	for (i = 0; i < ARRAY_SIZE(on_demand); i++) {
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, on_demand[i], 1),
+				 -KVM_EOPNOTSUPP);
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, on_demand[i], 0), 0);
+	}
 	for (i = 0; i < ARRAY_SIZE(good); i++) {
 		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, good[i], 0), 0);
 		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, good[i], 1), 0);
 		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, good[i], 1), 0);
 		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, good[i], 0), 0);
 	}
+	/* What cannot be turned on can be turned off. */
+	TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, MSR_IA32_PRED_CMD, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, 0x1fff, 0), 0);
 	kvmi_unpark(s, &ev);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_EQ(uc.args[2], 0);
+}
+
+/* KVM has the MSR, but not for this guest: there is no write to ask about. */
+KVMI_TEST(kvmi_control, msr_that_the_guest_does_not_have)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	vcpu_clear_cpuid_feature(self->vcpu, X86_FEATURE_RDTSCP);
+	vcpu_clear_cpuid_feature(self->vcpu, X86_FEATURE_RDPID);
+	if (!kvm_cpu_has(X86_FEATURE_RDTSCP))
+		SKIP(return, "The processor has no TSC_AUX");
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_write);
+	vcpu_args_set(self->vcpu, 2, (u64)MSR_TSC_AUX, 0x123ull);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, MSR_TSC_AUX);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], GP_VECTOR);
+}
+
+/*
+ * Instructions other than WRMSR change what is in MSRs, and are not reported.  See
+ * coverage.rst.
+ */
+#define OTHER_BASE	0x1234000ull
+
+static void guest_code_swapgs(void)
+{
+	wrmsr(MSR_KERNEL_GS_BASE, OTHER_BASE);
+	GUEST_SYNC(0);
+	asm volatile("swapgs");
+	GUEST_SYNC2(rdmsr(MSR_GS_BASE), rdmsr(MSR_KERNEL_GS_BASE));
+}
+
+static void guest_code_wrfsbase(void)
+{
+	set_cr4(get_cr4() | X86_CR4_FSGSBASE);
+	GUEST_SYNC(0);
+	asm volatile("wrfsbase %0; wrgsbase %0" : : "r"(OTHER_BASE));
+	GUEST_SYNC2(rdmsr(MSR_FS_BASE), rdmsr(MSR_GS_BASE));
+}
+
+/* The base of a segment is what its descriptor says, in 64-bit code, too. */
+static void guest_code_load_fs(void)
+{
+	wrmsr(MSR_FS_BASE, OTHER_BASE);
+	GUEST_SYNC(0);
+	asm volatile("mov %%ds, %%ax; mov %%ax, %%fs" : : : "rax");
+	GUEST_SYNC2(rdmsr(MSR_FS_BASE), 0);
+}
+
+/* The user's part of CET: IA32_U_CET and IA32_PL3_SSP */
+#define U_CET_VALUE	2ull
+
+static u8 xsave_area[4096] __aligned(64);
+
+static void guest_code_xrstors(void)
+{
+	u64 *header = (u64 *)(xsave_area + 512);
+	u64 *cet = (u64 *)(xsave_area + 576);
+
+	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
+	wrmsr(MSR_IA32_XSS, XFEATURE_MASK_CET_USER);
+	header[0] = XFEATURE_MASK_CET_USER;
+	header[1] = XFEATURE_MASK_CET_USER | BIT_ULL(63);
+	cet[0] = U_CET_VALUE;
+	cet[1] = OTHER_BASE;
+	GUEST_SYNC(0);
+	asm volatile("xrstors64 %0" : : "m"(xsave_area),
+		     "a"((u32)XFEATURE_MASK_CET_USER), "d"(0));
+	GUEST_SYNC2(rdmsr(MSR_IA32_U_CET), rdmsr(MSR_IA32_PL3_SSP));
+}
+
+/* The two move each other. */
+static void guest_code_tsc_adjust(void)
+{
+	u64 old;
+
+	GUEST_SYNC(0);
+	old = rdmsr(MSR_IA32_TSC_ADJUST);
+	wrmsr(MSR_IA32_TSC, rdmsr(MSR_IA32_TSC) + BIT_ULL(40));
+	GUEST_SYNC2(rdmsr(MSR_IA32_TSC_ADJUST) - old, 0);
+}
+
+static void run_with_bases_watched(struct _test_data_kvmi_control *self,
+				   void *code, struct ucall *uc)
+{
+	struct kvmi_event ev;
+
+	vcpu_arch_set_entry_point(self->vcpu, code);
+	kvmi_run_to_sync(&self->s, self->vcpu, uc);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, MSR_FS_BASE);
+	enable(&self->s, MSR_GS_BASE);
+	enable(&self->s, MSR_KERNEL_GS_BASE);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, uc);
+}
+
+KVMI_TEST(kvmi_control, swapgs_is_not_reported)
+{
+	struct ucall uc;
+
+	run_with_bases_watched(self, guest_code_swapgs, &uc);
+	TEST_ASSERT_EQ(uc.args[0], OTHER_BASE);
+}
+
+KVMI_TEST(kvmi_control, wrfsbase_is_not_reported)
+{
+	struct ucall uc;
+
+	if (!kvm_cpu_has(X86_FEATURE_FSGSBASE))
+		SKIP(return, "The processor has no WRFSBASE");
+
+	run_with_bases_watched(self, guest_code_wrfsbase, &uc);
+	TEST_ASSERT_EQ(uc.args[0], OTHER_BASE);
+	TEST_ASSERT_EQ(uc.args[1], OTHER_BASE);
+}
+
+KVMI_TEST(kvmi_control, segment_load_is_not_reported)
+{
+	struct ucall uc;
+
+	run_with_bases_watched(self, guest_code_load_fs, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 0);
+}
+
+KVMI_TEST(kvmi_control, tsc_adjust)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_tsc_adjust);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, MSR_IA32_TSC_ADJUST);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT(uc.args[0] >> 39, "TSC_ADJUST has changed by 0x%lx only",
+		    uc.args[0]);
+}
+
+KVMI_TEST(kvmi_control, xrstors_is_not_reported)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	if (!kvm_cpu_has(X86_FEATURE_SHSTK))
+		SKIP(return, "The processor, or the host, has no shadow stacks");
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_xrstors);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable(&self->s, MSR_IA32_U_CET);
+	enable(&self->s, MSR_IA32_PL3_SSP);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], U_CET_VALUE);
+	TEST_ASSERT_EQ(uc.args[1], OTHER_BASE);
+}
+
+/* The tool sees what the VMM sees, not what the guest may. */
+KVMI_TEST(kvmi_control, filter_is_for_the_guest)
+{
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = {
+			.flags = KVM_MSR_FILTER_READ,
+			.nmsrs = 1,
+			.base = MSR_IA32_SYSENTER_EIP,
+			.bitmap = (u8[]) { 0 },
+		},
+	};
+	struct {
+		struct kvmi_vcpu_get_registers hdr;
+		u32 msr;
+	} req = { .hdr.nmsrs = 1, .msr = MSR_IA32_SYSENTER_EIP };
+	struct {
+		struct kvmi_vcpu_get_registers_reply hdr;
+		struct kvm_msr_entry msr;
+	} rpl;
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	vm_ioctl(self->vm, KVM_X86_SET_MSR_FILTER, &filter);
+	vcpu_set_msr(self->vcpu, MSR_IA32_SYSENTER_EIP, 0x4321);
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_write);
+	vcpu_args_set(self->vcpu, 2, (u64)MSR_IA32_SYSENTER_EIP, 0x1234ull);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&self->s, 0, KVMI_VCPU_GET_REGISTERS, &req,
+				       sizeof(req), &rpl, sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.msr.data, 0x4321);
+	enable(&self->s, MSR_IA32_SYSENTER_EIP);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_MSR, &ev);
+	TEST_ASSERT_EQ(ev.msr.old_value, 0x4321);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 0);
 }
 
 int main(int argc, char **argv)

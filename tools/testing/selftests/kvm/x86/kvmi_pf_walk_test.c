@@ -836,6 +836,75 @@ KVMI_TEST(kvmi_pf_descriptor, skip)
 	kvmi_guest_stop_unchanged(g);
 }
 
+/*
+ * PDPTEs are loaded by MOV to CR on VMX.  The instruction has no memory operand, and
+ * yet reads.
+ */
+#define PDPT		0xc000
+#define OTHER_PDPT	0xd000
+#define PD		0xe000
+
+FIXTURE(kvmi_pf_pdptes) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_pf_pdptes)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_guest *g = &self->g;
+	u64 pdpte = PD | 1, pde = 0xe7;
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "The processor loads PDPTEs when it walks");
+
+	kvmi_guest_create(g, KVMI_GUEST_PROT);
+	memcpy(g->start.mem + PDPT, &pdpte, sizeof(pdpte));
+	memcpy(g->start.mem + OTHER_PDPT, &pdpte, sizeof(pdpte));
+	memcpy(g->start.mem + PD, &pde, sizeof(pde));
+	g->start.sregs.cr3 = PDPT;
+	g->start.sregs.cr4 |= X86_CR4_PAE;
+	g->start.regs.rax = OTHER_PDPT;
+	/* MOV CR3, EAX */
+	kvmi_guest_code(g, "\x0f\x22\xd8");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	kvmi_hook(&g->s, g->vm);
+	kvmi_get_features(&g->s, &features);
+	if (!(features.flags & KVMI_FEATURE_EXEC_ONLY))
+		SKIP(return, "The right to read cannot be taken away");
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_pdptes)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_pf_pdptes, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, OTHER_PDPT, KVMI_PAGE_ACCESS_X);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(ev.pf.gpa & ~0xfffull, OTHER_PDPT);
+	TEST_ASSERT_EQ(ev.pf.gva, ~0ull);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_R);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_pf_pdptes, skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_restrict(g, OTHER_PDPT, KVMI_PAGE_ACCESS_X);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));

@@ -733,7 +733,7 @@ KVMI_TEST(kvmi_user_msr, unknown)
 {
 	int i;
 
-	start_wrmsr(self, variant->tool_first, NO_MSR, LEGAL, 0);
+	start_wrmsr(self, variant->tool_first, NO_MSR, LEGAL, -KVM_EINVAL);
 	for (i = 0; i < 2; i++) {
 		wait_wrmsr_exit(self, KVM_MSR_EXIT_REASON_UNKNOWN, NO_MSR, LEGAL);
 		complete_wrmsr(self, i);

@@ -751,7 +751,27 @@ KVMI_TEST(kvmi_transitions, kvm_clock)
 	TEST_ASSERT(uc.args[0], "The clock is off");
 }
 
-/* The newer one is not, and works as it always does. */
+/* By its newer index, too: it is the same register. */
+KVMI_TEST(kvmi_transitions, kvm_clock_alias)
+{
+	gpa_t gpa = setup_clock(self, MSR_KVM_SYSTEM_TIME_NEW);
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable_all(&self->s);
+	TEST_ASSERT_KVMI(kvmi_control_msr(&self->s, 1, MSR_KVM_SYSTEM_TIME, 1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_MSR, &ev);
+	TEST_ASSERT_EQ(ev.msr.msr, MSR_KVM_SYSTEM_TIME_NEW);
+	TEST_ASSERT_EQ(ev.msr.old_value, 0);
+	TEST_ASSERT_EQ(ev.msr.new_value, gpa | KVM_MSR_ENABLED);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT(!uc.args[0], "The clock is on");
+}
+
+/* The newer index cannot be chosen. */
 KVMI_TEST(kvmi_transitions, kvm_clock_new)
 {
 	struct kvmi_event ev;

@@ -126,6 +126,9 @@ int kvmi_control_vm_event(struct kvmi_session *s, u16 event, u8 enable);
 int kvmi_control_event(struct kvmi_session *s, u16 vcpu, u16 event, u8 enable);
 int kvmi_control_cr(struct kvmi_session *s, u16 vcpu, u8 cr, u8 enable);
 int kvmi_control_msr(struct kvmi_session *s, u16 vcpu, u32 msr, u8 enable);
+/* The same with flags, to turn it on */
+int kvmi_control_cr_flags(struct kvmi_session *s, u16 vcpu, u8 cr, u8 flags);
+int kvmi_control_msr_flags(struct kvmi_session *s, u16 vcpu, u32 msr, u8 flags);
 int kvmi_get_registers(struct kvmi_session *s, u16 vcpu,
 		       struct kvmi_vcpu_get_registers_reply *rpl);
 int kvmi_set_registers(struct kvmi_session *s, u16 vcpu,

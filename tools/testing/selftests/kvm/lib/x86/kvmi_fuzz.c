@@ -182,6 +182,7 @@ static const struct command commands[] = {
 	{ KVMI_VCPU_CONTROL_CR, REQUEST(kvmi_vcpu_control_cr),
 	  .fields = { F(CR, struct kvmi_vcpu_control_cr, cr),
 		      F(BOOL, struct kvmi_vcpu_control_cr, enable),
+		      F(BOOL, struct kvmi_vcpu_control_cr, flags),
 		      F(PAD, struct kvmi_vcpu_control_cr, padding1),
 		      F(PAD, struct kvmi_vcpu_control_cr, padding2) } },
 	{ KVMI_VCPU_INJECT_EXCEPTION, .asks = true,
@@ -203,8 +204,8 @@ static const struct command commands[] = {
 	  .pads = { F(PAD, struct kvmi_vcpu_get_mtrr_type_reply, padding) } },
 	{ KVMI_VCPU_CONTROL_MSR, .asks = true, REQUEST(kvmi_vcpu_control_msr),
 	  .fields = { F(BOOL, struct kvmi_vcpu_control_msr, enable),
-		      F(PAD, struct kvmi_vcpu_control_msr, padding1),
-		      F(PAD, struct kvmi_vcpu_control_msr, padding2),
+		      F(BOOL, struct kvmi_vcpu_control_msr, flags),
+		      F(PAD, struct kvmi_vcpu_control_msr, padding),
 		      F(MSR, struct kvmi_vcpu_control_msr, msr) } },
 	/* Little gets done while it is on. */
 	{ KVMI_VCPU_CONTROL_SINGLESTEP, .asks = true, .rare = 10,

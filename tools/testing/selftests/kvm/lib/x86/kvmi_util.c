@@ -424,6 +424,30 @@ int kvmi_control_msr(struct kvmi_session *s, u16 vcpu, u32 msr, u8 enable)
 			     NULL, 0);
 }
 
+int kvmi_control_cr_flags(struct kvmi_session *s, u16 vcpu, u8 cr, u8 flags)
+{
+	struct kvmi_vcpu_control_cr req = {
+		.cr = cr,
+		.enable = 1,
+		.flags = flags,
+	};
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_CONTROL_CR, &req, sizeof(req),
+			     NULL, 0);
+}
+
+int kvmi_control_msr_flags(struct kvmi_session *s, u16 vcpu, u32 msr, u8 flags)
+{
+	struct kvmi_vcpu_control_msr req = {
+		.msr = msr,
+		.enable = 1,
+		.flags = flags,
+	};
+
+	return kvmi_vcpu_cmd(s, vcpu, KVMI_VCPU_CONTROL_MSR, &req, sizeof(req),
+			     NULL, 0);
+}
+
 int kvmi_get_registers(struct kvmi_session *s, u16 vcpu,
 		       struct kvmi_vcpu_get_registers_reply *rpl)
 {

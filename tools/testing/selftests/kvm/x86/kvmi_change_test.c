@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: registers that RSM and task switches load, which are reported
+ * by CR, MSR and DESCRIPTOR when it has happened
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+#include "smm.h"
+
+#define SMRAM_GPA	0x1000000
+#define DONE_PORT	0xe
+
+/* Not RFLAGS.RF, nor an SMI, makes the guest do anything else. */
+#define NOP		"\x90"
+
+/* What the SMI handler flips in the save area, each in one byte */
+#define CR0_FLIP	X86_CR0_AM
+#define CR3_FLIP	BIT(3)
+#define CR4_FLIP	X86_CR4_PSE
+#define EFER_FLIP	EFER_SCE
+#define LIMIT_FLIP	BIT(7)
+
+#define REAL_MODE_CODE(code)	asm(".code16\n\t" code "\n\t.code64")
+#define REAL_MODE_CODE_SIZE	64
+
+static __attribute__((naked)) void smi_handler(void)
+{
+	REAL_MODE_CODE("in $0xe, %al; rsm");
+}
+
+static __attribute__((naked)) void smi_handler_that_flips(void)
+{
+	REAL_MODE_CODE("xorb $0x04, %cs:0xff5a\n\t"	/* CR0 */
+		       "xorb $0x08, %cs:0xff50\n\t"	/* CR3 */
+		       "xorb $0x10, %cs:0xff48\n\t"	/* CR4 */
+		       "xorb $0x80, %cs:0xfe64\n\t"	/* limits: GDTR */
+		       "xorb $0x80, %cs:0xfe84\n\t"	/* IDTR */
+		       "xorb $0x80, %cs:0xfe94\n\t"	/* TR */
+		       "xorb $0x01, %cs:0xfed0\n\t"	/* EFER */
+		       "in $0xe, %al; rsm");
+}
+
+enum change {
+	CHANGED_CR0,
+	CHANGED_CR3,
+	CHANGED_CR4,
+	CHANGED_GDTR,
+	CHANGED_IDTR,
+	CHANGED_LDTR,
+	CHANGED_TR,
+	CHANGED_EFER,
+};
+
+static bool descriptors_are_reported(struct kvmi_session *s)
+{
+	struct kvmi_vm_get_features_reply features;
+
+	kvmi_get_features(s, &features);
+	return features.events & BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR);
+}
+
+static void enable_all(struct kvmi_session *s)
+{
+	TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, 0, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, 3, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, 4, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, MSR_EFER, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_MSR, 1), 0);
+	if (descriptors_are_reported(s))
+		TEST_ASSERT_KVMI(kvmi_control_event(s, 0,
+						    KVMI_VCPU_EVENT_DESCRIPTOR,
+						    1), 0);
+}
+
+static void check_cr(const struct kvmi_event *ev, u8 cr, u64 old, u64 new)
+{
+	TEST_ASSERT_EQ(ev->cr.cr, cr);
+	TEST_ASSERT_EQ(ev->cr.flags, KVMI_CHANGE_DONE);
+	TEST_ASSERT_EQ(ev->cr.old_value, old);
+	TEST_ASSERT_EQ(ev->cr.new_value, new);
+}
+
+static void check_descriptor(const struct kvmi_event *ev, u8 descriptor)
+{
+	TEST_ASSERT_EQ(ev->descriptor.descriptor, descriptor);
+	TEST_ASSERT_EQ(ev->descriptor.write, 1);
+	TEST_ASSERT_EQ(ev->descriptor.flags, KVMI_CHANGE_DONE);
+}
+
+/* Wait for the event of one change.  The register has its new value. */
+static void wait_change(struct kvmi_guest *g, enum change change,
+			struct kvmi_event *ev)
+{
+	const struct kvm_sregs *old = &g->normal.sregs;
+	const struct kvm_sregs *now = &ev->common.arch.sregs;
+
+	switch (change) {
+	case CHANGED_CR0:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, ev);
+		check_cr(ev, 0, old->cr0, old->cr0 ^ CR0_FLIP);
+		TEST_ASSERT_EQ(now->cr0, old->cr0 ^ CR0_FLIP);
+		break;
+	case CHANGED_CR3:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, ev);
+		check_cr(ev, 3, old->cr3, old->cr3 ^ CR3_FLIP);
+		TEST_ASSERT_EQ(now->cr3, old->cr3 ^ CR3_FLIP);
+		break;
+	case CHANGED_CR4:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, ev);
+		check_cr(ev, 4, old->cr4, old->cr4 ^ CR4_FLIP);
+		TEST_ASSERT_EQ(now->cr4, old->cr4 ^ CR4_FLIP);
+		break;
+	case CHANGED_GDTR:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+		check_descriptor(ev, KVMI_DESC_GDTR);
+		TEST_ASSERT_EQ(now->gdt.limit, old->gdt.limit ^ LIMIT_FLIP);
+		break;
+	case CHANGED_IDTR:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+		check_descriptor(ev, KVMI_DESC_IDTR);
+		TEST_ASSERT_EQ(now->idt.limit, old->idt.limit ^ LIMIT_FLIP);
+		break;
+	case CHANGED_LDTR:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+		check_descriptor(ev, KVMI_DESC_LDTR);
+		break;
+	case CHANGED_TR:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, ev);
+		check_descriptor(ev, KVMI_DESC_TR);
+		break;
+	case CHANGED_EFER:
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_MSR, ev);
+		TEST_ASSERT_EQ(ev->msr.msr, MSR_EFER);
+		TEST_ASSERT_EQ(ev->msr.flags, KVMI_CHANGE_DONE);
+		TEST_ASSERT_EQ(ev->msr.old_value, old->efer);
+		TEST_ASSERT_EQ(ev->msr.new_value, old->efer ^ EFER_FLIP);
+		TEST_ASSERT_EQ(now->efer, old->efer ^ EFER_FLIP);
+		break;
+	}
+}
+
+static bool is_descriptor(enum change change)
+{
+	return change >= CHANGED_GDTR && change <= CHANGED_TR;
+}
+
+FIXTURE(kvmi_rsm) {
+	struct kvmi_guest g;
+};
+
+static void wait_smi_handler(struct kvmi_guest *g)
+{
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	TEST_ASSERT_EQ(g->vcpu->run->io.port, DONE_PORT);
+}
+
+FIXTURE_SETUP(kvmi_rsm)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvm_has_cap(KVM_CAP_X86_SMM))
+		SKIP(return, "KVM has no SMM");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	setup_smram(g->vm, g->vcpu, SMRAM_GPA, smi_handler, REAL_MODE_CODE_SIZE);
+	kvmi_guest_code(g, NOP);
+
+	/* An SMI handler that changes nothing */
+	inject_smi(g->vcpu);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	g->normal = g->state;
+	g->normal_vector = KVMI_GUEST_NO_EXCEPTION;
+	kvmi_guest_reset(g);
+	memcpy(addr_gpa2hva(g->vm, SMRAM_GPA) + 0x8000, smi_handler_that_flips,
+	       REAL_MODE_CODE_SIZE);
+}
+
+FIXTURE_TEARDOWN(kvmi_rsm)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Run until the SMI handler is about to execute RSM. */
+static void run_smi_handler(struct kvmi_guest *g)
+{
+	struct kvmi_event pause;
+
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	enable_all(&g->s);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+}
+
+static void flip(struct kvm_sregs *sregs)
+{
+	sregs->cr0 ^= CR0_FLIP;
+	sregs->cr3 ^= CR3_FLIP;
+	sregs->cr4 ^= CR4_FLIP;
+	sregs->gdt.limit ^= LIMIT_FLIP;
+	sregs->idt.limit ^= LIMIT_FLIP;
+	sregs->tr.limit ^= LIMIT_FLIP;
+	sregs->efer ^= EFER_FLIP;
+}
+
+static const enum change rsm_changes[] = {
+	CHANGED_CR0, CHANGED_CR3, CHANGED_CR4, CHANGED_GDTR, CHANGED_IDTR,
+	CHANGED_TR, CHANGED_EFER,
+};
+
+static void answer_rsm(struct kvmi_guest *g, u8 action)
+{
+	bool descriptors = descriptors_are_reported(&g->s);
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(rsm_changes); i++) {
+		if (!descriptors && is_descriptor(rsm_changes[i]))
+			continue;
+		wait_change(g, rsm_changes[i], &ev);
+		/* The instruction that was interrupted is yet to come. */
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		kvmi_reply(&g->s, &ev, action);
+	}
+}
+
+KVMI_TEST(kvmi_rsm, allow)
+{
+	struct kvmi_guest *g = &self->g;
+
+	run_smi_handler(g);
+	answer_rsm(g, KVMI_EVENT_ACTION_ALLOW);
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
+}
+
+/* What was before the SMI is put back. */
+KVMI_TEST(kvmi_rsm, skip)
+{
+	struct kvmi_guest *g = &self->g;
+
+	run_smi_handler(g);
+	if (!descriptors_are_reported(&g->s))
+		SKIP(return, "The processor does not intercept descriptor tables");
+	answer_rsm(g, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Nothing is to be reported without a change. */
+KVMI_TEST(kvmi_rsm, no_change)
+{
+	struct kvmi_guest *g = &self->g;
+
+	memcpy(addr_gpa2hva(g->vm, SMRAM_GPA) + 0x8000, smi_handler,
+	       REAL_MODE_CODE_SIZE);
+	run_smi_handler(g);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Nor without the event. */
+KVMI_TEST(kvmi_rsm, not_enabled)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Another value is written on top. */
+KVMI_TEST(kvmi_rsm, allow_other_value)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, 4, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_change(g, CHANGED_CR4, &ev);
+	kvmi_reply_val(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW,
+		       ev.cr.old_value | X86_CR4_MCE);
+	flip(&g->normal.sregs);
+	g->normal.sregs.cr4 ^= CR4_FLIP;
+	g->normal.sregs.cr4 |= X86_CR4_MCE;
+	kvmi_guest_stop_normally(g);
+}
+
+/* One that the processor refuses is not. */
+KVMI_TEST(kvmi_rsm, allow_illegal_value)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, 4, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_change(g, CHANGED_CR4, &ev);
+	kvmi_reply_val(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, BIT(31));
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_rsm, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	run_smi_handler(g);
+	wait_change(g, CHANGED_CR0, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	for (i = 0; i < 3; i++) {
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	}
+}
+
+/* It has happened. */
+KVMI_TEST(kvmi_rsm, retry_is_no_action)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	run_smi_handler(g);
+	wait_change(g, CHANGED_CR0, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_expect_closed(&g->s);
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_rsm, tool_closes)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	run_smi_handler(g);
+	wait_change(g, CHANGED_CR0, &ev);
+	kvmi_close(&g->s);
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Each is asked about once, with the VMM coming and going. */
+KVMI_TEST(kvmi_rsm, signal)
+{
+	struct kvmi_guest *g = &self->g;
+	bool descriptors;
+	struct kvmi_event ev;
+	int i;
+
+	run_smi_handler(g);
+	descriptors = descriptors_are_reported(&g->s);
+	for (i = 0; i < ARRAY_SIZE(rsm_changes); i++) {
+		if (!descriptors && is_descriptor(rsm_changes[i]))
+			continue;
+		wait_change(g, rsm_changes[i], &ev);
+		kvmi_run_signal(&g->r);
+		kvmi_run_wait_eintr(&g->r);
+		kvmi_reply(&g->s, &ev, i & 1 ? KVMI_EVENT_ACTION_ALLOW :
+					       KVMI_EVENT_ACTION_SKIP);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+	}
+	g->normal.sregs.cr3 ^= CR3_FLIP;
+	if (descriptors) {
+		g->normal.sregs.gdt.limit ^= LIMIT_FLIP;
+		g->normal.sregs.tr.limit ^= LIMIT_FLIP;
+		kvmi_guest_stop_normally(g);
+	} else {
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+		TEST_ASSERT_EQ(g->state.sregs.cr4, g->normal.sregs.cr4);
+	}
+}
+
+/* Task switches of 32-bit code */
+FIXTURE(kvmi_task_switch) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_VARIANT(kvmi_task_switch) {
+	/* #UD, by way of a task gate */
+	bool gate;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_task_switch, jmp) {
+	.gate = false,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_task_switch, exception) {
+	.gate = true,
+};
+
+/* JMP FAR 0x50:0 */
+#define JMP_TASK	"\xea\x00\x00\x00\x00\x50\x00"
+#define UD2		"\x0f\x0b"
+
+static void put(struct kvmi_guest *g, u64 gpa, u64 val, int size)
+{
+	memcpy(g->start.mem + gpa, &val, size);
+}
+
+static void make_task(struct kvmi_guest *g)
+{
+	u64 tss = KVMI_GUEST_TSS2;
+	int i;
+
+	put(g, tss + 0x1c, KVMI_GUEST_PAGE_TABLES | CR3_FLIP, 4);
+	put(g, tss + 0x20, g->end, 4);
+	put(g, tss + 0x24, X86_EFLAGS_FIXED, 4);
+	put(g, tss + 0x38, KVMI_GUEST_STACK, 4);
+	for (i = 0x48; i <= 0x5c; i += 4)
+		put(g, tss + i, KVMI_GUEST_KERNEL_DS, 2);
+	put(g, tss + 0x4c, KVMI_GUEST_KERNEL_CS, 2);
+	put(g, tss + 0x60, KVMI_GUEST_LDTR, 2);
+	/* A task gate: type 5, present */
+	put(g, KVMI_GUEST_IDT + UD_VECTOR * 8,
+	    (u64)0x8500 << 32 | KVMI_GUEST_TR2 << 16, 8);
+}
+
+FIXTURE_SETUP(kvmi_task_switch)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_create(g, KVMI_GUEST_PROT);
+	if (variant->gate)
+		kvmi_guest_code(g, UD2);
+	else
+		kvmi_guest_code(g, JMP_TASK);
+	make_task(g);
+	kvmi_guest_reset(g);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->normal.sregs.cr3, KVMI_GUEST_PAGE_TABLES | CR3_FLIP);
+	TEST_ASSERT_EQ(g->normal.sregs.tr.selector, KVMI_GUEST_TR2);
+	TEST_ASSERT_EQ(g->normal.sregs.ldt.selector, KVMI_GUEST_LDTR);
+}
+
+FIXTURE_TEARDOWN(kvmi_task_switch)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static void start_switch(struct kvmi_guest *g)
+{
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	enable_all(&g->s);
+	kvmi_unpark(&g->s, &pause);
+}
+
+static void answer_switch(struct kvmi_guest *g, u8 action)
+{
+	struct kvmi_event ev;
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, &ev);
+	check_cr(&ev, 3, KVMI_GUEST_PAGE_TABLES, KVMI_GUEST_PAGE_TABLES | CR3_FLIP);
+	/* The new task is about to begin. */
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, g->end);
+	TEST_ASSERT_EQ(ev.common.arch.sregs.tr.selector, KVMI_GUEST_TR2);
+	kvmi_reply(&g->s, &ev, action);
+	if (!descriptors_are_reported(&g->s))
+		return;
+	wait_change(g, CHANGED_LDTR, &ev);
+	kvmi_reply(&g->s, &ev, action);
+	wait_change(g, CHANGED_TR, &ev);
+	kvmi_reply(&g->s, &ev, action);
+}
+
+KVMI_TEST(kvmi_task_switch, allow)
+{
+	struct kvmi_guest *g = &self->g;
+
+	start_switch(g);
+	answer_switch(g, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The new task goes on with these registers of the old one. */
+KVMI_TEST(kvmi_task_switch, skip)
+{
+	struct kvmi_guest *g = &self->g;
+
+	start_switch(g);
+	if (!descriptors_are_reported(&g->s))
+		SKIP(return, "The processor does not intercept descriptor tables");
+	answer_switch(g, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.sregs.cr3, KVMI_GUEST_PAGE_TABLES);
+	TEST_ASSERT_EQ(g->state.sregs.tr.selector, KVMI_GUEST_TR);
+	TEST_ASSERT(g->state.sregs.ldt.unusable, "There is an LDT");
+}
+
+KVMI_TEST(kvmi_task_switch, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_switch(g);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+KVMI_TEST(kvmi_task_switch, signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_switch(g);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	if (descriptors_are_reported(&g->s)) {
+		wait_change(g, CHANGED_LDTR, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		wait_change(g, CHANGED_TR, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	g->normal.sregs.cr3 ^= CR3_FLIP;
+	kvmi_guest_stop_normally(g);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
