@@ -436,6 +436,23 @@ static void make_task(struct kvmi_guest *g)
 	    (u64)0x8500 << 32 | KVMI_GUEST_TR2 << 16, 8);
 }
 
+/* The OUT at the end is one exit.  Others come by chance, so try more than once. */
+static bool task_switches_are_intercepted(struct kvmi_guest *g)
+{
+	u64 exits, least = ~0ull;
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		exits = vcpu_get_stat(g->vcpu, exits);
+		kvmi_guest_run_normally(g);
+		exits = vcpu_get_stat(g->vcpu, exits) - exits;
+		if (exits < least)
+			least = exits;
+	}
+
+	return least > 1;
+}
+
 FIXTURE_SETUP(kvmi_task_switch)
 {
 	struct kvmi_guest *g = &self->g;
@@ -447,7 +464,8 @@ FIXTURE_SETUP(kvmi_task_switch)
 		kvmi_guest_code(g, JMP_TASK);
 	make_task(g);
 	kvmi_guest_reset(g);
-	kvmi_guest_run_normally(g);
+	if (!task_switches_are_intercepted(g))
+		SKIP(return, "The (emulated) processor does not intercept them");
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
 	TEST_ASSERT_EQ(g->normal.sregs.cr3, KVMI_GUEST_PAGE_TABLES | CR3_FLIP);
 	TEST_ASSERT_EQ(g->normal.sregs.tr.selector, KVMI_GUEST_TR2);
@@ -532,7 +550,6 @@ KVMI_TEST(kvmi_task_switch, signal)
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, &ev);
 	kvmi_run_signal(&g->r);
 	kvmi_run_wait_eintr(&g->r);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
 	if (descriptors_are_reported(&g->s)) {
