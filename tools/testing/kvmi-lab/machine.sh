@@ -58,6 +58,8 @@ boot_variant() {
 	svm-nx-huge) echo "svm kvm.nx_huge_pages=force" ;;
 	# Introspection is built in and not enabled
 	svm-off) echo "svm kvm.introspection=0" ;;
+	# STGI and CLGI are executed without an intercept
+	svm-vgif) echo "svm_vgif" ;;
 	# What QEMU's TCG lacks: XSETBV intercepts, NextRIP, decode assists
 	svm-bochs) echo "svm_bochs" ;;
 	*) die "no machine '$1'" ;;
@@ -82,11 +84,13 @@ start_svm() {
 	[ -x "$_qemu" ] || die "$_qemu is missing: run 'make images'"
 	"$_qemu" -L /usr/share/qemu -L /usr/share/seabios \
 		-nodefaults -no-user-config -no-reboot -display none \
-		-accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp "${cpus:-2}" -m 2048 \
+		-accel tcg,thread=multi -cpu EPYC,+svm,+npt$svm_features -smp "${cpus:-2}" -m 2048 \
 		${serial:--serial file:$console.kernel -serial file:$console} -kernel "$kernel" -initrd "$W/initrd" \
 		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>>"$W/emulator.log" 9>&- &
 	child=$!
 }
+
+start_svm_vgif() { svm_features=,+vgif; start_svm; }
 
 first_of() {
 	for _f; do

@@ -352,6 +352,37 @@ KVMI_TEST(kvmi_nested, svme_is_without_effect)
 	run_svme_normally(self, EVIL_LSTAR);
 }
 
+/* What the VMM restores of a vCPU that has no nested guest */
+static void set_gif(struct kvm_vcpu *vcpu)
+{
+	struct kvm_nested_state state = {
+		.format = KVM_STATE_NESTED_FORMAT_SVM,
+		.flags = KVM_STATE_NESTED_GIF_SET,
+		.size = sizeof(state),
+	};
+
+	vcpu_nested_state_set(vcpu, &state);
+}
+
+/* With vGIF, STGI is intercepted only while it is to raise #UD. */
+KVMI_TEST(kvmi_nested, svme_is_without_effect_after_nested_state)
+{
+	if (!self->svm)
+		SKIP(return, "No nested SVM");
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_svme);
+	run_svme_normally(self, 0);
+	set_gif(self->vcpu);
+	run_svme(self, false, ALL_SVM_INSNS, 0);
+
+	kvmi_hook(&self->s, self->vm);
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+	set_gif(self->vcpu);
+	run_svme(self, true, ALL_SVM_INSNS, 0);
+	kvmi_unhook(&self->s);
+	run_svme_normally(self, 0);
+}
+
 /* Run until the SMI handler is there. */
 static void run_to_smi_handler(struct _test_data_kvmi_nested *self)
 {
