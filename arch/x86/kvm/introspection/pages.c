@@ -327,7 +327,9 @@ static int skip(struct kvm_vcpu *vcpu)
 	    EMULATION_OK)
 		return cannot_emulate(vcpu);
 
-	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP);
+	/* With all that comes of the end of an instruction. */
+	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP |
+					     EMULTYPE_COMPLETE_USER_EXIT);
 }
 
 /* Has the tool just asked in vain for more than to execute the instruction? */
