@@ -486,6 +486,9 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		vi->answer = vi->event;
 		drop_event(vi);
 	} else {
+		/* If userspace has set others, the tool's were for what was before. */
+		if (!kvmi_arch_vcpu_same_regs(vcpu, &vi->event.at))
+			vi->event.set_regs = false;
 		take_answer(vcpu, &vi->event, NULL, 0);
 	}
 

@@ -108,16 +108,71 @@ void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
 }
 
+/* Bit 1 is set in any case. */
+#define RFLAGS_MASK								\
+	(X86_EFLAGS_CF | X86_EFLAGS_FIXED | X86_EFLAGS_PF | X86_EFLAGS_AF |	\
+	 X86_EFLAGS_ZF | X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF |	\
+	 X86_EFLAGS_DF | X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT |	\
+	 X86_EFLAGS_RF | X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF |	\
+	 X86_EFLAGS_VIP | X86_EFLAGS_ID)
+
+/*
+ * Could the vCPU enter the guest with these?  SVM checks less of it than VMX, and
+ * what is not checked is not defined either.
+ */
+static bool regs_are_valid(struct kvm_vcpu *vcpu, const struct kvm_regs *regs)
+{
+	if (regs->rflags & ~(u64)RFLAGS_MASK)
+		return false;
+
+	/* It goes with the segment registers, which stay as they are. */
+	if ((regs->rflags ^ kvm_get_rflags(vcpu)) & X86_EFLAGS_VM)
+		return false;
+
+	if (!is_64_bit_mode(vcpu))
+		return !upper_32_bits(regs->rip);
+
+	/* The guest can run into, but not jump into, what is not canonical. */
+	return !is_noncanonical_address(regs->rip, vcpu, 0) ||
+	       regs->rip == kvm_rip_read(vcpu);
+}
+
+/* Is the vCPU, with interrupts enabled, about to enter the guest with one? */
+static bool delivers_interrupt(struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.interrupt.injected && !vcpu->arch.interrupt.soft;
+}
+
 /**
  * kvmi_arch_vcpu_set_regs - load the general registers
  * @vcpu: the vCPU, loaded
- * @regs: the values
+ * @regs: the values, which kvmi_vcpu_set_registers() has accepted
  *
  * Unlike with KVM_SET_REGS, an exception that is about to be delivered still is.
+ *
+ * If the answer has come after KVM_RUN had been interrupted, userspace may have
+ * changed what the values were checked against.  Then they are not loaded, for the
+ * vCPU could not enter the guest, or without RFLAGS.IF cleared, which an interrupt
+ * that userspace has injected needs.
  */
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 {
 	bool pending = vcpu->arch.exception.pending;
+	unsigned long changed;
+
+	if (!regs_are_valid(vcpu, regs))
+		return;
+	if (delivers_interrupt(vcpu))
+		regs->rflags |= X86_EFLAGS_IF;
+
+	/*
+	 * An STI or MOV SS shadow is that of the instruction behind it, and goes
+	 * with neither IF cleared nor TF set in between.
+	 */
+	changed = regs->rflags ^ kvm_get_rflags(vcpu);
+	if (changed & (X86_EFLAGS_IF | X86_EFLAGS_TF) ||
+	    regs->rip != kvm_rip_read(vcpu))
+		kvm_x86_call(set_interrupt_shadow)(vcpu, 0);
 
 	__kvm_set_regs(vcpu, regs);
 	vcpu->arch.exception.pending = pending;
@@ -125,6 +180,7 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 	/* If the instruction is being emulated, it ends with these. */
 	emulator_invalidate_register_cache(vcpu->arch.emulate_ctxt);
 	vcpu->arch.emulate_ctxt->eflags = kvm_get_rflags(vcpu);
+	vcpu->arch.emulate_ctxt->tf = regs->rflags & X86_EFLAGS_TF;
 }
 
 /**
@@ -275,13 +331,16 @@ int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_event *event = &req->vi->event;
+	const struct kvm_regs *regs = req->data;
 
 	if (!req->in_event || event->state == KVMI_EVENT_NONE)
 		return -KVM_EOPNOTSUPP;
-	if (req->size < sizeof(event->regs))
+	if (req->size < sizeof(*regs) || !regs_are_valid(req->vcpu, regs))
 		return -KVM_EINVAL;
+	if (!(regs->rflags & X86_EFLAGS_IF) && delivers_interrupt(req->vcpu))
+		return -KVM_EBUSY;
 
-	memcpy(&event->regs, req->data, sizeof(event->regs));
+	event->regs = *regs;
 	event->set_regs = true;
 
 	return 0;

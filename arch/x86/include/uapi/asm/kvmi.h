@@ -109,7 +109,9 @@ struct kvmi_vcpu_get_registers_reply {
 /*
  * The request of KVMI_VCPU_SET_REGISTERS is a struct kvm_regs.
  *
- * Errors: -KVM_EOPNOTSUPP no event is open on the vCPU; -KVM_EINVAL short.
+ * Errors: -KVM_EOPNOTSUPP no event is open on the vCPU; -KVM_EINVAL short, or RFLAGS
+ * or RIP are such that hardware does not enter the guest; -KVM_EBUSY RFLAGS.IF is
+ * clear while an interrupt is delivered.
  */
 
 /*

@@ -564,7 +564,9 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 /**
  * kvmi_set_registers - general registers, effective when the event is answered
  *
- * Errors: -EOPNOTSUPP no event of the vCPU is open.
+ * Errors: -EOPNOTSUPP no event of the vCPU is open; -EINVAL the processor does not
+ * have such values in RFLAGS or RIP in the mode it is in; -EBUSY RFLAGS.IF is clear
+ * while an interrupt is delivered.
  */
 int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs);
 
