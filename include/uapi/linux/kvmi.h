@@ -97,6 +97,8 @@ enum kvmi_vm_message_id {
  * @KVMI_VCPU_CONTROL_EVENT_SET: turn several events of the vCPU on and off
  * @KVMI_VCPU_GET_XSAVE2: part of the FPU and vector registers, of any size
  * @KVMI_VCPU_SET_XSAVE2: part of the FPU and vector registers, of any size
+ * @KVMI_VCPU_GET_DEBUGREGS: the debug registers
+ * @KVMI_VCPU_SET_DEBUGREGS: the debug registers
  */
 enum kvmi_vcpu_message_id {
 	KVMI_VCPU_EVENT             = KVMI_VCPU_MESSAGE_ID(0),
@@ -119,6 +121,8 @@ enum kvmi_vcpu_message_id {
 	KVMI_VCPU_CONTROL_EVENT_SET = KVMI_VCPU_MESSAGE_ID(34),
 	KVMI_VCPU_GET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(35),
 	KVMI_VCPU_SET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(36),
+	KVMI_VCPU_GET_DEBUGREGS     = KVMI_VCPU_MESSAGE_ID(38),
+	KVMI_VCPU_SET_DEBUGREGS     = KVMI_VCPU_MESSAGE_ID(39),
 };
 
 #define KVMI_VM_EVENT_ID(id)    ((id) << 1)

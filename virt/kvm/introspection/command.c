@@ -201,6 +201,11 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		.size = sizeof(struct kvmi_vcpu_set_xsave2),
 		.vcpu = kvmi_vcpu_set_xsave2,
 	},
+	[KVMI_VCPU_GET_DEBUGREGS] =
+		VCPU(kvmi_vcpu_get_debugregs, 0),
+	[KVMI_VCPU_SET_DEBUGREGS] =
+		VCPU_POLICY(kvmi_vcpu_set_debugregs,
+			    sizeof(struct kvmi_vcpu_debugregs)),
 	[KVMI_VCPU_GET_MTRR_TYPE] =
 		VCPU(kvmi_vcpu_get_mtrr_type, sizeof(struct kvmi_vcpu_get_mtrr_type)),
 	[KVMI_VCPU_TRANSLATE_GVA] =

@@ -129,6 +129,8 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget);
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_cpuid(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_xcr(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_xsave(struct kvmi_vcpu_request *req);

@@ -346,6 +346,58 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
+/* Is what is behind the request's structure, of @size bytes, not to be ignored? */
+static bool has_surplus(const struct kvmi_vcpu_request *req, size_t size)
+{
+	return req->size > size && memchr_inv(req->data + size, 0, req->size - size);
+}
+
+/**
+ * kvmi_vcpu_get_debugregs - KVMI_VCPU_GET_DEBUGREGS
+ * @req: the request
+ *
+ * Userspace may have its own breakpoints in the vCPU's debug registers; the guest
+ * does not see them.
+ */
+int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req)
+{
+	struct kvmi_vcpu_debugregs *reply = req->reply;
+	int i;
+
+	if (has_surplus(req, 0))
+		return -KVM_EINVAL;
+
+	for (i = 0; i < ARRAY_SIZE(reply->dr); i++)
+		reply->dr[i] = kvm_get_dr(req->vcpu, i);
+	reply->dr6 = kvm_get_dr(req->vcpu, 6);
+	reply->dr7 = kvm_get_dr(req->vcpu, 7);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_set_debugregs - KVMI_VCPU_SET_DEBUGREGS
+ * @req: the request
+ */
+int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req)
+{
+	const struct kvmi_vcpu_debugregs *data = req->data;
+	int i;
+
+	if (req->size < sizeof(*data) || has_surplus(req, sizeof(*data)))
+		return -KVM_EINVAL;
+	if (!kvm_dr6_valid(data->dr6) || !kvm_dr7_valid(data->dr7))
+		return -KVM_EINVAL;
+
+	for (i = 0; i < ARRAY_SIZE(data->dr); i++)
+		kvm_set_dr(req->vcpu, i, data->dr[i]);
+	kvm_set_dr(req->vcpu, 6, data->dr6);
+	kvm_set_dr(req->vcpu, 7, data->dr7);
+
+	return 0;
+}
+
 /**
  * kvmi_vcpu_get_cpuid - KVMI_VCPU_GET_CPUID
  * @req: the request

@@ -11,6 +11,7 @@ static_assert(sizeof(struct kvmi_vcpu_hdr) == 8, "wire");
 static_assert(sizeof(struct kvm_regs) == 144, "wire");
 static_assert(sizeof(struct kvm_sregs) == 312, "wire");
 static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472, "wire");
+static_assert(sizeof(struct kvmi_vcpu_debugregs) == 48, "wire");
 
 #define MAX_MSRS \
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
@@ -99,6 +100,17 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs)
 {
 	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs), NULL, 0);
+}
+
+int kvmi_get_debugregs(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs)
+{
+	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_DEBUGREGS, vcpu, NULL, 0, regs, sizeof(*regs));
+}
+
+int kvmi_set_debugregs(struct kvmi_conn *conn, uint16_t vcpu,
+		       const struct kvmi_vcpu_debugregs *regs)
+{
+	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_DEBUGREGS, vcpu, regs, sizeof(*regs), NULL, 0);
 }
 
 int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable)

@@ -202,6 +202,7 @@ bool fake_state(int sock, const struct peer_msg *msg)
 	struct kvmi_vcpu_get_mtrr_type_reply wb = { .type = 6 };
 	struct kvmi_vcpu_get_xcr_reply xcr0 = { .value = 0x207 };
 	struct kvmi_vm_get_max_gfn_reply end = { .gfn = 0x100000 };
+	struct kvmi_vcpu_debugregs dr = { .dr[3] = 0x1234, .dr6 = 0xffff0ff0, .dr7 = 0x440 };
 
 	make_xsave();
 	switch (msg->hdr.id) {
@@ -238,6 +239,9 @@ bool fake_state(int sock, const struct peer_msg *msg)
 		return true;
 	case KVMI_VCPU_SET_XSAVE2:
 		set_xsave2(sock, msg);
+		return true;
+	case KVMI_VCPU_GET_DEBUGREGS:
+		peer_reply(sock, msg, 0, &dr, sizeof(dr));
 		return true;
 	case KVMI_VCPU_GET_MTRR_TYPE:
 		peer_reply(sock, msg, 0, &wb, sizeof(wb));

@@ -107,6 +107,7 @@ static bool body_vcpu(struct kvmi_conn *conn)
 	struct kvmi_vcpu_get_xcr xcr = { .xcr = 0 };
 	struct kvmi_vcpu_get_mtrr_type page = { .gpa = 0x1000 };
 	struct kvmi_vcpu_get_mtrr_type_reply wb = { .type = 6 };
+	struct kvmi_vcpu_debugregs dr = { .dr = { 1, 2, 3, 4 }, .dr6 = 6, .dr7 = 7 }, got_dr;
 	struct kvmi_vcpu_translate_gva gva = { .gva = 0xffffffff81000000 };
 	struct kvmi_vcpu_translate_gva_reply gpa = { .gpa = 0x1000000 };
 	uint64_t value = 0;
@@ -124,6 +125,12 @@ static bool body_vcpu(struct kvmi_conn *conn)
 	answer_with(&wb, sizeof(wb));
 	CHECK(!(last = kvmi_get_mtrr_type(conn, 0, 0x1000, &type)) && type == 6);
 	CHECK(asked(23, 0, &page, sizeof(page)));
+	answer_with(&dr, sizeof(dr));
+	CHECK(!(last = kvmi_get_debugregs(conn, 1, &got_dr)) && !memcmp(&got_dr, &dr, sizeof(dr)));
+	CHECK(asked(77, 1, NULL, 0));
+	answer_with(NULL, 0);
+	CHECK(!(last = kvmi_set_debugregs(conn, 1, &dr)));
+	CHECK(asked(79, 1, &dr, sizeof(dr)));
 	answer_with(&gpa, sizeof(gpa));
 	CHECK(!(last = kvmi_translate_gva(conn, 0, gva.gva, &value)) && value == 0x1000000);
 	CHECK(asked(29, 0, &gva, sizeof(gva)));
@@ -133,6 +140,7 @@ static bool body_vcpu(struct kvmi_conn *conn)
 static bool body_vcpu_errors(struct kvmi_conn *conn)
 {
 	struct kvmi_vcpu_translate_gva_reply nowhere = { .gpa = ~0ull };
+	struct kvmi_vcpu_debugregs dr = { .dr7 = 1ull << 32 };
 	struct kvmi_vcpu_get_cpuid_reply regs;
 	uint64_t value = 77;
 	uint8_t type = 77;
@@ -143,6 +151,8 @@ static bool body_vcpu_errors(struct kvmi_conn *conn)
 	CHECK((last = kvmi_inject_exception(conn, 0, 3, 0, 0)) == -EBUSY);
 	refuse_with(-EINVAL);
 	CHECK((last = kvmi_get_xcr(conn, 0, 1, &value)) == -EINVAL && value == 77);
+	refuse_with(-EINVAL);
+	CHECK((last = kvmi_set_debugregs(conn, 0, &dr)) == -EINVAL);
 	refuse_with(-EAGAIN);
 	CHECK((last = kvmi_get_mtrr_type(conn, 1, 0, &type)) == -EAGAIN && type == 77);
 	answer_with(&nowhere, sizeof(nowhere));

@@ -76,6 +76,9 @@ run boot regs --vcpu 1 --msr lstar --msr EFER --msr 0x174
 ok "regs succeeds" status_is 0
 ok "regs: CR4 decoded" has 'cr4.*SMAP SMEP'
 ok "regs: MSRs" has 'LSTAR.*0000000000000000'
+ok "regs: debug registers" has 'dr3 *0000000000001234'
+run old regs
+ok "regs: a kernel without debug registers" status_is 0
 run boot regs --vcpu 2
 ok "regs: no such vCPU" has 'the VM has 2'
 run boot regs --msr 0x666

@@ -66,6 +66,27 @@ static void print_registers(unsigned int vcpu, const struct kvmi_registers *r)
 	print_table("idt", &s->idt);
 }
 
+/* False if it cannot be known.  What the kernel or the VMM keeps back is left out. */
+static bool print_debug_registers(struct tool *tool, unsigned int vcpu)
+{
+	struct kvmi_vcpu_debugregs regs;
+	unsigned int i;
+	int err;
+
+	err = kvmi_get_debugregs(tool->conn, vcpu, &regs);
+	if (err == -ENOSYS || err == -EPERM)
+		return true;
+	if (err) {
+		error("vCPU %u: %s", vcpu, explain(err));
+		return false;
+	}
+	for (i = 0; i < 4; i++)
+		printf("dr%-4u %016llx%s", i, (unsigned long long)regs.dr[i], i < 3 ? "  " : "\n");
+	print_decoded("dr6", regs.dr6, NULL);
+	print_decoded("dr7", regs.dr7, NULL);
+	return true;
+}
+
 static void print_usage(void)
 {
 	printf("usage: kvmi regs --listen ADDRESS [--vcpu N] [--msr MSR]... [common options]\n"
@@ -132,6 +153,8 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 			return EXIT_ERROR;
 		}
 		print_registers(vcpu, &regs);
+		if (!print_debug_registers(tool, vcpu))
+			return EXIT_ERROR;
 		for (i = 0; i < nmsrs; i++) {
 			printf("%-14s %016llx  ", msr_name(msrs[i], buf),
 			       (unsigned long long)values[i]);

@@ -121,6 +121,24 @@ struct kvmi_vcpu_get_registers_reply {
 #define KVMI_CONTROL_SAME_VALUE _BITUL(0)
 
 /**
+ * struct kvmi_vcpu_debugregs - request of KVMI_VCPU_SET_DEBUGREGS and reply data of
+ *	KVMI_VCPU_GET_DEBUGREGS
+ * @dr: DR0 to DR3
+ * @dr6: DR6
+ * @dr7: DR7
+ *
+ * What the guest reads with MOV, and as if it wrote it.  Reserved bits of @dr6 and
+ * @dr7 become what the processor has there.
+ *
+ * Errors: -KVM_EINVAL short, or one of bits 63 to 32 of @dr6 or @dr7 is set.
+ */
+struct kvmi_vcpu_debugregs {
+	__u64 dr[4];
+	__u64 dr6;
+	__u64 dr7;
+};
+
+/**
  * struct kvmi_vcpu_control_cr - request of KVMI_VCPU_CONTROL_CR
  * @cr: 0, 3 or 4
  * @enable: 0 or 1

@@ -570,6 +570,17 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
  */
 int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs);
 
+/** kvmi_get_debugregs - the guest's DR0 to DR3, DR6 and DR7 */
+int kvmi_get_debugregs(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs);
+
+/**
+ * kvmi_set_debugregs - the guest's DR0 to DR3, DR6 and DR7, effective at once
+ *
+ * Errors: -EINVAL DR6 or DR7 has more than 32 bits.
+ */
+int kvmi_set_debugregs(struct kvmi_conn *conn, uint16_t vcpu,
+		       const struct kvmi_vcpu_debugregs *regs);
+
 /** kvmi_control_cr - choose whether KVMI_VCPU_EVENT_CR reports CR0, 3 or 4 */
 int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable);
 

@@ -70,6 +70,8 @@ kvm_static_assert(KVMI_VCPU_GET_VIEW == 67);
 kvm_static_assert(KVMI_VCPU_CONTROL_EVENT_SET == 69);
 kvm_static_assert(KVMI_VCPU_GET_XSAVE2 == 71);
 kvm_static_assert(KVMI_VCPU_SET_XSAVE2 == 73);
+kvm_static_assert(KVMI_VCPU_GET_DEBUGREGS == 77);
+kvm_static_assert(KVMI_VCPU_SET_DEBUGREGS == 79);
 kvm_static_assert(KVMI_VM_EVENT_UNHOOK == 0);
 kvm_static_assert(KVMI_VCPU_EVENT_PAUSE == 1);
 kvm_static_assert(KVMI_VCPU_EVENT_HYPERCALL == 3);
@@ -309,11 +311,13 @@ static const u16 known_commands[] = {
 	KVMI_VCPU_CONTROL_EVENT_SET,
 	KVMI_VCPU_GET_XSAVE2,
 	KVMI_VCPU_SET_XSAVE2,
+	KVMI_VCPU_GET_DEBUGREGS,
+	KVMI_VCPU_SET_DEBUGREGS,
 };
 
 /* 0 and 1 are for events, the others were never given to anybody. */
 static const u16 unknown_commands[] = {
-	0, 22, 24, 26, 28, 30, 31, 62, 63, 75, 77, 79, 81, 82, 83, 254, 255, 256, 257,
+	0, 22, 24, 26, 28, 30, 31, 62, 63, 75, 81, 82, 83, 254, 255, 256, 257,
 	0x7ffe, 0x8000, 0xfffe, 0xffff,
 };
 

@@ -234,6 +234,12 @@ static const struct command commands[] = {
 	  REQUEST(kvmi_vcpu_set_xsave2),
 	  .fields = { F(OFFSET, struct kvmi_vcpu_set_xsave2, offset),
 		      F(PAD, struct kvmi_vcpu_set_xsave2, padding) } },
+	{ KVMI_VCPU_GET_DEBUGREGS, ANSWER(kvmi_vcpu_debugregs) },
+	{ KVMI_VCPU_SET_DEBUGREGS, REQUEST(kvmi_vcpu_debugregs),
+	  .fields = { F(GVA, struct kvmi_vcpu_debugregs, dr[0]),
+		      F(GVA, struct kvmi_vcpu_debugregs, dr[3]),
+		      F(NUMBER, struct kvmi_vcpu_debugregs, dr6),
+		      F(NUMBER, struct kvmi_vcpu_debugregs, dr7) } },
 };
 
 #define ACTION(a)	BIT(KVMI_EVENT_ACTION_##a)
