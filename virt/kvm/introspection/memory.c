@@ -62,7 +62,8 @@ static int check_range(struct kvm_introspection *session, struct guest_range *ra
 		return -KVM_EINVAL;
 	if (data->as_id >= kvm_arch_nr_memslot_as_ids(session->kvm))
 		return -KVM_EINVAL;
-	if (!data->size || data->size > max || data->gpa + data->size < data->gpa)
+	if (!data->size || data->size > max ||
+	    data->gpa + (data->size - 1) < data->gpa)
 		return -KVM_EINVAL;
 	if (!(data->flags & KVMI_MEM_COOKIE) &&
 	    offset_in_page(data->gpa) + data->size > PAGE_SIZE)

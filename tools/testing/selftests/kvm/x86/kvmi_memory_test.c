@@ -357,7 +357,7 @@ KVMI_TEST(kvmi_memory, hole)
 {
 	static const u64 nothing[] = {
 		GPA_HOLE, GPA_HOLE + PAGE - 1, GPA_A - 1, 1ul << 45, 1ul << 52,
-		~0ul - 1,
+		~0ul - 1, ~0ul,
 	};
 	struct kvmi_session *s = &self->s;
 	u8 before[PAGE];
