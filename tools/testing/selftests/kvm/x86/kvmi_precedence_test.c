@@ -306,6 +306,14 @@ KVMI_TEST(kvmi_debug, sw_breakpoint)
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 		kvmi_guest_stop_unchanged(g);
 
+		/* Userspace can give up what it has not got. */
+		TEST_ASSERT_EQ(set_guest_debug(g, 0, 0), 0);
+		kvmi_guest_reset(g);
+		run(g);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		kvmi_guest_stop_unchanged(g);
+
 		kvmi_guest_reset(g);
 		kvmi_guest_park(g, &pause);
 		control(&g->s, KVMI_VCPU_EVENT_BREAKPOINT, 0);
