@@ -13,8 +13,8 @@ export KVMI_CACHE LINUX QEMU_SRC BOCHS JOBS
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
-.PHONY: all help packages tree bochs qemu kernel-host kernel-debug user images \
-	test test-debug bench shell demo check series apply export kernel clean distclean
+.PHONY: all help packages tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
+	test test-debug test-kcsan bench shell demo check series apply export kernel clean distclean
 
 all: images bochs
 
@@ -24,6 +24,7 @@ help:
 	@echo '  make test              All tests on both machines, VMX (Bochs) and SVM (QEMU)'
 	@echo '  make test T=name M=vmx One test, or a pattern of names, on one machine'
 	@echo '  make test-debug        On SVM with KASAN, lockdep, kmemleak in the host kernel'
+	@echo '  make test-kcsan        Some of them on SVM with KCSAN, for data races'
 	@echo '  make bench             What events and commands cost, counted'
 	@echo '  make shell M=svm       A shell on an emulated host (M=vmx or svm)'
 	@echo 'To work on it'
@@ -59,6 +60,9 @@ kernel-host: tree
 kernel-debug: tree
 	@$(LAB)/kernel debug
 
+kernel-kcsan: tree
+	@$(LAB)/kernel kcsan
+
 user: kernel-host
 	@$(LAB)/user
 
@@ -71,6 +75,9 @@ test: images bochs
 
 test-debug: images bochs kernel-debug
 	@$(LAB)/test --debug $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+
+test-kcsan: images kernel-kcsan
+	@$(LAB)/test --kcsan $(if $(T),--test '$(T)')
 
 # ARGS= arguments of kvmi_bench, e.g. -p
 bench: images bochs
