@@ -170,8 +170,8 @@ void kvmi_guest_skip_in_vain(struct kvmi_guest *g, struct kvmi_event *ev);
 void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev);
 
 /*
- * Does interception of #BP and #OF work for INT3 and INTO?  QEMU's emulation of
- * SVM takes these for INT with a vector.
+ * Does interception of #BP and #OF work for INT3 and INTO?  Some emulators of SVM
+ * take these for INT with a vector.
  */
 bool kvmi_guest_int3_is_intercepted(void);
 
