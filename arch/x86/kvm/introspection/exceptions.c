@@ -335,7 +335,7 @@ bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
 /* Is the tool asking while it has a TRAP event to answer? */
 static bool trap_is_open(const struct kvmi_vcpu_request *req)
 {
-	return req->vi->event.state != KVMI_EVENT_NONE &&
+	return READ_ONCE(req->vi->event.state) != KVMI_EVENT_NONE &&
 	       req->vi->event.id == KVMI_VCPU_EVENT_TRAP;
 }
 

@@ -333,7 +333,7 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 	struct kvmi_event *event = &req->vi->event;
 	const struct kvm_regs *regs = req->data;
 
-	if (!req->in_event || event->state == KVMI_EVENT_NONE)
+	if (!req->in_event || READ_ONCE(event->state) == KVMI_EVENT_NONE)
 		return -KVM_EOPNOTSUPP;
 	if (req->size < sizeof(*regs) || !regs_are_valid(req->vcpu, regs))
 		return -KVM_EINVAL;
