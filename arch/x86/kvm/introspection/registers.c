@@ -346,12 +346,6 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/* Is what is behind the request's structure, of @size bytes, not to be ignored? */
-static bool has_surplus(const struct kvmi_vcpu_request *req, size_t size)
-{
-	return req->size > size && memchr_inv(req->data + size, 0, req->size - size);
-}
-
 /**
  * kvmi_vcpu_get_debugregs - KVMI_VCPU_GET_DEBUGREGS
  * @req: the request
@@ -363,9 +357,6 @@ int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_vcpu_debugregs *reply = req->reply;
 	int i;
-
-	if (has_surplus(req, 0))
-		return -KVM_EINVAL;
 
 	for (i = 0; i < ARRAY_SIZE(reply->dr); i++)
 		reply->dr[i] = kvm_get_dr(req->vcpu, i);
@@ -385,7 +376,7 @@ int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req)
 	const struct kvmi_vcpu_debugregs *data = req->data;
 	int i;
 
-	if (req->size < sizeof(*data) || has_surplus(req, sizeof(*data)))
+	if (req->size < sizeof(*data))
 		return -KVM_EINVAL;
 	if (!kvm_dr6_valid(data->dr6) || !kvm_dr7_valid(data->dr7))
 		return -KVM_EINVAL;

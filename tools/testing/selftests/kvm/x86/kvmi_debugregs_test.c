@@ -248,7 +248,7 @@ KVMI_TEST(kvmi_debugregs, set_errors)
 				       NULL, 0), -KVM_EINVAL);
 	req.surplus[7] = 1;
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_SET_DEBUGREGS, &req,
-				       sizeof(req), NULL, 0), -KVM_EINVAL);
+				       sizeof(req), NULL, 0), -KVM_E2BIG);
 	/* None of them has changed a thing. */
 	expect(g, &good);
 
@@ -276,7 +276,7 @@ KVMI_TEST(kvmi_debugregs, get_errors)
 				       sizeof(surplus), &regs, sizeof(regs)), 0);
 	surplus[0] = 1;
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_GET_DEBUGREGS, surplus,
-				       sizeof(surplus), NULL, 0), -KVM_EINVAL);
+				       sizeof(surplus), NULL, 0), -KVM_E2BIG);
 	kvmi_unpark(&g->s, &ev);
 	kvmi_guest_stop_unchanged(g);
 }
