@@ -49,6 +49,22 @@ enum kvmi_guest_mode {
 #define KVMI_GUEST_ABSENT_DS	0x48
 #define KVMI_GUEST_TR2		0x50
 
+/* Types of segments, and the size of a TSS less 1 */
+#define KVMI_CODE_SEGMENT	0xb
+#define KVMI_DATA_SEGMENT	0x3
+#define KVMI_TSS_BUSY		0xb
+#define KVMI_TSS_FREE		0x9
+#define KVMI_LDT_SEGMENT	0x2
+#define KVMI_TSS_LIMIT		0x67
+
+/* Present segments with the DPL of the selector; the last two are flat. */
+struct kvm_segment kvmi_segment(u16 selector, u64 base, u32 limit, u8 type,
+				bool s);
+struct kvm_segment kvmi_code_segment(u16 selector, bool is_64bit);
+struct kvm_segment kvmi_data_segment(u16 selector);
+/* The base is below 16M, and the second half of a long descriptor left out. */
+void kvmi_put_descriptor(void *gdt, const struct kvm_segment *seg);
+
 /* All there is to see of the guest */
 struct kvmi_guest_state {
 	struct kvm_regs regs;

@@ -12,12 +12,6 @@
 /* No device has it: writing to it is how the guest stops. */
 #define STOP_PORT	0xf4
 
-#define CODE_SEGMENT	0xb
-#define DATA_SEGMENT	0x3
-#define TSS_BUSY	0xb
-#define TSS_FREE	0x9
-#define LDT_SEGMENT	0x2
-#define TSS_LIMIT	0x67
 #define LDT_LIMIT	0x7
 
 static void put(void *mem, u64 gpa, u64 val, int size)
@@ -33,8 +27,8 @@ static u64 get(const void *mem, u64 gpa, int size)
 	return val;
 }
 
-static struct kvm_segment make_segment(u16 selector, u64 base, u32 limit,
-				       u8 type, bool s)
+struct kvm_segment kvmi_segment(u16 selector, u64 base, u32 limit, u8 type,
+				bool s)
 {
 	return (struct kvm_segment) {
 		.selector = selector,
@@ -48,25 +42,24 @@ static struct kvm_segment make_segment(u16 selector, u64 base, u32 limit,
 	};
 }
 
-static struct kvm_segment code_segment(u16 selector, bool is_64bit)
+struct kvm_segment kvmi_code_segment(u16 selector, bool is_64bit)
 {
-	struct kvm_segment seg = make_segment(selector, 0, -1u, CODE_SEGMENT, true);
+	struct kvm_segment seg = kvmi_segment(selector, 0, -1u, KVMI_CODE_SEGMENT, true);
 
 	seg.l = is_64bit;
 	seg.db = !is_64bit;
 	return seg;
 }
 
-static struct kvm_segment data_segment(u16 selector)
+struct kvm_segment kvmi_data_segment(u16 selector)
 {
-	struct kvm_segment seg = make_segment(selector, 0, -1u, DATA_SEGMENT, true);
+	struct kvm_segment seg = kvmi_segment(selector, 0, -1u, KVMI_DATA_SEGMENT, true);
 
 	seg.db = 1;
 	return seg;
 }
 
-/* Every base is below 16M, and the second half of long descriptors 0. */
-static void put_descriptor(u8 *mem, const struct kvm_segment *seg)
+void kvmi_put_descriptor(void *gdt, const struct kvm_segment *seg)
 {
 	u32 limit = seg->g ? seg->limit >> 12 : seg->limit;
 	u64 desc;
@@ -75,32 +68,32 @@ static void put_descriptor(u8 *mem, const struct kvm_segment *seg)
 	       (u64)seg->type << 40 | (u64)seg->s << 44 | (u64)seg->dpl << 45 |
 	       (u64)seg->present << 47 | (u64)(limit >> 16) << 48 |
 	       (u64)seg->l << 53 | (u64)seg->db << 54 | (u64)seg->g << 55;
-	put(mem, KVMI_GUEST_GDT + (seg->selector & ~7), desc, 8);
+	put(gdt, seg->selector & ~7, desc, 8);
 }
 
 static void make_gdt(struct kvmi_guest *g)
 {
 	bool is_long = kvmi_guest_is_long(g);
 	const struct kvm_segment segs[] = {
-		code_segment(KVMI_GUEST_KERNEL_CS, is_long),
-		data_segment(KVMI_GUEST_KERNEL_DS),
-		code_segment(KVMI_GUEST_USER_CS, kvmi_guest_is_64bit(g)),
-		data_segment(KVMI_GUEST_USER_DS),
-		make_segment(KVMI_GUEST_TR, KVMI_GUEST_TSS, TSS_LIMIT, TSS_BUSY,
+		kvmi_code_segment(KVMI_GUEST_KERNEL_CS, is_long),
+		kvmi_data_segment(KVMI_GUEST_KERNEL_DS),
+		kvmi_code_segment(KVMI_GUEST_USER_CS, kvmi_guest_is_64bit(g)),
+		kvmi_data_segment(KVMI_GUEST_USER_DS),
+		kvmi_segment(KVMI_GUEST_TR, KVMI_GUEST_TSS, KVMI_TSS_LIMIT, KVMI_TSS_BUSY,
 			     false),
-		make_segment(KVMI_GUEST_LDTR, KVMI_GUEST_LDT, LDT_LIMIT,
-			     LDT_SEGMENT, false),
-		make_segment(KVMI_GUEST_TR2, KVMI_GUEST_TSS2, TSS_LIMIT,
-			     TSS_FREE, false),
+		kvmi_segment(KVMI_GUEST_LDTR, KVMI_GUEST_LDT, LDT_LIMIT,
+			     KVMI_LDT_SEGMENT, false),
+		kvmi_segment(KVMI_GUEST_TR2, KVMI_GUEST_TSS2, KVMI_TSS_LIMIT,
+			     KVMI_TSS_FREE, false),
 	};
-	struct kvm_segment absent = data_segment(KVMI_GUEST_ABSENT_DS);
+	struct kvm_segment absent = kvmi_data_segment(KVMI_GUEST_ABSENT_DS);
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(segs); i++)
-		put_descriptor(g->start.mem, &segs[i]);
+		kvmi_put_descriptor(g->start.mem + KVMI_GUEST_GDT, &segs[i]);
 	absent.present = 0;
 	absent.dpl = kvmi_guest_is_user(g) ? 3 : 0;
-	put_descriptor(g->start.mem, &absent);
+	kvmi_put_descriptor(g->start.mem + KVMI_GUEST_GDT, &absent);
 }
 
 /* Users that take an exception find the supervisor's stack empty. */
@@ -115,7 +108,7 @@ static void make_tss(struct kvmi_guest *g)
 		if (!kvmi_guest_is_long(g))
 			put(mem, tss + 8, KVMI_GUEST_KERNEL_DS, 2);
 		/* No I/O bitmap */
-		put(mem, tss + TSS_LIMIT - 1, TSS_LIMIT + 1, 2);
+		put(mem, tss + KVMI_TSS_LIMIT - 1, KVMI_TSS_LIMIT + 1, 2);
 	}
 }
 
@@ -182,17 +175,17 @@ static void make_sregs(struct kvmi_guest *g)
 	if (kvmi_guest_is_real(g)) {
 		sregs->cr0 = X86_CR0_ET | X86_CR0_NE;
 		/* KVM makes any segment one of data where it matters. */
-		data = make_segment(0, 0, 0xffff, DATA_SEGMENT, true);
+		data = kvmi_segment(0, 0, 0xffff, KVMI_DATA_SEGMENT, true);
 		sregs->cs = data;
 		sregs->idt.base = 0;
 		sregs->idt.limit = NR_VECTORS * 4 - 1;
 	} else {
 		sregs->cr0 = X86_CR0_PE | X86_CR0_ET | X86_CR0_NE | X86_CR0_PG;
 		sregs->cr3 = KVMI_GUEST_PAGE_TABLES;
-		sregs->cs = code_segment(user ? KVMI_GUEST_USER_CS :
+		sregs->cs = kvmi_code_segment(user ? KVMI_GUEST_USER_CS :
 						KVMI_GUEST_KERNEL_CS,
 					 kvmi_guest_is_64bit(g));
-		data = data_segment(user ? KVMI_GUEST_USER_DS :
+		data = kvmi_data_segment(user ? KVMI_GUEST_USER_DS :
 					   KVMI_GUEST_KERNEL_DS);
 		sregs->idt.base = KVMI_GUEST_IDT;
 		sregs->idt.limit = NR_VECTORS *
@@ -210,8 +203,8 @@ static void make_sregs(struct kvmi_guest *g)
 	sregs->fs = data;
 	sregs->gs = data;
 	sregs->ss = data;
-	sregs->tr = make_segment(KVMI_GUEST_TR, KVMI_GUEST_TSS, TSS_LIMIT,
-				 TSS_BUSY, false);
+	sregs->tr = kvmi_segment(KVMI_GUEST_TR, KVMI_GUEST_TSS, KVMI_TSS_LIMIT,
+				 KVMI_TSS_BUSY, false);
 	memset(&sregs->ldt, 0, sizeof(sregs->ldt));
 	sregs->ldt.unusable = 1;
 }
@@ -283,7 +276,7 @@ void kvmi_guest_reset(struct kvmi_guest *g)
 	 * of it does not switch stacks with one; KVM says busy in any case.
 	 */
 	if (host_cpu_is_amd_compatible)
-		sregs.tr.type = TSS_FREE;
+		sregs.tr.type = KVMI_TSS_FREE;
 
 	memcpy(addr_gpa2hva(g->vm, 0), g->start.mem, sizeof(g->start.mem));
 	vcpu_sregs_set(g->vcpu, &sregs);

@@ -1,0 +1,937 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: guest programs made at random run the same with and without
+ * a tool, as long as the tool allows what they do.
+ */
+#include <getopt.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "kvmi_program.h"
+#include "kselftest.h"
+#include "test_util.h"
+
+#define R		KVMI_PAGE_ACCESS_R
+#define W		KVMI_PAGE_ACCESS_W
+#define X		KVMI_PAGE_ACCESS_X
+#define RWX		KVMI_PAGE_ACCESS_RWX
+/* As little as this host can leave */
+#define LEAST		0xff
+
+#define EVENT(name)	BIT_ULL(KVMI_VCPU_EVENT_##name)
+/* Those that follow from what an instruction does. */
+#define INSN_EVENTS	(EVENT(HYPERCALL) | EVENT(BREAKPOINT) | EVENT(CR) |	\
+			 EVENT(TRAP) | EVENT(XSETBV) | EVENT(DESCRIPTOR) |	\
+			 EVENT(MSR) | EVENT(CPUID))
+
+/* A program that does more than this is left out. */
+#define MAX_EXITS	100
+#define MAX_EVENTS	3000
+#define MAX_USECS	50000
+/* Ends what hangs. */
+#define HANG_SECS	10
+
+#define MAX_REPORTS	3
+#define MAX_LINES	12
+
+struct exit {
+	u64 address;
+	u64 data;
+	u32 reason;
+	u8 size;
+	bool write;
+};
+
+/* How a program ended, and what it has left */
+struct result {
+	u32 reason;
+	/* Given up; nothing else counts. */
+	bool is_long;
+	bool hangs;
+	u32 nr_exits;
+	struct exit exits[MAX_EXITS];
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_debugregs debugregs;
+	struct kvm_fpu fpu;
+	u64 msrs[KVMI_PROGRAM_NR_MSRS];
+	u64 xcr0;
+	u8 shadow;
+	u8 mem[KVMI_PROGRAM_MEM_SIZE];
+};
+
+/* A way to run programs */
+struct way {
+	const char *name;
+	u64 events;
+	/* What is left of the access to memory, and to page tables */
+	u8 access;
+	u8 table_access;
+	bool trap_access;
+	bool step;
+	bool signal;
+
+	bool unsupported;
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	u8 *mem;
+	struct kvmi_session s;
+	pthread_t tool;
+	sem_t interrupted;
+	u64 nr_events;
+	u64 seen[KVMI_NUM_EVENTS];
+	u64 programs;
+	u64 given_up;
+	u64 differences;
+};
+
+/* The first is without a tool. */
+static struct way ways[] = {
+	{
+		.name = "none",
+	},
+	{
+		.name = "events",
+		.events = INSN_EVENTS,
+		.access = RWX,
+		.table_access = RWX,
+	},
+	{
+		.name = "step",
+		.step = true,
+		.access = RWX,
+		.table_access = RWX,
+	},
+	{
+		.name = "fetch",
+		.events = EVENT(PF),
+		.access = R | W,
+		.table_access = RWX,
+	},
+	{
+		.name = "write",
+		.events = EVENT(PF),
+		.access = R | X,
+		.table_access = RWX,
+	},
+	{
+		.name = "pages",
+		.access = LEAST,
+		.table_access = RWX,
+	},
+	{
+		.name = "trap",
+		.events = EVENT(PF) | EVENT(ACCESS),
+		.access = LEAST,
+		.table_access = RWX,
+		.trap_access = true,
+	},
+	{
+		.name = "signal",
+		.events = INSN_EVENTS | EVENT(PF),
+		.access = R | X,
+		.table_access = RWX,
+		.signal = true,
+	},
+};
+
+/* Most of what is below is about this. */
+static struct kvmi_program program;
+static struct result normal, other;
+static struct kvm_fpu initial_fpu;
+static u64 apic_base, initial_xcr0;
+static pthread_t runner;
+static volatile sig_atomic_t alarmed;
+static bool verbose;
+static u64 nr_programs, nr_long, nr_ended[64];
+
+static const u32 controlled_msrs[] = {
+	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_IA32_CR_PAT, MSR_EFER,
+};
+
+static void on_alarm(int sig)
+{
+	alarmed = 1;
+}
+
+static void on_signal(int sig)
+{
+}
+
+static void set_alarm(u64 usecs)
+{
+	struct itimerval timer = {
+		.it_value.tv_sec = usecs / 1000000,
+		.it_value.tv_usec = usecs % 1000000,
+	};
+
+	alarmed = 0;
+	TEST_ASSERT(!setitimer(ITIMER_REAL, &timer, NULL), "setitimer()");
+}
+
+static void answer(struct way *way, const struct kvmi_event *ev)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply rpl;
+		struct kvmi_vcpu_event_pf_reply pf;
+	} msg = {
+		.hdr.id = KVMI_VCPU_EVENT,
+		.hdr.seq = ev->hdr.seq,
+		.vcpu.vcpu = ev->common.vcpu,
+		.rpl.event = ev->ev.event,
+		.rpl.action = KVMI_EVENT_ACTION_ALLOW,
+		.pf.flags = KVMI_PF_TRAP_ACCESS,
+	};
+	size_t size = sizeof(msg) - sizeof(msg.pf);
+
+	if (way->trap_access && ev->ev.event == KVMI_VCPU_EVENT_PF &&
+	    !(ev->pf.flags & KVMI_PF_NOT_EMULATED))
+		size = sizeof(msg);
+	msg.hdr.size = size - sizeof(msg.hdr);
+	kvmi_send(&way->s, &msg, size);
+}
+
+/* Allow everything, until the session ends. */
+static void *tool(void *arg)
+{
+	struct way *way = arg;
+	struct kvmi_event ev;
+	ssize_t size;
+
+	while ((size = recv(way->s.fd, &ev, sizeof(ev), 0)) > 0) {
+		TEST_ASSERT(size >= offsetof(struct kvmi_event, cr) &&
+			    ev.hdr.id == KVMI_VCPU_EVENT &&
+			    ev.ev.event < KVMI_NUM_EVENTS,
+			    "%zd bytes, message %u", size, ev.hdr.id);
+		way->seen[ev.ev.event]++;
+		way->nr_events++;
+		if (way->signal) {
+			while (!sem_trywait(&way->interrupted))
+				;
+			pthread_kill(runner, SIGUSR1);
+			/* Half of the answers find the vCPU outside of KVM_RUN. */
+			if (way->nr_events & 1)
+				sem_wait(&way->interrupted);
+		}
+		if (way->nr_events == MAX_EVENTS)
+			pthread_kill(runner, SIGUSR1);
+		answer(way, &ev);
+	}
+
+	return NULL;
+}
+
+/* What devices answer depends on the address alone. */
+static void serve(struct kvm_run *run, struct result *res)
+{
+	struct exit *exit = &res->exits[res->nr_exits++];
+	u32 i, size;
+	u8 *data;
+
+	memset(exit, 0, sizeof(*exit));
+	exit->reason = run->exit_reason;
+	if (run->exit_reason == KVM_EXIT_MMIO) {
+		exit->address = run->mmio.phys_addr;
+		exit->write = run->mmio.is_write;
+		exit->size = run->mmio.len;
+		data = run->mmio.data;
+		size = run->mmio.len;
+	} else {
+		exit->address = run->io.port;
+		exit->write = run->io.direction == KVM_EXIT_IO_OUT;
+		exit->size = run->io.size;
+		data = (u8 *)run + run->io.data_offset;
+		size = run->io.size * run->io.count;
+	}
+
+	for (i = 0; i < size; i++) {
+		if (!exit->write)
+			data[i] = 0x51 + 7 * (exit->address + i);
+		exit->data = exit->data * 0x101 + data[i];
+	}
+}
+
+static bool is_end(const struct kvm_run *run)
+{
+	return run->exit_reason == KVM_EXIT_IO &&
+	       run->io.port == KVMI_PROGRAM_END_PORT &&
+	       run->io.direction == KVM_EXIT_IO_OUT;
+}
+
+/* Have nothing of what KVM_RUN was about happen later. */
+static void abandon(struct way *way)
+{
+	way->vcpu->run->immediate_exit = 1;
+	__vcpu_run(way->vcpu);
+	way->vcpu->run->immediate_exit = 0;
+}
+
+static void run(struct way *way, struct result *res)
+{
+	struct kvm_run *run = way->vcpu->run;
+
+	memset(res, 0, offsetof(struct result, exits));
+	way->nr_events = 0;
+	set_alarm(way == ways ? MAX_USECS : HANG_SECS * 1000000);
+	for (;;) {
+		if (__vcpu_run(way->vcpu)) {
+			TEST_ASSERT(errno == EINTR, "KVM_RUN: %s",
+				    strerror(errno));
+			if (way->signal)
+				sem_post(&way->interrupted);
+			if (alarmed || way->nr_events >= MAX_EVENTS) {
+				res->is_long = true;
+				res->hangs = alarmed;
+				break;
+			}
+			continue;
+		}
+
+		res->reason = run->exit_reason;
+		if (is_end(run))
+			break;
+		if (run->exit_reason != KVM_EXIT_IO &&
+		    run->exit_reason != KVM_EXIT_MMIO)
+			break;
+		if (res->nr_exits == MAX_EXITS) {
+			res->is_long = true;
+			break;
+		}
+		serve(run, res);
+	}
+	set_alarm(0);
+	abandon(way);
+}
+
+/* All of the state that a program can change */
+static void reset(struct way *way)
+{
+	struct {
+		struct kvm_msrs hdr;
+		struct kvm_msr_entry entries[KVMI_PROGRAM_NR_MSRS];
+	} msrs = {
+		.hdr.nmsrs = KVMI_PROGRAM_NR_MSRS,
+	};
+	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_SHADOW };
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0].value = initial_xcr0 };
+	struct kvm_vcpu *vcpu = way->vcpu;
+	struct kvm_sregs sregs = program.sregs, old;
+	int i;
+
+	/* See kvmi_guest_reset(). */
+	if (host_cpu_is_amd_compatible)
+		sregs.tr.type = KVMI_TSS_FREE;
+	sregs.apic_base = apic_base;
+
+	memcpy(way->mem, program.mem, sizeof(program.mem));
+	vcpu_events_set(vcpu, &events);
+	/* KVM flushes the TLB of the guest if one of these changes. */
+	vcpu_sregs_get(vcpu, &old);
+	if (old.cr0 == sregs.cr0 && old.cr3 == sregs.cr3 &&
+	    old.cr4 == sregs.cr4 && old.efer == sregs.efer) {
+		old.cr4 ^= X86_CR4_PGE;
+		vcpu_sregs_set(vcpu, &old);
+	}
+	vcpu_sregs_set(vcpu, &sregs);
+	vcpu_regs_set(vcpu, &program.regs);
+	vcpu_debugregs_set(vcpu, &program.debugregs);
+	vcpu_fpu_set(vcpu, &initial_fpu);
+	if (initial_xcr0)
+		vcpu_xcrs_set(vcpu, &xcrs);
+	for (i = 0; i < KVMI_PROGRAM_NR_MSRS; i++) {
+		msrs.entries[i].index = kvmi_program_msrs[i];
+		msrs.entries[i].data = program.msrs[i];
+	}
+	vcpu_msrs_set(vcpu, &msrs.hdr);
+}
+
+static void get_result(struct way *way, struct result *res)
+{
+	struct {
+		struct kvm_msrs hdr;
+		struct kvm_msr_entry entries[KVMI_PROGRAM_NR_MSRS];
+	} msrs = {
+		.hdr.nmsrs = KVMI_PROGRAM_NR_MSRS,
+	};
+	struct kvm_vcpu *vcpu = way->vcpu;
+	struct kvm_vcpu_events events;
+	struct kvm_xcrs xcrs = {};
+	int i;
+
+	vcpu_regs_get(vcpu, &res->regs);
+	vcpu_sregs_get(vcpu, &res->sregs);
+	vcpu_debugregs_get(vcpu, &res->debugregs);
+	vcpu_fpu_get(vcpu, &res->fpu);
+	vcpu_events_get(vcpu, &events);
+	res->shadow = events.interrupt.shadow;
+	if (initial_xcr0) {
+		vcpu_xcrs_get(vcpu, &xcrs);
+		res->xcr0 = xcrs.xcrs[0].value;
+	}
+	for (i = 0; i < KVMI_PROGRAM_NR_MSRS; i++)
+		msrs.entries[i].index = kvmi_program_msrs[i];
+	vcpu_msrs_get(vcpu, &msrs.hdr);
+	for (i = 0; i < KVMI_PROGRAM_NR_MSRS; i++)
+		res->msrs[i] = msrs.entries[i].data;
+	memcpy(res->mem, way->mem, sizeof(res->mem));
+}
+
+static void execute(struct way *way, struct result *res)
+{
+	reset(way);
+	run(way, res);
+	get_result(way, res);
+}
+
+/* The state of a processor that was shut down is not defined. */
+static bool is_defined(const struct result *res)
+{
+	return res->reason == KVM_EXIT_IO || res->reason == KVM_EXIT_HLT;
+}
+
+struct diff {
+	bool print;
+	int count;
+};
+
+static void differ(struct diff *d, const char *name, int nr, u64 a, u64 b)
+{
+	if (a == b)
+		return;
+	if (d->print && d->count < MAX_LINES)
+		ksft_print_msg("  %s %d: 0x%lx, normally 0x%lx\n", name, nr, b, a);
+	d->count++;
+}
+
+static void differ_segment(struct diff *d, const char *name,
+			   const struct kvm_segment *a,
+			   const struct kvm_segment *b)
+{
+	if (!memcmp(a, b, sizeof(*a)))
+		return;
+	if (d->print && d->count < MAX_LINES)
+		ksft_print_msg("  %s: selector 0x%x base 0x%llx limit 0x%x type %u s %u dpl %u p %u l %u db %u g %u unusable %u, normally 0x%x 0x%llx 0x%x %u %u %u %u %u %u %u %u\n",
+			       name, b->selector, b->base, b->limit, b->type,
+			       b->s, b->dpl, b->present, b->l, b->db, b->g,
+			       b->unusable, a->selector, a->base, a->limit,
+			       a->type, a->s, a->dpl, a->present, a->l, a->db,
+			       a->g, a->unusable);
+	d->count++;
+}
+
+#define DIFFER(field)	differ(d, #field, 0, a->field, b->field)
+
+static void compare_exits(struct diff *d, const struct result *a,
+			  const struct result *b)
+{
+	u32 i;
+
+	DIFFER(nr_exits);
+	for (i = 0; i < a->nr_exits && i < b->nr_exits; i++) {
+		differ(d, "exit: reason", i, a->exits[i].reason, b->exits[i].reason);
+		differ(d, "exit: address", i, a->exits[i].address, b->exits[i].address);
+		differ(d, "exit: size", i, a->exits[i].size, b->exits[i].size);
+		differ(d, "exit: write", i, a->exits[i].write, b->exits[i].write);
+		differ(d, "exit: data", i, a->exits[i].data, b->exits[i].data);
+	}
+}
+
+static void compare_sregs(struct diff *d, const struct kvm_sregs *a,
+			  const struct kvm_sregs *b)
+{
+	static const char * const names[] = {
+		"CS", "DS", "ES", "FS", "GS", "SS", "TR", "LDTR",
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		differ_segment(d, names[i], &a->cs + i, &b->cs + i);
+	DIFFER(gdt.base);
+	DIFFER(gdt.limit);
+	DIFFER(idt.base);
+	DIFFER(idt.limit);
+	DIFFER(cr0);
+	DIFFER(cr2);
+	DIFFER(cr3);
+	DIFFER(cr4);
+	DIFFER(cr8);
+	DIFFER(efer);
+}
+
+static void compare_debugregs(struct diff *d, const struct kvm_debugregs *a,
+			      const struct kvm_debugregs *b)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(a->db); i++)
+		differ(d, "DR", i, a->db[i], b->db[i]);
+	DIFFER(dr6);
+	DIFFER(dr7);
+}
+
+static void compare_fpu(struct diff *d, const struct kvm_fpu *a,
+			const struct kvm_fpu *b)
+{
+	int i;
+
+	DIFFER(fcw);
+	DIFFER(fsw);
+	DIFFER(ftwx);
+	DIFFER(mxcsr);
+	for (i = 0; i < ARRAY_SIZE(a->fpr); i++)
+		differ(d, "ST", i, *(u64 *)a->fpr[i], *(u64 *)b->fpr[i]);
+	for (i = 0; i < ARRAY_SIZE(a->xmm); i++) {
+		differ(d, "XMM, low", i, *(u64 *)a->xmm[i], *(u64 *)b->xmm[i]);
+		differ(d, "XMM, high", i, *(u64 *)(a->xmm[i] + 8),
+		       *(u64 *)(b->xmm[i] + 8));
+	}
+}
+
+static void compare_memory(struct diff *d, const u8 *a, const u8 *b)
+{
+	int i;
+
+	if (!memcmp(a, b, KVMI_PROGRAM_MEM_SIZE))
+		return;
+	for (i = 0; i < KVMI_PROGRAM_MEM_SIZE; i++) {
+		if (a[i] == b[i])
+			continue;
+		if (d->print && d->count < MAX_LINES)
+			ksft_print_msg("  memory 0x%x: 0x%x, normally 0x%x\n",
+				       i, b[i], a[i]);
+		d->count++;
+	}
+}
+
+static int compare(const struct result *a, const struct result *b, bool print)
+{
+	static const char * const names[] = {
+		"RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RSP", "RBP", "R8",
+		"R9", "R10", "R11", "R12", "R13", "R14", "R15", "RIP", "RFLAGS",
+	};
+	struct diff diff = { .print = print }, *d = &diff;
+	int i;
+
+	DIFFER(reason);
+	compare_exits(d, a, b);
+	if (is_defined(a) && is_defined(b)) {
+		for (i = 0; i < ARRAY_SIZE(names); i++)
+			differ(d, names[i], 0, (&a->regs.rax)[i],
+			       (&b->regs.rax)[i]);
+		compare_sregs(d, &a->sregs, &b->sregs);
+		compare_debugregs(d, &a->debugregs, &b->debugregs);
+		compare_fpu(d, &a->fpu, &b->fpu);
+		for (i = 0; i < KVMI_PROGRAM_NR_MSRS; i++)
+			differ(d, "MSR", kvmi_program_msrs[i], a->msrs[i],
+			       b->msrs[i]);
+		DIFFER(xcr0);
+		DIFFER(shadow);
+	}
+	compare_memory(d, a->mem, b->mem);
+
+	return d->count;
+}
+
+static void print_log(const struct result *res, const char *name)
+{
+	const struct kvmi_program_entry *e;
+	int i, nr;
+
+	e = kvmi_program_log(res->mem, &nr);
+	ksft_print_msg("exceptions, %s: %d\n", name, nr);
+	for (i = 0; i < nr && i < KVMI_PROGRAM_LOG_MAX; i++, e++)
+		ksft_print_msg("  %lu error 0x%lx CS:RIP 0x%lx:0x%lx RFLAGS 0x%lx SS:RSP 0x%lx:0x%lx CR2 0x%lx DR6 0x%lx\n",
+			       e->vector, e->error_code, e->cs, e->rip,
+			       e->rflags, e->ss, e->rsp, e->cr2, e->dr6);
+}
+
+static bool is_dropped(int insn)
+{
+	int i;
+
+	for (i = program.insns[insn]; i < program.insns[insn + 1]; i++) {
+		if (program.mem[program.code + i] != 0x90)
+			return false;
+	}
+	return true;
+}
+
+static void print_program(void)
+{
+	const struct kvm_regs *regs = &program.regs;
+	char bytes[64];
+	int i, j, n;
+
+	ksft_print_msg("RAX %llx RBX %llx RCX %llx RDX %llx RSI %llx RDI %llx RSP %llx RBP %llx RFLAGS %llx CR0 %llx CR4 %llx EFER %llx\n",
+		       regs->rax, regs->rbx, regs->rcx, regs->rdx, regs->rsi,
+		       regs->rdi, regs->rsp, regs->rbp, regs->rflags,
+		       program.sregs.cr0, program.sregs.cr4,
+		       program.sregs.efer);
+	for (i = 0; i < program.nr_insns; i++) {
+		if (is_dropped(i))
+			continue;
+		n = 0;
+		for (j = program.insns[i]; j < program.insns[i + 1]; j++)
+			n += snprintf(bytes + n, sizeof(bytes) - n, " %02x",
+				      program.mem[program.code + j]);
+		ksft_print_msg("  0x%lx:%s\n", program.code + program.insns[i],
+			       n ? bytes : "");
+	}
+}
+
+/* Is there a difference?  None with what takes too long. */
+static bool differs(struct way *way)
+{
+	execute(&ways[0], &normal);
+	if (normal.is_long)
+		return false;
+	execute(way, &other);
+	if (other.is_long)
+		return other.hangs;
+	return compare(&normal, &other, false);
+}
+
+/* Leave out whatever does not matter. */
+static void reduce(struct way *way)
+{
+	u8 saved[KVMI_PROGRAM_MAX_SIZE];
+	int i;
+
+	for (i = program.nr_insns - 1; i >= 0; i--) {
+		kvmi_program_drop(&program, i, saved);
+		if (!differs(way))
+			kvmi_program_restore(&program, i, saved);
+	}
+}
+
+static void report(struct way *way)
+{
+	ksft_print_msg("seed %u, way %s, mode %s: different\n", program.seed,
+		       way->name, kvmi_program_mode_name(&program));
+	if (verbose) {
+		print_program();
+		print_log(&normal, "normally");
+		print_log(&other, way->name);
+	}
+	if (!other.hangs)
+		compare(&normal, &other, true);
+	ksft_print_msg("reduced:\n");
+	/* That would take very long. */
+	if (!other.hangs)
+		reduce(way);
+	if (!differs(way))
+		ksft_print_msg("not when it is repeated\n");
+	print_program();
+	print_log(&normal, "normally");
+	print_log(&other, way->name);
+	if (other.hangs)
+		ksft_print_msg("does not end, %lu events, RIP 0x%llx\n",
+			       way->nr_events, other.regs.rip);
+	else
+		compare(&normal, &other, true);
+}
+
+static void run_program(u32 seed, int first, int count)
+{
+	int nr = ARRAY_SIZE(ways) - 1;
+	struct way *way;
+	int i;
+
+	kvmi_program_make(&program, seed);
+	execute(&ways[0], &normal);
+	nr_programs++;
+	if (normal.is_long) {
+		nr_long++;
+		return;
+	}
+	nr_ended[normal.reason % ARRAY_SIZE(nr_ended)]++;
+	if (verbose) {
+		print_program();
+		print_log(&normal, "normally");
+	}
+	/* KVM cannot go on with it, be there a tool or not. */
+	if (!is_defined(&normal) && normal.reason != KVM_EXIT_SHUTDOWN)
+		return;
+
+	for (i = 0; i < count; i++) {
+		way = &ways[1 + (first + i * nr / count) % nr];
+		if (way->unsupported)
+			continue;
+		way->programs++;
+		execute(way, &other);
+		if (other.is_long && !other.hangs) {
+			way->given_up++;
+			continue;
+		}
+		if (!other.hangs && !compare(&normal, &other, false))
+			continue;
+		if (way->differences++ < MAX_REPORTS) {
+			report(way);
+			kvmi_program_make(&program, seed);
+			execute(&ways[0], &normal);
+		}
+	}
+}
+
+static void create_vm(struct way *way)
+{
+	struct kvm_sregs sregs;
+	struct kvm_xcrs xcrs;
+
+	way->vm = vm_create_barebones();
+	vm_userspace_mem_region_add(way->vm, VM_MEM_SRC_ANONYMOUS, 0, 0,
+				    KVMI_PROGRAM_MEM_SIZE / getpagesize(), 0);
+	way->mem = addr_gpa2hva(way->vm, 0);
+	way->vcpu = __vm_vcpu_add(way->vm, 0);
+	vcpu_init_cpuid(way->vcpu, kvm_get_supported_cpuid());
+	vcpu_sregs_get(way->vcpu, &sregs);
+	apic_base = sregs.apic_base;
+	vcpu_fpu_get(way->vcpu, &initial_fpu);
+	if (vcpu_cpuid_has(way->vcpu, X86_FEATURE_XSAVE)) {
+		vcpu_xcrs_get(way->vcpu, &xcrs);
+		initial_xcr0 = xcrs.xcrs[0].value;
+	}
+}
+
+static void restrict_pages(struct way *way)
+{
+	u64 tables = KVMI_PROGRAM_TABLES / getpagesize();
+	u64 end = KVMI_PROGRAM_MEM_SIZE / getpagesize();
+	int err;
+
+	if (way->access == LEAST) {
+		way->access = 0;
+		err = kvmi_set_page_access(&way->s, 0, 0, tables, way->access);
+		if (err == -KVM_EINVAL) {
+			way->access = R;
+			err = kvmi_set_page_access(&way->s, 0, 0, tables,
+						   way->access);
+		}
+		TEST_ASSERT_KVMI(err, 0);
+	} else if (way->access != RWX) {
+		TEST_ASSERT_KVMI(kvmi_set_page_access(&way->s, 0, 0, tables,
+						      way->access), 0);
+	}
+	if (way->table_access != RWX)
+		TEST_ASSERT_KVMI(kvmi_set_page_access(&way->s, 0,
+						      KVMI_PROGRAM_TABLES,
+						      end - tables,
+						      way->table_access), 0);
+}
+
+static void control(struct way *way)
+{
+	struct kvmi_vcpu_control_singlestep step = { .enable = 1 };
+	int i;
+
+	for (i = 0; i < KVMI_NUM_EVENTS; i++) {
+		if (way->events & BIT_ULL(i))
+			TEST_ASSERT_KVMI(kvmi_control_event(&way->s, 0, i, 1), 0);
+	}
+	if (way->events & EVENT(CR)) {
+		TEST_ASSERT_KVMI(kvmi_control_cr(&way->s, 0, 0, 1), 0);
+		TEST_ASSERT_KVMI(kvmi_control_cr(&way->s, 0, 3, 1), 0);
+		TEST_ASSERT_KVMI(kvmi_control_cr(&way->s, 0, 4, 1), 0);
+	}
+	if (way->events & EVENT(MSR)) {
+		for (i = 0; i < ARRAY_SIZE(controlled_msrs); i++)
+			TEST_ASSERT_KVMI(kvmi_control_msr(&way->s, 0,
+							  controlled_msrs[i], 1), 0);
+	}
+	if (way->step)
+		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&way->s, 0,
+					       KVMI_VCPU_CONTROL_SINGLESTEP,
+					       &step, sizeof(step), NULL, 0), 0);
+}
+
+static void attach(struct way *way)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_event pause;
+	struct kvmi_runner r;
+	int ret;
+
+	kvmi_hook_type(&way->s, way->vm, SOCK_SEQPACKET);
+	TEST_ASSERT_EQ(__kvmi_command(way->vm, 1, -1), 0);
+	TEST_ASSERT_EQ(__kvmi_event(way->vm, 1, -1), 0);
+	kvmi_get_features(&way->s, &features);
+	if (way->step && !(features.flags & KVMI_FEATURE_SINGLESTEP))
+		way->unsupported = true;
+	if ((way->access != RWX || way->table_access != RWX) &&
+	    !kvmi_has_page_access())
+		way->unsupported = true;
+	/* The kernel knows, too. */
+	way->events &= features.events;
+	if (way->unsupported)
+		return;
+
+	restrict_pages(way);
+	sem_init(&way->interrupted, 0, 0);
+
+	/* Commands are possible in this event; then any program will do. */
+	kvmi_program_make(&program, 1);
+	reset(way);
+	kvmi_park(&r, &way->s, way->vcpu, &pause);
+	control(way);
+	kvmi_run_signal(&r);
+	ret = pthread_join(r.thread, NULL);
+	TEST_ASSERT(!ret, "pthread_join() returned %d", ret);
+	TEST_ASSERT(r.ret == -1 && r.err == EINTR, "KVM_RUN returned %d", r.ret);
+	close(r.done);
+	kvmi_unpark(&way->s, &pause);
+
+	ret = pthread_create(&way->tool, NULL, tool, way);
+	TEST_ASSERT(!ret, "pthread_create() returned %d", ret);
+	execute(way, &other);
+}
+
+static void detach(struct way *way)
+{
+	int ret;
+
+	ret = __kvmi_unhook(way->vm);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_UNHOOK, ret));
+	if (!way->unsupported)
+		pthread_join(way->tool, NULL);
+	kvmi_close(&way->s);
+}
+
+static void set_signals(void)
+{
+	struct sigaction alarm = { .sa_handler = on_alarm };
+	struct sigaction usr1 = { .sa_handler = on_signal };
+	sigset_t set;
+
+	runner = pthread_self();
+	TEST_ASSERT(!sigaction(SIGALRM, &alarm, NULL), "sigaction()");
+	TEST_ASSERT(!sigaction(SIGUSR1, &usr1, NULL), "sigaction()");
+	/* Threads inherit that alarms are not for them. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void unblock_alarm(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int find_way(const char *name)
+{
+	int i;
+
+	for (i = 1; i < ARRAY_SIZE(ways); i++) {
+		if (!strcmp(ways[i].name, name))
+			return i - 1;
+	}
+	TEST_FAIL("No way is called %s", name);
+	return -1;
+}
+
+static void print_totals(void)
+{
+	int i, j;
+
+	ksft_print_msg("%lu programs, %lu of them too long\n", nr_programs,
+		       nr_long);
+	for (i = 0; i < ARRAY_SIZE(nr_ended); i++) {
+		if (nr_ended[i])
+			ksft_print_msg("ended by exit %d: %lu\n", i, nr_ended[i]);
+	}
+	for (i = 1; i < ARRAY_SIZE(ways); i++) {
+		for (j = 0; j < KVMI_NUM_EVENTS; j++) {
+			if (ways[i].seen[j])
+				ksft_print_msg("%s: event %d %lu times\n",
+					       ways[i].name, j,
+					       ways[i].seen[j]);
+		}
+	}
+}
+
+static void help(const char *name)
+{
+	int i;
+
+	printf("usage: %s [-s seed] [-n programs] [-w way] [-c ways] [-v]\n", name);
+	printf(" -s: seed of the first program; the others' follow\n");
+	printf(" -w: run all programs in this way: ");
+	for (i = 1; i < ARRAY_SIZE(ways); i++)
+		printf(" %s", ways[i].name);
+	printf("\n -c: run each program in so many ways\n");
+	printf(" -v: show the programs\n");
+	exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	int nr_ways = ARRAY_SIZE(ways) - 1, only = -1, count = 2, opt, i;
+	u32 seed = 1, programs = 10000, n;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	while ((opt = getopt(argc, argv, "s:n:w:c:vh")) != -1) {
+		switch (opt) {
+		case 's':
+			seed = strtoul(optarg, NULL, 0);
+			break;
+		case 'n':
+			programs = atoi_positive("Programs", optarg);
+			break;
+		case 'w':
+			only = find_way(optarg);
+			break;
+		case 'c':
+			count = atoi_positive("Ways", optarg);
+			break;
+		case 'v':
+			verbose = true;
+			break;
+		default:
+			help(argv[0]);
+		}
+	}
+	count = min_t(int, count, nr_ways);
+
+	ksft_print_header();
+	ksft_set_plan(nr_ways);
+	ksft_print_msg("seed %u\n", seed);
+	set_signals();
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		create_vm(&ways[i]);
+		if (i)
+			attach(&ways[i]);
+	}
+	unblock_alarm();
+
+	for (n = 0; n < programs; n++)
+		run_program(seed + n, only < 0 ? (seed + n) % nr_ways : only,
+			    only < 0 ? count : 1);
+	print_totals();
+
+	for (i = 1; i < ARRAY_SIZE(ways); i++) {
+		detach(&ways[i]);
+		if (ways[i].unsupported) {
+			ksft_test_result_skip("%s\n", ways[i].name);
+			continue;
+		}
+		ksft_print_msg("%s: %lu programs, %lu given up, %lu different\n",
+			       ways[i].name, ways[i].programs, ways[i].given_up,
+			       ways[i].differences);
+		ksft_test_result(!ways[i].differences, "%s\n", ways[i].name);
+	}
+	for (i = 0; i < ARRAY_SIZE(ways); i++)
+		kvm_vm_free(ways[i].vm);
+
+	ksft_finished();
+}
