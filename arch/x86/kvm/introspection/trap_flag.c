@@ -23,12 +23,14 @@
 /**
  * struct insn - the beginning of the instruction at RIP
  * @bytes: as the vCPU sees them
- * @nr: how many could be read
+ * @nr: how many have been read
+ * @pos: how many have been looked at
  * @vector: that of an INT
  */
 struct insn {
 	u8 bytes[MAX_INSN_BYTES];
 	unsigned int nr;
+	unsigned int pos;
 	u8 vector;
 };
 
@@ -54,19 +56,28 @@ static bool fetch(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes, unsigned int nr)
 					 offset_in_page(gpa), nr);
 }
 
-static void fetch_insn(struct kvm_vcpu *vcpu, struct insn *insn)
+/*
+ * Read on, up to the end of the page.  The next page counts only if a byte of it
+ * does: translating its address sets the accessed bit.
+ */
+static bool fetch_more(struct kvm_vcpu *vcpu, struct insn *insn)
 {
-	gva_t gva = kvm_get_linear_rip(vcpu);
-	unsigned int here = min_t(unsigned int, MAX_INSN_BYTES,
-				  PAGE_SIZE - offset_in_page(gva));
+	gva_t gva = kvm_get_linear_rip(vcpu) + insn->nr;
+	unsigned int nr = min_t(unsigned int, MAX_INSN_BYTES - insn->nr,
+				PAGE_SIZE - offset_in_page(gva));
 
-	insn->nr = 0;
-	if (!fetch(vcpu, gva, insn->bytes, here))
-		return;
-	insn->nr = here;
-	if (here < MAX_INSN_BYTES &&
-	    fetch(vcpu, gva + here, insn->bytes + here, MAX_INSN_BYTES - here))
-		insn->nr = MAX_INSN_BYTES;
+	if (!nr || !fetch(vcpu, gva, insn->bytes + insn->nr, nr))
+		return false;
+	insn->nr += nr;
+	return true;
+}
+
+static bool next_byte(struct kvm_vcpu *vcpu, struct insn *insn, u8 *byte)
+{
+	if (insn->pos == insn->nr && !fetch_more(vcpu, insn))
+		return false;
+	*byte = insn->bytes[insn->pos++];
+	return true;
 }
 
 static bool is_prefix(struct kvm_vcpu *vcpu, u8 byte)
@@ -93,15 +104,21 @@ static bool may_raise(struct kvm_vcpu *vcpu)
 
 static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
 {
-	const u8 *byte = insn->bytes, *end = byte + insn->nr;
-	u8 opcode, next;
+	u8 opcode, next = 0;
 
-	while (byte < end && is_prefix(vcpu, *byte))
-		byte++;
-	if (byte == end)
-		return KVMI_STEP_OTHER;
-	opcode = *byte++;
-	next = byte < end ? *byte : 0;
+	do {
+		if (!next_byte(vcpu, insn, &opcode))
+			return KVMI_STEP_OTHER;
+	} while (is_prefix(vcpu, opcode));
+
+	switch (opcode) {
+	case 0x0f:
+	case 0x8e:
+	case 0xcd:
+		if (!next_byte(vcpu, insn, &next))
+			return KVMI_STEP_OTHER;
+		break;
+	}
 
 	switch (opcode) {
 	case 0x0f:
@@ -125,8 +142,7 @@ static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
 		       KVMI_STEP_OTHER : KVMI_STEP_INT3;
 	case 0xcd:
 		insn->vector = next;
-		return byte < end && may_raise(vcpu) ? KVMI_STEP_INT :
-						       KVMI_STEP_OTHER;
+		return may_raise(vcpu) ? KVMI_STEP_INT : KVMI_STEP_OTHER;
 	case 0xce:
 		return !is_64_bit_mode(vcpu) &&
 		       kvm_get_rflags(vcpu) & X86_EFLAGS_OF ? KVMI_STEP_INTO :
@@ -159,7 +175,7 @@ static bool emulate(struct kvm_vcpu *vcpu, int *r)
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	struct insn insn;
+	struct insn insn = {};
 
 	if (!vi || !kvm_caps.single_steps_by_tf || !__kvmi_single_steps(vcpu))
 		return true;
@@ -169,7 +185,6 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 	if (kvm_event_needs_reinjection(vcpu))
 		return true;
 
-	fetch_insn(vcpu, &insn);
 	vi->arch.step.insn = classify(vcpu, &insn);
 
 	*r = 1;

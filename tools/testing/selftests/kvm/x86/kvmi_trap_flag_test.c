@@ -309,6 +309,26 @@ KVMI_TEST(kvmi_trap_flag_long, dr6_is_restricted)
 	kvmi_guest_stop_normally(g);
 }
 
+/* To look at an instruction is no access to the page behind it. */
+KVMI_TEST(kvmi_trap_flag_long, end_of_page_is_restricted)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 *mem = g->start.mem;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	/* Neither accessed nor dirty */
+	kvmi_guest_map(g, mem, CODE + PAGE_SIZE, CODE + PAGE_SIZE, 0x7);
+	/* NOP; JMP to the end of the code, and before that JMP here */
+	memcpy(mem + CODE + 0xff8, "\x90\xe9\x07\xf0\xff\xff", 6);
+	kvmi_guest_code(g, "\xe9\xf3\x0f\x00\x00");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	kvmi_guest_restrict(g, CODE, R | W);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
 /* The guest's own trap comes after the instruction, once. */
 KVMI_TEST(kvmi_trap_flag_long, own_trap)
 {
