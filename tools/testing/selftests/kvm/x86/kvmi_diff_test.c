@@ -31,10 +31,13 @@
 #define MAX_EXITS	100
 #define MAX_EVENTS	3000
 #define MAX_USECS	50000
+#define SHORT_TICKS	200000
 /* Ends what hangs. */
 #define HANG_SECS	10
 
-#define MAX_REPORTS	3
+#define DR6_BS		BIT(14)
+
+#define MAX_REPORTS	2
 #define MAX_LINES	12
 
 struct exit {
@@ -51,6 +54,7 @@ struct result {
 	/* Given up; nothing else counts. */
 	bool is_long;
 	bool hangs;
+	u64 ticks;
 	u32 nr_exits;
 	struct exit exits[MAX_EXITS];
 	struct kvm_regs regs;
@@ -84,6 +88,7 @@ struct way {
 	u64 nr_events;
 	u64 seen[KVMI_NUM_EVENTS];
 	u64 programs;
+	u64 excepted;
 	u64 given_up;
 	u64 differences;
 };
@@ -276,9 +281,11 @@ static void abandon(struct way *way)
 static void run(struct way *way, struct result *res)
 {
 	struct kvm_run *run = way->vcpu->run;
+	u64 start;
 
 	memset(res, 0, offsetof(struct result, exits));
 	way->nr_events = 0;
+	start = rdtsc();
 	set_alarm(way == ways ? MAX_USECS : HANG_SECS * 1000000);
 	for (;;) {
 		if (__vcpu_run(way->vcpu)) {
@@ -288,7 +295,8 @@ static void run(struct way *way, struct result *res)
 				sem_post(&way->interrupted);
 			if (alarmed || way->nr_events >= MAX_EVENTS) {
 				res->is_long = true;
-				res->hangs = alarmed;
+				/* Nothing short has so many events. */
+				res->hangs = alarmed || normal.ticks < SHORT_TICKS;
 				break;
 			}
 			continue;
@@ -306,6 +314,7 @@ static void run(struct way *way, struct result *res)
 		}
 		serve(run, res);
 	}
+	res->ticks = rdtsc() - start;
 	set_alarm(0);
 	abandon(way);
 }
@@ -394,6 +403,49 @@ static void execute(struct way *way, struct result *res)
 static bool is_defined(const struct result *res)
 {
 	return res->reason == KVM_EXIT_IO || res->reason == KVM_EXIT_HLT;
+}
+
+static bool is_rep_string(const u8 *code)
+{
+	bool rep = false;
+
+	for (; *code == 0x66 || *code == 0x67 || *code == 0xf2 || *code == 0xf3 ||
+	       (kvmi_program_is_64bit(&program) && (*code & 0xf0) == 0x40); code++)
+		rep |= *code == 0xf2 || *code == 0xf3;
+	return rep && ((*code >= 0x6c && *code <= 0x6f) ||
+		       (*code >= 0xa4 && *code <= 0xa7) ||
+		       (*code >= 0xaa && *code <= 0xaf));
+}
+
+/*
+ * Some programs cannot run the same in a way, for a reason that has nothing to do
+ * with introspection.
+ */
+static bool is_excepted(const struct way *way)
+{
+	const struct kvmi_program_entry *e;
+	bool traps = normal.debugregs.dr6 & DR6_BS;
+	bool rep = false, out = false;
+	u32 i;
+	int nr;
+
+	e = kvmi_program_log(normal.mem, &nr);
+	for (; nr > 0; nr--, e++) {
+		if (e->vector != DB_VECTOR || !(e->dr6 & DR6_BS))
+			continue;
+		traps = true;
+		if (e->rip >= KVMI_PROGRAM_CODE && e->rip < KVMI_PROGRAM_TABLES)
+			rep |= is_rep_string(program.mem + e->rip);
+	}
+	for (i = 0; i < normal.nr_exits; i++)
+		out |= normal.exits[i].reason == KVM_EXIT_IO &&
+		       normal.exits[i].write;
+
+	/* QEMU has one trap too many at the end of a repeated instruction. */
+	if (kvmi_program_on_qemu() && way->trap_access && rep)
+		return true;
+	/* KVM forgets the trap of OUT if it emulates it (FIXME in x86.c). */
+	return way->trap_access && traps && out;
 }
 
 struct diff {
@@ -590,7 +642,7 @@ static void print_program(void)
 static bool differs(struct way *way)
 {
 	execute(&ways[0], &normal);
-	if (normal.is_long)
+	if (normal.is_long || is_excepted(way))
 		return false;
 	execute(way, &other);
 	if (other.is_long)
@@ -664,6 +716,10 @@ static void run_program(u32 seed, int first, int count)
 		way = &ways[1 + (first + i * nr / count) % nr];
 		if (way->unsupported)
 			continue;
+		if (is_excepted(way)) {
+			way->excepted++;
+			continue;
+		}
 		way->programs++;
 		execute(way, &other);
 		if (other.is_long && !other.hangs) {
@@ -925,9 +981,9 @@ int main(int argc, char **argv)
 			ksft_test_result_skip("%s\n", ways[i].name);
 			continue;
 		}
-		ksft_print_msg("%s: %lu programs, %lu given up, %lu different\n",
-			       ways[i].name, ways[i].programs, ways[i].given_up,
-			       ways[i].differences);
+		ksft_print_msg("%s: %lu programs, %lu more excepted, %lu given up, %lu different\n",
+			       ways[i].name, ways[i].programs, ways[i].excepted,
+			       ways[i].given_up, ways[i].differences);
 		ksft_test_result(!ways[i].differences, "%s\n", ways[i].name);
 	}
 	for (i = 0; i < ARRAY_SIZE(ways); i++)

@@ -173,10 +173,7 @@ static u64 any_address(struct gen *g)
 	case 13 ... 14:
 		return KVMI_PROGRAM_MMIO + below(g, 64);
 	case 15:
-		/*
-		 * What comes next.  QEMU notices the change for simple moves, see
-		 * modify(), but not for all that can store.
-		 */
+		/* What comes next; see modify(). */
 		if (kvmi_program_on_qemu())
 			return KVMI_PROGRAM_DATA;
 		return g->pos + 5 + below(g, 24);
@@ -281,15 +278,14 @@ static u32 any_lock(struct gen *g, const struct operand *op)
 	return one_in(g, is_mem(op) ? 4 : 40) ? LOCK : 0;
 }
 
-/* MOV REG, VAL; all of the register is written unless it is real mode. */
+/* MOV REG, VAL; 32 bits at least */
 static void mov_imm(struct gen *g, int reg, u64 val)
 {
 	begin(g);
 	if (is_16bit(g)) {
-		if (val >> 16)
-			put(g, 0x66, 1);
+		put(g, 0x66, 1);
 		put(g, 0xb8 + reg, 1);
-		put(g, val, val >> 16 ? 4 : 2);
+		put(g, val, 4);
 	} else if (is_64bit(g) && val >> 32) {
 		put(g, 0x48, 1);
 		put(g, 0xb8 + reg, 1);
@@ -328,14 +324,28 @@ static u16 any_selector(struct gen *g)
 {
 	static const u16 selectors[] = {
 		0, KVMI_PROGRAM_KERNEL_DS, KVMI_PROGRAM_USER_DS,
-		KVMI_PROGRAM_USER_DS, KVMI_PROGRAM_KERNEL_CS,
-		KVMI_PROGRAM_USER_CS32, KVMI_PROGRAM_ABSENT_DS,
-		KVMI_PROGRAM_TR, KVMI_PROGRAM_GDT_SIZE, 4,
+		KVMI_PROGRAM_USER_DS, KVMI_PROGRAM_ABSENT_DS, KVMI_PROGRAM_TR,
+		KVMI_PROGRAM_GDT_SIZE, 4, KVMI_PROGRAM_KERNEL_CS,
+		KVMI_PROGRAM_USER_CS32,
 	};
 
 	if (is_16bit(g))
 		return one_in(g, 3) ? KVMI_PROGRAM_MMIO >> 4 : 0;
 	return selectors[below(g, ARRAY_SIZE(selectors))];
+}
+
+/*
+ * Not one of code: where it is written to KVM's emulator looks for page faults
+ * before it looks at the segment.
+ */
+static u16 data_selector(struct gen *g)
+{
+	u16 selector = any_selector(g);
+
+	if (!is_16bit(g) && (selector == KVMI_PROGRAM_KERNEL_CS ||
+			     selector == KVMI_PROGRAM_USER_CS32))
+		return KVMI_PROGRAM_USER_DS;
+	return selector;
 }
 
 static u16 own_ss(struct gen *g)
@@ -465,14 +475,20 @@ static void move(struct gen *g)
 static void modify(struct gen *g)
 {
 	static const u8 bytes[] = { 0x90, 0xcc, 0x40, 0x9c, 0xf8, 0xfb };
-	struct operand op = at(g, g->pos + 7 + below(g, 20));
+	struct operand op = at(g, g->pos + 12 + below(g, 20));
 
 	if (one_in(g, 3)) {
 		insn(g, any_size(g), 0x89, any_reg(g), &op);
-		return;
+	} else {
+		insn(g, 0, 0xc6, 0, &op);
+		put(g, bytes[below(g, ARRAY_SIZE(bytes))], 1);
 	}
-	insn(g, 0, 0xc6, 0, &op);
-	put(g, bytes[below(g, ARRAY_SIZE(bytes))], 1);
+	/*
+	 * QEMU has translated some of what follows, and may execute it as it was
+	 * up to the next branch.
+	 */
+	if (kvmi_program_on_qemu() || one_in(g, 2))
+		simple_imm(g, 0xeb, 0, 1);
 }
 
 static void atomic(struct gen *g)
@@ -669,7 +685,7 @@ static void segment(struct gen *g)
 		load_ss(g);
 		break;
 	case 2:
-		mov_imm(g, AX, any_selector(g));
+		mov_imm(g, AX, data_selector(g));
 		reg = below(g, 6);
 		/* SS would not come back. */
 		if (reg == 2)
@@ -682,7 +698,7 @@ static void segment(struct gen *g)
 		insn(g, any_size(g), 0x8c, below(g, 6), &op);
 		break;
 	case 4:
-		push_imm(g, any_selector(g));
+		push_imm(g, data_selector(g));
 		/* POP ES, DS, FS, GS; the first two are #UD in 64-bit mode. */
 		reg = below(g, 4);
 		simple(g, reg == 0 ? 0x07 : reg == 1 ? 0x1f :
@@ -767,6 +783,9 @@ static void branch(struct gen *g)
 		simple_imm(g, 0xe0 + below(g, 3), target - (g->pos + 2), 1);
 		break;
 	default:
+		/* QEMU raises #GP where it has got to, if that is no address. */
+		if (kvmi_program_on_qemu() && is_64bit(g))
+			break;
 		op = mem_operand(g);
 		insn(g, 0, 0xff, 2 + below(g, 4), &op);
 	}
@@ -891,6 +910,12 @@ static void control_register(struct gen *g)
 	case 4:
 		cr = 3;
 		change = below(g, 4) << 3;
+		/*
+		 * QEMU sets accessed bits in PDPTEs.  They are reserved, which KVM
+		 * finds if it loads CR3.
+		 */
+		if (kvmi_program_on_qemu() && g->p->mode == KVMI_PROGRAM_PAE)
+			cr = 2;
 		break;
 	case 5:
 		/* CLTS, SMSW, LMSW */
@@ -983,10 +1008,16 @@ static void msr(struct gen *g)
 	      (u64)below(g, 0x10000) << 32 | any_address(g);
 	if (nr == MSR_IA32_CR_PAT)
 		val = 0x0007040600070406ull ^ (one_in(g, 3) ? 2 : 0);
-	/* QEMU keeps more bits than AMD's processors and KVM do. */
-	if (kvmi_program_on_qemu() && (nr == MSR_IA32_SYSENTER_ESP ||
-				       nr == MSR_IA32_SYSENTER_EIP))
+	/*
+	 * On Intel's processors KVM makes canonical what should be #GP, if it has
+	 * the WRMSR intercepted.  QEMU checks no address, and keeps more bits than
+	 * AMD's processors and KVM do.
+	 */
+	if (nr == MSR_IA32_SYSENTER_ESP || nr == MSR_IA32_SYSENTER_EIP ||
+	    (kvmi_program_on_qemu() && nr != MSR_STAR))
 		val = (u32)val;
+	if (kvmi_program_on_qemu() && nr == MSR_IA32_SYSENTER_CS)
+		val = (u16)val;
 	mov_imm(g, AX, (u32)val);
 	mov_imm(g, DX, val >> 32);
 	simple(g, 0x0f30);
@@ -1068,8 +1099,12 @@ static void other_system(struct gen *g)
 		simple(g, host_cpu_is_amd_compatible ? 0x0f01d9 : 0x0f01c1);
 		break;
 	case 4:
-		simple(g, one_in(g, 2) ? 0x0f09 : 0x0f08);
-		break;
+		/* QEMU lets users do it, if it is intercepted, as KVM does. */
+		if (!kvmi_program_on_qemu()) {
+			simple(g, one_in(g, 2) ? 0x0f09 : 0x0f08);
+			break;
+		}
+		fallthrough;
 	default:
 		simple(g, one_in(g, 2) ? 0x90 : 0xf390);
 	}
@@ -1129,8 +1164,9 @@ static void vector(struct gen *g)
 		insn(g, any_size(g), one_in(g, 2) ? 0x0f6e : 0x0f7e, reg, &op);
 		break;
 	case 7:
-		/* FXSAVE, STMXCSR, CLFLUSH */
-		insn(g, 0, 0x0fae, one_in(g, 3) ? 0 : one_in(g, 2) ? 3 : 7, &op);
+		/* FXSAVE, STMXCSR, and CLFLUSH, which has no faults in QEMU */
+		insn(g, 0, 0x0fae, one_in(g, 3) ? 0 :
+		     one_in(g, 2) || kvmi_program_on_qemu() ? 3 : 7, &op);
 		break;
 	default:
 		/* MOVNTI, PREFETCH */

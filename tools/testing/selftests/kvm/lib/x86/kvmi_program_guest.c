@@ -42,6 +42,7 @@ extern const u8 kvmi_handler_end[];
 #define LOG_CODE	LOG "+" __stringify(KVMI_PROGRAM_LOG_CODE)
 #define LOG_SIZE	LOG "+" __stringify(KVMI_PROGRAM_LOG_SIZE)
 #define LOG_FLAGS	LOG "+" __stringify(KVMI_PROGRAM_LOG_FLAGS)
+#define LOG_TRAP_FLAGS	LOG "+" __stringify(KVMI_PROGRAM_LOG_TRAP_FLAGS)
 #define LOG_ERROR	LOG "+" __stringify(KVMI_PROGRAM_LOG_ERROR)
 #define LOG_ENTRIES	LOG "+" __stringify(KVMI_PROGRAM_LOG_ENTRIES)
 #define LOG_NEXT	LOG "+" __stringify(KVMI_PROGRAM_LOG_NEXT)
@@ -53,6 +54,21 @@ asm(".pushsection .rodata\n"
     "	push	%rax\n"
     "	push	%rcx\n"
     "	push	%rdx\n"
+    /* Leave out what is not exact. */
+    "	movzbl	24(%rsp), %ecx\n"
+    "	cmp	$32, %ecx\n"
+    "	jae	2f\n"
+    "	mov	$" __stringify(TRAPS) ", %eax\n"
+    "	bt	%ecx, %eax\n"
+    "	mov	" LOG_FLAGS ", %rax\n"
+    "	jnc	3f\n"
+    "2:	mov	" LOG_TRAP_FLAGS ", %rax\n"
+    "3:	and	%rax, 56(%rsp)\n"
+    "	cmp	$14, %cl\n"
+    "	jne	1f\n"
+    "	mov	" LOG_ERROR ", %rcx\n"
+    "	and	%rcx, 32(%rsp)\n"
+    "1:\n"
     "	mov	" LOG ", %eax\n"
     "	cmp	$" __stringify(KVMI_PROGRAM_LOG_MAX) ", %eax\n"
     "	jae	9f\n"
@@ -61,11 +77,6 @@ asm(".pushsection .rodata\n"
     "	lea	" LOG_ENTRIES "(%rax), %rdx\n"
     "	movzbl	24(%rsp), %ecx\n"
     "	mov	%rcx, (%rdx)\n"
-    "	cmp	$14, %cl\n"
-    "	jne	1f\n"
-    "	mov	" LOG_ERROR ", %rcx\n"
-    "	and	%rcx, 32(%rsp)\n"
-    "1:\n"
     "	mov	32(%rsp), %rcx\n"
     "	mov	%rcx, 8(%rdx)\n"
     "	mov	40(%rsp), %rcx\n"
@@ -73,8 +84,6 @@ asm(".pushsection .rodata\n"
     "	mov	48(%rsp), %rcx\n"
     "	mov	%rcx, 24(%rdx)\n"
     "	mov	56(%rsp), %rcx\n"
-    "	and	" LOG_FLAGS ", %rcx\n"
-    "	mov	%rcx, 56(%rsp)\n"
     "	mov	%rcx, 32(%rdx)\n"
     "	mov	64(%rsp), %rcx\n"
     "	mov	%rcx, 40(%rdx)\n"
@@ -114,6 +123,20 @@ asm(".pushsection .rodata\n"
     "	push	%eax\n"
     "	mov	$" __stringify(KVMI_PROGRAM_KERNEL_DS) ", %eax\n"
     "	mov	%eax, %ds\n"
+    "	movzbl	16(%esp), %ecx\n"
+    "	cmp	$32, %ecx\n"
+    "	jae	2f\n"
+    "	mov	$" __stringify(TRAPS) ", %eax\n"
+    "	bt	%ecx, %eax\n"
+    "	mov	" LOG_FLAGS ", %eax\n"
+    "	jnc	3f\n"
+    "2:	mov	" LOG_TRAP_FLAGS ", %eax\n"
+    "3:	and	%eax, 32(%esp)\n"
+    "	cmp	$14, %cl\n"
+    "	jne	1f\n"
+    "	mov	" LOG_ERROR ", %ecx\n"
+    "	and	%ecx, 20(%esp)\n"
+    "1:\n"
     "	mov	" LOG ", %eax\n"
     "	cmp	$" __stringify(KVMI_PROGRAM_LOG_MAX) ", %eax\n"
     "	jae	9f\n"
@@ -122,11 +145,6 @@ asm(".pushsection .rodata\n"
     "	lea	" LOG_ENTRIES "(%eax), %edx\n"
     "	movzbl	16(%esp), %ecx\n"
     "	mov	%ecx, (%edx)\n"
-    "	cmp	$14, %cl\n"
-    "	jne	1f\n"
-    "	mov	" LOG_ERROR ", %ecx\n"
-    "	and	%ecx, 20(%esp)\n"
-    "1:\n"
     "	mov	20(%esp), %ecx\n"
     "	mov	%ecx, 8(%edx)\n"
     "	mov	24(%esp), %ecx\n"
@@ -134,8 +152,6 @@ asm(".pushsection .rodata\n"
     "	mov	28(%esp), %ecx\n"
     "	mov	%ecx, 24(%edx)\n"
     "	mov	32(%esp), %ecx\n"
-    "	and	" LOG_FLAGS ", %ecx\n"
-    "	mov	%ecx, 32(%esp)\n"
     "	mov	%ecx, 32(%edx)\n"
     "	mov	36(%esp), %ecx\n"
     "	mov	%ecx, 40(%edx)\n"
@@ -358,7 +374,8 @@ static void make_common(struct kvmi_program *p)
 /* Present and writable */
 #define PTE		0x3
 #define PTE_USER	0x4
-#define PTE_AD		0x60
+#define PTE_ACCESSED	0x20
+#define PTE_DIRTY	0x40
 #define PTE_NX		BIT_ULL(63)
 
 static u64 pte(struct kvmi_program *p, u64 gpa)
@@ -368,7 +385,8 @@ static u64 pte(struct kvmi_program *p, u64 gpa)
 	case KVMI_PROGRAM_ABSENT:
 		return 0;
 	case KVMI_PROGRAM_READ_ONLY:
-		return gpa | (PTE & ~2) | PTE_USER;
+		/* Bochs has a panic when it is to set D of one that is read-only. */
+		return gpa | (PTE & ~2) | PTE_USER | PTE_DIRTY;
 	case KVMI_PROGRAM_NO_EXEC:
 		if (p->sregs.efer & EFER_NX)
 			return gpa | PTE | PTE_USER | PTE_NX;
@@ -376,6 +394,9 @@ static u64 pte(struct kvmi_program *p, u64 gpa)
 	default:
 		if (gpa >= KVMI_PROGRAM_TABLES && gpa < KVMI_PROGRAM_MEM_SIZE)
 			return 0;
+		/* KVM does without a walk, if it knows the device's address. */
+		if (gpa >= KVMI_PROGRAM_MMIO)
+			return gpa | PTE | PTE_USER | PTE_DIRTY;
 		if (gpa >= KVMI_PROGRAM_STACK)
 			return gpa | PTE | PTE_USER;
 		return gpa | PTE;
@@ -391,7 +412,7 @@ static void make_tables(struct kvmi_program *p, bool accessed)
 
 	memset(p->mem + table, 0, levels * 4096);
 	for (; levels > 1; levels--, table += 4096) {
-		flags = PTE | PTE_USER | (accessed ? PTE_AD & ~0x40 : 0);
+		flags = PTE | PTE_USER | (accessed ? PTE_ACCESSED : 0);
 		/* PDPTEs have no rights. */
 		if (p->mode == KVMI_PROGRAM_PAE && levels == 3)
 			flags = 1;
@@ -400,7 +421,7 @@ static void make_tables(struct kvmi_program *p, bool accessed)
 	for (gpa = 0; gpa <= KVMI_PROGRAM_MMIO + 0x1000; gpa += 4096) {
 		entry = pte(p, gpa);
 		if (entry && accessed)
-			entry |= PTE_AD;
+			entry |= PTE_ACCESSED | PTE_DIRTY;
 		put(p->mem, table + gpa / 4096 * size, entry, size);
 	}
 }
@@ -490,11 +511,12 @@ void kvmi_program_end_guest(struct kvmi_program *p)
 	put(log, KVMI_PROGRAM_LOG_CODE, p->code, 8);
 	put(log, KVMI_PROGRAM_LOG_SIZE, p->end - p->code, 8);
 	/*
-	 * Faults push RF set, and so does KVM.  QEMU's emulation of the
-	 * processor does not: leave RF out there.
+	 * Faults push RF set, and so does KVM.  QEMU's emulation of the processor
+	 * does not: leave RF out there.  Bochs sets it if an EPT violation
+	 * interrupts the delivery of a trap.
 	 */
-	put(log, KVMI_PROGRAM_LOG_FLAGS,
-	    qemu ? ~X86_EFLAGS_RF : -1ull, 8);
+	put(log, KVMI_PROGRAM_LOG_FLAGS, qemu ? ~X86_EFLAGS_RF : -1ull, 8);
+	put(log, KVMI_PROGRAM_LOG_TRAP_FLAGS, ~X86_EFLAGS_RF, 8);
 	/*
 	 * QEMU reads before it writes where an instruction does both and is not
 	 * locked, and takes the fault for one of the read.
