@@ -217,14 +217,14 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		     sizeof(struct kvmi_vcpu_inject_exception)),
 	[KVMI_VCPU_CONTROL_SINGLESTEP] =
 		VCPU_POLICY(kvmi_vcpu_control_singlestep,
-		     sizeof(struct kvmi_vcpu_control_singlestep)),
+			    sizeof(struct kvmi_vcpu_control_singlestep)),
 	[KVMI_VCPU_SET_VIEW] =
 		VCPU_POLICY(kvmi_vcpu_set_view, sizeof(struct kvmi_vcpu_set_view)),
 	[KVMI_VCPU_GET_VIEW] =
 		VCPU(kvmi_vcpu_get_view, 0),
 	[KVMI_VCPU_CONTROL_EVENT_SET] =
 		VCPU_POLICY(kvmi_vcpu_control_event_set,
-		     sizeof(struct kvmi_vcpu_control_event_set)),
+			    sizeof(struct kvmi_vcpu_control_event_set)),
 };
 
 static const struct kvmi_command_desc *find_command(u16 id)

@@ -135,6 +135,7 @@ static int wait_to_receive(struct kvm_introspection *session)
 
 		/* A tool that has gone by now has sent all before. */
 		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
+		/* What it has sent is there if this has been seen. */
 		smp_rmb();
 		if (readable(session))
 			break;

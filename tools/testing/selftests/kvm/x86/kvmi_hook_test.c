@@ -423,44 +423,6 @@ KVMI_TEST(kvmi_hook, twice)
 	kvmi_unhook(&other);
 }
 
-/* Function calls that CPUs had others make, which patching code takes */
-static u64 function_calls(void)
-{
-	FILE *f = fopen("/proc/interrupts", "r");
-	char line[1024], *p;
-	u64 sum = 0, n;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		p = strstr(line, "CAL:");
-		for (p = p ? p + 4 : NULL; p && sscanf(p, "%lu", &n) == 1; sum += n) {
-			p += strspn(p, " ");
-			p += strspn(p, "0123456789");
-		}
-	}
-	if (f)
-		fclose(f);
-	return sum;
-}
-
-/* A VMM that hooks and unhooks all the time does not disturb every CPU each time. */
-KVMI_TEST(kvmi_hook, code_is_not_patched_each_time)
-{
-	const int rounds = 300;
-	u64 calls;
-	int i;
-
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "Needs another CPU to disturb");
-
-	calls = function_calls();
-	for (i = 0; i < rounds; i++) {
-		kvmi_hook_type(&self->s, self->vm, SOCK_STREAM);
-		kvmi_unhook(&self->s);
-	}
-	calls = function_calls() - calls;
-	TEST_ASSERT(calls < 2 * rounds, "%lu calls in %d rounds", calls, rounds);
-}
-
 /* Two VMs have two sessions. */
 KVMI_TEST(kvmi_hook, two_vms)
 {
