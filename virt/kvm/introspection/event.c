@@ -414,6 +414,10 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (!session)
 		return KVMI_EVENT_ACTION_ALLOW;
 
+	/* KVM may emulate some more before it gets to the run loop. */
+	if (READ_ONCE(vi->crashed))
+		goto interrupted;
+
 	r = kvmi_event_resume(vcpu, session);
 	if (r)
 		goto interrupted;

@@ -21,11 +21,18 @@ FIXTURE(kvmi_xsetbv) {
 
 FIXTURE_VARIANT(kvmi_xsetbv) {
 	enum kvmi_guest_mode mode;
+	bool large_segment;
 };
 
 /* The modes in which it is not a #GP */
 FIXTURE_VARIANT_ADD(kvmi_xsetbv, real) {
 	.mode = KVMI_GUEST_REAL,
+};
+
+/* Where hardware has no such state KVM emulates one instruction after the other. */
+FIXTURE_VARIANT_ADD(kvmi_xsetbv, unreal) {
+	.mode = KVMI_GUEST_REAL,
+	.large_segment = true,
 };
 
 FIXTURE_VARIANT_ADD(kvmi_xsetbv, prot) {
@@ -53,6 +60,10 @@ FIXTURE_SETUP(kvmi_xsetbv)
 		SKIP(return, "Needs XSAVE");
 
 	kvmi_guest_create(g, variant->mode);
+	if (variant->large_segment) {
+		g->start.sregs.ds.limit = -1u;
+		g->start.sregs.ds.g = 1;
+	}
 	TEST_ASSERT_EQ(g->start.xcr0, OLD);
 	set_value(g, 0, NEW);
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);

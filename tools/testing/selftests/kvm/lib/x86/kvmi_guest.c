@@ -427,6 +427,9 @@ int kvmi_guest_stop(struct kvmi_guest *g)
 	TEST_ASSERT_EQ(g->vcpu->run->io.port, STOP_PORT);
 	kvmi_guest_get_state(g, &g->state);
 
+	/* KVM moves RIP on before it exits if it emulates the OUT. */
+	if (g->state.regs.rip == g->end + 2)
+		g->state.regs.rip = g->end;
 	rip = g->state.regs.rip;
 	if (rip == g->end)
 		return KVMI_GUEST_NO_EXCEPTION;
