@@ -41,7 +41,7 @@ u32 kvmi_arch_page_access(void)
 
 	if (!tdp_mmu_enabled)
 		return 0;
-	/* NPT has user page tables' rights: what is there can be read. */
+	/* NPT has user page tables' rights: what can be accessed can be read. */
 	if (shadow_xs_mask)
 		access |= KVMI_PAGE_ACCESS_R;
 	if (kvm_caps.has_user_exec)
@@ -78,13 +78,10 @@ bool kvmi_arch_check_access(u8 access)
 	if ((access & ACCESS_X_SPLIT) &&
 	    (!kvm_caps.has_user_exec || (access & KVMI_PAGE_ACCESS_X)))
 		return false;
-	if (access & KVMI_PAGE_ACCESS_R)
+	if (!access || access & KVMI_PAGE_ACCESS_R)
 		return true;
 
-	if (!(kvmi_arch_page_access() & KVMI_PAGE_ACCESS_R) ||
-	    (access & KVMI_PAGE_ACCESS_W))
-		return false;
-	return !access || kvm_caps.has_exec_only;
+	return !(access & KVMI_PAGE_ACCESS_W) && kvm_caps.has_exec_only;
 }
 
 /**
@@ -132,8 +129,11 @@ void kvmi_arch_free_views(struct kvm *kvm)
 
 static unsigned int acc_mask(u8 access)
 {
-	unsigned int acc = ACC_USER_MASK;
+	unsigned int acc = 0;
 
+	/* With NPT every access is one of a user. */
+	if (access)
+		acc |= ACC_USER_MASK;
 	if (access & KVMI_PAGE_ACCESS_R)
 		acc |= ACC_READ_MASK;
 	if (access & KVMI_PAGE_ACCESS_W)

@@ -170,11 +170,10 @@ static bool is_possible(const struct kvmi_vm_get_features_reply *f, u8 access)
 	if (access & split && (!(f->flags & KVMI_FEATURE_USER_EXEC) ||
 			       access & KVMI_PAGE_ACCESS_X))
 		return false;
-	if (access & KVMI_PAGE_ACCESS_R)
+	/* Nothing is possible everywhere. */
+	if (!access || access & KVMI_PAGE_ACCESS_R)
 		return true;
-	if (access & KVMI_PAGE_ACCESS_W || !(f->access & KVMI_PAGE_ACCESS_R))
-		return false;
-	return !access || (f->flags & KVMI_FEATURE_EXEC_ONLY);
+	return !(access & KVMI_PAGE_ACCESS_W) && f->flags & KVMI_FEATURE_EXEC_ONLY;
 }
 
 KVMI_TEST(kvmi_page_access, every_combination)

@@ -117,8 +117,6 @@ FIXTURE_SETUP(kvmi_pf)
 
 	if (!kvmi_has_page_access())
 		SKIP(return, "Needs the TDP MMU");
-	if (variant->kind == READ && !host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	kind = variant->kind;
 	kvmi_guest_create(g, variant->mode);
@@ -292,9 +290,6 @@ KVMI_TEST(kvmi_pf, all_rights_taken)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-
-	if (!host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	kvmi_guest_restrict(g, address(), 0);
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
