@@ -339,6 +339,21 @@ static bool trap_is_open(const struct kvmi_vcpu_request *req)
 	       req->vi->event.id == KVMI_VCPU_EVENT_TRAP;
 }
 
+/*
+ * Can hardware be told to deliver it?  VMX delivers any vector as an exception.  SVM
+ * refuses to enter the guest with those that AMD's processors do not have.
+ */
+static bool is_exception(u8 nr)
+{
+	static const u32 amd = GENMASK(DF_VECTOR, DE_VECTOR) |
+			       GENMASK(PF_VECTOR, TS_VECTOR) |
+			       GENMASK(XM_VECTOR, MF_VECTOR) | BIT(CP_VECTOR) |
+			       GENMASK(SX_VECTOR, HV_VECTOR);
+
+	return nr < 32 && nr != NMI_VECTOR &&
+	       (boot_cpu_has(X86_FEATURE_VMX) || amd & BIT(nr));
+}
+
 /**
  * kvmi_vcpu_inject_exception - KVMI_VCPU_INJECT_EXCEPTION
  * @req: the request
@@ -352,7 +367,7 @@ int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 		return -KVM_EPERM;
 	if (data->padding1 || data->padding2)
 		return -KVM_EINVAL;
-	if (data->nr >= 32 || data->nr == NMI_VECTOR)
+	if (!is_exception(data->nr))
 		return -KVM_EINVAL;
 	if (injection->pending || req->vi->arch.step.wanted ||
 	    (injection->reported && !trap_is_open(req)))
