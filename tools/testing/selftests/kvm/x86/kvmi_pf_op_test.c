@@ -221,8 +221,6 @@ FIXTURE_SETUP(kvmi_pf_op)
 
 	if (!kvmi_has_page_access())
 		SKIP(return, "Needs the TDP MMU");
-	if (variant->read && !host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
 	regs->rax = variant->rax;
@@ -359,9 +357,6 @@ KVMI_TEST(kvmi_pf_avx, read)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-
-	if (!host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	kvmi_guest_restrict(g, KVMI_GUEST_DATA, 0);
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
