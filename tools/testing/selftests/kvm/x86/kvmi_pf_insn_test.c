@@ -117,9 +117,6 @@ KVMI_TEST(kvmi_pf_straddle, read)
 {
 	struct kvmi_guest *g = &self->g;
 
-	if (!host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
-
 	g->start.regs.rdi = SECOND - 3;
 	/* MOV RAX, [RDI] */
 	kvmi_guest_code(g, "\x48\x8b\x07");
@@ -193,9 +190,6 @@ KVMI_TEST(kvmi_pf_insn, read_one_page_write_another)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-
-	if (!host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	g->start.regs.rsi = FIRST + 8;
 	g->start.regs.rdi = SECOND + 16;
@@ -353,9 +347,6 @@ KVMI_TEST(kvmi_pf_insn, rep_stos_backwards)
 KVMI_TEST(kvmi_pf_insn, repne_scas)
 {
 	struct kvmi_guest *g = &self->g;
-
-	if (!host_cpu_is_intel)
-		SKIP(return, "Nested paging without a right to read");
 
 	g->start.regs.rdi = FIRST;
 	g->start.regs.rcx = 20;
