@@ -964,6 +964,8 @@ FIXTURE_SETUP(kvmi_access_event)
 {
 	struct kvmi_vm_get_features_reply features;
 	struct kvmi_guest *g = &self->g;
+	u64 base = KVMI_GUEST_IDT;
+	u16 limit = 0xfff;
 
 	if (!setup(g, KVMI_GUEST_LONG) || !can_restrict(g, X))
 		SKIP(return, "Access to pages cannot be taken away");
@@ -974,6 +976,9 @@ FIXTURE_SETUP(kvmi_access_event)
 	    !vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE))
 		SKIP(return, "The processor has no XSETBV");
 
+	/* For LIDT: another limit */
+	memcpy(g->start.mem + DATA, &limit, sizeof(limit));
+	memcpy(g->start.mem + DATA + sizeof(limit), &base, sizeof(base));
 	g->start.regs.rax = variant->rax;
 	g->start.regs.rcx = variant->rcx;
 	if (variant->event == KVMI_VCPU_EVENT_XSETBV)
