@@ -41,6 +41,12 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	if (r > 0)
 		emulation->mode = KVMI_EMULATE_FREELY;
 
+	/* HLT is left to whoever has called the emulator. */
+	if (vcpu->arch.halt_request) {
+		vcpu->arch.halt_request = 0;
+		return kvm_emulate_halt_noskip(vcpu);
+	}
+
 	return r;
 }
 

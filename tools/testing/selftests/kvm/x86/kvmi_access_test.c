@@ -847,6 +847,22 @@ KVMI_TEST(kvmi_access, not_emulated_skip)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The vCPU halts, as it would without. */
+KVMI_TEST(kvmi_access, halt)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_code(g, "\xf4");
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	reply_trap(g, &ev);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_HLT);
+	kvmi_guest_get_state(g, &g->state);
+	TEST_ASSERT_EQ(g->state.regs.rip, g->end);
+}
+
 /* Other flags are refused, and so is what is no flag. */
 static void refuse(struct kvmi_guest *g, u32 flags, u32 padding, u8 action)
 {
