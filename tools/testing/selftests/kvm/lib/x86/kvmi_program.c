@@ -259,6 +259,15 @@ static struct operand mem_operand(struct gen *g)
 	return one_in(g, 3) ? at_reg(g) : at(g, any_address(g));
 }
 
+/*
+ * Memory in one page, for what has several parts: in which order they are accessed,
+ * and which are done when there is a fault, is up to the processor.
+ */
+static struct operand structure_operand(struct gen *g)
+{
+	return at(g, KVMI_PROGRAM_DATA + 16 * below(g, 500));
+}
+
 static struct operand any_operand(struct gen *g)
 {
 	return one_in(g, 3) ? reg_operand(any_reg(g)) : mem_operand(g);
@@ -706,7 +715,7 @@ static void segment(struct gen *g)
 		break;
 	default:
 		/* LES, LDS, LFS, LGS */
-		op = mem_operand(g);
+		op = structure_operand(g);
 		if (is_64bit(g) || one_in(g, 2))
 			insn(g, 0, 0x0fb4 + below(g, 2), any_reg(g), &op);
 		else
@@ -842,7 +851,7 @@ static void far_branch(struct gen *g)
 		}
 		fallthrough;
 	default:
-		op = mem_operand(g);
+		op = structure_operand(g);
 		insn(g, any_size(g), 0xff, one_in(g, 2) ? 3 : 5, &op);
 	}
 }
@@ -1038,7 +1047,7 @@ static void descriptor(struct gen *g)
 		insn(g, one_in(g, 8) ? OPSIZE : 0, 0x0f01, 3, &op);
 		break;
 	case 2 ... 3:
-		op = mem_operand(g);
+		op = structure_operand(g);
 		insn(g, 0, 0x0f01, below(g, 2), &op);
 		break;
 	case 4:
