@@ -541,9 +541,13 @@ static void string(struct gen *g)
 {
 	/* MOVS, CMPS, STOS, LODS, SCAS */
 	static const u8 opcodes[] = { 0xa4, 0xa6, 0xaa, 0xac, 0xae };
-	u32 prefixes = any_size(g);
+	u8 opcode = opcodes[below(g, ARRAY_SIZE(opcodes))];
 	u64 si = string_address(g), di = string_address(g);
+	u32 prefixes = any_size(g);
 
+	/* Which of the operands of CMPS is read if the other is absent? */
+	if (opcode == 0xa6 && si >= KVMI_PROGRAM_MMIO)
+		si = KVMI_PROGRAM_DATA;
 	mov_imm(g, SI, si);
 	mov_imm(g, DI, di);
 	if (!one_in(g, 3)) {
@@ -554,7 +558,7 @@ static void string(struct gen *g)
 		simple(g, 0xfc + below(g, 2));
 	begin(g);
 	put_prefixes(g, prefixes, NULL);
-	put(g, opcodes[below(g, ARRAY_SIZE(opcodes))] + below(g, 2), 1);
+	put(g, opcode + below(g, 2), 1);
 }
 
 static void port(struct gen *g)
