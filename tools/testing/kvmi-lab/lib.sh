@@ -18,6 +18,9 @@ mkdir -p "$LOGS" "$B/stamps" "$B/locks"
 # QEMU's configure makes a virtual environment from whatever it is given.
 PYTHON=${PYTHON:-/usr/bin/python3}
 [ -x "$PYTHON" ] || PYTHON=$(command -v python3)
+# What the user tells our make, e.g. M=vmx, is not for those that scripts call
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES M T
+
 mkdir -p "$B/tools/bin"
 [ "$(readlink "$B/tools/bin/python3")" = "$PYTHON" ] || ln -sfn "$PYTHON" "$B/tools/bin/python3"
 PATH=$B/tools/bin:$PATH:/usr/sbin:/sbin
