@@ -349,6 +349,15 @@ static bool same_data(const struct kvmi_event *event, const u8 *data, size_t siz
 		       size - old - sizeof(u64));
 }
 
+static bool same_context(const struct kvmi_event *event, struct kvm_vcpu *vcpu)
+{
+	struct kvmi_context now;
+
+	kvmi_arch_vcpu_get_context(vcpu, &now);
+
+	return !memcmp(&event->at, &now, sizeof(now));
+}
+
 /*
  * The context counts too: the tool may have set some registers, for what was
  * going on at the time, and another process may execute the same instruction.
@@ -356,14 +365,8 @@ static bool same_data(const struct kvmi_event *event, const u8 *data, size_t siz
 static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 		       u16 id, const void *data, size_t size)
 {
-	struct kvmi_context now;
-
-	if (event->id != id || !same_data(event, data, size))
-		return false;
-
-	kvmi_arch_vcpu_get_context(vcpu, &now);
-
-	return !memcmp(&event->at, &now, sizeof(now));
+	return event->id == id && same_data(event, data, size) &&
+	       same_context(event, vcpu);
 }
 
 /* A tool that has thought again since is to be asked again. */
@@ -491,7 +494,7 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		drop_event(vi);
 	} else {
 		/* If userspace has set others, the tool's were for what was before. */
-		if (!kvmi_arch_vcpu_same_regs(vcpu, &vi->event.at))
+		if (!same_context(&vi->event, vcpu))
 			vi->event.set_regs = false;
 		take_answer(vcpu, &vi->event, NULL, 0);
 	}
