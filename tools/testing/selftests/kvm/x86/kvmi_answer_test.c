@@ -688,6 +688,13 @@ KVMI_TEST(kvmi_kept, set_view)
 	think_again(self, KVMI_VCPU_SET_VIEW, &req, sizeof(req), 0);
 }
 
+KVMI_TEST(kvmi_kept, set_debugregs)
+{
+	struct kvmi_vcpu_debugregs req = { .dr6 = 0xffff0ff0, .dr7 = 0x400 };
+
+	think_again(self, KVMI_VCPU_SET_DEBUGREGS, &req, sizeof(req), 0);
+}
+
 KVMI_TEST(kvmi_kept, control_vm_events)
 {
 	struct kvmi_vm_control_events req = {
