@@ -584,18 +584,17 @@ void kvmi_event_send_unhook(struct kvm_introspection *session)
 		},
 		.ev.event = KVMI_VM_EVENT_UNHOOK,
 	};
+	unsigned int wanted = READ_ONCE(session->unhook_wanted);
 
 	if (!session->unhook_seq)
 		session->unhook_seq = next_seq(session);
 	msg.hdr.seq = session->unhook_seq;
 
-	/* It may be wanted once more while it is being sent. */
-	WRITE_ONCE(session->unhook_owed, false);
-	if (kvmi_message_try_send(session, &msg, sizeof(msg)) == -EAGAIN) {
-		WRITE_ONCE(session->unhook_owed, true);
+	if (kvmi_message_try_send(session, &msg, sizeof(msg)) == -EAGAIN)
 		return;
-	}
 
+	/* It may have been wanted once more meanwhile. */
+	WRITE_ONCE(session->unhook_sent, wanted);
 	session->unhook_seq = 0;
 	trace_kvmi_event(session->kvm, KVMI_TRACE_VM, msg.ev.event, msg.hdr.seq, 0);
 }

@@ -27,6 +27,9 @@
  */
 #define KVMI_MAX_LATE_MESSAGES		4096
 
+/* Jiffies for which messages of the tool are looked at then; some take long to do. */
+#define KVMI_MAX_LATE_TIME		HZ
+
 /* PAUSE events that one vCPU still owes. */
 #define KVMI_MAX_PAUSES			1001
 

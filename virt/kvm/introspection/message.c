@@ -71,6 +71,10 @@ static int receive_record(struct kvm_introspection *session)
 
 	n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
 			   MSG_DONTWAIT | MSG_TRUNC);
+	/* That a tool has not read all is told before what it has sent. */
+	if (n == -ECONNRESET)
+		n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
+				   MSG_DONTWAIT | MSG_TRUNC);
 	if (n == -ERESTARTSYS)
 		return -EINTR;
 	if (n <= 0)
@@ -125,12 +129,18 @@ static int send_some(struct kvm_introspection *session, void *data, size_t size,
 	struct kvec vec = { .iov_base = data, .iov_len = size };
 	int n;
 
-	/* Whoever owns the socket may have limited the time that one call waits. */
-	do {
+	for (;;) {
 		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 
 		n = kernel_sendmsg(session->sock, &msg, &vec, 1, size);
-	} while (n == -EAGAIN && !(flags & MSG_DONTWAIT));
+		if (n != -EAGAIN || flags & MSG_DONTWAIT)
+			break;
+
+		/* Whoever owns the socket has limited the time that it waits. */
+		schedule_timeout_interruptible(1);
+		if (signal_pending(current))
+			return -EINTR;
+	}
 
 	return n == -ERESTARTSYS ? -EINTR : n;
 }
@@ -188,7 +198,7 @@ static int send_message(struct kvm_introspection *session, void *msg, size_t siz
  */
 bool kvmi_message_owed(struct kvm_introspection *session)
 {
-	return READ_ONCE(session->unsent_size) || READ_ONCE(session->unhook_owed);
+	return READ_ONCE(session->unsent_size) || kvmi_unhook_owed(session);
 }
 
 /**

@@ -107,25 +107,31 @@ static void send_owed(struct kvm_introspection *session)
 {
 	if (READ_ONCE(session->unsent_size))
 		kvmi_message_try_send(session, NULL, 0);
-	if (READ_ONCE(session->unhook_owed))
+	if (kvmi_unhook_owed(session))
 		kvmi_event_send_unhook(session);
 }
 
-static bool readable(struct kvm_introspection *session)
+/*
+ * Has the tool had its time?  What it sent before the session is ended counts, but
+ * who sends without end, or what takes long to do, has to be stopped.
+ */
+static bool too_late(struct kvm_introspection *session)
 {
-	return vfs_poll(session->sock->file, NULL) &
-	       (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+	/* Pairs with smp_store_release() in __unhook(). */
+	return smp_load_acquire(&session->ending) &&
+	       (session->late_messages > KVMI_MAX_LATE_MESSAGES ||
+		time_after(jiffies, session->ending_since + KVMI_MAX_LATE_TIME));
 }
 
 /*
- * Wait for something to read.  Whatever may make a difference wakes up who waits
- * for the socket: data, room to write, and kvmi_session_wake_receiver().
+ * Read the next message, and wait for it.  Whatever may make a difference wakes up
+ * who waits for the socket: data, room to write, and kvmi_session_wake_receiver().
  */
-static int wait_to_receive(struct kvm_introspection *session)
+static int receive_next(struct kvm_introspection *session)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	bool last;
-	int r = 0;
+	int r;
 
 	add_wait_queue(&session->sock->wq.wait, &wait);
 	/* Pairs with that of wq_has_sleeper(). */
@@ -137,7 +143,8 @@ static int wait_to_receive(struct kvm_introspection *session)
 		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
 		/* What it has sent is there if this has been seen. */
 		smp_rmb();
-		if (readable(session))
+		r = kvmi_message_receive(session);
+		if (r != -EAGAIN)
 			break;
 		if (last) {
 			r = -ENOTCONN;
@@ -163,16 +170,13 @@ static int receive_message(struct kvm_introspection *session)
 		return r;
 	kvmi_vm_finish_shutdown(session);
 
-	send_owed(session);
-	r = kvmi_message_receive(session);
-	if (r == -EAGAIN)
-		return wait_to_receive(session);
+	r = receive_next(session);
 	if (r)
 		return r;
 
-	/* Who sends without end has to be stopped some time. */
-	if (READ_ONCE(session->ending) &&
-	    ++session->late_messages > KVMI_MAX_LATE_MESSAGES)
+	if (READ_ONCE(session->ending))
+		session->late_messages++;
+	if (too_late(session))
 		return -ENOTCONN;
 
 	return kvmi_command_receive(session);
@@ -208,6 +212,22 @@ static void receiver_killed(void *data)
 		set_defunct(session);
 }
 
+/*
+ * Files that come with a message would be closed by the receiver, which a tool
+ * could make do anything that closing a file can do.  Have them refused when they
+ * are sent.
+ */
+static int refuse_files(struct socket *sock)
+{
+	int no = 0;
+
+	if (sock->ops->family != AF_UNIX)
+		return 0;
+
+	return sock_setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS,
+			       KERNEL_SOCKPTR(&no), sizeof(no));
+}
+
 static struct socket *get_socket(int fd)
 {
 	struct socket *sock;
@@ -217,11 +237,18 @@ static struct socket *get_socket(int fd)
 	if (!sock)
 		return ERR_PTR(-EINVAL);
 
-	if ((sock->ops->family != AF_UNIX && sock->ops->family != AF_VSOCK) ||
-	    (sock->type != SOCK_STREAM && sock->type != SOCK_SEQPACKET) ||
-	    READ_ONCE(sock->sk->sk_state) != TCP_ESTABLISHED) {
+	/* A record of a vsock can be written, and be there to read, in part. */
+	if ((sock->type == SOCK_STREAM && (sock->ops->family == AF_UNIX ||
+					   sock->ops->family == AF_VSOCK)) ||
+	    (sock->type == SOCK_SEQPACKET && sock->ops->family == AF_UNIX))
+		err = refuse_files(sock);
+	else
+		err = -EINVAL;
+	if (!err && READ_ONCE(sock->sk->sk_state) != TCP_ESTABLISHED)
+		err = -EINVAL;
+	if (err) {
 		sockfd_put(sock);
-		return ERR_PTR(-EINVAL);
+		return ERR_PTR(err);
 	}
 
 	return sock;
@@ -399,7 +426,9 @@ static bool __unhook(struct kvm *kvm)
 		return false;
 
 	/* Nobody waits for the tool any more, but what it has sent counts. */
-	WRITE_ONCE(session->ending, true);
+	session->ending_since = jiffies;
+	/* Pairs with smp_load_acquire() in too_late(). */
+	smp_store_release(&session->ending, true);
 	kernel_sock_shutdown(session->sock, SHUT_WR);
 	kvmi_session_wake_receiver(session);
 	wait_for_completion(&session->over);
@@ -493,7 +522,7 @@ static int preunhook(struct kvm *kvm)
 	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
 		return -ENOENT;
 
-	WRITE_ONCE(session->unhook_owed, true);
+	WRITE_ONCE(session->unhook_wanted, session->unhook_wanted + 1);
 	kvmi_session_wake_receiver(session);
 
 	return 0;

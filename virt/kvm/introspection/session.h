@@ -40,6 +40,7 @@ struct kvmi_frame {
  * @broken: @sock takes nothing any more.  Set once, under @send_lock; the
  *	receiver reads what there is, and then sets @defunct.
  * @ending: the session is being unhooked; the receiver does as with @broken
+ * @ending_since: when that began, in jiffies; written before @ending
  * @late_messages: number of messages received since then; only the receiver uses
  *	it
  * @cleanup: the end of the session also ends what it wanted to be told of; only
@@ -51,7 +52,9 @@ struct kvmi_frame {
  * @vm_events: ids of the VM's events the tool has turned on
  * @policy: number of VM-wide commands that have changed what the tool wants; only
  *	the receiver changes it
- * @unhook_owed: the device manager wants the UNHOOK event sent; by the receiver
+ * @unhook_wanted: how often the device manager has wanted the UNHOOK event sent
+ * @unhook_sent: value of @unhook_wanted when it was sent last; only the receiver
+ *	writes it
  * @unhook_seq: number that event is going to have, 0 if it has none yet; only
  *	the receiver uses it
  * @seq: number of the last event sent
@@ -81,6 +84,7 @@ struct kvm_introspection {
 	struct completion over;
 	bool broken;
 	bool ending;
+	unsigned long ending_since;
 	unsigned int late_messages;
 	bool cleanup;
 	bool shutdown;
@@ -90,7 +94,8 @@ struct kvm_introspection {
 	DECLARE_BITMAP(vm_events, KVMI_NR_EVENT_IDS);
 
 	u32 policy;
-	bool unhook_owed;
+	unsigned int unhook_wanted;
+	unsigned int unhook_sent;
 	u32 unhook_seq;
 	atomic_t seq;
 	u32 cookie_base;
@@ -114,6 +119,15 @@ struct kvm_introspection {
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);
+
+/**
+ * kvmi_unhook_owed - does the device manager wait for the UNHOOK event to be sent?
+ * @session: the session
+ */
+static inline bool kvmi_unhook_owed(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->unhook_wanted) != READ_ONCE(session->unhook_sent);
+}
 
 static inline bool kvmi_command_allowed(struct kvm_introspection *session, u16 id)
 {

@@ -416,6 +416,15 @@ static bool owes_pause(struct kvm_vcpu_introspection *vi)
 	return vi->pauses && vi->session && !READ_ONCE(vi->session->defunct);
 }
 
+/* Unhooking takes the request back, with the lock held. */
+static void request_service(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (vi->session)
+		kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
+}
+
 /* Send the PAUSE events that are owed. */
 static int send_pauses(struct kvm_vcpu *vcpu)
 {
@@ -425,7 +434,7 @@ static int send_pauses(struct kvm_vcpu *vcpu)
 	while (!READ_ONCE(vi->crashed) && owes_pause(vi)) {
 		/* The exception the tool asked for comes before the pauses. */
 		if (kvmi_arch_vcpu_trap_due(vcpu)) {
-			kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+			request_service(vi);
 			break;
 		}
 		r = send_owed(vcpu, KVMI_VCPU_EVENT_PAUSE);

@@ -247,6 +247,7 @@ enum kvmi_verdict __kvmi_emulated_insn(struct kvm_vcpu *vcpu,
 void __kvmi_enter_smm(struct kvm_vcpu *vcpu);
 void __kvmi_leave_smm(struct kvm_vcpu *vcpu);
 void __kvmi_task_switch(struct kvm_vcpu *vcpu);
+void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu);
 bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r);
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
@@ -255,7 +256,7 @@ int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
 int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
-void __kvmi_check_step(struct kvm_vcpu *vcpu);
+bool __kvmi_check_step(struct kvm_vcpu *vcpu);
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r);
 enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu);
 void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu);
@@ -447,6 +448,16 @@ static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
 }
 
 /**
+ * kvmi_vcpu_reset - forget what has not been reported of RSM or a task switch
+ * @vcpu: the vCPU
+ */
+static inline void kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		__kvmi_vcpu_reset(vcpu);
+}
+
+/**
  * kvmi_hypercall - is a hypercall for the tool?
  * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
  * @r: if so, what to return to the run loop
@@ -496,11 +507,14 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
  * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
  *
  * To be called in the outer run loop, before kvmi_vcpu_service().
+ *
+ * Return: false if the tool has to be asked first: nothing may happen to the vCPU
+ * before this has been called again.
  */
-static inline void kvmi_check_step(struct kvm_vcpu *vcpu)
+static inline bool kvmi_check_step(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
-		__kvmi_check_step(vcpu);
+	return !static_branch_unlikely(&kvmi_key.key) ||
+	       __kvmi_check_step(vcpu);
 }
 
 /**
@@ -767,6 +781,7 @@ kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *inf
 static inline void kvmi_enter_smm(struct kvm_vcpu *vcpu) { }
 static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu) { }
 static inline void kvmi_task_switch(struct kvm_vcpu *vcpu) { }
+static inline void kvmi_vcpu_reset(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r) { return false; }
 static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu) { return 0; }
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu) { return true; }
@@ -781,7 +796,7 @@ static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
 static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; }
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu) { return false; }
 static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
-static inline void kvmi_check_step(struct kvm_vcpu *vcpu) { }
+static inline bool kvmi_check_step(struct kvm_vcpu *vcpu) { return true; }
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r) { return true; }
 static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu) { return 0; }
 static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu) { return false; }

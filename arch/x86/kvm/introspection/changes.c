@@ -50,12 +50,27 @@ static void save(struct kvm_vcpu *vcpu, struct kvmi_saved_registers *saved)
 	saved->session = READ_ONCE(kvmi_to_vcpu(vcpu)->nr_sessions);
 }
 
+static bool is_pending(struct kvm_vcpu_introspection *vi)
+{
+	/* What was seen by another session is none of this one's business. */
+	return vi->arch.before.session &&
+	       vi->arch.before.session == READ_ONCE(vi->nr_sessions);
+}
+
 void __kvmi_enter_smm(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (vi)
+	if (!vi)
+		return;
+
+	/* What is not reported yet is so together with what this SMI changes. */
+	if (is_pending(vi)) {
+		vi->arch.before_smi = vi->arch.before;
+		vi->arch.before.session = 0;
+	} else {
 		save(vcpu, &vi->arch.before_smi);
+	}
 }
 
 /* What the SMI handler did to its own registers is over. */
@@ -70,6 +85,18 @@ void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 	vi->arch.before_smi.session = 0;
 }
 
+/* INIT and reset load what the architecture says, whatever was before. */
+void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi)
+		return;
+
+	vi->arch.before.session = 0;
+	vi->arch.before_smi.session = 0;
+}
+
 void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -78,20 +105,34 @@ void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 		save(vcpu, &vi->arch.before);
 }
 
-/* What hardware would not take it does not take from a tool. */
+/*
+ * The registers depend on each other, and a guest chooses what RSM loads.  If what
+ * the tool wants cannot be, the guest must not go on with what it refuses.
+ */
+static void check_written(struct kvm_vcpu *vcpu, int err)
+{
+	if (err)
+		kvm_make_request(KVM_REQ_TRIPLE_FAULT, vcpu);
+}
+
 static void write_cr(struct kvm_vcpu *vcpu, int cr, unsigned long val)
 {
 	switch (cr) {
 	case 0:
-		kvm_set_cr0(vcpu, val);
+		check_written(vcpu, kvm_set_cr0(vcpu, val));
 		break;
 	case 3:
-		kvm_set_cr3(vcpu, val);
+		check_written(vcpu, kvm_set_cr3(vcpu, val));
 		break;
 	default:
-		kvm_set_cr4(vcpu, val);
+		check_written(vcpu, kvm_set_cr4(vcpu, val));
 		break;
 	}
+}
+
+static void write_efer(struct kvm_vcpu *vcpu, u64 val)
+{
+	check_written(vcpu, __kvm_emulate_msr_write(vcpu, MSR_EFER, val));
 }
 
 /*
@@ -153,10 +194,10 @@ static int ask_efer(struct kvm_vcpu *vcpu, u64 *before)
 		return action;
 
 	if (action == KVMI_EVENT_ACTION_SKIP)
-		__kvm_emulate_msr_write(vcpu, MSR_EFER, event.old_value);
+		write_efer(vcpu, event.old_value);
 	else if (action == KVMI_EVENT_ACTION_ALLOW &&
 		 reply.new_val != event.new_value)
-		__kvm_emulate_msr_write(vcpu, MSR_EFER, reply.new_val);
+		write_efer(vcpu, reply.new_val);
 	*before = vcpu->arch.efer;
 
 	return action;
@@ -261,15 +302,15 @@ bool kvmi_report_changes(struct kvm_vcpu *vcpu)
 	unsigned int i;
 	int action;
 
-	/* What was seen by another session is none of this one's business. */
-	if (!before->session || before->session != READ_ONCE(vi->nr_sessions))
+	if (!is_pending(vi))
 		return true;
 
 	for (i = 0; i < NR_QUESTIONS; i++) {
 		action = ask_about(vcpu, before, i);
 		if (action == KVMI_EVENT_INTERRUPTED)
 			return false;
-		if (action == KVMI_EVENT_ACTION_CRASH)
+		if (action == KVMI_EVENT_ACTION_CRASH ||
+		    kvm_test_request(KVM_REQ_TRIPLE_FAULT, vcpu))
 			break;
 	}
 	before->session = 0;

@@ -130,19 +130,19 @@ static bool step_is_over(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 	       (step->allowed && vcpu->arch.exception.pending);
 }
 
-void __kvmi_check_step(struct kvm_vcpu *vcpu)
+bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_step *step;
 
 	if (!vi)
-		return;
+		return true;
 
 	/* Its rest is done if KVM_RUN returned in the middle. */
 	vi->arch.emulation.mode = KVMI_EMULATE_FREELY;
 
 	if (!kvmi_report_changes(vcpu))
-		return;
+		return false;
 
 	step = &vi->arch.step;
 	if ((step->allowed || step->wanted) && !step->owed &&
@@ -155,6 +155,8 @@ void __kvmi_check_step(struct kvm_vcpu *vcpu)
 
 	/* The tool may have changed it. */
 	kvm_mmu_update_view(vcpu);
+
+	return true;
 }
 
 /**

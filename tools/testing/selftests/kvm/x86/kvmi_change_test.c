@@ -40,6 +40,13 @@ static __attribute__((naked)) void smi_handler_that_flips(void)
 		       "in $0xe, %al; rsm");
 }
 
+static __attribute__((naked)) void smi_handler_that_leaves_long_mode(void)
+{
+	REAL_MODE_CODE("andb $0x7f, %cs:0xff5b\n\t"	/* CR0.PG */
+		       "andb $0xdf, %cs:0xff48\n\t"	/* CR4.PAE */
+		       "in $0xe, %al; rsm");
+}
+
 enum change {
 	CHANGED_CR0,
 	CHANGED_CR3,
@@ -299,23 +306,46 @@ KVMI_TEST(kvmi_rsm, allow_other_value)
 	kvmi_guest_stop_normally(g);
 }
 
-/* One that the processor refuses is not. */
-KVMI_TEST(kvmi_rsm, allow_illegal_value)
+static void wait_first_change(struct kvmi_guest *g, u8 cr, struct kvmi_event *ev)
 {
-	struct kvmi_guest *g = &self->g;
-	struct kvmi_event pause, ev;
+	struct kvmi_event pause;
 
 	inject_smi(g->vcpu);
 	kvmi_guest_park(g, &pause);
-	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, 4, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, cr, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
 	kvmi_unpark(&g->s, &pause);
 	wait_smi_handler(g);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	wait_change(g, CHANGED_CR4, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, ev);
+	TEST_ASSERT_EQ(ev->cr.cr, cr);
+	TEST_ASSERT_EQ(ev->cr.flags, KVMI_CHANGE_DONE);
+}
+
+/* One that the processor refuses ends the guest, rather than what the tool refuses. */
+KVMI_TEST(kvmi_rsm, allow_illegal_value)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	wait_first_change(g, 4, &ev);
 	kvmi_reply_val(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, BIT(31));
-	flip(&g->normal.sregs);
-	kvmi_guest_stop_normally(g);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+/* PG cannot be put back without PAE, which is gone as well. */
+KVMI_TEST(kvmi_rsm, skip_of_what_cannot_be_undone)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	memcpy(addr_gpa2hva(g->vm, SMRAM_GPA) + 0x8000,
+	       smi_handler_that_leaves_long_mode, REAL_MODE_CODE_SIZE);
+	wait_first_change(g, 0, &ev);
+	TEST_ASSERT(ev.cr.old_value & X86_CR0_PG && !(ev.cr.new_value & X86_CR0_PG),
+		    "Paging is still on");
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
 }
 
 KVMI_TEST(kvmi_rsm, crash)

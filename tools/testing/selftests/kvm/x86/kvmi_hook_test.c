@@ -368,6 +368,90 @@ KVMI_TEST(kvmi_hook, vsock)
 	close(server);
 }
 
+/* A part of a record could keep KVM busy, or waiting. */
+KVMI_TEST(kvmi_hook, vsock_seqpacket)
+{
+	struct sockaddr_vm addr = {
+		.svm_family = AF_VSOCK,
+		.svm_port = VMADDR_PORT_ANY,
+		.svm_cid = VMADDR_CID_LOCAL,
+	};
+	socklen_t len = sizeof(addr);
+	int server, client;
+
+	server = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
+	if (server < 0 || bind(server, (void *)&addr, sizeof(addr)) ||
+	    listen(server, 1))
+		SKIP(return, "No local vsock");
+	TEST_ASSERT(!getsockname(server, (void *)&addr, &len), "getsockname()");
+	client = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
+	if (connect(client, (void *)&addr, sizeof(addr)))
+		SKIP(return, "No vsock loopback");
+	assert_bad_fd(self->vm, client);
+	close(server);
+}
+
+/* KVM would have to close them. */
+static void send_file(struct kvmi_session *s, int fd, int err)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+	struct iovec iov = { .iov_base = &hdr, .iov_len = sizeof(hdr) };
+	union {
+		struct cmsghdr hdr;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {
+		.hdr = {
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(fd));
+	TEST_ASSERT(sendmsg(s->fd, &msg, 0) < 0 && errno == err,
+		    "A file can be sent to KVM");
+}
+
+KVMI_TEST(kvmi_hook, files)
+{
+	kvmi_hook_type(&self->s, self->vm, SOCK_STREAM);
+	send_file(&self->s, self->vm->fd, EPERM);
+	assert_alive(&self->s);
+	kvmi_unhook(&self->s);
+
+	kvmi_hook_type(&self->s, self->vm, SOCK_SEQPACKET);
+	send_file(&self->s, self->vm->fd, EPERM);
+	assert_alive(&self->s);
+	kvmi_unhook(&self->s);
+}
+
+/* The socket says first that the tool has not read all, then what it has sent. */
+KVMI_TEST(kvmi_hook, seqpacket_last_words)
+{
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		kvmi_hook_type(&self->s, self->vm, SOCK_SEQPACKET);
+		TEST_ASSERT_EQ(__kvmi_command(self->vm, 1, -1), 0);
+		TEST_ASSERT_EQ(__kvmi_event(self->vm, 1, -1), 0);
+		kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+		/* A reply that nobody reads */
+		kvmi_send(&self->s, &hdr, sizeof(hdr));
+		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
+		kvmi_close(&self->s);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	}
+}
+
 /* Each message is a packet then, in both directions. */
 KVMI_TEST(kvmi_hook, seqpacket)
 {
