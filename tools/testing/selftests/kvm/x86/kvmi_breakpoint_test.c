@@ -15,6 +15,15 @@
 #define KVMI_GUEST_FIXTURE	kvmi_breakpoint
 #include "kvmi_guest_modes.h"
 
+static int guest_debug(struct kvmi_guest *g, u32 control)
+{
+	struct kvm_guest_debug debug = { .control = control };
+
+	return __vcpu_ioctl(g->vcpu, KVM_SET_GUEST_DEBUG, &debug);
+}
+
+#define DEBUG_SW_BP	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP)
+
 FIXTURE_SETUP(kvmi_breakpoint)
 {
 	struct kvmi_guest *g = &self->g;
@@ -22,7 +31,8 @@ FIXTURE_SETUP(kvmi_breakpoint)
 	if (!kvmi_guest_int3_is_intercepted())
 		SKIP(return, "The (emulated) processor does not intercept INT3");
 
-	kvmi_guest_create(g, variant->mode);
+	kvmi_guest_create_with_lapic(g, variant->mode);
+	kvmi_guest_count_nmis(g);
 	kvmi_guest_code(g, INT3);
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, BP_VECTOR);
@@ -203,6 +213,44 @@ KVMI_TEST(kvmi_breakpoint, gpa)
 	TEST_ASSERT_EQ(g->frame.rip, rip + 1);
 }
 
+/*
+ * VM exits while the #BP is delivered, as the page tables of KVM are empty, do
+ * not lose it to the NMI that has come meanwhile.
+ */
+static void stop_with_nmi(struct kvmi_guest *g)
+{
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), BP_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE + 1);
+	TEST_ASSERT_EQ(g->state.mem[KVMI_GUEST_DATA], 1);
+}
+
+KVMI_TEST(kvmi_breakpoint, allow_with_nmi)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start(g, &ev);
+	kvmi_guest_send_nmi(g);
+	kvmi_guest_zap(g);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with_nmi(g);
+}
+
+/* The same without introspection */
+KVMI_TEST(kvmi_breakpoint, userspace_with_nmi)
+{
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT_EQ(guest_debug(g, DEBUG_SW_BP), 0);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_DEBUG);
+	kvmi_guest_send_nmi(g);
+	kvmi_guest_zap(g);
+	TEST_ASSERT_EQ(guest_debug(g, DEBUG_SW_BP | KVM_GUESTDBG_INJECT_BP), 0);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	stop_with_nmi(g);
+}
+
 /* Breakpoints have one owner: the tool or userspace, whoever comes first. */
 FIXTURE(kvmi_breakpoint_owner) {
 	struct kvmi_guest g;
@@ -219,15 +267,6 @@ FIXTURE_TEARDOWN(kvmi_breakpoint_owner)
 {
 	kvmi_guest_free(&self->g);
 }
-
-static int guest_debug(struct kvmi_guest *g, u32 control)
-{
-	struct kvm_guest_debug debug = { .control = control };
-
-	return __vcpu_ioctl(g->vcpu, KVM_SET_GUEST_DEBUG, &debug);
-}
-
-#define DEBUG_SW_BP	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP)
 
 static int control(struct kvmi_guest *g, u8 enable)
 {

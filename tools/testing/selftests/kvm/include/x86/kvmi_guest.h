@@ -112,6 +112,8 @@ struct kvmi_guest {
 
 /* Create a VM with a vCPU in a mode. */
 void kvmi_guest_create(struct kvmi_guest *g, enum kvmi_guest_mode mode);
+/* The same with KVM's local APIC, for kvmi_guest_send_nmi() */
+void kvmi_guest_create_with_lapic(struct kvmi_guest *g, enum kvmi_guest_mode mode);
 void kvmi_guest_free(struct kvmi_guest *g);
 
 /*
@@ -152,6 +154,16 @@ static inline bool kvmi_guest_is_64bit(const struct kvmi_guest *g)
 
 /* Write a page table entry of the guest to a copy of its memory. */
 void kvmi_guest_map(struct kvmi_guest *g, u8 *mem, u64 gva, u64 gpa, u64 flags);
+
+/*
+ * Have the guest return from NMIs, and count them in the first byte of the data
+ * page: in the starting state, so before kvmi_guest_code().
+ */
+void kvmi_guest_count_nmis(struct kvmi_guest *g);
+/* Send one, also while the vCPU runs. */
+void kvmi_guest_send_nmi(struct kvmi_guest *g);
+/* Empty KVM's page tables: the next access to each page is a VM exit. */
+void kvmi_guest_zap(struct kvmi_guest *g);
 
 /* Put the vCPU and its memory into the starting state. */
 void kvmi_guest_reset(struct kvmi_guest *g);

@@ -3,6 +3,9 @@
  * A guest that is nothing but a few instructions in a mode of the processor,
  * for tests of KVM introspection that compare its state.
  */
+#include <sys/mman.h>
+
+#include "apic.h"
 #include "kvmi_guest.h"
 #include "test_util.h"
 
@@ -209,12 +212,14 @@ static void make_sregs(struct kvmi_guest *g)
 	sregs->ldt.unusable = 1;
 }
 
-void kvmi_guest_create(struct kvmi_guest *g, enum kvmi_guest_mode mode)
+static void create(struct kvmi_guest *g, enum kvmi_guest_mode mode, bool lapic)
 {
 	memset(g, 0, sizeof(*g));
 	g->mode = mode;
 	g->stack = KVMI_GUEST_STACK;
 	g->vm = vm_create_barebones();
+	if (lapic)
+		vm_enable_cap(g->vm, KVM_CAP_SPLIT_IRQCHIP, 24);
 	vm_userspace_mem_region_add(g->vm, VM_MEM_SRC_ANONYMOUS, 0, 0,
 				    KVMI_GUEST_MEM_SIZE / getpagesize(), 0);
 	g->vcpu = __vm_vcpu_add(g->vm, 0);
@@ -242,6 +247,21 @@ void kvmi_guest_create(struct kvmi_guest *g, enum kvmi_guest_mode mode)
 	}
 }
 
+void kvmi_guest_create(struct kvmi_guest *g, enum kvmi_guest_mode mode)
+{
+	create(g, mode, false);
+}
+
+void kvmi_guest_create_with_lapic(struct kvmi_guest *g, enum kvmi_guest_mode mode)
+{
+	struct kvm_lapic_state lapic;
+
+	create(g, mode, true);
+	/* KVM finds it by its ID once it has been written to. */
+	vcpu_ioctl(g->vcpu, KVM_GET_LAPIC, &lapic);
+	vcpu_ioctl(g->vcpu, KVM_SET_LAPIC, &lapic);
+}
+
 void kvmi_guest_free(struct kvmi_guest *g)
 {
 	if (g->s.vm)
@@ -259,6 +279,32 @@ void __kvmi_guest_code(struct kvmi_guest *g, const u8 *code, size_t size)
 	mem[size] = 0xe6;
 	mem[size + 1] = STOP_PORT;
 	kvmi_guest_reset(g);
+}
+
+/* INC of the byte at the address of the data page; IRET, the long one if need be */
+void kvmi_guest_count_nmis(struct kvmi_guest *g)
+{
+	put(g->start.mem, KVMI_GUEST_HANDLERS + NMI_VECTOR * HANDLER_SIZE,
+	    kvmi_guest_is_long(g) ? 0xcf4807fe : 0xcf07fe, 4);
+}
+
+void kvmi_guest_send_nmi(struct kvmi_guest *g)
+{
+	struct kvm_msi msi = {
+		.address_lo = APIC_DEFAULT_GPA,
+		.data = APIC_DM_NMI,
+	};
+
+	TEST_ASSERT_EQ(__vm_ioctl(g->vm, KVM_SIGNAL_MSI, &msi), 1);
+}
+
+void kvmi_guest_zap(struct kvmi_guest *g)
+{
+	void *mem = addr_gpa2hva(g->vm, 0);
+
+	TEST_ASSERT(!mprotect(mem, KVMI_GUEST_MEM_SIZE, PROT_NONE) &&
+		    !mprotect(mem, KVMI_GUEST_MEM_SIZE, PROT_READ | PROT_WRITE),
+		    "mprotect() failed: %s", strerror(errno));
 }
 
 void kvmi_guest_reset(struct kvmi_guest *g)
