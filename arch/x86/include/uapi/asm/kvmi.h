@@ -91,8 +91,6 @@ struct kvmi_vcpu_get_registers {
 /**
  * struct kvmi_vcpu_get_registers_reply - reply data of KVMI_VCPU_GET_REGISTERS
  * @mode: KVMI_X86_MODE_*
- * @as_id: address space that the vCPU is in, 1 in SMM where that has its own
- * @view: view of guest memory that the vCPU is in
  * @padding: zero
  * @regs: general registers, RIP and RFLAGS
  * @sregs: segments, descriptor tables, control registers, EFER, APIC base

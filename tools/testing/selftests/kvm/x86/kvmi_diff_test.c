@@ -405,13 +405,22 @@ static bool is_defined(const struct result *res)
 	return res->reason == KVM_EXIT_IO || res->reason == KVM_EXIT_HLT;
 }
 
+static bool is_prefix(u8 byte)
+{
+	if (kvmi_program_is_64bit(&program) && (byte & 0xf0) == 0x40)
+		return true;
+
+	return byte == 0x66 || byte == 0x67 || byte == 0xf2 || byte == 0xf3;
+}
+
 static bool is_rep_string(const u8 *code)
 {
 	bool rep = false;
 
-	for (; *code == 0x66 || *code == 0x67 || *code == 0xf2 || *code == 0xf3 ||
-	       (kvmi_program_is_64bit(&program) && (*code & 0xf0) == 0x40); code++)
+	while (is_prefix(*code)) {
 		rep |= *code == 0xf2 || *code == 0xf3;
+		code++;
+	}
 	return rep && ((*code >= 0x6c && *code <= 0x6f) ||
 		       (*code >= 0xa4 && *code <= 0xa7) ||
 		       (*code >= 0xaa && *code <= 0xaf));
@@ -462,30 +471,34 @@ static void differ(struct diff *d, const char *name, int nr, u64 a, u64 b)
 	d->count++;
 }
 
+static void print_segment(const char *name, const struct kvm_segment *seg)
+{
+	ksft_print_msg("  %s: selector 0x%x base 0x%llx limit 0x%x type %u s %u dpl %u\n",
+		       name, seg->selector, seg->base, seg->limit, seg->type,
+		       seg->s, seg->dpl);
+	ksft_print_msg("    p %u l %u db %u g %u unusable %u\n", seg->present,
+		       seg->l, seg->db, seg->g, seg->unusable);
+}
+
 static void differ_segment(struct diff *d, const char *name,
 			   const struct kvm_segment *a,
 			   const struct kvm_segment *b)
 {
 	if (!memcmp(a, b, sizeof(*a)))
 		return;
-	if (d->print && d->count < MAX_LINES)
-		ksft_print_msg("  %s: selector 0x%x base 0x%llx limit 0x%x type %u s %u dpl %u p %u l %u db %u g %u unusable %u, normally 0x%x 0x%llx 0x%x %u %u %u %u %u %u %u %u\n",
-			       name, b->selector, b->base, b->limit, b->type,
-			       b->s, b->dpl, b->present, b->l, b->db, b->g,
-			       b->unusable, a->selector, a->base, a->limit,
-			       a->type, a->s, a->dpl, a->present, a->l, a->db,
-			       a->g, a->unusable);
+	if (d->print && d->count < MAX_LINES) {
+		print_segment(name, b);
+		print_segment("    normally", a);
+	}
 	d->count++;
 }
-
-#define DIFFER(field)	differ(d, #field, 0, a->field, b->field)
 
 static void compare_exits(struct diff *d, const struct result *a,
 			  const struct result *b)
 {
 	u32 i;
 
-	DIFFER(nr_exits);
+	differ(d, "nr_exits", 0, a->nr_exits, b->nr_exits);
 	for (i = 0; i < a->nr_exits && i < b->nr_exits; i++) {
 		differ(d, "exit: reason", i, a->exits[i].reason, b->exits[i].reason);
 		differ(d, "exit: address", i, a->exits[i].address, b->exits[i].address);
@@ -505,16 +518,16 @@ static void compare_sregs(struct diff *d, const struct kvm_sregs *a,
 
 	for (i = 0; i < ARRAY_SIZE(names); i++)
 		differ_segment(d, names[i], &a->cs + i, &b->cs + i);
-	DIFFER(gdt.base);
-	DIFFER(gdt.limit);
-	DIFFER(idt.base);
-	DIFFER(idt.limit);
-	DIFFER(cr0);
-	DIFFER(cr2);
-	DIFFER(cr3);
-	DIFFER(cr4);
-	DIFFER(cr8);
-	DIFFER(efer);
+	differ(d, "gdt.base", 0, a->gdt.base, b->gdt.base);
+	differ(d, "gdt.limit", 0, a->gdt.limit, b->gdt.limit);
+	differ(d, "idt.base", 0, a->idt.base, b->idt.base);
+	differ(d, "idt.limit", 0, a->idt.limit, b->idt.limit);
+	differ(d, "cr0", 0, a->cr0, b->cr0);
+	differ(d, "cr2", 0, a->cr2, b->cr2);
+	differ(d, "cr3", 0, a->cr3, b->cr3);
+	differ(d, "cr4", 0, a->cr4, b->cr4);
+	differ(d, "cr8", 0, a->cr8, b->cr8);
+	differ(d, "efer", 0, a->efer, b->efer);
 }
 
 static void compare_debugregs(struct diff *d, const struct kvm_debugregs *a,
@@ -524,8 +537,8 @@ static void compare_debugregs(struct diff *d, const struct kvm_debugregs *a,
 
 	for (i = 0; i < ARRAY_SIZE(a->db); i++)
 		differ(d, "DR", i, a->db[i], b->db[i]);
-	DIFFER(dr6);
-	DIFFER(dr7);
+	differ(d, "dr6", 0, a->dr6, b->dr6);
+	differ(d, "dr7", 0, a->dr7, b->dr7);
 }
 
 static void compare_fpu(struct diff *d, const struct kvm_fpu *a,
@@ -533,10 +546,10 @@ static void compare_fpu(struct diff *d, const struct kvm_fpu *a,
 {
 	int i;
 
-	DIFFER(fcw);
-	DIFFER(fsw);
-	DIFFER(ftwx);
-	DIFFER(mxcsr);
+	differ(d, "fcw", 0, a->fcw, b->fcw);
+	differ(d, "fsw", 0, a->fsw, b->fsw);
+	differ(d, "ftwx", 0, a->ftwx, b->ftwx);
+	differ(d, "mxcsr", 0, a->mxcsr, b->mxcsr);
 	for (i = 0; i < ARRAY_SIZE(a->fpr); i++)
 		differ(d, "ST", i, *(u64 *)a->fpr[i], *(u64 *)b->fpr[i]);
 	for (i = 0; i < ARRAY_SIZE(a->xmm); i++) {
@@ -571,7 +584,7 @@ static int compare(const struct result *a, const struct result *b, bool print)
 	struct diff diff = { .print = print }, *d = &diff;
 	int i;
 
-	DIFFER(reason);
+	differ(d, "reason", 0, a->reason, b->reason);
 	compare_exits(d, a, b);
 	if (is_defined(a) && is_defined(b)) {
 		for (i = 0; i < ARRAY_SIZE(names); i++)
@@ -583,12 +596,20 @@ static int compare(const struct result *a, const struct result *b, bool print)
 		for (i = 0; i < KVMI_PROGRAM_NR_MSRS; i++)
 			differ(d, "MSR", kvmi_program_msrs[i], a->msrs[i],
 			       b->msrs[i]);
-		DIFFER(xcr0);
-		DIFFER(shadow);
+		differ(d, "xcr0", 0, a->xcr0, b->xcr0);
+		differ(d, "shadow", 0, a->shadow, b->shadow);
 	}
 	compare_memory(d, a->mem, b->mem);
 
 	return d->count;
+}
+
+static void print_exception(const struct kvmi_program_entry *e)
+{
+	ksft_print_msg("  %lu error 0x%lx CS:RIP 0x%lx:0x%lx RFLAGS 0x%lx\n",
+		       e->vector, e->error_code, e->cs, e->rip, e->rflags);
+	ksft_print_msg("    SS:RSP 0x%lx:0x%lx CR2 0x%lx DR6 0x%lx\n", e->ss,
+		       e->rsp, e->cr2, e->dr6);
 }
 
 static void print_log(const struct result *res, const char *name)
@@ -599,9 +620,7 @@ static void print_log(const struct result *res, const char *name)
 	e = kvmi_program_log(res->mem, &nr);
 	ksft_print_msg("exceptions, %s: %d\n", name, nr);
 	for (i = 0; i < nr && i < KVMI_PROGRAM_LOG_MAX; i++, e++)
-		ksft_print_msg("  %lu error 0x%lx CS:RIP 0x%lx:0x%lx RFLAGS 0x%lx SS:RSP 0x%lx:0x%lx CR2 0x%lx DR6 0x%lx\n",
-			       e->vector, e->error_code, e->cs, e->rip,
-			       e->rflags, e->ss, e->rsp, e->cr2, e->dr6);
+		print_exception(e);
 }
 
 static bool is_dropped(int insn)
@@ -621,11 +640,12 @@ static void print_program(void)
 	char bytes[64];
 	int i, j, n;
 
-	ksft_print_msg("RAX %llx RBX %llx RCX %llx RDX %llx RSI %llx RDI %llx RSP %llx RBP %llx RFLAGS %llx CR0 %llx CR4 %llx EFER %llx\n",
+	ksft_print_msg("RAX %llx RBX %llx RCX %llx RDX %llx RSI %llx RDI %llx\n",
 		       regs->rax, regs->rbx, regs->rcx, regs->rdx, regs->rsi,
-		       regs->rdi, regs->rsp, regs->rbp, regs->rflags,
-		       program.sregs.cr0, program.sregs.cr4,
-		       program.sregs.efer);
+		       regs->rdi);
+	ksft_print_msg("RSP %llx RBP %llx RFLAGS %llx CR0 %llx CR4 %llx EFER %llx\n",
+		       regs->rsp, regs->rbp, regs->rflags, program.sregs.cr0,
+		       program.sregs.cr4, program.sregs.efer);
 	for (i = 0; i < program.nr_insns; i++) {
 		if (is_dropped(i))
 			continue;

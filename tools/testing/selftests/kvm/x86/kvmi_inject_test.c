@@ -190,16 +190,15 @@ KVMI_TEST(kvmi_inject, in_delivery)
 	};
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
+	int i, size = kvmi_guest_is_long(g) ? 16 : 8;
 	u8 *gate;
-	int i;
 
 	if (kvmi_guest_is_real(g))
 		SKIP(return, "All handlers are present");
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		/* The handler is not present. */
-		gate = g->start.mem + KVMI_GUEST_IDT +
-		       cases[i].nr * (kvmi_guest_is_long(g) ? 16 : 8) + 5;
+		gate = g->start.mem + KVMI_GUEST_IDT + cases[i].nr * size + 5;
 		*gate &= ~0x80;
 		kvmi_guest_reset(g);
 

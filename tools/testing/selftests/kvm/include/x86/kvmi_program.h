@@ -150,4 +150,8 @@ void kvmi_program_make_guest(struct kvmi_program *p);
 /* Finish it, with the code there. */
 void kvmi_program_end_guest(struct kvmi_program *p);
 
+/* The code of the handlers, in assembly */
+extern const u8 kvmi_handler16[], kvmi_handler32[], kvmi_handler64[];
+extern const u8 kvmi_handler_end[];
+
 #endif /* SELFTEST_KVM_KVMI_PROGRAM_H */

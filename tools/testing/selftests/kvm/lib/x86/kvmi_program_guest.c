@@ -31,9 +31,6 @@ const u32 kvmi_program_msrs[KVMI_PROGRAM_NR_MSRS] = {
 	MSR_IA32_CR_PAT,
 };
 
-extern const u8 kvmi_handler16[], kvmi_handler32[], kvmi_handler64[];
-extern const u8 kvmi_handler_end[];
-
 /*
  * The stack has the vector, then, but for real mode, an error code, then what
  * the processor has pushed.  The code is copied: it has no address of its own.
@@ -48,8 +45,7 @@ extern const u8 kvmi_handler_end[];
 #define LOG_NEXT	LOG "+" __stringify(KVMI_PROGRAM_LOG_NEXT)
 #define END_PORT	__stringify(KVMI_PROGRAM_END_PORT)
 
-asm(
-	".pushsection .rodata\n"
+asm(".pushsection .rodata\n"
 	".code64\n"
 	"kvmi_handler64:\n"
 	"	push	%rax\n"
