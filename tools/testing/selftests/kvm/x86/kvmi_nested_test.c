@@ -100,6 +100,39 @@ enum {
 
 static bool want_svme;
 
+/* The same emulated, which KVM cannot: it knows only when they raise #UD. */
+static u64 guest_emulated_svm_insn(struct svm_test_data *svm, int nr)
+{
+	switch (nr) {
+	case SVM_VMLOAD:
+		return kvm_asm_safe_fep("vmload %%rax", "a"(svm->vmcb_gpa));
+	case SVM_VMSAVE:
+		return kvm_asm_safe_fep("vmsave %%rax", "a"(svm->msr_gpa));
+	case SVM_VMRUN:
+		return kvm_asm_safe_fep("vmrun %%rax", "a"(svm->msr_gpa));
+	case SVM_CLGI:
+		return kvm_asm_safe_fep("clgi");
+	case SVM_STGI:
+		return kvm_asm_safe_fep("stgi");
+	case SVM_INVLPGA:
+		return kvm_asm_safe_fep("invlpga %%rax, %%ecx", "a"(0), "c"(0));
+	default:
+		return kvm_asm_safe_fep("skinit %%eax", "a"(0));
+	}
+}
+
+static void guest_code_emulated(struct svm_test_data *svm)
+{
+	u64 vector;
+	int i;
+
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	for (i = 0; i < NR_SVM_INSNS; i++) {
+		vector = guest_emulated_svm_insn(svm, i);
+		GUEST_SYNC2(i, vector);
+	}
+}
+
 static u64 guest_svm_insn(struct svm_test_data *svm, int nr)
 {
 	switch (nr) {
@@ -350,6 +383,23 @@ KVMI_TEST(kvmi_nested, svme_is_without_effect)
 
 	run_svme_normally(self, EVIL_LSTAR);
 	run_svme_normally(self, EVIL_LSTAR);
+}
+
+/* The emulator does not see EFER.SVME either. */
+KVMI_TEST(kvmi_nested, svme_is_without_effect_if_emulated)
+{
+	int i;
+
+	if (!self->svm)
+		SKIP(return, "No nested SVM");
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_emulated);
+	kvmi_hook(&self->s, self->vm);
+	for (i = 0; i < NR_SVM_INSNS; i++)
+		run_to(self->vcpu, i, UD_VECTOR);
+	kvmi_unhook(&self->s);
 }
 
 /* What the VMM restores of a vCPU that has no nested guest */
