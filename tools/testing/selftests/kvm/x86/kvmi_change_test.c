@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM introspection: registers that RSM and task switches load, which are reported
- * by CR, MSR and DESCRIPTOR when it has happened
+ * by CR, MSR and DESCRIPTOR when it has happened; and RSM into the shadow of a
+ * MOV SS, introspection or not
  */
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
@@ -46,6 +47,10 @@ static __attribute__((naked)) void smi_handler_that_leaves_long_mode(void)
 		       "andb $0xdf, %cs:0xff48\n\t"	/* CR4.PAE */
 		       "in $0xe, %al; rsm");
 }
+
+/* Of what an SMI saves, see struct kvm_smram_state_64 */
+#define SMRAM_INT_SHADOW	0xfecb
+#define SMRAM_RFLAGS		0xff70
 
 enum change {
 	CHANGED_CR0,
@@ -256,6 +261,92 @@ KVMI_TEST(kvmi_rsm, skip)
 		SKIP(return, "The processor does not intercept descriptor tables");
 	answer_rsm(g, KVMI_EVENT_ACTION_SKIP);
 	kvmi_guest_stop_normally(g);
+}
+
+static void set_shadow(struct kvm_vcpu *vcpu, u8 shadow)
+{
+	struct kvm_vcpu_events events;
+
+	vcpu_events_get(vcpu, &events);
+	events.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+	events.interrupt.shadow = shadow;
+	vcpu_events_set(vcpu, &events);
+}
+
+static void set_rflags(struct kvm_vcpu *vcpu, u64 rflags)
+{
+	struct kvm_regs regs;
+
+	vcpu_regs_get(vcpu, &regs);
+	regs.rflags = rflags;
+	vcpu_regs_set(vcpu, &regs);
+}
+
+/*
+ * Have RSM return to the instruction behind a MOV SS, and give the guest and the
+ * SMI handler, which is about to execute RSM, flags.
+ */
+static void return_to_shadow(struct kvmi_guest *g, u64 rflags,
+			     u64 handler_rflags)
+{
+	u8 *smram = addr_gpa2hva(g->vm, SMRAM_GPA);
+
+	memcpy(smram + 0x8000, smi_handler, REAL_MODE_CODE_SIZE);
+	inject_smi(g->vcpu);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	wait_smi_handler(g);
+	vcpu_run_complete_io(g->vcpu);
+	smram[SMRAM_INT_SHADOW] = KVM_X86_SHADOW_INT_MOV_SS;
+	*(u64 *)(smram + SMRAM_RFLAGS) |= rflags;
+	set_rflags(g->vcpu, X86_EFLAGS_FIXED | handler_rflags);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+}
+
+/* The trap is due when the instruction is done. */
+KVMI_TEST(kvmi_rsm, shadow_with_trap_flag)
+{
+	struct kvmi_guest *g = &self->g;
+
+	return_to_shadow(g, X86_EFLAGS_TF, 0);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), DB_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE + 1);
+}
+
+/* KVM has RSM trap if it is stepped.  The guest is not. */
+KVMI_TEST(kvmi_rsm, shadow_without_trap_flag)
+{
+	struct kvmi_guest *g = &self->g;
+
+	return_to_shadow(g, 0, X86_EFLAGS_TF);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), DB_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(g->frame.rflags & X86_EFLAGS_TF, 0);
+}
+
+/* Nor does it matter in which order the VMM sets both. */
+KVMI_TEST(kvmi_rsm, shadow_set_by_the_vmm)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 rflags = g->start.regs.rflags;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		kvmi_guest_reset(g);
+		set_shadow(g->vcpu, 0);
+		if (i != 1)
+			set_rflags(g->vcpu, rflags | X86_EFLAGS_TF);
+		set_shadow(g->vcpu, KVM_X86_SHADOW_INT_MOV_SS);
+		set_rflags(g->vcpu, i == 2 ? rflags : rflags | X86_EFLAGS_TF);
+
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		if (i == 2) {
+			TEST_ASSERT_EQ(kvmi_guest_stop(g),
+				       KVMI_GUEST_NO_EXCEPTION);
+			continue;
+		}
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), DB_VECTOR);
+		TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE + 1);
+	}
 }
 
 /* Nothing is to be reported without a change. */
