@@ -2,7 +2,7 @@
 /*
  * KVM introspection: instructions that use RFLAGS.TF do not see that they are
  * stepped, be it that the tool wants to know of each instruction or that they
- * access a page that is restricted.
+ * access a page that is restricted.  INT n goes where it is to when emulated, too.
  */
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
@@ -344,6 +344,46 @@ KVMI_TEST(kvmi_trap_flag_long, own_trap)
 	kvmi_guest_restrict(g, CODE, R | W);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
 	kvmi_guest_stop_normally(g);
+}
+
+FIXTURE(kvmi_int_emulated) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_int_emulated)
+{
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+	kvmi_guest_create(&self->g, KVMI_GUEST_REAL);
+}
+
+FIXTURE_TEARDOWN(kvmi_int_emulated)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* The vector is no signed number. */
+KVMI_TEST(kvmi_int_emulated, vectors)
+{
+	static const u8 vectors[] = { 0x20, 0x7f, 0x80, 0xff };
+	u8 code[] = { 0x0f, 0x0b, 'k', 'v', 'm', 0xcd, 0 };
+	struct kvmi_guest *g = &self->g;
+	u8 *mem = g->start.mem;
+	int i;
+
+	/* Negative vectors are there too, all like vector 0. */
+	memcpy(mem + KVMI_GUEST_IDT, mem, 256 * 4);
+	for (i = 1; i <= 128; i++)
+		memcpy(mem + KVMI_GUEST_IDT - i * 4, mem, 4);
+	g->start.sregs.idt.base = KVMI_GUEST_IDT;
+
+	for (i = 0; i < ARRAY_SIZE(vectors); i++) {
+		code[6] = vectors[i];
+		__kvmi_guest_code(g, code, sizeof(code));
+		kvmi_guest_run_normally(g);
+		TEST_ASSERT_EQ(g->normal_vector, vectors[i]);
+		TEST_ASSERT_EQ(g->normal_frame.rip, CODE + sizeof(code));
+	}
 }
 
 int main(int argc, char **argv)
