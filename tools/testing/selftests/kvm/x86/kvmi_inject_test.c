@@ -189,8 +189,8 @@ KVMI_TEST(kvmi_inject, in_delivery)
 		{ CP_VECTOR, DF_VECTOR },
 	};
 	struct kvmi_guest *g = &self->g;
-	struct kvmi_event ev;
 	int i, size = kvmi_guest_is_long(g) ? 16 : 8;
+	struct kvmi_event ev;
 	u8 *gate;
 
 	if (kvmi_guest_is_real(g))

@@ -15,12 +15,15 @@
 
 /*
  * Some of it is #UD in 64-bit mode, or #GP for users.  INTO is the first as well,
- * but QEMU's emulation of the processor does not know that.
+ * but QEMU's emulation of the processor does not know that.  Nor does it say that
+ * it was delivering the #GP of an INT n, and not the INT n itself, if the guest
+ * has to exit meanwhile.
  */
 static const struct {
 	const char *code;
 	size_t size;
 	bool not_64bit;
+	bool not_user_on_svm;
 } codes[] = {
 #define CODE_ENTRY(bytes)	{ bytes, sizeof(bytes) - 1 }
 	/* PUSHF; POPF; PUSHF, also with the other size of the operand */
@@ -28,7 +31,7 @@ static const struct {
 	CODE_ENTRY("\x66\x9c\x66\x9d\x66\x9c"),
 	/* NOP; INT 3, as two bytes; INT 5, which users may not; others */
 	CODE_ENTRY("\x90\xcd\x03"),
-	CODE_ENTRY("\x90\xcd\x05"),
+	{ "\x90\xcd\x05", 3, .not_user_on_svm = true },
 	CODE_ENTRY("\x90\xcd\x20"),
 	CODE_ENTRY("\x90\xcd\x31"),
 	CODE_ENTRY("\x90\xcd\x7f"),
@@ -113,6 +116,9 @@ static void step(struct kvmi_guest *g)
 static bool load(struct kvmi_guest *g, int nr)
 {
 	if (codes[nr].not_64bit && kvmi_guest_is_64bit(g))
+		return false;
+	if (codes[nr].not_user_on_svm && kvmi_guest_is_user(g) &&
+	    host_cpu_is_amd_compatible)
 		return false;
 
 	__kvmi_guest_code(g, (const u8 *)codes[nr].code, codes[nr].size);
