@@ -745,7 +745,8 @@ FIXTURE_SETUP(kvmi_descriptor_stale)
 	g->start.mem[STALE_GPA + 0x10] = 0xc3;
 	g->start.mem[OTHER_GPA + 0x10] = 0xc3;
 	kvmi_guest_map(g, g->start.mem, DEVICE_GVA, DEVICE_GPA, KVMI_GUEST_PTE);
-	g->start.regs.rsi = DEVICE_GVA;
+	/* KVM takes an operand at the same offset for the one that faulted. */
+	g->start.regs.rsi = DEVICE_GVA + 0x800;
 	g->start.regs.rcx = OTHER_GPA | KVMI_GUEST_PTE;
 	g->start.regs.r8 = pte;
 	g->start.regs.r9 = STALE_GVA;
