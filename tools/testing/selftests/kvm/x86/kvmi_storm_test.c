@@ -623,7 +623,7 @@ KVMI_TEST(kvmi_storm_inject, unhook)
 	struct kvmi_msg msg;
 	int i, j, wait;
 
-	for (i = 0; i < 10 * percent; i++) {
+	for (i = 0; i < 3 * percent; i++) {
 		kvmi_hook(&s, self->vm);
 		for (j = 0; j < NR_VCPUS; j++)
 			kvmi_send_vcpu_cmd(&s, j, KVMI_VCPU_INJECT_EXCEPTION, &req,
