@@ -336,7 +336,8 @@ KVMI_TEST(kvmi_hook, connected_inet_socket)
 	close(server);
 }
 
-KVMI_TEST(kvmi_hook, vsock)
+/* Returns false if the host has none. */
+static bool connect_vsock(int type, int *server, int *client)
 {
 	struct sockaddr_vm addr = {
 		.svm_family = AF_VSOCK,
@@ -344,16 +345,23 @@ KVMI_TEST(kvmi_hook, vsock)
 		.svm_cid = VMADDR_CID_LOCAL,
 	};
 	socklen_t len = sizeof(addr);
+
+	*server = socket(AF_VSOCK, type, 0);
+	if (*server < 0 || bind(*server, (void *)&addr, sizeof(addr)) ||
+	    listen(*server, 1))
+		return false;
+	TEST_ASSERT(!getsockname(*server, (void *)&addr, &len), "getsockname()");
+	*client = socket(AF_VSOCK, type, 0);
+
+	return !connect(*client, (void *)&addr, sizeof(addr));
+}
+
+KVMI_TEST(kvmi_hook, vsock)
+{
 	int server, client;
 
-	server = socket(AF_VSOCK, SOCK_STREAM, 0);
-	if (server < 0 || bind(server, (void *)&addr, sizeof(addr)) ||
-	    listen(server, 1))
+	if (!connect_vsock(SOCK_STREAM, &server, &client))
 		SKIP(return, "No local vsock");
-	TEST_ASSERT(!getsockname(server, (void *)&addr, &len), "getsockname()");
-	client = socket(AF_VSOCK, SOCK_STREAM, 0);
-	if (connect(client, (void *)&addr, sizeof(addr)))
-		SKIP(return, "No vsock loopback");
 
 	self->s.vm = self->vm;
 	self->s.type = SOCK_STREAM;
@@ -371,22 +379,10 @@ KVMI_TEST(kvmi_hook, vsock)
 /* A part of a record could keep KVM busy, or waiting. */
 KVMI_TEST(kvmi_hook, vsock_seqpacket)
 {
-	struct sockaddr_vm addr = {
-		.svm_family = AF_VSOCK,
-		.svm_port = VMADDR_PORT_ANY,
-		.svm_cid = VMADDR_CID_LOCAL,
-	};
-	socklen_t len = sizeof(addr);
 	int server, client;
 
-	server = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
-	if (server < 0 || bind(server, (void *)&addr, sizeof(addr)) ||
-	    listen(server, 1))
+	if (!connect_vsock(SOCK_SEQPACKET, &server, &client))
 		SKIP(return, "No local vsock");
-	TEST_ASSERT(!getsockname(server, (void *)&addr, &len), "getsockname()");
-	client = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
-	if (connect(client, (void *)&addr, sizeof(addr)))
-		SKIP(return, "No vsock loopback");
 	assert_bad_fd(self->vm, client);
 	close(server);
 }
