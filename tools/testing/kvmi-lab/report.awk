@@ -2,17 +2,19 @@
 # Read the console of an emulated host that executes host/runtests, print one
 # line per test as it ends and leave in the file "state" what the runner needs:
 #	done NUMBER | running NUMBER NAME | count PASSED FAILED SKIPPED
-# Variables: machine, state, splat (regular expression).
-function line(verdict, what, text)
+# and in the file "failures" the lines of what failed once more.
+# Variables: machine, state, failures, plan, splat (regular expression).
+function line(verdict, what, text,	whole)
 {
-	printf "%-6s %s  %s%s\n", verdict, machine, what, text == "" ? "" : ": " text
+	whole = sprintf("%-6s %s  %s%s", verdict, machine, what, text == "" ? "" : ": " text)
+	print whole
 	fflush()
 	if (verdict == "ok") passed++
 	else if (verdict == "skip") skipped++
-	else { failed++; bad = 1 }
+	else { failed++; bad = 1; print whole >>failures; close(failures) }
 }
 
-function finish(rc, secs,	i, whole)
+function finish(rc, secs,	i)
 {
 	bad = 0
 	for (i = 1; i <= taps; i++)
