@@ -14,11 +14,24 @@ function line(verdict, what, text,	whole)
 	else { failed++; bad = 1; print whole >>failures; close(failures) }
 }
 
-function finish(rc, secs,	i)
+# What the test said from line FROM to line TO, or the end of that
+function show(from, to,	i)
+{
+	for (i = to - from > 15 ? to - 15 : from; i <= to; i++) {
+		print "         | " text[i]
+		print "         | " text[i] >>failures
+	}
+	close(failures)
+	fflush()
+}
+
+function finish(rc, secs,	i, shown)
 {
 	bad = 0
-	for (i = 1; i <= taps; i++)
+	for (i = 1; i <= taps; i++) {
 		line(verdict[i], name, desc[i])
+		if (verdict[i] == "not ok") { show(last[i - 1] + 1, last[i]); shown = failed }
+	}
 	if (timed_out(rc, secs))
 		line("not ok", name, "stopped after its time limit of " limit[number] " s")
 	else if (bail != "")
@@ -34,11 +47,8 @@ function finish(rc, secs,	i)
 		line(rc ? "not ok" : "ok", name, "")
 	for (i = 1; i <= splats; i++)
 		line("not ok", name, "the host kernel complained: " splat_line[i])
-	if (bad) {
-		for (i = lines > 20 ? lines - 19 : 1; i <= lines; i++)
-			print "         | " text[i]
-		fflush()
-	}
+	if (bad && shown != failed)
+		show(1, lines)
 	if (secs > slowest) { slowest = secs; slowest_name = name }
 	print "done", number > state
 	number = 0
@@ -71,7 +81,7 @@ number && /^\| / {
 	else if (/^1\.\.[0-9]+/) { planned = $0; sub(/^1\.\./, "", planned); planned += 0 }
 	else if (/^Bail out!/) bail = $0
 	else if (/^(ok|not ok) /) {
-		taps++
+		last[++taps] = lines
 		verdict[taps] = /^ok .*# *SKIP/ ? "skip" : /^ok / ? "ok" : "not ok"
 		sub(/^(not )?ok [0-9]* *-? */, "")
 		desc[taps] = $0

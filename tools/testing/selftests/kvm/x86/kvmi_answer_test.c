@@ -764,6 +764,8 @@ KVMI_TEST(kvmi_kept, get_registers)
 	keep_answer(self);
 	seq = kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_GET_REGISTERS, &req,
 				 sizeof(req));
+	/* With the answer used KVM_RUN ends: the command has to be there before. */
+	TEST_ASSERT_KVMI(kvmi_check_command(&g->s, KVMI_GET_VERSION), 0);
 	run(g);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_GET_REGISTERS, seq,
 					 &rpl, sizeof(rpl)), 0);
