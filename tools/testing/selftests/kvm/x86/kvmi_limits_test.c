@@ -420,6 +420,44 @@ KVMI_TEST(kvmi_limits, endless_commands_and_the_guest)
 	kvmi_run_wait_eintr(&self->r);
 }
 
+/* Commands and their replies, as fast as the socket takes them */
+static void *send_without_end(void *arg)
+{
+	struct kvmi_session *s = arg;
+	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
+
+	while (send(s->fd, &hdr, sizeof(hdr), MSG_NOSIGNAL) == sizeof(hdr))
+		hdr.seq++;
+	return NULL;
+}
+
+static void *receive_without_end(void *arg)
+{
+	struct flood *f = arg;
+	char buf[4096];
+
+	while (recv(f->s->fd, buf, sizeof(buf), 0) > 0)
+		WRITE_ONCE(f->successes, f->successes + 1);
+	return NULL;
+}
+
+/* What the tool sent before the session ends counts, but that has an end. */
+KVMI_TEST(kvmi_limits, endless_commands_and_unhook)
+{
+	struct flood f = { .s = &self->s };
+	pthread_t sender;
+
+	TEST_ASSERT(!pthread_create(&f.thread, NULL, receive_without_end, &f),
+		    "pthread_create()");
+	TEST_ASSERT(!pthread_create(&sender, NULL, send_without_end, &self->s),
+		    "pthread_create()");
+	wait_for_flood(&f);
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	TEST_ASSERT(!pthread_join(sender, NULL), "pthread_join()");
+	TEST_ASSERT(!pthread_join(f.thread, NULL), "pthread_join()");
+	kvmi_close(&self->s);
+}
+
 /* Restricted ranges: every other page of a slot, as many in each view */
 #define PAGE		4096ul
 #define RANGES_GPA	0x100000000ul
