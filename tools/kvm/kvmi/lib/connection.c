@@ -1,153 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Listening, accepting, opening and closing.
+ * Opening and closing a connection.
  */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
-#include <linux/vm_sockets.h>
 #include "internal.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
-
-struct kvmi_listener {
-	int fd;
-	char *path;
-};
-
-static int bind_unix(int fd, const char *path)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	struct stat st;
-	int probe, err;
-
-	if (!*path || strlen(path) >= sizeof(sun.sun_path))
-		return -EINVAL;
-	memcpy(sun.sun_path, path, strlen(path));
-	if (!bind(fd, (struct sockaddr *)&sun, sizeof(sun)))
-		return 0;
-	if (errno != EADDRINUSE || lstat(path, &st) || !S_ISSOCK(st.st_mode))
-		return -errno;
-
-	/* Left behind, or in use?  Only a socket that refuses is left behind. */
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (probe < 0)
-		return -errno;
-	err = connect(probe, (struct sockaddr *)&sun, sizeof(sun)) ? errno : 0;
-	close(probe);
-	if (err != ECONNREFUSED)
-		return -EADDRINUSE;
-	if (unlink(path))
-		return -errno;
-	return bind(fd, (struct sockaddr *)&sun, sizeof(sun)) ? -errno : 0;
-}
-
-/* "PORT" or "CID:PORT" */
-static int bind_vsock(int fd, const char *text)
-{
-	struct sockaddr_vm svm = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY };
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(text, &end, 0);
-	if (end != text && *end == ':') {
-		if (errno || value > UINT_MAX)
-			return -EINVAL;
-		svm.svm_cid = value;
-		text = end + 1;
-		value = strtoul(text, &end, 0);
-	}
-	if (end == text || *end || errno || value >= UINT_MAX)
-		return -EINVAL;
-	svm.svm_port = value;
-	return bind(fd, (struct sockaddr *)&svm, sizeof(svm)) ? -errno : 0;
-}
-
-int kvmi_listen(const char *address, struct kvmi_listener **listener)
-{
-	bool local = !strncmp(address, "unix:", 5);
-	struct kvmi_listener *l;
-	int err;
-
-	if (!local && strncmp(address, "vsock:", 6))
-		return -EINVAL;
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return -ENOMEM;
-	l->fd = socket(local ? AF_UNIX : AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->fd < 0) {
-		err = -errno;
-		free(l);
-		return err;
-	}
-
-	err = local ? bind_unix(l->fd, address + 5) : bind_vsock(l->fd, address + 6);
-	if (!err && local) {
-		l->path = strdup(address + 5);
-		if (!l->path)
-			err = -ENOMEM;
-	}
-	if (!err && listen(l->fd, 16))
-		err = -errno;
-	if (err) {
-		kvmi_listener_free(l);
-		return err;
-	}
-	*listener = l;
-	return 0;
-}
-
-int kvmi_listener_fd(const struct kvmi_listener *listener)
-{
-	return listener->fd;
-}
-
-void kvmi_listener_free(struct kvmi_listener *listener)
-{
-	if (!listener)
-		return;
-	close(listener->fd);
-	if (listener->path)
-		unlink(listener->path);
-	free(listener->path);
-	free(listener);
-}
-
-int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
-		int wait_ms, struct kvmi_conn **conn)
-{
-	int64_t deadline = kvmi_deadline(wait_ms);
-	int fd, ret;
-
-	for (;;) {
-		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0) {
-			ret = kvmi_open(fd, opts, conn);
-			/* Somebody who looked whether we are there, and left */
-			if (ret == -EPIPE)
-				continue;
-			return ret;
-		}
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			return -errno;
-		ret = kvmi_wait_fd(listener->fd, POLLIN, deadline, opts ? opts->interrupt_fd : -1);
-		if (ret == -ETIMEDOUT)
-			return -EAGAIN;
-		if (ret < 0)
-			return ret;
-	}
-}
 
 static int make_poll_fd(struct kvmi_conn *conn)
 {
@@ -176,6 +38,7 @@ static int conn_new(int fd, const struct kvmi_options *opts, struct kvmi_conn **
 	conn->poll_fd = -1;
 	conn->interrupt_fd = opts ? opts->interrupt_fd : -1;
 	conn->timeout_ms = opts && opts->timeout_ms ? opts->timeout_ms : DEFAULT_TIMEOUT_MS;
+	conn->last_moment = -1;
 	conn->queue_end = &conn->queue;
 
 	err = make_poll_fd(conn);

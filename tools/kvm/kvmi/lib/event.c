@@ -285,15 +285,19 @@ static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
 	open = *p;
 	if (!open || action > 31 || !(open->actions & (1u << action)))
 		return -EINVAL;
+	/* Events that arrive while it is sent change the list */
+	*p = open->next;
 	vcpu.vcpu = open->vcpu;
 	rpl.event = open->id;
 	hdr.size = sizeof(vcpu) + sizeof(rpl) + size;
 
-	ret = kvmi_send(conn, &hdr, &req, kvmi_deadline(conn->timeout_ms));
+	ret = kvmi_send(conn, &hdr, &req, kvmi_conn_deadline(conn));
 	if (!ret) {
-		*p = open->next;
 		free(open);
+		return 0;
 	}
+	open->next = conn->open;
+	conn->open = open;
 	return ret;
 }
 
@@ -351,22 +355,23 @@ int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, co
 	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access));
 }
 
-/* Let every vCPU go on, the caller being about to leave */
-void kvmi_allow_all(struct kvmi_conn *conn)
+/*
+ * Let every vCPU go on, the caller being about to leave.  The first that cannot be
+ * answered ends it: the others could not be either.
+ */
+int kvmi_allow_all(struct kvmi_conn *conn)
 {
 	struct kvmi_event event;
-	struct open_event *open, *next;
+	int err = kvmi_receive(conn);
 
-	kvmi_receive(conn);
-	while (dequeue(conn, &event))
+	while (!err && dequeue(conn, &event))
 		if (event.is_vcpu)
-			kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
+			err = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
 	/*
 	 * What the caller was given and did not answer: without the value, which
 	 * means the guest's own to all but the first KVMI kernels.
 	 */
-	for (open = conn->open; open && !conn->error; open = next) {
-		next = open->next;
-		reply(conn, open->seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0);
-	}
+	while (!err && conn->open)
+		err = reply(conn, conn->open->seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0);
+	return err;
 }

@@ -9,6 +9,14 @@
 #define MAX_BATCH 16
 #define MAX_LATE (4 * MAX_BATCH)
 
+/*
+ * Numbers that the other side tells, and that somebody allocates or counts by:
+ * no kernel can mean more than this, see kvmi_bounded().
+ */
+#define MAX_VCPUS 65536		/* their index has 16 bits */
+#define MAX_MEMSLOTS 65536	/* and so has that of slots to ask for */
+#define MAX_XSAVE (1 << 20)	/* CPUID leaf 0xd says some 11 KiB today */
+
 /* An event that arrived and that the caller has not been given yet */
 struct queued_event {
 	struct queued_event *next;
@@ -61,6 +69,7 @@ struct kvmi_conn {
 	int wake_fd;		/* eventfd, readable while @queue is not empty */
 	int error;		/* why the connection is of no more use, or 0 */
 	int timeout_ms;
+	int64_t last_moment;	/* no wait goes on after it; -1 for none */
 	int interrupt_fd;
 
 	struct kvmi_peer peer;
@@ -87,8 +96,10 @@ struct kvmi_conn {
 /* message.c */
 int64_t kvmi_now_ms(void);
 int64_t kvmi_deadline(int timeout_ms);
+int64_t kvmi_conn_deadline(const struct kvmi_conn *conn);
 int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd);
 int kvmi_fail(struct kvmi_conn *conn, int error);
+int kvmi_bounded(struct kvmi_conn *conn, uint64_t number, uint64_t max);
 int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 	      const struct request *req, int64_t deadline);
 int kvmi_receive(struct kvmi_conn *conn);
@@ -104,7 +115,7 @@ int kvmi_vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu, const 
 int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 		       const unsigned char *payload);
 void kvmi_events_free(struct kvmi_conn *conn);
-void kvmi_allow_all(struct kvmi_conn *conn);
+int kvmi_allow_all(struct kvmi_conn *conn);
 
 /* wish.c */
 int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,

@@ -31,6 +31,16 @@ int64_t kvmi_deadline(int timeout_ms)
 	return timeout_ms < 0 ? -1 : kvmi_now_ms() + timeout_ms;
 }
 
+/* When to give up what is begun now */
+int64_t kvmi_conn_deadline(const struct kvmi_conn *conn)
+{
+	int64_t deadline = kvmi_deadline(conn->timeout_ms);
+
+	if (conn->last_moment < 0 || (deadline >= 0 && deadline < conn->last_moment))
+		return deadline;
+	return conn->last_moment;
+}
+
 /* Returns the events that poll() saw, -ETIMEDOUT or -EINTR */
 int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd)
 {
@@ -70,6 +80,12 @@ int kvmi_fail(struct kvmi_conn *conn, int error)
 	return conn->error;
 }
 
+/* A number that the other side tells: too large means that it broke the protocol */
+int kvmi_bounded(struct kvmi_conn *conn, uint64_t number, uint64_t max)
+{
+	return number > max ? kvmi_fail(conn, -EPROTO) : 0;
+}
+
 static bool forget_late(struct kvmi_conn *conn, uint32_t seq)
 {
 	unsigned int i;
@@ -83,14 +99,29 @@ static bool forget_late(struct kvmi_conn *conn, uint32_t seq)
 	return false;
 }
 
-/* The kernel's error numbers are errno's, but for one */
+/*
+ * The kernel's error numbers are errno's, but for one.  All others are refused:
+ * the library's own, -EINTR and -EPIPE say, mean something else to the caller.
+ */
 static int error_of(int32_t err)
 {
-	if (err == -1000)	/* KVM_ENOSYS */
+	switch (-(int64_t)err) {
+	case 0:
+	case EPERM:		/* each is a KVM_E* of the same name */
+	case ENOENT:
+	case E2BIG:
+	case EAGAIN:
+	case ENOMEM:
+	case EFAULT:
+	case EBUSY:
+	case EINVAL:
+	case EOPNOTSUPP:
+		return err;
+	case 1000:		/* KVM_ENOSYS */
 		return -ENOSYS;
-	if (err > 0 || err < -4095)
+	default:
 		return -EPROTO;
-	return err;
+	}
 }
 
 /* Returns -EPROTO if the reply is none to that command, else 0 */
@@ -276,7 +307,7 @@ static int send_batch(struct kvmi_conn *conn, struct command *batch, unsigned in
  */
 int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n)
 {
-	int64_t deadline = kvmi_deadline(conn->timeout_ms);
+	int64_t deadline = kvmi_conn_deadline(conn);
 	int ret;
 
 	conn->batch = batch;

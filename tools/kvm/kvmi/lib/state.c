@@ -83,8 +83,12 @@ int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t si
 		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
 		if (err)
 			return err;
-		if (got < sizeof(reply.hdr) || reply.hdr.total <= msg.offset)
+		if (got < sizeof(reply.hdr) || reply.hdr.total <= msg.offset ||
+		    (msg.offset && reply.hdr.total != *total))
 			return kvmi_fail(conn, -EPROTO);
+		err = kvmi_bounded(conn, reply.hdr.total, MAX_XSAVE);
+		if (err)
+			return err;
 		left = reply.hdr.total - msg.offset;
 		got -= sizeof(reply.hdr);
 		if (got != (left < msg.size ? left : msg.size))

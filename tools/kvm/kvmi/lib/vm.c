@@ -48,7 +48,9 @@ int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info)
 {
 	struct request req = { .id = KVMI_VM_GET_INFO };
 
-	return kvmi_command(conn, &req, info, sizeof(*info), NULL);
+	int err = kvmi_command(conn, &req, info, sizeof(*info), NULL);
+
+	return err ? err : kvmi_bounded(conn, info->vcpu_count, MAX_VCPUS);
 }
 
 int kvmi_get_features(struct kvmi_conn *conn, struct kvmi_vm_get_features_reply *features)
@@ -82,6 +84,8 @@ int kvmi_pause_all(struct kvmi_conn *conn, bool wait, uint32_t *count)
 	struct kvmi_vm_pause_all_reply reply;
 	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
 
+	if (!err)
+		err = kvmi_bounded(conn, reply.count, MAX_VCPUS);
 	if (!err && count)
 		*count = reply.count;
 	return err;
@@ -137,6 +141,9 @@ int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslo
 			return err;
 		if (got < sizeof(reply.hdr) || (got - sizeof(reply.hdr)) % sizeof(*slots))
 			return kvmi_fail(conn, -EPROTO);
+		err = kvmi_bounded(conn, reply.hdr.nr_slots, MAX_MEMSLOTS);
+		if (err)
+			return err;
 		if (done && reply.hdr.cookie != first)
 			return -EAGAIN;
 		first = reply.hdr.cookie;

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include "internal.h"
 
-/* Time limits of kvmi_detach(), in milliseconds */
+/* Time limits of kvmi_detach(), in milliseconds: of a command, of all, and of all it does */
 #define UNDO_EACH	250
 #define UNDO_ALL	1000
+#define DETACH		1500
 
 /*
  * Note the outcome of a command that turns something on or off, and return it.
@@ -74,12 +75,13 @@ static int turn_off(struct kvmi_conn *conn, const struct wish *wish)
 
 int kvmi_detach(struct kvmi_conn *conn)
 {
-	int64_t deadline = kvmi_now_ms() + UNDO_ALL;
+	int64_t deadline = kvmi_deadline(UNDO_ALL);
 	int dead_vcpu = -1, first = 0, err;
 	struct wish wish;
 
 	kvmi_set_interrupt_fd(conn, -1);
 	kvmi_set_timeout(conn, UNDO_EACH);
+	conn->last_moment = kvmi_deadline(DETACH);
 	while (conn->wishes && !conn->error && kvmi_now_ms() < deadline) {
 		wish = *conn->wishes;
 		err = wish.kind != WISH_VM_EVENT && wish.vcpu == dead_vcpu ?
@@ -92,13 +94,15 @@ int kvmi_detach(struct kvmi_conn *conn)
 		if (err && !first)
 			first = err;
 	}
+	if (conn->wishes && !first)
+		first = conn->error ? conn->error : -ETIMEDOUT;
 	/*
 	 * A vCPU answers a command after it has sent its events, so all those
 	 * there will ever be have arrived.
 	 */
-	kvmi_allow_all(conn);
-	if (conn->error && !first)
-		first = conn->error;
+	err = kvmi_allow_all(conn);
+	if (err && !first)
+		first = err;
 	kvmi_close(conn);
 	return first;
 }

@@ -59,7 +59,7 @@ static void peer_detach(int fd)
 
 static bool test_detach(bool silent)
 {
-	struct kvmi_options opts = { .timeout_ms = 300 };
+	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
 	int64_t start_ms = kvmi_now_ms();
 	struct kvmi_conn *conn = NULL;
 	struct script script;
@@ -85,7 +85,7 @@ static bool test_detach(bool silent)
 	CHECK(on_count == 8);
 	if (silent) {
 		CHECK(last == -ETIMEDOUT);
-		CHECK(kvmi_now_ms() - start_ms < 3000);
+		CHECK(kvmi_now_ms() - start_ms < TEST_TIMEOUT_MS);
 	} else {
 		CHECK(!last);
 		CHECK(off_count == 7);
@@ -116,7 +116,7 @@ static void peer_kept(int fd)
 
 static bool test_kept(bool cleanup)
 {
-	struct kvmi_options opts = { .timeout_ms = 300 };
+	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
 	struct kvmi_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;

@@ -118,7 +118,7 @@ static int open_with(void (*peer)(int fd), struct kvmi_conn **conn, const char *
 		     pthread_t *thread)
 {
 	static struct script script;
-	struct kvmi_options opts = { .timeout_ms = 200 };
+	struct kvmi_options opts = { .timeout_ms = peer == peer_silent ? 200 : TEST_TIMEOUT_MS };
 	int fd;
 
 	if (cookie) {

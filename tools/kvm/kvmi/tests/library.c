@@ -57,7 +57,7 @@ void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *
 /* A session after GET_VERSION, the rest as @peer plays it */
 bool adopt_with(void (*peer)(int fd), bool (*body)(struct kvmi_conn *conn))
 {
-	struct kvmi_options opts = { .timeout_ms = 300 };
+	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
 	struct kvmi_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
@@ -98,6 +98,8 @@ int main(void)
 	command_tests();
 	state_tests();
 	detach_tests();
+	hostile_tests();
+	listener_tests();
 	printf("1..%d\n", number);
 	return failures != 0;
 }

@@ -155,7 +155,9 @@ static void peer_late(int fd)
 
 static bool body_late(struct kvmi_conn *conn)
 {
+	kvmi_set_timeout(conn, 100);
 	CHECK((last = kvmi_check_event(conn, 1)) == -ETIMEDOUT);
+	kvmi_set_timeout(conn, TEST_TIMEOUT_MS);
 	CHECK((last = kvmi_check_event(conn, 3)) == -ENOENT);
 	return true;
 }

@@ -14,6 +14,9 @@
 #define CHECK(cond) check(cond, #cond, __FILE__, __LINE__)
 void check(bool cond, const char *text, const char *file, int line);
 
+/* Nothing is to run into this one, on a machine that has much else to do either */
+#define TEST_TIMEOUT_MS 10000
+
 /* What the last call returned, for the message of a failed check */
 extern int last;
 
@@ -40,5 +43,7 @@ void event_tests(void);
 void command_tests(void);
 void state_tests(void);
 void detach_tests(void);
+void hostile_tests(void);
+void listener_tests(void);
 
 #endif

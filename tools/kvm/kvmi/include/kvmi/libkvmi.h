@@ -71,24 +71,49 @@ struct kvmi_peer {
 	uint64_t max_gpa;
 };
 
-/* ---- Listening and connecting (connection.c, handshake.c) ---- */
+/* ---- Listening and connecting (listener.c, connection.c, handshake.c) ---- */
 
 /**
- * kvmi_listen - wait for device managers on a socket
+ * struct kvmi_listen_options - how to listen; all zero is a good default
+ * @mode: permissions of the socket file, 0 to 0777 whatever the umask; 0 stands
+ *	for 0600
+ * @set_group: does @group count?
+ * @group: group of the socket file
+ * @peer_cid: on vsock, who may connect: a context ID, VMADDR_CID_ANY for
+ *	everybody, or 0 for the host and this machine.  Each guest of a host can
+ *	connect that has a vsock device, and pose as a device manager.
+ */
+struct kvmi_listen_options {
+	unsigned int mode;
+	bool set_group;
+	unsigned int group;
+	unsigned int peer_cid;
+};
+
+/**
+ * kvmi_listen_with - wait for device managers on a socket
  * @address: "unix:PATH", "vsock:PORT" or "vsock:CID:PORT"
+ * @opts: options, NULL for the defaults
  * @listener: set on success; free it with kvmi_listener_free()
  *
- * A socket file at PATH that nobody listens on any more is replaced.
+ * A socket file at PATH that nobody listens on any more is replaced.  The directory
+ * is locked meanwhile, by flock(), for a second at most.
  *
- * Errors: -EINVAL not an address; -EADDRINUSE; what socket(), bind() and
- * listen() return, -EAFNOSUPPORT without vsock in the kernel for instance.
+ * Errors: -EINVAL not an address, or options; -ENAMETOOLONG PATH has more bytes
+ * than the 107 of a socket's address; -EEXIST PATH is something else than a socket; -EADDRINUSE somebody listens
+ * there; what socket(), bind(), listen(), chmod() and chown() return, -EAFNOSUPPORT
+ * without vsock in the kernel for instance.
  */
+int kvmi_listen_with(const char *address, const struct kvmi_listen_options *opts,
+		     struct kvmi_listener **listener);
+
+/** kvmi_listen - kvmi_listen_with() without options */
 int kvmi_listen(const char *address, struct kvmi_listener **listener);
 
 /** kvmi_listener_fd - descriptor that is readable when somebody connects */
 int kvmi_listener_fd(const struct kvmi_listener *listener);
 
-/** kvmi_listener_free - stop listening; removes the socket file */
+/** kvmi_listener_free - stop listening; removes the socket file if it is the listener's own */
 void kvmi_listener_free(struct kvmi_listener *listener);
 
 /**
@@ -131,12 +156,13 @@ int kvmi_adopt(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn)
  * kvmi_detach - undo everything, then close
  *
  * Turns off every event, control register and MSR that was turned on through
- * this connection, answers the open events with ALLOW, and closes.  Takes about
- * a second at most, also when a vCPU does not answer: closing is what counts,
- * since the device manager unhooks the VM then.  Control registers and MSRs stay
- * chosen after kvmi_control_cleanup() with false.
+ * this connection, answers the open events with ALLOW, and closes.  Takes 1.5
+ * seconds at most, whatever the other side does: closing is what counts, since the
+ * device manager unhooks the VM then.  Control registers and MSRs stay chosen after
+ * kvmi_control_cleanup() with false.
  *
- * Returns 0, or the first error met on the way; @conn is freed in any case.
+ * Returns 0 if everything is undone, or the first error met on the way, -ETIMEDOUT
+ * if there was no time for all of it; @conn is freed in any case.
  */
 int kvmi_detach(struct kvmi_conn *conn);
 

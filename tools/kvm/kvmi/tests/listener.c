@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The socket that the tool listens on
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "test.h"
+
+static char dir[] = "/tmp/kvmi-test.XXXXXX";
+
+static const char *path_of(const char *name)
+{
+	static char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static const char *address_of(const char *name)
+{
+	static char address[300];
+
+	snprintf(address, sizeof(address), "unix:%s/%s", dir, name);
+	return address;
+}
+
+static struct sockaddr_un sun_of(const char *name)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	memcpy(sun.sun_path, path_of(name), strnlen(path_of(name), sizeof(sun.sun_path)));
+	return sun;
+}
+
+static unsigned int mode_of(const char *name)
+{
+	struct stat st;
+
+	return lstat(path_of(name), &st) ? 0 : st.st_mode;
+}
+
+static bool somebody_listens(const char *name)
+{
+	struct sockaddr_un sun = sun_of(name);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	bool ok;
+
+	ok = !connect(fd, (struct sockaddr *)&sun, sizeof(sun));
+	close(fd);
+	return ok;
+}
+
+/* A socket file that nobody listens on */
+static void leave_dead(const char *name)
+{
+	struct sockaddr_un sun = sun_of(name);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)))
+		abort();
+	close(fd);
+}
+
+static bool test_mode(mode_t mask, unsigned int mode, unsigned int expected)
+{
+	struct kvmi_listen_options opts = { .mode = mode };
+	mode_t old = umask(mask);
+	struct kvmi_listener *l = NULL;
+
+	CHECK(!(last = kvmi_listen_with(address_of("a"), mode ? &opts : NULL, &l)));
+	umask(old);
+	CHECK(mode_of("a") == (S_IFSOCK | expected));
+	CHECK(somebody_listens("a"));
+	kvmi_listener_free(l);
+	CHECK(!mode_of("a"));
+	return true;
+}
+
+static bool test_group(void)
+{
+	struct kvmi_listen_options opts = { .set_group = true, .group = 12345 };
+	struct kvmi_listener *l = NULL;
+	struct stat st;
+
+	last = kvmi_listen_with(address_of("a"), &opts, &l);
+	if (last == -EPERM)
+		return !mode_of("a");	/* only root may choose any group */
+	CHECK(!last && !lstat(path_of("a"), &st) && st.st_gid == 12345);
+	kvmi_listener_free(l);
+	return true;
+}
+
+static bool test_others(void)
+{
+	struct kvmi_listener *l = NULL, *other = NULL;
+	int fd = open(path_of("file"), O_CREAT | O_WRONLY, 0600);
+
+	/* What is no socket stays */
+	CHECK((last = kvmi_listen(address_of("file"), &l)) == -EEXIST);
+	CHECK(mode_of("file") == (S_IFREG | 0600));
+	CHECK((last = kvmi_listen(address_of("."), &l)) == -EEXIST);
+	close(fd);
+	unlink(path_of("file"));
+
+	/* A socket that somebody uses as well */
+	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
+	CHECK((last = kvmi_listen(address_of("a"), &other)) == -EADDRINUSE);
+	CHECK(somebody_listens("a"));
+	/* It was removed: what is there now is another's */
+	unlink(path_of("a"));
+	CHECK(!(last = kvmi_listen(address_of("a"), &other)));
+	kvmi_listener_free(l);
+	CHECK(somebody_listens("a"));
+	kvmi_listener_free(other);
+	CHECK(!mode_of("a"));
+
+	leave_dead("a");
+	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
+	CHECK(somebody_listens("a"));
+	kvmi_listener_free(l);
+	return true;
+}
+
+/* Many start at once: one gets it, with a socket that can be connected to */
+static bool test_race(void)
+{
+	int status, listening = 0, refused = 0, i, done[2];
+	struct kvmi_listener *l;
+	char c = 0;
+
+	leave_dead("a");
+	if (pipe(done))
+		abort();
+	for (i = 0; i < 16; i++) {
+		if (fork())
+			continue;
+		close(done[1]);
+		last = kvmi_listen(address_of("a"), &l);
+		if (last)
+			_exit(last == -EADDRINUSE ? 1 : 2);
+		/* Until all are told */
+		if (read(done[0], &c, 1))
+			_exit(3);
+		status = !somebody_listens("a");
+		kvmi_listener_free(l);
+		_exit(status ? 4 : 0);
+	}
+	close(done[0]);
+	for (i = 0; i < 15; i++) {
+		wait(&status);
+		refused += WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	}
+	close(done[1]);
+	wait(&status);
+	listening += WIFEXITED(status) && !WEXITSTATUS(status);
+	CHECK(listening == 1 && refused == 15);
+	CHECK(!mode_of("a"));
+	return true;
+}
+
+static bool test_names(void)
+{
+	char name[200];
+	struct kvmi_listener *l = NULL;
+	size_t most = 107 - strlen(dir) - 1;
+
+	memset(name, 'x', sizeof(name));
+	name[most] = 0;
+	CHECK(!(last = kvmi_listen(address_of(name), &l)));
+	CHECK(somebody_listens(name));
+	kvmi_listener_free(l);
+	name[most] = 'x';
+	name[most + 1] = 0;
+	CHECK((last = kvmi_listen(address_of(name), &l)) == -ENAMETOOLONG);
+	CHECK((last = kvmi_listen("unix:", &l)) == -EINVAL);
+	CHECK((last = kvmi_listen("tcp:1", &l)) == -EINVAL);
+	CHECK((last = kvmi_listen("vsock:", &l)) == -EINVAL || last == -EAFNOSUPPORT);
+	CHECK((last = kvmi_listen(address_of("no/where"), &l)) == -ENOENT);
+	return true;
+}
+
+/* Whoever can read the directory can lock it */
+static bool test_locked(void)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+	struct kvmi_listener *l = NULL;
+
+	CHECK(!flock(fd, LOCK_EX));
+	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
+	close(fd);
+	kvmi_listener_free(l);
+	return true;
+}
+
+void listener_tests(void)
+{
+	if (!mkdtemp(dir))
+		abort();
+	result("socket of mode 0600, whatever the umask", test_mode(0, 0, 0600));
+	result("socket of a chosen mode", test_mode(077, 0666, 0666));
+	result("socket of a chosen group", test_group());
+	result("what others have at the socket's name", test_others());
+	result("sockets of many that start at once", test_race());
+	result("names of sockets", test_names());
+	result("somebody holds the lock of the directory", test_locked());
+	if (rmdir(dir))
+		result("nothing is left in the directory", false);
+}
