@@ -12,7 +12,12 @@
  * plays one event of each kind and asks to leave; "old" is a kernel of the first
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
- * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too.
+ * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
+ * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
+ * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused.
+ *
+ * The environment may have the VM's name, FAKE_NAME, and where its memory ends,
+ * FAKE_MAX_GPA.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -29,6 +34,7 @@
 #define VCPUS 2
 #define LSTAR 0xc0000082
 #define EFER 0xc0000080
+#define NR_CHATTY 3000
 #define BANNER 0x7ffa		/* crosses into the next page */
 
 static const struct step {
@@ -89,7 +95,7 @@ static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped, in_zoo, old, deny, writable;
+static bool stopped, in_zoo, chatty, old, deny, writable;
 bool in_linux;
 static unsigned int vcpus = VCPUS;
 
@@ -121,6 +127,21 @@ static void send_step(void)
 
 	if (in_zoo) {
 		send_zoo();
+		return;
+	}
+	if (chatty) {
+		if (step++ == NR_CHATTY) {
+			printf("all events answered\n");
+			unhook();
+			return;
+		}
+		/* Long enough for who is slow to have given up, and not for the tool */
+		if (step == NR_CHATTY / 2) {
+			printf("half of them answered\n");
+			sleep(2);
+		}
+		cr = (struct kvmi_vcpu_event_cr){ .cr = 4, .old_value = step, .new_value = ~step };
+		peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
 		return;
 	}
 	if (step == STEPS) {
@@ -177,6 +198,10 @@ static void event_reply(const struct peer_msg *msg)
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
 		if (paused == VCPUS)
 			send_step();
+		return;
+	}
+	if (chatty) {
+		send_step();
 		return;
 	}
 	if (rpl->event == KVMI_VCPU_EVENT_TRAP && !in_zoo) {
@@ -255,6 +280,9 @@ static void pause_all(const struct peer_msg *msg)
 	struct kvmi_vm_pause_all_reply reply = { .count = VCPUS };
 	unsigned int i;
 
+	if (!strcmp(what, "manypauses"))
+		reply.count = 0xffffffff;
+
 	peer_reply(sock, msg, 0, &reply, sizeof(reply));
 	for (i = 0; i < VCPUS && !stopped; i++)
 		peer_vcpu_event(sock, ++seq, i, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
@@ -304,6 +332,10 @@ static void command(const struct peer_msg *msg)
 	}
 	if (in_linux && fake_linux(sock, msg))
 		return;
+	if (!strcmp(what, "manyvcpus"))
+		info.vcpu_count = 0x80000000;
+	if (!strcmp(what, "hangup") && msg->hdr.id == KVMI_VM_PAUSE_VCPU)
+		exit(0);
 	if (fake_state(sock, msg))
 		return;
 	switch (msg->hdr.id) {
@@ -366,6 +398,7 @@ static long now_ms(void)
 
 int main(int argc, char **argv)
 {
+	const char *name = getenv("FAKE_NAME"), *end = getenv("FAKE_MAX_GPA");
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct peer_msg msg;
 	uint8_t cookie[20];
@@ -379,6 +412,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	stopped = !strcmp(what, "stopped");
 	in_zoo = !strcmp(what, "zoo");
+	chatty = !strcmp(what, "chatty");
+	fake_xsave_grows = !strcmp(what, "xsavegrows");
 	writable = strstr(what, "write");
 	old = !strncmp(what, "old", 3);
 	in_linux = !strncmp(what, "linux", 5);
@@ -398,7 +433,7 @@ int main(int argc, char **argv)
 		}
 		usleep(10000);
 	}
-	if (!peer_handshake(sock, "fake", RAM, cookie)) {
+	if (!peer_handshake(sock, name ? name : "fake", end ? strtoull(end, NULL, 0) : RAM, cookie)) {
 		printf("no handshake\n");
 		return 1;
 	}

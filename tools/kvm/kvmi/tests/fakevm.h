@@ -12,7 +12,7 @@
 #define FAKE_CR3 0xa0000	/* of the kernel that fakelinux.c has */
 
 extern unsigned char ram[RAM];
-extern bool in_linux;
+extern bool in_linux, fake_xsave_grows;
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);

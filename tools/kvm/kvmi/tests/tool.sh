@@ -473,6 +473,8 @@ timeout 5 env -u KVMI_LISTEN "$out/kvmi" info >"$dir/out" 2>&1
 ok "not told where to listen" has 'say where to listen'
 timeout 5 "$out/kvmi" guard >"$dir/out" 2>&1
 ok "guard nothing" has 'say what to guard'
+. "$(dirname "$0")/hostile.sh"
+
 ok "no socket file left" test ! -e "$sock"
 
 # Not in a static build

@@ -450,6 +450,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 	}
 	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
+	streams_live(brk.json, false);
 	err = monitor_run(tool, &monitor);
 	free_excursions();
 	return err;

@@ -36,7 +36,7 @@ static int get(struct tool *tool, int vcpu, uint32_t function, uint32_t index, s
 }
 
 /* Registers that hold text, which may end early and may not be text */
-static void print_text(const char *name, const uint32_t *words, unsigned int n)
+static void print_words(const char *name, const uint32_t *words, unsigned int n)
 {
 	const unsigned char *text = (const unsigned char *)words;
 	unsigned int i;
@@ -60,7 +60,7 @@ static int print_names(struct tool *tool, int vcpu)
 	words[0] = l.regs.ebx;
 	words[1] = l.regs.edx;
 	words[2] = l.regs.ecx;
-	print_text("vendor", words, 3);
+	print_words("vendor", words, 3);
 	/* A leaf within the range that KVM does not have is zero to the guest */
 	memset(words, 0, sizeof(words));
 	for (i = 0; i < 3; i++) {
@@ -71,12 +71,12 @@ static int print_names(struct tool *tool, int vcpu)
 			return err;
 	}
 	if (words[0])
-		print_text("brand", words, 12);
+		print_words("brand", words, 12);
 	err = get(tool, vcpu, HYPERVISOR, 0, &l);
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	memcpy(words, &l.regs.ebx, 3 * sizeof(*words));
-	print_text("hypervisor", words, 3);
+	print_words("hypervisor", words, 3);
 	return 0;
 }
 

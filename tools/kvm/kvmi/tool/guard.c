@@ -302,6 +302,7 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		error("guard: say what to guard: --msr, --cr0-bit, --cr4-bit or --efer-bit");
 		return EXIT_USAGE;
 	}
+	streams_live(guard.json, true);
 	err = monitor_run(tool, &monitor);
 	free_budgets();
 	return err;

@@ -28,7 +28,7 @@ static struct {
 	unsigned int npages;
 	uint64_t points[MAX_HIDDEN];	/* physical addresses */
 	unsigned int npoints;
-	uint64_t next_spare;		/* looked for downwards */
+	uint64_t spare_end;		/* pages for copies are looked for below */
 	uint64_t given, given_size;
 	uint16_t view;
 } hidden;
@@ -60,8 +60,8 @@ bool hidden_has(uint64_t gpa)
 	return page_of(gpa);
 }
 
-/* A page of the guest that is all zero */
-static int find_spare(struct tool *tool, uint64_t *spare)
+/* A page of the guest that is all zero, for the copy of that at @gpa */
+static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 {
 	static const unsigned char zero[PAGE_SIZE];
 	unsigned char data[PAGE_SIZE];
@@ -70,14 +70,17 @@ static int find_spare(struct tool *tool, uint64_t *spare)
 
 	if (hidden.given_size)
 		first = (hidden.given + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
-	for (; hidden.next_spare >= first; hidden.next_spare -= PAGE_SIZE) {
-		err = kvmi_read_physical(tool->conn, hidden.next_spare, data, sizeof(data));
+	while (hidden.spare_end > first && hidden.spare_end - first >= PAGE_SIZE) {
+		hidden.spare_end -= PAGE_SIZE;
+		/* Not one that breakpoints are in, or are to be in */
+		if (hidden_has(hidden.spare_end) || hidden.spare_end == gpa)
+			continue;
+		err = kvmi_read_physical(tool->conn, hidden.spare_end, data, sizeof(data));
 		if (err && err != -ENOENT)
 			return err;
 		if (err || memcmp(data, zero, sizeof(zero)))
 			continue;
-		*spare = hidden.next_spare;
-		hidden.next_spare -= PAGE_SIZE;
+		*spare = hidden.spare_end;
 		return 0;
 	}
 	error("no page for a copy: none that is all zero is left %s; see --spare",
@@ -85,15 +88,21 @@ static int find_spare(struct tool *tool, uint64_t *spare)
 	return MONITOR_TOLD;
 }
 
-static int write_copy(struct tool *tool, const struct page *page)
+static void make_copy(const struct page *page, unsigned char copy[PAGE_SIZE])
 {
-	unsigned char copy[PAGE_SIZE];
 	unsigned int i;
 
-	memcpy(copy, page->own, sizeof(copy));
+	memcpy(copy, page->own, PAGE_SIZE);
 	for (i = 0; i < hidden.npoints; i++)
 		if (page_of(hidden.points[i]) == page)
 			copy[hidden.points[i] % PAGE_SIZE] = INT3;
+}
+
+static int write_copy(struct tool *tool, const struct page *page)
+{
+	unsigned char copy[PAGE_SIZE];
+
+	make_copy(page, copy);
 	return kvmi_write_physical(tool->conn, page->spare, copy, sizeof(copy));
 }
 
@@ -103,10 +112,9 @@ int hidden_begin(struct tool *tool)
 	memset(hidden.pages, 0, sizeof(hidden.pages));
 	hidden.npages = 0;
 	hidden.npoints = 0;
-	hidden.next_spare = SPARE_LAST;
+	hidden.spare_end = SPARE_LAST + PAGE_SIZE;
 	if (hidden.given_size)
-		hidden.next_spare = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE -
-				    PAGE_SIZE;
+		hidden.spare_end = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE;
 	return kvmi_create_view(tool->conn, 0, &hidden.view);
 }
 
@@ -114,14 +122,22 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 {
 	struct page *page = &hidden.pages[hidden.npages];
 	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access, .npages = 1 };
+	unsigned int i;
 	int err;
 
 	if (hidden.npages == MAX_PAGES) {
 		error("breakpoints in more than %u pages", MAX_PAGES);
 		return MONITOR_TOLD;
 	}
+	/* The copy of another page lies there, and must not be taken for the guest's */
+	for (i = 0; i < hidden.npages; i++) {
+		if (hidden.pages[i].spare != gpa)
+			continue;
+		error("break: %#llx is in a page that holds a copy; see --spare", ull(gpa));
+		return MONITOR_TOLD;
+	}
 	page->gpa = gpa;
-	err = find_spare(tool, &page->spare);
+	err = find_spare(tool, gpa, &page->spare);
 	if (!err)
 		err = kvmi_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
 	if (!err)
@@ -164,14 +180,22 @@ int hidden_refresh(struct tool *tool, uint64_t gpa)
 	return err ? err : write_copy(tool, page);
 }
 
-/* Leave the pages of the copies as they were.  No vCPU is in the view any more. */
+/*
+ * Leave the pages of the copies as they were, but for those that the guest has put
+ * something into meanwhile.  No vCPU is in the view any more.
+ */
 void hidden_end(struct tool *tool)
 {
 	static const unsigned char zero[PAGE_SIZE];
-	unsigned int i;
+	unsigned char copy[PAGE_SIZE], now[PAGE_SIZE];
+	const struct page *page;
 
 	kvmi_destroy_view(tool->conn, hidden.view);
-	for (i = 0; i < hidden.npages; i++)
-		kvmi_write_physical(tool->conn, hidden.pages[i].spare, zero, sizeof(zero));
+	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
+		make_copy(page, copy);
+		if (!kvmi_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
+		    !memcmp(now, copy, sizeof(copy)))
+			kvmi_write_physical(tool->conn, page->spare, zero, sizeof(zero));
+	}
 	hidden.npages = 0;
 }

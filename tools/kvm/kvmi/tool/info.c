@@ -13,7 +13,9 @@ static void print_peer(const struct kvmi_peer *peer)
 	struct tm tm;
 	int i;
 
-	printf("name        %s\nuuid        ", *peer->name ? peer->name : "-");
+	printf("name        ");
+	print_text(stdout, *peer->name ? peer->name : "-");
+	printf("\nuuid        ");
 	for (i = 0; i < 16; i++)
 		printf("%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", peer->uuid[i]);
 	if (localtime_r(&start, &tm))

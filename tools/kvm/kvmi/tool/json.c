@@ -5,22 +5,6 @@
  */
 #include "tool.h"
 
-void json_string(FILE *out, const char *text)
-{
-	const unsigned char *p;
-
-	fputc('"', out);
-	for (p = (const unsigned char *)text; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			fprintf(out, "\\%c", *p);
-		else if (*p < 0x20 || *p >= 0x7f)
-			fprintf(out, "\\u%04x", *p);
-		else
-			fputc(*p, out);
-	}
-	fputc('"', out);
-}
-
 /* ,"key":["PG","PE"] */
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value)
 {

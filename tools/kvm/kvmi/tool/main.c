@@ -2,10 +2,9 @@
 /*
  * kvmi: look into virtual machines that run under KVM, from outside.
  */
-#include <signal.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 #include "tool.h"
 
@@ -49,24 +48,30 @@ static int print_usage(FILE *out)
 		"  --cookie FILE     the secret shared with the device manager\n"
 		"  --timeout SECONDS time limit of each command (5)\n"
 		"  --wait SECONDS    how long to wait for a VM to connect\n"
+		"  --socket-mode OCTAL, --socket-group GROUP\n"
+		"                    permissions of the socket (600) and its group\n"
+		"  --peer CID        vsock: who may connect, or any (the host, this machine)\n"
 		"  --help            the options of a command\n\n"
 		"QEMU: -chardev socket,id=kvmi,path=PATH,reconnect-ms=1000\n"
 		"      -object introspection,id=kvmi0,chardev=kvmi\n");
 	return out == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
-/* Signals are read from a descriptor, so that no wait can miss one */
-static int make_signal_fd(void)
+/*
+ * Descriptors 0 to 2 are open, if only to nothing: no socket gets one of them, and
+ * no message for the user goes to a VM.
+ */
+static bool fill_standard_fds(void)
 {
-	sigset_t set;
+	int fd;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			return false;
+	} while (fd <= 2);
+	close(fd);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -75,6 +80,8 @@ int main(int argc, char **argv)
 	unsigned int i;
 	int ret;
 
+	if (!fill_standard_fds())
+		return EXIT_ERROR;
 	if (argc < 2)
 		return print_usage(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
@@ -92,23 +99,18 @@ int main(int argc, char **argv)
 
 	tool.command = commands[i].name;
 	tool.address = getenv("KVMI_LISTEN");
-	tool.signal_fd = make_signal_fd();
-	if (tool.signal_fd < 0) {
-		perror("kvmi: signalfd");
+	tool.signal_fd = signals_init();
+	if (tool.signal_fd < 0 || !streams_init(tool.signal_fd)) {
+		perror("kvmi");
 		return EXIT_ERROR;
 	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
 
-	argv[1] = argv[0];
+	argv[1] = (char *)"kvmi";	/* how getopt's errors begin, like all others */
 	ret = commands[i].run(&tool, argc - 1, argv + 1);
 
 	session_close(&tool);
 	kvmi_listener_free(tool.listener);
 	symbols_free();
 	free(tool.cookie);
-	if (fflush(stdout) || ferror(stdout)) {
-		error("standard output: write failed");
-		ret = EXIT_ERROR;
-	}
-	return ret;
+	return streams_end() ? ret : EXIT_ERROR;
 }

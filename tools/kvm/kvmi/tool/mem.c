@@ -11,6 +11,7 @@
 #define BLOCK		65536
 #define MAX_PATTERN	256
 #define MAX_TEXT	240
+#define MAX_PAGES	(1ull << 52)	/* of 2^64 bytes */
 
 struct search {
 	unsigned char pattern[MAX_PATTERN];
@@ -118,11 +119,64 @@ static int read_block(struct tool *tool, uint64_t gpa, uint64_t end, unsigned ch
 	return done;
 }
 
-static uint64_t page_end(uint64_t gpa, uint64_t end)
-{
-	uint64_t next = (gpa / PAGE_SIZE + 1) * PAGE_SIZE;
+/* Where the guest has memory, if the device manager lets it be known */
+static struct {
+	struct kvmi_memslot *slots;
+	unsigned int n;
+	uint32_t cookie;
+} layout;
 
-	return next < end ? next : end;
+static int read_layout(struct tool *tool)
+{
+	int n = kvmi_get_memslots(tool->conn, as_id, NULL, 0, &layout.cookie);
+
+	if (n == -EPERM || n == -ENOSYS)
+		return 0;
+	if (n < 0)
+		return n;
+	layout.slots = calloc(n + (size_t)1, sizeof(*layout.slots));
+	if (!layout.slots)
+		return -ENOMEM;
+	layout.n = n;
+	n = kvmi_get_memslots(tool->conn, as_id, layout.slots, layout.n, &layout.cookie);
+	if (n < 0)
+		return n;
+	return (unsigned int)n == layout.n ? 0 : -EAGAIN;
+}
+
+/* The end of what is asked for when nothing is: of the RAM, 0 if nobody knows */
+static uint64_t memory_end(const struct tool *tool)
+{
+	uint64_t end = 0, told = kvmi_peer_info(tool->conn)->max_gpa;
+	const struct kvmi_memslot *s;
+
+	for (s = layout.slots; s < layout.slots + layout.n; s++)
+		if (s->npages <= MAX_PAGES && s->gfn <= MAX_PAGES - s->npages &&
+		    (s->gfn + s->npages) * PAGE_SIZE > end)
+			end = (s->gfn + s->npages) * PAGE_SIZE;
+	/* Devices have memory beyond the RAM, and there may be less than was told */
+	return end && (end < told || !told) ? end : told;
+}
+
+/* There is no memory at @gpa: where to go on */
+static uint64_t hole_end(uint64_t gpa, uint64_t end)
+{
+	uint64_t next = gpa - gpa % PAGE_SIZE + PAGE_SIZE, first = end, gfn = next / PAGE_SIZE;
+	const struct kvmi_memslot *s;
+
+	/* The last page of all, or of what is asked for */
+	if (next < gpa || next >= end)
+		return end;
+	if (!layout.slots)
+		return next;
+	for (s = layout.slots; s < layout.slots + layout.n; s++) {
+		/* Memory of a slot may be missing in part */
+		if (s->gfn <= gfn && gfn - s->gfn < s->npages)
+			return next;
+		if (s->gfn > gfn && s->gfn < MAX_PAGES && s->gfn * PAGE_SIZE < first)
+			first = s->gfn * PAGE_SIZE;
+	}
+	return first;
 }
 
 /*
@@ -143,7 +197,7 @@ static int search(struct tool *tool, uint64_t start, uint64_t end, struct search
 			return size;
 		if (!size) {
 			kept = 0;
-			gpa = page_end(gpa, end);
+			gpa = hole_end(gpa, end);
 			continue;
 		}
 		base = gpa - kept;
@@ -168,27 +222,30 @@ static int search(struct tool *tool, uint64_t start, uint64_t end, struct search
 }
 
 /* To standard output as a dump, or to a file as it is; holes are zero there */
-static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
+static int copy(struct tool *tool, uint64_t start, uint64_t end, struct output *file)
 {
 	static unsigned char block[BLOCK];
-	uint64_t gpa = start, next, hole = 0;
-	int size;
+	uint64_t gpa = start, next, hole = 0, last_hole = 0;
+	int size, err;
 
 	for (; gpa < end; gpa = next) {
 		size = read_block(tool, gpa, end, block);
 		if (size < 0)
 			return size;
-		next = size ? gpa + size : page_end(gpa, end);
-		if (!size) {
+		next = size ? gpa + size : hole_end(gpa, end);
+		if (!size)
 			hole += next - gpa;
-			memset(block, 0, next - gpa);
-		}
-		if (!file && !size)
-			printf("%012llx  no memory\n", (unsigned long long)gpa);
-		else if (!file)
+		err = 0;
+		if (file)
+			err = size ? output_write(file, block, size) : output_hole(file, next - gpa);
+		else if (size)
 			dump(gpa, block, size);
-		else if (fwrite(block, 1, next - gpa, file) != next - gpa)
-			return -EIO;
+		else if (last_hole != gpa || gpa == start)
+			printf("%012llx  no memory\n", (unsigned long long)gpa);
+		if (err)
+			return err;
+		if (!size)
+			last_hole = next;
 	}
 	if (hole == end - start) {
 		error("mem: no memory at %#llx", (unsigned long long)start);
@@ -202,15 +259,14 @@ static int copy(struct tool *tool, uint64_t start, uint64_t end, FILE *file)
 
 /* -EAGAIN if the guest's memory was moved meanwhile: then it is a mixture */
 static int in_one_layout(struct tool *tool, uint64_t start, uint64_t end, struct search *s,
-			 FILE *file)
+			 struct output *file)
 {
-	uint32_t before, after;
-	bool told = kvmi_get_memslots(tool->conn, as_id, NULL, 0, &before) >= 0;
 	int err = s->size ? search(tool, start, end, s) : copy(tool, start, end, file);
+	uint32_t after;
 
-	if (err || !told || kvmi_get_memslots(tool->conn, as_id, NULL, 0, &after) < 0)
+	if (err || !layout.slots || kvmi_get_memslots(tool->conn, as_id, NULL, 0, &after) < 0)
 		return err;
-	return before == after ? 0 : -EAGAIN;
+	return layout.cookie == after ? 0 : -EAGAIN;
 }
 
 static void print_usage(void)
@@ -253,35 +309,33 @@ static bool parse_range(int argc, char **argv, bool writing, uint64_t *start, ui
 static int show(struct tool *tool, uint64_t start, uint64_t length, struct search *s,
 		const char *output)
 {
-	FILE *file = NULL;
-	int err;
+	struct output *file = NULL;
+	int err = read_layout(tool);
 
-	if (!length)
-		length = kvmi_peer_info(tool->conn)->max_gpa;
-	if (!length) {
-		error("mem: the device manager does not say how much there is; give START LENGTH");
-		return EXIT_ERROR;
-	}
-	if (output) {
-		file = fopen(output, "wb");
-		if (!file) {
-			error("--output %s: %s", output, strerror(errno));
+	if (!err && !length) {
+		length = memory_end(tool);
+		if (!length) {
+			error("mem: nobody says how much there is; give START LENGTH");
 			return EXIT_ERROR;
 		}
 	}
-
-	err = in_one_layout(tool, start, start + length, s, file);
-	if (file && fclose(file) && !err)
-		err = -EIO;
-	if (err == -EIO)
-		error("--output %s: write failed", output);
-	else if (err == -EINVAL && as_id)
+	if (!err && output) {
+		file = output_open(output);
+		if (!file)
+			return EXIT_ERROR;
+	}
+	if (!err)
+		err = in_one_layout(tool, start, start + length, s, file);
+	if (err == -EINVAL && as_id)
 		error("--smm: " NO_SMM);
 	else if (err == -EAGAIN)
 		error("mem: the guest's memory was rearranged meanwhile, try again");
-	else if (err && err != -ENOENT)
+	else if (err && err != -ENOENT && err != -EIO)
 		error("mem: %s", explain(err));
-	if (err)
+	free(layout.slots);
+	if (file && err)
+		output_discard(file);
+	if (err || (file && !output_commit(file)))
 		return EXIT_ERROR;
 	if (s->size && !s->found) {
 		error("mem: not found");

@@ -116,13 +116,6 @@ static int want_new_vcpus(struct loop *loop)
 	return 1;
 }
 
-static bool signalled(const struct tool *tool)
-{
-	struct pollfd fd = { .fd = tool->signal_fd, .events = POLLIN };
-
-	return poll(&fd, 1, 0) > 0;
-}
-
 static int run_session(struct loop *loop)
 {
 	struct tool *tool = loop->tool;
@@ -167,16 +160,8 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 	do {
 		loop = (struct loop){ .tool = tool, .monitor = monitor };
 		err = session_open(tool);
-		if (err) {
-			if (signalled(tool))
-				return EXIT_OK;
-			if (err == EXIT_USAGE || !tool->listener || tool->once)
-				return err;
-			/* A VM that failed to begin; QEMU will try again */
-			if (tool->wait_ms >= 0)
-				return err;
-			continue;
-		}
+		if (err)
+			return asked_to_leave() ? EXIT_OK : err;
 		monitor->begin(tool);
 		err = run_session(&loop);
 		if (loop.state == UNHOOKED)
@@ -198,9 +183,10 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			      "interrupted; everything is undone";
 		monitor->end(tool, why);
 		if (err == -EINTR)
-			return EXIT_OK;
+			return detached ? EXIT_ERROR : EXIT_OK;
 		if (loop.state == FAILED || (err != -EPIPE && loop.state != UNHOOKED))
 			return EXIT_ERROR;
 	} while (!tool->once);
-	return EXIT_OK;
+	/* It may have ended before it had begun everywhere */
+	return loop.armed < tool->vcpus ? EXIT_ERROR : EXIT_OK;
 }

@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <linux/vm_sockets.h>
 #include "tool.h"
 
 #define MAX_COOKIE 65536
@@ -142,6 +144,64 @@ static bool read_cookie(struct tool *tool, const char *path)
 	return true;
 }
 
+/* From /etc/group: the tool may be linked statically, and getgrnam() needs more then */
+static bool group_number(const char *name, unsigned int *number)
+{
+	FILE *file = fopen("/etc/group", "r");
+	size_t length = strlen(name);
+	bool found = false;
+	char line[4096];
+
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = length && !strncmp(line, name, length) && line[length] == ':' &&
+			sscanf(line + length, ":%*[^:]:%u", number) == 1;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static bool parse_mode(struct tool *tool, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	tool->listen.mode = strtoul(text, &end, 8);
+	if (!errno && end != text && !*end && tool->listen.mode && tool->listen.mode <= 0777)
+		return true;
+	error("--socket-mode %s: give an octal number, 660 say", text);
+	return false;
+}
+
+static bool parse_group(struct tool *tool, const char *text)
+{
+	uint64_t value;
+
+	tool->listen.set_group = true;
+	if (parse_number(text, &value) && value < UINT32_MAX) {
+		tool->listen.group = value;
+		return true;
+	}
+	if (group_number(text, &tool->listen.group))
+		return true;
+	error("--socket-group %s: there is no such group", text);
+	return false;
+}
+
+static bool parse_peer(struct tool *tool, const char *text)
+{
+	uint64_t value;
+
+	tool->listen.peer_cid = VMADDR_CID_ANY;
+	if (!strcmp(text, "any"))
+		return true;
+	if (parse_number(text, &value) && value && value < VMADDR_CID_ANY) {
+		tool->listen.peer_cid = value;
+		return true;
+	}
+	error("--peer %s: give a vsock context ID, or any", text);
+	return false;
+}
+
 /* Returns false after saying what is wrong */
 static bool common_option(struct tool *tool, int opt, const char *arg)
 {
@@ -161,6 +221,12 @@ static bool common_option(struct tool *tool, int opt, const char *arg)
 			return true;
 		error("--wait %s: give a number of seconds", arg);
 		return false;
+	case OPT_SOCKET_MODE:
+		return parse_mode(tool, arg);
+	case OPT_SOCKET_GROUP:
+		return parse_group(tool, arg);
+	case OPT_PEER:
+		return parse_peer(tool, arg);
 	default:
 		fprintf(stderr, "see kvmi %s --help\n", tool->command);
 		return false;
@@ -179,6 +245,9 @@ int next_option(struct tool *tool, int argc, char **argv, const struct option *o
 		{ "cookie", required_argument, NULL, OPT_COOKIE },
 		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 		{ "wait", required_argument, NULL, OPT_WAIT },
+		{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
+		{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
+		{ "peer", required_argument, NULL, OPT_PEER },
 		{ "help", no_argument, NULL, 'h' },
 	};
 	struct option all[32] = { 0 };
@@ -191,7 +260,7 @@ int next_option(struct tool *tool, int argc, char **argv, const struct option *o
 
 	for (;;) {
 		opt = getopt_long(argc, argv, "h", all, NULL);
-		if (opt < OPT_LISTEN ? opt != '?' : opt > OPT_WAIT)
+		if (opt < OPT_LISTEN ? opt != '?' : opt > OPT_PEER)
 			return opt;
 		if (!common_option(tool, opt, optarg))
 			return '?';

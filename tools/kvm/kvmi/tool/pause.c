@@ -113,7 +113,7 @@ static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 	err = ask(tool, vcpu, &wanted);
 	if (err)
 		goto out;
-	held.events = calloc(wanted + 1, sizeof(*held.events));
+	held.events = calloc(wanted + (size_t)1, sizeof(*held.events));
 	err = held.events ? collect(tool, &held, wanted) : -ENOMEM;
 	if (err == -ETIMEDOUT) {
 		error("pause: %u of %u vCPUs did not stop: %s", wanted - held.n, wanted,

@@ -397,5 +397,6 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		error("protect: say what to protect: --kernel or --range");
 		return EXIT_USAGE;
 	}
+	streams_live(protect.json, true);
 	return monitor_run(tool, &monitor);
 }

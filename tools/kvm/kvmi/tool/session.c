@@ -3,9 +3,12 @@
  * The session with one VM: waiting for it, errors in words, the end.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include "tool.h"
+
+#define RETRY_MS 100
 
 int64_t now_ns(void)
 {
@@ -61,7 +64,7 @@ static int start_listening(struct tool *tool)
 		error("say where to listen: --listen unix:PATH or --listen vsock:PORT");
 		return EXIT_USAGE;
 	}
-	err = kvmi_listen(tool->address, &tool->listener);
+	err = kvmi_listen_with(tool->address, &tool->listen, &tool->listener);
 	switch (err) {
 	case 0:
 		return 0;
@@ -69,6 +72,14 @@ static int start_listening(struct tool *tool)
 		error("--listen %s: not of the form unix:PATH, vsock:PORT or vsock:CID:PORT",
 		      tool->address);
 		return EXIT_USAGE;
+	case -ENAMETOOLONG:
+		error("--listen %s: too long, a socket's path has 107 bytes at most",
+		      tool->address);
+		return EXIT_USAGE;
+	case -EEXIST:
+		error("--listen %s: there is something else than a socket, choose another path",
+		      tool->address);
+		return EXIT_ERROR;
 	case -EADDRINUSE:
 		error("--listen %s: in use, choose another or stop the other program",
 		      tool->address);
@@ -76,6 +87,59 @@ static int start_listening(struct tool *tool)
 	default:
 		error("--listen %s: %s", tool->address, strerror(-err));
 		return EXIT_ERROR;
+	}
+}
+
+/* Who tries again and again is told about once */
+static void tell_failure(struct tool *tool, const char *doing, int err)
+{
+	if (tool->told_err != err || tool->told_doing != doing)
+		error("%s: %s", doing, explain(err));
+	tool->told_err = err;
+	tool->told_doing = doing;
+}
+
+/* What begins every session.  Returns 0, or an error that has been told. */
+static int begin_session(struct tool *tool)
+{
+	struct kvmi_vm_get_info_reply info;
+	int err;
+
+	tool->start_ns = now_ns();
+	err = kvmi_get_info(tool->conn, &info);
+	if (err) {
+		tell_failure(tool, "number of vCPUs", err);
+		return err;
+	}
+	if (info.arch != KVMI_ARCH_X86) {
+		tell_failure(tool, "the VM is of an architecture this tool was not built for",
+			     -EOPNOTSUPP);
+		return -EOPNOTSUPP;
+	}
+	tool->vcpus = info.vcpu_count;
+
+	/* To leave when asked to; without it the socket is just closed on us */
+	err = kvmi_control_vm_events(tool->conn, KVMI_VM_EVENT_UNHOOK, true);
+	if (err && err != -EPERM) {
+		tell_failure(tool, "UNHOOK event", err);
+		return err;
+	}
+	return 0;
+}
+
+/* Is another one to be waited for?  What came may have been no device manager. */
+static bool try_next(const struct tool *tool, int err)
+{
+	switch (err) {
+	case -EPROTO:
+	case -ETIMEDOUT:
+		return true;
+	case -EACCES:
+	case -EPIPE:
+	case -EOPNOTSUPP:
+		return tool->wait_ms < 0;
+	default:
+		return false;
 	}
 }
 
@@ -88,46 +152,36 @@ int session_open(struct tool *tool)
 		.timeout_ms = tool->timeout_ms,
 		.interrupt_fd = tool->signal_fd,
 	};
-	struct kvmi_vm_get_info_reply info;
+	int64_t end = now_ns() + tool->wait_ms * 1000000ll, left = -1;
+	struct pollfd leave = { .fd = tool->signal_fd, .events = POLLIN };
 	int err = start_listening(tool);
 
 	if (err)
 		return err;
-	err = kvmi_accept(tool->listener, &opts, tool->wait_ms, &tool->conn);
-	if (err == -EINTR)
-		return EXIT_ERROR;
-	if (err == -EAGAIN) {
-		error("no VM connected to %s within %g s; see kvmi --help for QEMU's options",
-		      tool->address, tool->wait_ms / 1000.0);
-		return EXIT_ERROR;
-	}
-	if (err) {
-		error("handshake: %s", explain(err));
-		return EXIT_ERROR;
-	}
-	tool->start_ns = now_ns();
-
-	err = kvmi_get_info(tool->conn, &info);
-	if (!err && info.arch != KVMI_ARCH_X86) {
-		error("the VM is of an architecture this tool was not built for");
+	for (;;) {
+		if (tool->wait_ms >= 0)
+			left = end > now_ns() ? (end - now_ns()) / 1000000 : 0;
+		err = kvmi_accept(tool->listener, &opts, left, &tool->conn);
+		if (err == -EINTR)
+			return EXIT_ERROR;
+		if (err == -EAGAIN) {
+			error("no VM connected to %s within %g s; see kvmi --help for QEMU's options",
+			      tool->address, tool->wait_ms / 1000.0);
+			return EXIT_ERROR;
+		}
+		if (err)
+			tell_failure(tool, "handshake", err);
+		else
+			err = begin_session(tool);
+		if (!err) {
+			tool->told_err = 0;
+			return 0;
+		}
 		session_close(tool);
-		return EXIT_ERROR;
+		/* Not as fast as somebody can connect */
+		if (!try_next(tool, err) || poll(&leave, 1, RETRY_MS) > 0)
+			return EXIT_ERROR;
 	}
-	if (err) {
-		error("number of vCPUs: %s", explain(err));
-		session_close(tool);
-		return EXIT_ERROR;
-	}
-	tool->vcpus = info.vcpu_count;
-
-	/* To leave when asked to; without it the socket is just closed on us */
-	err = kvmi_control_vm_events(tool->conn, KVMI_VM_EVENT_UNHOOK, true);
-	if (err && err != -EPERM) {
-		error("UNHOOK event: %s", explain(err));
-		session_close(tool);
-		return EXIT_ERROR;
-	}
-	return 0;
 }
 
 void session_close(struct tool *tool)
@@ -151,8 +205,9 @@ void session_describe(const struct tool *tool, FILE *out)
 {
 	const struct kvmi_peer *peer = kvmi_peer_info(tool->conn);
 
-	fprintf(out, "VM %s, %u vCPU%s", *peer->name ? peer->name : "without a name",
-		tool->vcpus, tool->vcpus == 1 ? "" : "s");
+	fprintf(out, "VM ");
+	print_text(out, *peer->name ? peer->name : "without a name");
+	fprintf(out, ", %u vCPU%s", tool->vcpus, tool->vcpus == 1 ? "" : "s");
 	if (peer->max_gpa)
 		fprintf(out, ", memory up to %#llx", (unsigned long long)peer->max_gpa);
 	fputc('\n', out);

@@ -56,8 +56,9 @@ bool symbols_load(const char *path)
 		error("--symbols %s: %s", path, strerror(errno));
 		return false;
 	}
+	/* A line without an end is none of a System.map: /dev/zero has nothing else */
 	while (ok && fgets(line, sizeof(line), file))
-		ok = add(line);
+		ok = strchr(line, '\n') && !asked_to_leave() && add(line);
 	ok = ok && !ferror(file);
 	fclose(file);
 	if (!ok || !nsymbols) {
@@ -136,7 +137,8 @@ void print_symbol(FILE *out, uint64_t address)
 	/* Far from any is a module's or no code */
 	if (!low || address - symbols[low - 1].address - slide >= 1 << 20 || low == nsymbols)
 		return;
-	fprintf(out, " <%s", symbols[low - 1].name);
+	fprintf(out, " <");
+	print_text(out, symbols[low - 1].name);
 	if (address != symbols[low - 1].address + slide)
 		fprintf(out, "+%#llx", ull(address - symbols[low - 1].address - slide));
 	fputc('>', out);

@@ -72,7 +72,7 @@ const char *call_name(unsigned int nr, char buf[16])
 
 static void print_string(FILE *out, struct tool *tool, uint16_t vcpu, uint64_t address)
 {
-	char text[MAX_TEXT], *p;
+	char text[MAX_TEXT];
 
 	/* A page that is not there yet is read when the kernel touches it */
 	if (read_text(tool, vcpu, address, text, sizeof(text))) {
@@ -80,12 +80,7 @@ static void print_string(FILE *out, struct tool *tool, uint16_t vcpu, uint64_t a
 		return;
 	}
 	fputc('"', out);
-	for (p = text; *p; p++) {
-		if (*p >= 0x20 && *p < 0x7f)
-			fputc(*p, out);
-		else
-			fprintf(out, "\\x%02x", (unsigned char)*p);
-	}
+	print_text(out, text);
 	fputc('"', out);
 }
 

@@ -17,13 +17,16 @@ struct tool {
 	int timeout_ms;			/* --timeout */
 	int wait_ms;			/* --wait */
 	bool once;			/* --once */
-	int signal_fd;
+	int signal_fd;			/* readable once it is to leave, see signals.c */
+	struct kvmi_listen_options listen;	/* --socket-mode, --socket-group, --peer */
 
 	struct kvmi_listener *listener;
 	struct kvmi_conn *conn;
 	unsigned int vcpus;
 	const char *doing;		/* what an error is about, for monitor.c */
 	int64_t start_ns;		/* of the session, for time stamps */
+	const char *told_doing;		/* the last failure to begin one */
+	int told_err;
 };
 
 /* For printf, which has no format of its own for the 64-bit types */
@@ -33,7 +36,10 @@ static inline unsigned long long ull(uint64_t value)
 }
 
 /* options.c: getopt values above any letter */
-enum { OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_ONCE };
+enum {
+	OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_SOCKET_MODE, OPT_SOCKET_GROUP,
+	OPT_PEER, OPT_ONCE
+};
 
 void error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int next_option(struct tool *tool, int argc, char **argv, const struct option *own);
@@ -43,6 +49,23 @@ bool parse_size(const char *text, uint64_t *value);
 bool parse_seconds(const char *text, int *ms);
 bool parse_bytes(const char *text, unsigned char *bytes, size_t max, size_t *size, bool *is_text);
 bool parse_vcpu(const char *text, int *vcpu);
+
+/* signals.c */
+int signals_init(void);
+void leave_soon(void);
+bool asked_to_leave(void);
+
+/* streams.c */
+bool streams_init(int fd);
+void streams_live(bool json, bool guards);
+bool streams_end(void);
+
+/* output.c */
+struct output *output_open(const char *path);
+int output_write(struct output *o, const void *data, size_t size);
+int output_hole(struct output *o, uint64_t size);
+bool output_commit(struct output *o);
+void output_discard(struct output *o);
 
 /* session.c */
 int64_t now_ns(void);
@@ -136,8 +159,11 @@ void tally_page_fault(void);
 void tally_flush(void);
 void tally_print(const struct tool *tool, bool json, bool now);
 
-/* json.c */
+/* text.c: the only way to print what the guest or its device manager chose */
+void print_text(FILE *out, const char *text);
 void json_string(FILE *out, const char *text);
+
+/* json.c */
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value);
 void json_session(FILE *out, const struct tool *tool);
 void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *event,

@@ -575,5 +575,6 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 	if (!actions_make_sense())
 		return EXIT_USAGE;
 	monitor.create_vcpu = wanted(KVMI_VCPU_EVENT_CREATE_VCPU);
+	streams_live(watch.json, false);
 	return monitor_run(tool, &monitor);
 }

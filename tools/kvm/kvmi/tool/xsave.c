@@ -110,18 +110,23 @@ static int print_state(struct tool *tool, int vcpu, const unsigned char *data, s
 static int read_state(struct tool *tool, int vcpu, unsigned char **data, size_t *size)
 {
 	int err = kvmi_get_xsave2(tool->conn, vcpu, NULL, 0, size);
+	bool old = err == -ENOSYS || err == -EPERM;
+	size_t total;
 
-	if (err && err != -ENOSYS && err != -EPERM)
+	if (err && !old)
 		return err;
-	if (err)
+	if (old)
 		*size = KVMI_XSAVE_SIZE;
 	if (*size < YMM_HIGH || *size > MAX_STATE)
 		return -EPROTO;
 	*data = calloc(1, *size);
 	if (!*data)
 		return -ENOMEM;
-	return err ? kvmi_get_xsave(tool->conn, vcpu, *data) :
-		     kvmi_get_xsave2(tool->conn, vcpu, *data, *size, size);
+	if (old)
+		return kvmi_get_xsave(tool->conn, vcpu, *data);
+	err = kvmi_get_xsave2(tool->conn, vcpu, *data, *size, &total);
+	/* A vCPU's state does not grow between two commands */
+	return err || total == *size ? err : -EPROTO;
 }
 
 static int write_state(struct tool *tool, int vcpu, const unsigned char *data, size_t size)
@@ -135,18 +140,14 @@ static int write_state(struct tool *tool, int vcpu, const unsigned char *data, s
 
 static bool save(const char *path, const unsigned char *data, size_t size)
 {
-	FILE *file = fopen(path, "wb");
-	bool ok;
+	struct output *o = output_open(path);
 
-	if (!file) {
-		error("--output %s: %s", path, strerror(errno));
+	if (!o)
 		return false;
-	}
-	ok = fwrite(data, 1, size, file) == size;
-	ok = !fclose(file) && ok;
-	if (!ok)
-		error("--output %s: write failed", path);
-	return ok;
+	if (!output_write(o, data, size))
+		return output_commit(o);
+	output_discard(o);
+	return false;
 }
 
 static unsigned char *load(const char *path, size_t *size)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The tool against peers that break the protocol, readers that do not read, and users
+# who are in a hurry: a part of tool.sh
+
+# in_background COMMAND...: the tool, with a VM or without; its number in $tool
+in_background() {
+	timeout 30 "$@" &
+	tool=$!
+}
+
+# ends_by SIGNAL: within some seconds; its status in $status
+ends_by() {
+	kill -"$1" $tool
+	i=0
+	while kill -0 $tool 2>/dev/null && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done
+	left=0
+	kill -0 $tool 2>/dev/null && left=1 && kill -KILL $tool
+	wait $tool 2>/dev/null
+	status=$?
+	[ $left = 0 ]
+}
+
+# waits_for_vm: until the tool listens
+waits_for_vm() {
+	i=0
+	while [ ! -S "$sock" ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+}
+
+# start_vm WHAT
+start_vm() {
+	: >"$dir/vm"
+	"$out/tests/fakevm" "$sock" "$1" >"$dir/vm" 2>&1 &
+	vm=$!
+}
+
+# ---- Numbers
+run manypauses pause
+ok "pause: more vCPUs than can be" has 'broke the protocol'
+ok "pause: which is a failure" status_is 1
+run manyvcpus watch --once
+ok "watch: more vCPUs than can be" has 'broke the protocol'
+run manyvcpus regs
+ok "regs: more vCPUs than can be" has 'broke the protocol'
+echo before >"$dir/grown"
+run xsavegrows xsave --output "$dir/grown"
+ok "xsave: a state that grew" has 'broke the protocol'
+ok "xsave: the file that was there is as it was" grep -q before "$dir/grown"
+run boot mem 0xfffffffffffff000 0x100
+ok "mem: the last page of all" status_is 1
+ok "mem: which is no memory" has 'no memory at 0xfffffffffffff000'
+run boot mem 0xfffffffffffff000 0x100 --search x
+ok "mem: nor found in" has 'not found'
+FAKE_MAX_GPA=0x10000000000
+export FAKE_MAX_GPA
+run boot mem --output "$dir/whole"
+ok "mem: memory that ends where the device manager says" status_is 0
+ok "mem: of the slots' size" test "$(wc -c <"$dir/whole")" = 4294967296
+ok "mem: holes take no room" test "$(du -k "$dir/whole" | cut -f1)" -lt 2048
+rm -f "$dir/whole"
+unset FAKE_MAX_GPA
+run boot mem 0x3f000 0x10000000
+ok "mem: a line for a hole" sh -c "[ \$(grep -c 'no memory' $dir/out) -lt 5 ]"
+run linux break 0xffffffff81000040 --spare 0xb0000+4096 --once
+ok "break: no page for a copy" has 'no page for a copy'
+
+# ---- Text
+FAKE_NAME=$(printf '\033[2J\033]0;title\007\nuuid        fake "\\ Pr\303\274f \302\233 \377')
+export FAKE_NAME
+run boot info
+ok "info: the name is one line" sh -c "[ \$(grep -c uuid $dir/out) = 2 ] && [ \$(grep -c ^uuid $dir/out) = 1 ]"
+ok "info: what is no text is escaped" \
+	has '^name  *\\x1b\[2J\\x1b]0;title\\x07\\x0auuid  *fake \\"\\\\ Prüf \\xc2\\x9b \\xff$'
+ok "info: nothing for the terminal" sh -c "! LC_ALL=C grep -q '[[:cntrl:]]' $dir/out"
+run unhook watch --once
+ok "watch: nothing for the terminal" sh -c "! LC_ALL=C grep -q '[[:cntrl:]]' $dir/out"
+run unhook watch --once --json
+ok "watch: JSON keeps UTF-8" has '"name":"\\u001b\[2J\\u001b]0;title\\u0007\\u000auuid  *fake \\"\\\\ Prüf \\u009b \\ufffd"'
+if command -v python3 >/dev/null; then
+	ok "watch: JSON of such a name parses" python3 -c 'import json,sys
+for l in open(sys.argv[1]): json.loads(l)' "$dir/out"
+fi
+unset FAKE_NAME
+printf 'ffffffff81000100 t \033[31mred\n' >"$dir/redmap"
+printf 'ffffffff81000040 T entry_SYSCALL_64\n' >>"$dir/redmap"
+printf 'ffffffff82000000 T end\n' >>"$dir/redmap"
+run linux protect --kernel --symbols "$dir/redmap" --once
+ok "protect: a symbol's name" has '<\\x1b\[31mred+0x23>'
+
+# ---- Files
+run boot mem 0 64 --output "$dir/secret"
+ok "mem: for the user's eyes only" sh -c "[ \$(stat -c %a $dir/secret) = 600 ]"
+run boot xsave --output "$dir/secret2"
+ok "xsave: for the user's eyes only" sh -c "[ \$(stat -c %a $dir/secret2) = 600 ]"
+echo before >"$dir/secret"
+run deny mem 0x5000 16 --smm --output "$dir/secret"
+ok "mem: a refused command leaves the file" grep -q before "$dir/secret"
+ok "mem: and none beside it" sh -c "! ls $dir/secret.* 2>/dev/null | grep -q ."
+run boot mem 0 64 --output /dev/full
+ok "mem: no room" has '--output /dev/full: No space left on device'
+ok "mem: which is a failure" status_is 1
+run boot mem 0 64 --output /dev/stdout
+ok "mem: to standard output" status_is 0
+run boot mem 0 64 --output "$dir/no/where"
+ok "mem: to a directory that is not there" has "where: .*No such file"
+
+# ---- Signals
+mkfifo "$dir/fifo"
+in_background "$out/kvmi" info --cookie "$dir/fifo" >"$dir/out" 2>&1
+sleep 0.3
+ok "signal while a file is opened" ends_by TERM
+ok "which is a failure" status_is 2
+run boot protect --kernel --symbols /dev/zero --once
+ok "symbols without an end" has 'not the System.map'
+kill $vm; wait $vm 2>/dev/null
+for signal in TERM INT HUP; do
+	start_vm boot
+	# Somebody has the pipe open and does not read
+	sleep 30 <"$dir/fifo" &
+	reader=$!
+	in_background "$out/kvmi" mem 0x41000 700K >"$dir/fifo" 2>"$dir/out"
+	sleep 0.5
+	ok "mem: $signal while nobody reads" ends_by $signal
+	wait $vm
+	ok "mem: $signal: the session ends" vm_has 'left on'
+	kill $reader; wait $reader 2>/dev/null
+done
+start_vm chatty
+sleep 30 <"$dir/fifo" &
+reader=$!
+in_background "$out/kvmi" watch --cr 4 --once >"$dir/fifo" 2>"$dir/out"
+until_seen 'all events answered' "$dir/vm"
+i=0
+while ! vm_has 'all events answered' && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+ok "watch: the guest goes on while nobody reads" vm_has 'all events answered'
+kill $reader; wait $reader 2>/dev/null
+wait $tool
+ok "watch: lines are missing, which is a failure" test $? = 1
+ok "watch: and says so" has 'lines were left out'
+wait $vm
+start_vm chatty
+(until_seen 'half of them answered' "$dir/vm"; cat) \
+	<"$dir/fifo" >"$dir/lines" &
+reader=$!
+in_background "$out/kvmi" watch --cr 4 --once >"$dir/fifo" 2>"$dir/out"
+wait $tool; wait $reader; wait $vm
+ok "watch: read late, some is missing" grep -q 'lines were left out' "$dir/lines"
+ok "watch: whole lines only" sh -c "! grep CR4 $dir/lines | grep -v '^ *[0-9.]* *vCPU 0  CR4 .*)\$'"
+
+start_vm boot
+timeout 20 "$out/kvmi" watch 2>"$dir/err" | head -n 1 >"$dir/out"
+wait $vm
+ok "watch: a reader that leaves" vm_has 'left on: 0 0 0 0'
+ok "watch: and says so" grep -q 'standard output: write failed' "$dir/err"
+start_vm boot
+timeout 20 "$out/kvmi" guard --msr lstar --once 2>"$dir/err" | head -n 1 >"$dir/out" &
+until_seen 'cr4 ' "$dir/vm"
+until_seen '0x41414141\|msr 0xc0000082 SKIP' "$dir/vm"
+ok "guard: goes on without a reader" vm_has '0 msr 0xc0000082 SKIP'
+pkill -TERM -P $$ -f "$out/kvmi guard" 2>/dev/null
+kill $vm 2>/dev/null; wait
+
+in_background sh -c "exec \"$out/kvmi\" watch <&-" >"$dir/out" 2>&1
+waits_for_vm
+ok "signal without standard input" ends_by TERM
+ok "which is no failure" status_is 0
+in_background sh -c "trap '' HUP; exec \"$out/kvmi\" watch" >"$dir/out" 2>&1
+waits_for_vm
+sleep 0.2
+pkill -HUP -P $tool 2>/dev/null
+sleep 0.3
+ok "a signal that is ignored" kill -0 $tool
+ok "and one that is not" ends_by TERM
+
+# ---- What the status says, and how often
+run hangup guard --msr lstar --once
+ok "guard: a session that ended before all was guarded" status_is 1
+run hangup watch --once
+ok "watch: the same" status_is 1
+in_background "$out/kvmi" watch >"$dir/out" 2>&1
+waits_for_vm
+for i in 1 2 3; do
+	"$out/tests/fakevm" "$sock" badcookie >/dev/null 2>&1
+done
+ends_by TERM
+ok "a failure that repeats" sh -c "[ \$(grep -c 'closed by the device manager' $dir/out) = 1 ]"
+in_background sh -c "ulimit -n 7; exec \"$out/kvmi\" watch" >"$dir/out" 2>&1
+waits_for_vm
+start_vm boot
+sleep 1
+ok "no descriptors left" sh -c "[ \$(wc -l <$dir/out) -lt 10 ]"
+kill $vm; wait $vm 2>/dev/null
+ends_by TERM
+
+# ---- Words
+touch "$dir/plain"
+"$out/kvmi" info --listen "unix:$dir/plain" >"$dir/out" 2>&1
+ok "listen: what is no socket" has 'something else than a socket'
+ok "listen: and stays" test -f "$dir/plain"
+"$out/kvmi" info --listen "unix:$dir/$(printf '%0200d' 0)" >"$dir/out" 2>&1
+ok "listen: too long" has 'too long'
+"$out/kvmi" info --nonsense >"$dir/out" 2>&1
+ok "an unknown option" has '^kvmi: '
+for wrong in "--socket-mode 0" "--socket-mode 9" "--socket-mode 1777" "--socket-group no-such-group" \
+	"--peer 0" "--peer me"; do
+	# shellcheck disable=SC2086
+	"$out/kvmi" info $wrong >"$dir/out" 2>&1
+	status=$?
+	ok "kvmi info $wrong" status_is 2
+done
+in_background "$out/kvmi" watch --socket-mode 666 --socket-group root >"$dir/out" 2>&1
+waits_for_vm
+ok "the socket's mode" sh -c "[ \"\$(stat -c '%a %G' $sock)\" = '666 root' ]"
+ends_by TERM

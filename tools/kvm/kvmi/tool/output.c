@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Files for --output: a guest's memory and registers.
+ *
+ * A regular file is written beside the one of that name and takes its place when all
+ * of it is there, for the user's eyes only.  Anything else, a pipe or a device, is
+ * written to as it is.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tool.h"
+
+struct output {
+	const char *path;
+	char *beside;		/* name of the file until it is complete, or NULL */
+	int fd;
+	bool sparse;		/* what is skipped is zero */
+};
+
+/* Says what is wrong */
+static struct output *failed(struct output *o, const char *path, const char *what)
+{
+	error("--output %s: %s%s", path, what, strerror(errno));
+	output_discard(o);
+	return NULL;
+}
+
+struct output *output_open(const char *path)
+{
+	struct output *o = calloc(1, sizeof(*o));
+	struct stat st;
+	bool there;
+
+	if (!o)
+		return failed(o, path, "");
+	o->path = path;
+	o->fd = -1;
+	there = !stat(path, &st);
+	if (!there && errno != ENOENT)
+		return failed(o, path, "");
+	if (there && !S_ISREG(st.st_mode)) {
+		o->fd = open(path, O_WRONLY | O_CLOEXEC);
+		return o->fd < 0 ? failed(o, path, "") : o;
+	}
+	if (asprintf(&o->beside, "%s.XXXXXX", path) < 0)
+		o->beside = NULL;
+	if (!o->beside)
+		return failed(o, path, "");
+	o->fd = mkostemp(o->beside, O_CLOEXEC);		/* of mode 0600 */
+	if (o->fd < 0) {
+		free(o->beside);
+		o->beside = NULL;
+		return failed(o, path, "a file beside it: ");
+	}
+	o->sparse = true;
+	return o;
+}
+
+/* Returns 0, or -EIO after saying what is wrong; -EINTR if the tool is to leave */
+int output_write(struct output *o, const void *data, size_t size)
+{
+	struct pollfd fd = { .fd = o->fd, .events = POLLOUT };
+	const char *p = data;
+	ssize_t n;
+
+	while (size) {
+		/* A pipe that nobody reads is waited for, until a signal */
+		while (!poll(&fd, 1, 100))
+			if (asked_to_leave())
+				return -EINTR;
+		n = write(o->fd, p, o->sparse || size < PIPE_BUF ? size : PIPE_BUF);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0) {
+			error("--output %s: %s", o->path, strerror(errno));
+			return -EIO;
+		}
+		p += n;
+		size -= n;
+	}
+	return 0;
+}
+
+/* @size bytes that are zero */
+int output_hole(struct output *o, uint64_t size)
+{
+	static const char zero[65536];
+	size_t part;
+	int err = 0;
+
+	if (o->sparse) {
+		if (lseek(o->fd, size, SEEK_CUR) >= 0)
+			return 0;
+		error("--output %s: %s", o->path, strerror(errno));
+		return -EIO;
+	}
+	for (; size && !err; size -= part) {
+		part = size < sizeof(zero) ? size : sizeof(zero);
+		err = output_write(o, zero, part);
+	}
+	return err;
+}
+
+void output_discard(struct output *o)
+{
+	if (!o)
+		return;
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->beside)
+		unlink(o->beside);
+	free(o->beside);
+	free(o);
+}
+
+/* All is written.  Says what is wrong; @o is gone in any case. */
+bool output_commit(struct output *o)
+{
+	off_t end = o->sparse ? lseek(o->fd, 0, SEEK_CUR) : 0;
+	bool ok = !o->sparse || (end >= 0 && !ftruncate(o->fd, end));
+
+	ok = !close(o->fd) && ok;
+	o->fd = -1;
+	ok = ok && (!o->beside || !rename(o->beside, o->path));
+	if (!ok) {
+		failed(o, o->path, "");
+		return false;
+	}
+	free(o->beside);
+	free(o);
+	return true;
+}
