@@ -13,6 +13,7 @@
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
+ * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused.
  *
@@ -95,7 +96,7 @@ static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped, in_zoo, chatty, old, deny, writable;
+static bool stopped, in_zoo, chatty, late, old, deny, writable;
 bool in_linux;
 static unsigned int vcpus = VCPUS;
 
@@ -180,6 +181,13 @@ static void zoo_reply(const struct peer_msg *msg)
 	send_step();
 }
 
+static void boot_linux(void)
+{
+	fake_linux_boot();
+	lstar[0] = 0xffffffff81000040;
+	lstar[1] = lstar[0];
+}
+
 static void event_reply(const struct peer_msg *msg)
 {
 	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
@@ -191,8 +199,10 @@ static void event_reply(const struct peer_msg *msg)
 	if (in_linux) {
 		if (fake_linux_reply(sock, rpl))
 			unhook();
-		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused == VCPUS)
+		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused == (late ? 2 * VCPUS : VCPUS))
 			fake_linux_run(sock);
+		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS)
+			boot_linux();
 		return;
 	}
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
@@ -417,11 +427,9 @@ int main(int argc, char **argv)
 	writable = strstr(what, "write");
 	old = !strncmp(what, "old", 3);
 	in_linux = !strncmp(what, "linux", 5);
-	if (in_linux) {
-		fake_linux_boot();
-		lstar[0] = 0xffffffff81000040;
-		lstar[1] = lstar[0];
-	}
+	late = !strncmp(what, "linuxlate", 9);
+	if (in_linux && !late)
+		boot_linux();
 	deny = !strcmp(what, "deny");
 	memcpy(ram + BANNER, banner, sizeof(banner));
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));

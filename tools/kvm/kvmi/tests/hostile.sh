@@ -63,6 +63,27 @@ ok "mem: a line for a hole" sh -c "[ \$(grep -c 'no memory' $dir/out) -lt 5 ]"
 run linux break 0xffffffff81000040 --spare 0xb0000+4096 --once
 ok "break: no page for a copy" has 'no page for a copy'
 
+# ---- A guest that reboots, or has not booted: protected when it has
+run linuxlate protect --kernel --once
+ok "protect: no kernel, once" status_is 1
+ok "protect: and says so" has 'runs no 64-bit Linux kernel, or has not booted yet$'
+start_vm linuxlate
+in_background "$out/kvmi" protect --kernel >"$dir/out" 2>&1
+until_seen 'event 17 SKIP' "$dir/vm"
+ok "protect: waits for a kernel" has 'has not booted yet; waiting for it$'
+ok "protect: which is told once" sh -c "[ \$(grep -c waiting $dir/out) = 1 ]"
+ok "protect: and then protects it" vm_has 'event 17 SKIP'
+ok "protect: all of it, once" sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
+ok "protect: ends well" ends_by TERM
+wait $vm
+start_vm linuxlatewrite
+in_background "$out/kvmi" break --call openat >"$dir/out" 2>&1
+until_seen 'event 7 ' "$dir/vm"
+ok "break: waits for a kernel" has 'has not booted yet; waiting for it$'
+ok "break: and then stops there" vm_has '^event [0-9]* RETRY, view 0, stepping$'
+ends_by TERM
+wait $vm
+
 # ---- Text
 FAKE_NAME=$(printf '\033[2J\033]0;title\007\nuuid        fake "\\ Pr\303\274f \302\233 \377')
 export FAKE_NAME

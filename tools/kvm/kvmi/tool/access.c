@@ -98,8 +98,8 @@ int check_access(struct tool *tool, uint8_t access)
 	return MONITOR_TOLD;
 }
 
-/* Leave pages in view 0 with this access.  Says what is wrong. */
-int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
+/* Leave pages in view 0 with this access.  -EINVAL if not all of them are memory. */
+int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
 {
 	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access };
 	uint64_t pages = (gpa + size - 1) / PAGE_SIZE - gpa / PAGE_SIZE + 1;
@@ -112,6 +112,14 @@ int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t acces
 		entry.gpa += (uint64_t)entry.npages * PAGE_SIZE;
 		pages -= entry.npages;
 	}
+	return err;
+}
+
+/* The same.  Says what is wrong. */
+int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
+{
+	int err = take_access(tool, gpa, size, access);
+
 	if (err != -EINVAL)
 		return err;
 	error("not all of %#llx-%#llx is memory", ull(gpa), ull(gpa + size - 1));

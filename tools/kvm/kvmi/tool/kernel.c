@@ -32,8 +32,10 @@ static int add_range(void *arg, const struct mapping *m)
 		r->size += m->size;
 		return 0;
 	}
-	if (k->nranges == MAX_KERNEL_RANGES)
-		return -E2BIG;
+	if (k->nranges == MAX_KERNEL_RANGES) {
+		k->left_out++;
+		return 0;
+	}
 	k->ranges[k->nranges++] = (struct kernel_range){
 		.gva = m->gva, .gpa = m->gpa, .size = m->size, .text = m->executable,
 	};
@@ -54,6 +56,7 @@ static int scan(struct tool *tool, const struct kvm_sregs *sregs, struct guest_k
 	int err;
 
 	k->nranges = 0;
+	k->left_out = 0;
 	k->size = 0;
 	k->found = false;
 	err = walk_pages(tool, sregs, k->entry, k->entry, note_offset, k);
@@ -134,7 +137,7 @@ static int find_call_table(struct tool *tool, struct guest_kernel *k)
 	return err;
 }
 
-/* Fill in @k by what the vCPU sees.  Says what is wrong, and returns MONITOR_TOLD */
+/* Fill in @k by what the vCPU sees.  MONITOR_TOLD, or MONITOR_LATER without a word. */
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 {
 	static const uint32_t lstar = MSR_LSTAR;
@@ -153,12 +156,10 @@ int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 		regs.sregs.cr3 &= ~PTI_USER_TABLE;
 		err = scan(tool, &regs.sregs, k);
 	}
-	if (err && err != -EOPNOTSUPP && err != -E2BIG)
+	if (err && err != -EOPNOTSUPP)
 		return err;
-	if (err || !k->found || !k->nranges) {
-		error("the guest runs no 64-bit Linux kernel, or has not booted yet");
-		return MONITOR_TOLD;
-	}
+	if (err || !k->found || !k->nranges)
+		return MONITOR_LATER;
 	if (symbols_loaded() && !symbols_relocate(k->entry)) {
 		error("--symbols: of another kernel than the guest's");
 		return MONITOR_TOLD;

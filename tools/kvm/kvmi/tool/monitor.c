@@ -23,6 +23,7 @@ struct loop {
 	const struct monitor *monitor;
 	unsigned int paused, armed;
 	enum state state;
+	bool later, told_later;		/* a vCPU is to be armed again */
 	unsigned char is_armed[MAX_VCPUS / 8];
 };
 
@@ -38,8 +39,18 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	err = loop->monitor->arm(tool, vcpu);
 	if (err == -EPIPE || err == -EINTR)
 		return err;
+	if (err == MONITOR_LATER && !tool->once) {
+		/* As after a reboot: who ends a protection by that has gained nothing */
+		if (!loop->told_later)
+			error(NO_KERNEL "; waiting for it");
+		loop->told_later = true;
+		loop->later = true;
+		return 0;
+	}
 	if (err) {
-		if (err != MONITOR_TOLD)
+		if (err == MONITOR_LATER)
+			error(NO_KERNEL);
+		else if (err != MONITOR_TOLD)
 			error("vCPU %u: %s: %s", vcpu, tool->doing, explain(err));
 		loop->state = FAILED;
 		return 1;
@@ -98,6 +109,9 @@ static int find_new_vcpus(struct loop *loop)
 		return err;
 	if (info.vcpu_count > loop->tool->vcpus)
 		loop->tool->vcpus = info.vcpu_count;
+	if (loop->later)
+		loop->paused = 0;
+	loop->later = false;
 	return pause_vcpus(loop);
 }
 

@@ -50,6 +50,9 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 		m.writable = m.writable && (entry & WRITABLE);
 		m.user = m.user && (entry & USER);
 		m.executable = m.executable && !(entry & NO_EXECUTE);
+		/* A fault to hardware: there are no larger pages than of 1 GiB */
+		if (level > 3 && (entry & LARGE))
+			continue;
 		if (level > 1 && !(entry & LARGE)) {
 			err = walk_table(w, level - 1, entry & ADDRESS, gva, m);
 			continue;

@@ -102,8 +102,18 @@ static int begin(struct tool *tool, uint16_t vcpu)
 				     protect.left);
 	if (!protect.kernel)
 		return err;
-	for (r = protect.k.ranges; r < protect.k.ranges + protect.k.nranges && !err; r++)
-		err = restrict_pages(tool, r->gpa, r->size, protect.left);
+	/* What the guest maps is the guest's to say: it is no reason to leave all else alone */
+	if (!err && protect.k.left_out)
+		error("protect: %u pieces of the kernel are left out, it is in more than %u",
+		      protect.k.left_out, MAX_KERNEL_RANGES);
+	for (r = protect.k.ranges; r < protect.k.ranges + protect.k.nranges && !err; r++) {
+		err = take_access(tool, r->gpa, r->size, protect.left);
+		if (err != -EINVAL)
+			continue;
+		error("protect: %#llx-%#llx is left out, not all of it is memory", ull(r->gpa),
+		      ull(r->gpa + r->size - 1));
+		err = 0;
+	}
 	return err;
 }
 
@@ -115,8 +125,9 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	if (err || protect.begun)
 		return err;
-	protect.begun = true;
-	return begin(tool, vcpu);
+	err = begin(tool, vcpu);
+	protect.begun = !err;
+	return err;
 }
 
 /* In words, what is at a physical address */

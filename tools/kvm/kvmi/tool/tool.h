@@ -77,13 +77,14 @@ bool vcpu_exists(const struct tool *tool, int vcpu);
 void session_describe(const struct tool *tool, FILE *out);
 
 /* monitor.c: the loop of the commands that live on events */
-#define MONITOR_TOLD 1		/* of arm(): it failed, and said so */
+/* Of arm(): it failed, and said so; the guest has no kernel to look at yet */
+enum { MONITOR_TOLD = 1, MONITOR_LATER };
 
 struct monitor {
 	/* it cannot do without CREATE_VCPU events; they are used anyway if allowed */
 	bool create_vcpu;
 	/* an event of the vCPU is open: turn on what is wanted; sets tool->doing */
-	int (*arm)(struct tool *tool, uint16_t vcpu);
+	int (*arm)(struct tool *tool, uint16_t vcpu);	/* again after MONITOR_LATER */
 	/* answer the event, which is of a vCPU and no PAUSE or CREATE_VCPU */
 	int (*event)(struct tool *tool, const struct kvmi_event *event);
 	/* a vCPU that was added is about to run; may be NULL */
@@ -175,6 +176,7 @@ bool parse_access(const char *text, uint8_t *access);
 const char *access_letters(uint8_t access, char buf[8]);
 bool parse_extent(const char *text, uint64_t *start, uint64_t *size);
 int check_access(struct tool *tool, uint8_t access);
+int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access);
 int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access);
 
 /* symbols.c: the guest's System.map */
@@ -220,7 +222,10 @@ struct guest_kernel {
 	uint64_t calls[NR_TABLE_CALLS];
 	struct kernel_range ranges[MAX_KERNEL_RANGES];
 	unsigned int nranges;
+	unsigned int left_out;	/* pieces for which there is no room in @ranges */
 };
+
+#define NO_KERNEL "the guest runs no 64-bit Linux kernel, or has not booted yet"
 
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
 const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);
