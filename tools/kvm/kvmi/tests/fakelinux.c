@@ -206,9 +206,14 @@ static const struct act {
 	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
 	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 1 },
 	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
-	/* Somebody reads the page, and somebody writes it */
+	/* Somebody reads the page, and MOVS writes it too, somebody writes it */
 	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
 	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	/* It is hit again, and the guest has an INT3 of its own there by then */
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
 	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
 	/* Not the tool's */
 	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0 },
@@ -270,9 +275,9 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 	}
 	printf("event %u %s, view %u%s\n", act->id, actions[rpl->action & 3], view_of[0],
 	       stepping[0] ? ", stepping" : "");
-	/* A write to the page with the breakpoint: the guest's own has changed */
-	if (act->id == KVMI_VCPU_EVENT_PF && act->what == KVMI_PAGE_ACCESS_W && changed)
-		ram[IMAGE + 0x10] = 0x77;
+	/* The page with the breakpoint: the guest's own has changed */
+	if (act->id == KVMI_VCPU_EVENT_PF && changed)
+		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
 	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
 		printf("the copy has %#x\n", ram[spare + 0x10]);
 	if (++act == acts_end)

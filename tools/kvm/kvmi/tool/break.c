@@ -4,8 +4,13 @@
  * guest noticing.
  *
  * At a breakpoint the vCPU goes to view 0, the guest's own memory, for one
- * instruction, and comes back.  So does a vCPU that writes to a page with
- * breakpoints.
+ * instruction, and comes back.  So does a vCPU that reads or writes a page with
+ * breakpoints.  The instruction may have written any of these pages, whatever it was
+ * reported for: all are looked at when it comes back, before another instruction can
+ * be executed from a copy.
+ *
+ * In view 0 there is no INT3 of the tool's.  One that a vCPU meets there is the guest's
+ * own, a debugger's or that of a kernel that patches its text, and is left to it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +25,6 @@ struct excursion {
 	uint16_t vcpu;
 	bool under_way;
 	uint64_t from;		/* RIP */
-	uint64_t written;	/* a page that may have changed, or UNMAPPED */
 };
 
 struct point {
@@ -188,7 +192,7 @@ static const struct point *point_of(const struct kvmi_event *event)
 }
 
 /* Have the instruction executed in the guest's own memory */
-static int step_over(struct tool *tool, const struct kvmi_event *event, uint64_t written)
+static int step_over(struct tool *tool, const struct kvmi_event *event)
 {
 	uint16_t vcpu = event->common.vcpu;
 	struct excursion *e = excursion_of(vcpu);
@@ -198,7 +202,6 @@ static int step_over(struct tool *tool, const struct kvmi_event *event, uint64_t
 		return -ENOMEM;
 	e->under_way = true;
 	e->from = event->common.arch.regs.rip;
-	e->written = written;
 	err = kvmi_set_view(tool->conn, vcpu, 0);
 	if (!err)
 		err = kvmi_control_singlestep(tool->conn, vcpu, true);
@@ -209,15 +212,14 @@ static int come_back(struct tool *tool, const struct kvmi_event *event)
 {
 	uint16_t vcpu = event->common.vcpu;
 	struct excursion *e = excursion_of(vcpu);
-	int err = 0;
+	int err;
 
 	/* Something else came first, and the instruction has not been executed */
 	if (!e || !e->under_way ||
 	    (event->singlestep.failed && event->common.arch.regs.rip == e->from))
 		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	e->under_way = false;
-	if (e->written != UNMAPPED)
-		err = hidden_refresh(tool, e->written);
+	err = hidden_refresh(tool);
 	if (!err)
 		err = kvmi_control_singlestep(tool->conn, vcpu, false);
 	if (!err)
@@ -248,15 +250,15 @@ static void show(struct tool *tool, const struct kvmi_event *event, const struct
 
 static int on_breakpoint(struct tool *tool, const struct kvmi_event *event)
 {
+	const struct excursion *e = excursion_of(event->common.vcpu);
 	const struct point *p = point_of(event);
 	int err;
 
-	/* Not ours: a debugger's in the guest, or the kernel's own */
-	if (!p)
+	if (!p || (e && e->under_way))
 		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	if (!brk.count || brk.hits < brk.count)
 		show(tool, event, p);
-	err = step_over(tool, event, UNMAPPED);
+	err = step_over(tool, event);
 	return !err && brk.count && brk.hits == brk.count ? -EINTR : err;
 }
 
@@ -268,11 +270,10 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return come_back(tool, event);
 	case KVMI_VCPU_EVENT_PF:
-		if (event->pf.access == KVMI_PAGE_ACCESS_W && hidden_has(event->pf.gpa))
-			return step_over(tool, event, event->pf.gpa);
+		if (hidden_has(event->pf.gpa))
+			return step_over(tool, event);
 		break;
 	}
-	/* What only reads such a page is stepped by KVM */
 	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 

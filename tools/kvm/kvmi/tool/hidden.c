@@ -4,8 +4,7 @@
  *
  * The vCPUs run in a view of memory of their own.  It shows, in place of a page
  * that has breakpoints, a copy with INT3 in it, which can be executed only: what
- * reads the page is stepped in the guest's own memory, by KVM, and finds what the
- * guest has put there.  The copies lie in pages that the guest has and does not
+ * reads or writes the page is stepped in the guest's own memory, see break.c.  The copies lie in pages that the guest has and does not
  * use.
  */
 #include <errno.h>
@@ -170,14 +169,21 @@ int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access)
 	return write_copy(tool, page_of(gpa));
 }
 
-/* The guest has written its page: the copy has to follow */
-int hidden_refresh(struct tool *tool, uint64_t gpa)
+/* The guest may have written its pages: the copies have to follow */
+int hidden_refresh(struct tool *tool)
 {
-	struct page *page = page_of(gpa);
-	int err;
+	unsigned char now[PAGE_SIZE];
+	struct page *page;
+	int err = 0;
 
-	err = kvmi_read_physical(tool->conn, page->gpa, page->own, sizeof(page->own));
-	return err ? err : write_copy(tool, page);
+	for (page = hidden.pages; page < hidden.pages + hidden.npages && !err; page++) {
+		err = kvmi_read_physical(tool->conn, page->gpa, now, sizeof(now));
+		if (err || !memcmp(now, page->own, sizeof(now)))
+			continue;
+		memcpy(page->own, now, sizeof(now));
+		err = write_copy(tool, page);
+	}
+	return err;
 }
 
 /*
