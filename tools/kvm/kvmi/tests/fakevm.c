@@ -124,7 +124,7 @@ static void send_step(void)
 {
 	struct kvmi_vcpu_event_msr msr = { 0 };
 	struct kvmi_vcpu_event_cr cr = { 0 };
-	const struct step *s = &boot[step];
+	const struct step *s;
 
 	if (in_zoo) {
 		send_zoo();
@@ -152,6 +152,7 @@ static void send_step(void)
 			exit(0);
 		return;
 	}
+	s = &boot[step];
 	if (s->msr) {
 		msr.msr = s->msr;
 		msr.old_value = s->old;
@@ -192,7 +193,7 @@ static void event_reply(const struct peer_msg *msg)
 {
 	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
-	const struct step *s = &boot[step];
+	const struct step *s;
 
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
 		paused++;
@@ -222,6 +223,7 @@ static void event_reply(const struct peer_msg *msg)
 		zoo_reply(msg);
 		return;
 	}
+	s = &boot[step];
 	if (msg->hdr.seq != seq || hdr->vcpu != s->vcpu || rpl->action > 3) {
 		printf("a wrong reply\n");
 		exit(1);

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Looking for a kernel, and reading names and text, in memory that the guest has made
+ * up: what is at an address is the input's to say, and may be something else at the
+ * next read.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../tool/tool.h"
+#include "fuzz.h"
+
+#define PAGES 16	/* of which all of memory is made */
+
+static const uint8_t *bytes;
+static size_t nbytes;
+static unsigned int reads;
+
+/* ---- What the tool's parts need of the rest ---- */
+int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
+{
+	uint64_t *words = buf;
+	size_t i, at;
+
+	(void)conn;
+	/* A guest without end is as good as one that takes long */
+	if (++reads > 2000)
+		return -ECANCELED;
+	if (gpa >> 40 & 1)
+		return -ENOENT;
+	memset(buf, 0, size);
+	for (i = 0; i + 8 <= size; i += 8) {
+		at = (gpa + i) / 8 % (PAGES * 512);
+		/* Every so often another value than before */
+		at += reads % 64 == 63;
+		if (nbytes < 40 || (at % 512 % 7 > 3 && !(bytes[17] & 1)))
+			continue;
+		memcpy(&words[i / 8], bytes + at * 8 % (nbytes - 8), 8);
+		/* An entry of a page table that leads somewhere */
+		if (bytes[17] & 1)
+			/* ... as the image of a kernel does, mapped in one piece */
+			words[i / 8] = (words[i / 8] & 0x8000000000000163ull) | 1 | at % 512 << 12;
+		else if (at & 1)
+			words[i / 8] = (words[i / 8] & 0x80000000000001e7ull) | 1 |
+				       (uint64_t)(words[i / 8] >> 20 & (PAGES - 1)) << 12;
+	}
+	return 0;
+}
+
+int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs)
+{
+	uint32_t entry = 0;
+
+	(void)conn;
+	(void)vcpu;
+	(void)msrs;
+	memset(regs, 0, sizeof(*regs));
+	regs->sregs.cr0 = 0x80000001;
+	regs->sregs.efer = 0x500;
+	if (nbytes > 40) {
+		memcpy(&regs->sregs.cr3, bytes, 8);
+		memcpy(&regs->sregs.cr4, bytes + 8, 8);
+		if (bytes[16] == 1)
+			regs->sregs.efer = 0;
+	}
+	if (nbytes > 40)
+		memcpy(&entry, bytes + 20, sizeof(entry));
+	if (nmsrs)
+		values[0] = KERNEL_MAP + entry % (KERNEL_MAP_LAST - KERNEL_MAP + 1);
+	return 0;
+}
+
+int kvmi_translate_gva(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa)
+{
+	(void)conn;
+	(void)vcpu;
+	if (gva >> 41 & 1)
+		return -EFAULT;
+	*gpa = gva;
+	return 0;
+}
+
+void error(const char *format, ...)
+{
+	(void)format;
+}
+
+bool asked_to_leave(void)
+{
+	return false;
+}
+
+bool parse_number(const char *text, uint64_t *value)
+{
+	(void)text;
+	(void)value;
+	return false;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static FILE *null;
+	static struct guest_kernel k;
+	struct tool tool = { 0 };
+	struct kvmi_event event = { 0 };
+	struct input in = { data, size };
+	char *text;
+
+	if (!null)
+		null = fopen("/dev/null", "w");
+	bytes = data;
+	nbytes = size;
+	reads = 0;
+	if (!kernel_find(&tool, 0, &k) && k.nranges > MAX_KERNEL_RANGES)
+		abort();
+	if (kernel_range_of(&k, take_number(&in)) && !k.nranges)
+		abort();
+	reads = 0;
+	event.common.arch.regs.rdi = take_number(&in);
+	print_call(null, &tool, &event, take(&in) & 1 ? 257 : take_number(&in));
+	text = malloc(in.left + 1);
+	if (!text)
+		return 0;
+	memcpy(text, in.data, in.left);
+	text[in.left] = 0;
+	print_text(null, text);
+	json_string(null, text);
+	free(text);
+	return 0;
+}
