@@ -48,7 +48,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_errand *errand)
 	bool taken;
 
 	spin_lock(&vi->lock);
-	vi->errand = errand;
+	WRITE_ONCE(vi->errand, errand);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 	kvmi_vcpu_request(vcpu);
@@ -59,7 +59,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_errand *errand)
 	/* It may have left KVM_RUN, or be waiting for something. */
 	spin_lock(&vi->lock);
 	taken = !vi->errand;
-	vi->errand = NULL;
+	WRITE_ONCE(vi->errand, NULL);
 	spin_unlock(&vi->lock);
 
 	if (taken)
@@ -132,7 +132,7 @@ void kvmi_errand_serve(struct kvm_vcpu *vcpu)
 
 	spin_lock(&vi->lock);
 	errand = vi->errand;
-	vi->errand = NULL;
+	WRITE_ONCE(vi->errand, NULL);
 	spin_unlock(&vi->lock);
 
 	if (errand) {

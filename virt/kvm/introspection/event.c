@@ -183,7 +183,7 @@ static u32 next_seq(struct kvm_introspection *session)
 static void drop_event(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
-	vi->event.state = KVMI_EVENT_NONE;
+	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	spin_unlock(&vi->lock);
 }
 
@@ -221,7 +221,8 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 
 	/* The answer may be faster than the return from sending. */
 	spin_lock(&vi->lock);
-	event->state = KVMI_EVENT_OPEN;
+	WRITE_ONCE(event->state, KVMI_EVENT_OPEN);
+	event->session = vi->nr_sessions;
 	event->id = id;
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
@@ -314,6 +315,7 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
+	/* The receiver does not know of an answer that was kept. */
 	if (event == &vi->event)
 		drop_event(vi);
 	else
@@ -369,6 +371,14 @@ static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
 	       same_context(event, vcpu);
 }
 
+/* Is there an answer that was kept, and the session the one that gave it? */
+static bool is_kept(struct kvm_vcpu_introspection *vi)
+{
+	return vi->answer.state == KVMI_EVENT_ANSWERED &&
+	       vi->answer.session == READ_ONCE(vi->nr_sessions) &&
+	       READ_ONCE(vi->session);
+}
+
 /* A tool that has thought again since is to be asked again. */
 static bool is_stale(struct kvm_vcpu_introspection *vi,
 		     struct kvm_introspection *session,
@@ -387,9 +397,9 @@ static bool is_stale(struct kvm_vcpu_introspection *vi,
  */
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 {
-	struct kvmi_event *answer = &kvmi_to_vcpu(vcpu)->answer;
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	return answer->state == KVMI_EVENT_ANSWERED && answer->id == id;
+	return is_kept(vi) && vi->answer.id == id;
 }
 
 /**
@@ -425,7 +435,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (r)
 		goto interrupted;
 
-	if (vi->answer.state == KVMI_EVENT_ANSWERED && raised_again(id)) {
+	if (is_kept(vi) && raised_again(id)) {
 		if (!is_stale(vi, session, &vi->answer) &&
 		    same_event(&vi->answer, vcpu, id, data, size)) {
 			r = take_answer(vcpu, &vi->answer, reply, reply_size);
@@ -553,7 +563,7 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	event->policy = vi->policy;
 	event->vm_policy = session->policy;
 	if (event->action == KVMI_EVENT_ACTION_CRASH) {
-		vi->crashed = true;
+		WRITE_ONCE(vi->crashed, true);
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	}
 	trace_kvmi_answer(session->kvm, vcpu->vcpu_idx, event->id, event->seq,

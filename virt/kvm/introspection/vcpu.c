@@ -56,7 +56,7 @@ void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 	spin_lock(&vi->lock);
 	vi->pauses = 0;
 	if (vi->event.state == KVMI_EVENT_OPEN && !vi->busy)
-		vi->event.state = KVMI_EVENT_NONE;
+		WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 }
@@ -76,6 +76,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
 	struct kvmi_command *cmd, *next;
 	LIST_HEAD(commands);
+	unsigned int id;
 
 	lockdep_assert_held(&vi->vcpu->kvm->lock);
 
@@ -89,15 +90,15 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 
 	spin_lock(&vi->lock);
 	list_splice_init(&vi->commands, &commands);
-	vi->nr_commands = 0;
+	WRITE_ONCE(vi->nr_commands, 0);
 	vi->pauses = 0;
-	vi->crashed = false;
+	WRITE_ONCE(vi->crashed, false);
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
-	vi->event.state = KVMI_EVENT_NONE;
-	vi->answer.state = KVMI_EVENT_NONE;
-	bitmap_zero(vi->events, KVMI_NR_EVENT_IDS);
+	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
+	for_each_set_bit(id, vi->events, KVMI_NR_EVENT_IDS)
+		clear_bit(id, vi->events);
 	kvmi_arch_vcpu_clear(&vi->arch, forget);
 	spin_unlock(&vi->lock);
 
@@ -122,6 +123,7 @@ int kvmi_vcpu_create(struct kvm_vcpu *vcpu)
 
 	r = kvmi_vcpu_attach(vcpu, session);
 	if (!r) {
+		/* The vCPU has no thread yet, and the receiver does not find it. */
 		vcpu->introspection->created = true;
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	}
@@ -153,7 +155,7 @@ struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 		return NULL;
 
 	WARN_ON_ONCE(vi->busy);
-	vi->busy = true;
+	WRITE_ONCE(vi->busy, true);
 	return vi->session;
 }
 
@@ -164,7 +166,7 @@ struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
-	vi->busy = false;
+	WRITE_ONCE(vi->busy, false);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 }
@@ -232,7 +234,7 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 	if (cmd->policy)
 		WRITE_ONCE(vi->policy, vi->policy + 1);
 	list_add_tail(&cmd->node, &vi->commands);
-	vi->nr_commands++;
+	WRITE_ONCE(vi->nr_commands, vi->nr_commands + 1);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 
@@ -274,7 +276,7 @@ void kvmi_vcpu_crash(struct kvm_vcpu *vcpu)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	spin_lock(&vi->lock);
-	vi->crashed = true;
+	WRITE_ONCE(vi->crashed, true);
 	spin_unlock(&vi->lock);
 
 	kvmi_vcpu_request(vcpu);
@@ -308,7 +310,7 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
 	cmd = list_first_entry_or_null(&vi->commands, struct kvmi_command, node);
 	if (cmd) {
 		list_del(&cmd->node);
-		vi->nr_commands--;
+		WRITE_ONCE(vi->nr_commands, vi->nr_commands - 1);
 	}
 
 	return cmd;
@@ -409,6 +411,18 @@ static int send_owed(struct kvm_vcpu *vcpu, u16 id)
 	return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
 }
 
+/* A tool that does not want to know of new vCPUs by now is not owed this one. */
+static bool owes_created(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (!vi->session || READ_ONCE(vi->session->defunct) ||
+	    !test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, vi->session->vm_events))
+		vi->created = false;
+
+	return vi->created;
+}
+
 static bool owes_pause(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
@@ -462,12 +476,9 @@ static int service(struct kvm_vcpu *vcpu)
 
 	if (r)
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	else if (!test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, session->vm_events) ||
-		 READ_ONCE(session->defunct))
-		vi->created = false;
 	kvmi_vcpu_leave(vi);
 
-	if (!r && vi->created)
+	if (!r && owes_created(vi))
 		r = send_owed(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU);
 
 	return r ? r : send_pauses(vcpu);

@@ -36,6 +36,7 @@ enum kvmi_event_state {
 /**
  * struct kvmi_event - an event of a vCPU that was sent, and its answer
  * @state: OPEN once sent, ANSWERED once the tool has replied
+ * @session: kvm_vcpu_introspection.nr_sessions when it was sent
  * @id: enum kvmi_vcpu_event_id
  * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @action: the answer, KVMI_EVENT_ACTION_*
@@ -52,6 +53,7 @@ enum kvmi_event_state {
  */
 struct kvmi_event {
 	enum kvmi_event_state state;
+	unsigned int session;
 	u16 id;
 	u8 actions;
 	u8 action;
@@ -70,8 +72,10 @@ struct kvmi_event {
 /**
  * struct kvm_vcpu_introspection - what introspection keeps of a vCPU
  * @vcpu: the vCPU
- * @lock: protects what the receiver and the vCPU's thread share: @session,
- *	@busy, @commands, @nr_commands, @errand, @pauses, @crashed and @event
+ * @lock: protects what the receiver, unhooking and the vCPU's thread share:
+ *	@session, @nr_sessions, @busy, @commands, @nr_commands, @errand, @pauses,
+ *	@created, @crashed and the state of @event.  Who waits, or only wants to know
+ *	whether there is something to do, also reads them without it.
  * @session: the session; NULL if there is none
  * @nr_sessions: how many there have been; tells @session from an earlier one
  * @busy: the vCPU's thread uses the session
@@ -81,15 +85,18 @@ struct kvmi_event {
  * @nr_commands: length of @commands
  * @errand: what the receiver wants the vCPU's thread to do for it, or NULL
  * @pauses: PAUSE events that are owed to the tool
- * @created: the CREATE_VCPU event is owed to the tool, if it wants it; only the
- *	vCPU's thread uses it
+ * @created: the CREATE_VCPU event is owed to the tool, if it wants it
  * @crashed: the tool answered CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN
- * @events: ids of the vCPU's events the tool has turned on
- * @event: the event the tool has not answered yet
+ * @events: ids of the vCPU's events the tool has turned on, changed bit by bit on the
+ *	vCPU's thread and by unhooking
+ * @event: the event the tool has not answered yet.  The answer is the receiver's
+ *	to write, with @lock held, while the event is open; the rest, and all of it
+ *	if it is not, is the vCPU's thread's.
  * @policy: number of commands to the vCPU that have changed what the tool wants;
  *	only the receiver changes it
  * @answer: an answer that came after KVM_RUN had returned -EINTR; it is used if
- *	the guest does the same again; only the vCPU's thread uses it
+ *	the guest does the same again, in the same session; only the vCPU's thread
+ *	uses it
  * @arch: what the tool wants to be told of
  * @reply_size: bytes of @reply that could not be sent yet
  * @reply: reply of a command; only the vCPU's thread uses it

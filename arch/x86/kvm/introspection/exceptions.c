@@ -214,8 +214,8 @@ static void queue_injection(struct kvm_vcpu *vcpu)
 	if (!injection->pending)
 		return;
 
-	injection->pending = false;
-	injection->reported = true;
+	WRITE_ONCE(injection->pending, false);
+	WRITE_ONCE(injection->reported, true);
 
 	if (vcpu->arch.exception.pending || vcpu->arch.exception.injected)
 		return;
@@ -278,8 +278,8 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 		queue_injection(vcpu);
 	/* Userspace may have taken it back with KVM_SET_VCPU_EVENTS. */
 	if (!ex->pending && !ex->injected)
-		injection->reported = false;
-	if (!injection->reported &&
+		WRITE_ONCE(injection->reported, false);
+	if (!READ_ONCE(injection->reported) &&
 	    !(is_new(vcpu) && kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP)))
 		return true;
 
@@ -292,7 +292,7 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	if (action == KVMI_EVENT_INTERRUPTED)
 		return false;
 
-	injection->reported = false;
+	WRITE_ONCE(injection->reported, false);
 	if (action == KVMI_EVENT_ACTION_RETRY) {
 		ex->pending = false;
 		ex->injected = false;
@@ -327,7 +327,7 @@ bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_injection *injection = &kvmi_to_vcpu(vcpu)->arch.injection;
 
-	return (injection->pending || injection->reported) &&
+	return (READ_ONCE(injection->pending) || READ_ONCE(injection->reported)) &&
 	       vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE &&
 	       !vcpu->arch.apf.halted;
 }

@@ -13,25 +13,41 @@
 #include "registers.h"
 #include "x86.h"
 
+static void clear_msrs(unsigned long (*msrs)[KVMI_RANGE_LONGS])
+{
+	unsigned int i;
+
+	for (i = 0; i < KVMI_RANGE_LONGS; i++) {
+		WRITE_ONCE(msrs[0][i], 0);
+		WRITE_ONCE(msrs[1][i], 0);
+	}
+}
+
 /**
  * kvmi_arch_vcpu_clear - want nothing more
  * @arch: the wishes
  * @forget: the choice of control registers and MSRs, too
+ *
+ * Context: unhooking, with the vCPU's lock held.  The vCPU's thread may be looking:
+ * what it only uses when one of these says so is left alone.
  */
 void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 {
-	arch->injection = (struct kvmi_injection) { };
+	WRITE_ONCE(arch->injection.pending, false);
+	WRITE_ONCE(arch->injection.reported, false);
 	WRITE_ONCE(arch->view, 0);
 	WRITE_ONCE(arch->ad_disabled, 0);
-	arch->step = (struct kvmi_step) { };
-	arch->not_emulated = false;
+	WRITE_ONCE(arch->step.allowed, false);
+	WRITE_ONCE(arch->step.wanted, false);
+	WRITE_ONCE(arch->step.owed, false);
+	WRITE_ONCE(arch->not_emulated, false);
 	if (!forget)
 		return;
 
 	WRITE_ONCE(arch->crs, 0);
 	WRITE_ONCE(arch->same_crs, 0);
-	memset(arch->msrs, 0, sizeof(arch->msrs));
-	memset(arch->same_msrs, 0, sizeof(arch->same_msrs));
+	clear_msrs(arch->msrs);
+	clear_msrs(arch->same_msrs);
 }
 
 /**
