@@ -62,16 +62,11 @@ enum kvmi_program_mode {
 #define KVMI_PROGRAM_MAX_SIZE	224
 
 /*
- * The log: number of entries, the address and size of the code, what handlers
- * leave of RFLAGS of faults, of the error code of page faults and of RFLAGS of
- * traps, then entries, and for each byte of the code where the next instruction
- * begins.
+ * The log: number of entries, the address and size of the code, then entries, and
+ * for each byte of the code where the next instruction begins.
  */
 #define KVMI_PROGRAM_LOG_CODE	0x08
 #define KVMI_PROGRAM_LOG_SIZE	0x10
-#define KVMI_PROGRAM_LOG_FLAGS	0x18
-#define KVMI_PROGRAM_LOG_ERROR	0x20
-#define KVMI_PROGRAM_LOG_TRAP_FLAGS 0x28
 #define KVMI_PROGRAM_LOG_ENTRIES 0x80
 #define KVMI_PROGRAM_LOG_NEXT	0xf00
 /* So many exceptions end the program. */

@@ -545,9 +545,12 @@ static void string(struct gen *g)
 	u64 si = string_address(g), di = string_address(g);
 	u32 prefixes = any_size(g);
 
-	/* Which of the operands of CMPS is read if the other is absent? */
-	if (opcode == 0xa6 && si >= KVMI_PROGRAM_MMIO)
-		si = KVMI_PROGRAM_DATA;
+	/* Which of the operands of CMPS is read first, i.e. if the other is absent? */
+	if (opcode == 0xa6) {
+		si = KVMI_PROGRAM_DATA + 64 + 8 * below(g, 900);
+		if (di < KVMI_PROGRAM_MMIO || di >= KVMI_PROGRAM_MMIO + 64)
+			di = KVMI_PROGRAM_DATA + 64 + 8 * below(g, 900);
+	}
 	mov_imm(g, SI, si);
 	mov_imm(g, DI, di);
 	if (!one_in(g, 3)) {

@@ -18,8 +18,6 @@
 /* HLT, to be found wherever a program gets lost */
 #define FILLER		0xf4
 
-#define PF_ERROR_WRITE	BIT(1)
-
 /* Vectors 1, 3 and 4: RIP is where to go on. */
 #define TRAPS		0x1a
 /* Vectors 8, 10 to 14, 17, 21, 29 and 30 */
@@ -38,12 +36,10 @@ const u32 kvmi_program_msrs[KVMI_PROGRAM_NR_MSRS] = {
 #define LOG		__stringify(KVMI_PROGRAM_LOG)
 #define LOG_CODE	LOG "+" __stringify(KVMI_PROGRAM_LOG_CODE)
 #define LOG_SIZE	LOG "+" __stringify(KVMI_PROGRAM_LOG_SIZE)
-#define LOG_FLAGS	LOG "+" __stringify(KVMI_PROGRAM_LOG_FLAGS)
-#define LOG_TRAP_FLAGS	LOG "+" __stringify(KVMI_PROGRAM_LOG_TRAP_FLAGS)
-#define LOG_ERROR	LOG "+" __stringify(KVMI_PROGRAM_LOG_ERROR)
 #define LOG_ENTRIES	LOG "+" __stringify(KVMI_PROGRAM_LOG_ENTRIES)
 #define LOG_NEXT	LOG "+" __stringify(KVMI_PROGRAM_LOG_NEXT)
 #define END_PORT	__stringify(KVMI_PROGRAM_END_PORT)
+#define RF_BIT		"16"
 
 asm(".pushsection .rodata\n"
 	".code64\n"
@@ -51,20 +47,17 @@ asm(".pushsection .rodata\n"
 	"	push	%rax\n"
 	"	push	%rcx\n"
 	"	push	%rdx\n"
-	/* Leave out what is not exact. */
+	/*
+	 * Leave out RFLAGS.RF of what is no fault: Bochs sets it if an EPT violation
+	 * interrupts the delivery.
+	 */
 	"	movzbl	24(%rsp), %ecx\n"
 	"	cmp	$32, %ecx\n"
 	"	jae	2f\n"
 	"	mov	$" __stringify(TRAPS) ", %eax\n"
 	"	bt	%ecx, %eax\n"
-	"	mov	" LOG_FLAGS ", %rax\n"
-	"	jnc	3f\n"
-	"2:	mov	" LOG_TRAP_FLAGS ", %rax\n"
-	"3:	and	%rax, 56(%rsp)\n"
-	"	cmp	$14, %cl\n"
-	"	jne	1f\n"
-	"	mov	" LOG_ERROR ", %rcx\n"
-	"	and	%rcx, 32(%rsp)\n"
+	"	jnc	1f\n"
+	"2:	btrl	$" RF_BIT ", 56(%rsp)\n"
 	"1:\n"
 	"	mov	" LOG ", %eax\n"
 	"	cmp	$" __stringify(KVMI_PROGRAM_LOG_MAX) ", %eax\n"
@@ -125,14 +118,8 @@ asm(".pushsection .rodata\n"
 	"	jae	2f\n"
 	"	mov	$" __stringify(TRAPS) ", %eax\n"
 	"	bt	%ecx, %eax\n"
-	"	mov	" LOG_FLAGS ", %eax\n"
-	"	jnc	3f\n"
-	"2:	mov	" LOG_TRAP_FLAGS ", %eax\n"
-	"3:	and	%eax, 32(%esp)\n"
-	"	cmp	$14, %cl\n"
-	"	jne	1f\n"
-	"	mov	" LOG_ERROR ", %ecx\n"
-	"	and	%ecx, 20(%esp)\n"
+	"	jnc	1f\n"
+	"2:	btrl	$" RF_BIT ", 32(%esp)\n"
 	"1:\n"
 	"	mov	" LOG ", %eax\n"
 	"	cmp	$" __stringify(KVMI_PROGRAM_LOG_MAX) ", %eax\n"
@@ -502,7 +489,6 @@ void kvmi_program_make_guest(struct kvmi_program *p)
 void kvmi_program_end_guest(struct kvmi_program *p)
 {
 	u8 *log = p->mem + KVMI_PROGRAM_LOG;
-	bool qemu = kvmi_program_on_qemu();
 	int i, offset;
 
 	if (p->mode >= KVMI_PROGRAM_PROT)
@@ -510,18 +496,6 @@ void kvmi_program_end_guest(struct kvmi_program *p)
 
 	put(log, KVMI_PROGRAM_LOG_CODE, p->code, 8);
 	put(log, KVMI_PROGRAM_LOG_SIZE, p->end - p->code, 8);
-	/*
-	 * Faults push RF set, and so does KVM.  QEMU's emulation of the processor
-	 * does not: leave RF out there.  Bochs sets it if an EPT violation
-	 * interrupts the delivery of a trap.
-	 */
-	put(log, KVMI_PROGRAM_LOG_FLAGS, qemu ? ~X86_EFLAGS_RF : -1ull, 8);
-	put(log, KVMI_PROGRAM_LOG_TRAP_FLAGS, ~X86_EFLAGS_RF, 8);
-	/*
-	 * QEMU reads before it writes where an instruction does both and is not
-	 * locked, and takes the fault for one of the read.
-	 */
-	put(log, KVMI_PROGRAM_LOG_ERROR, qemu ? ~PF_ERROR_WRITE : -1ull, 8);
 	for (i = 0, offset = 0; offset < p->end - p->code; offset++) {
 		if (offset >= p->insns[i + 1])
 			i++;
