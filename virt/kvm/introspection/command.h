@@ -118,13 +118,14 @@ bool kvmi_arch_check_access(u8 access);
 bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 			const struct kvmi_gfn_range *range, bool can_yield,
 			bool flush);
-void kvmi_arch_end_views(struct kvm *kvm, unsigned long views);
+void kvmi_arch_end_view(struct kvm *kvm, unsigned int view);
+void kvmi_arch_end_views(struct kvm *kvm);
 void kvmi_arch_free_views(struct kvm *kvm);
 unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch);
 void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
 int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
 			       size_t size);
-void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget);
+void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget);
 
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);

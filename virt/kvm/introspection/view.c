@@ -300,7 +300,7 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 
 		KVM_MMU_LOCK(kvm);
 		WRITE_ONCE(session->views[data->view], NULL);
-		kvmi_arch_end_views(kvm, BIT(data->view));
+		kvmi_arch_end_view(kvm, data->view);
 		KVM_MMU_UNLOCK(kvm);
 	}
 
@@ -386,16 +386,23 @@ void kvmi_views_end(struct kvm_introspection *session)
 			flush = kvmi_arch_zap_gfns(kvm, 0, i, &range, false, flush);
 		}
 	}
-	kvmi_arch_end_views(kvm, ~BIT(0));
+	kvmi_arch_end_views(kvm);
 	WRITE_ONCE(kvm->introspection, NULL);
 	if (flush)
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
+
+	/*
+	 * Until here somebody may still be looking at them, or begin page tables of
+	 * one that the vCPU was to be in.
+	 */
+	synchronize_srcu(&kvm->srcu);
+	KVM_MMU_LOCK(kvm);
+	kvmi_arch_end_views(kvm);
+	KVM_MMU_UNLOCK(kvm);
 	kvmi_arch_free_views(kvm);
 	mutex_unlock(&kvm->slots_lock);
 
-	/* Until here somebody may still be looking at them. */
-	synchronize_srcu(&kvm->srcu);
 	for (i = 0; i < KVMI_NR_VIEWS; i++)
 		kvmi_view_free(session->views[i]);
 }

@@ -197,7 +197,8 @@ struct kvmi_saved_registers {
  * Changed on the vCPU's thread, and cleared by unhooking on any, with the vCPU's
  * lock held unless a command or an event is being handled, which unhooking waits
  * for.  Read without a lock: whoever reads too early is made to recompute by
- * KVM_REQ_RECALC_INTERCEPTS.
+ * KVM_REQ_RECALC_INTERCEPTS, and by KVM_REQ_MMU_UPDATE_VIEW what comes of @view,
+ * @ad_disabled and @step, see kvmi_update_view().
  */
 struct kvmi_arch_vcpu {
 	unsigned long crs;
@@ -229,6 +230,15 @@ enum kvmi_verdict {
 	KVMI_SKIP,
 	KVMI_RETRY,
 };
+
+/* What the MMU asks, see mmu/view.h. */
+unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
+				gfn_t gfn);
+int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
+			     gfn_t gfn, int level);
+gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn);
+bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
+			    bool flush);
 
 #ifdef CONFIG_KVM_INTROSPECTION
 
@@ -263,14 +273,7 @@ void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu);
 unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
 bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu);
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);
-unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
-				gfn_t gfn);
-int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
-			     gfn_t gfn, int level);
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn);
-gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn);
-bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
-			    bool flush);
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu);
 bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu);
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
@@ -532,24 +535,11 @@ static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 }
 
 /**
- * kvmi_vcpu_view - the view of guest memory a vCPU is to be in
- * @vcpu: the vCPU
+ * kvmi_has_views - may there be views in which anything is restricted or changed?
  */
-static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
+static inline bool kvmi_has_views(void)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_vcpu_view(vcpu);
-	return 0;
-}
-
-/**
- * kvmi_ad_disabled - must the view of guest memory a vCPU is to be in do without
- *	accessed and dirty flags in the page tables of the host?
- * @vcpu: the vCPU
- */
-static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu)
-{
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_ad_disabled(vcpu);
+	return static_branch_unlikely(&kvmi_key.key);
 }
 
 /**
@@ -569,39 +559,6 @@ static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 }
 
 /**
- * kvmi_page_access - what may be mapped of a page in a view
- * @kvm: the VM, with its mmu_lock held
- * @role: role of the page table
- * @gfn: guest frame number
- *
- * Return: ACC_*
- */
-static inline unsigned int kvmi_page_access(struct kvm *kvm,
-					    union kvm_mmu_page_role role,
-					    gfn_t gfn)
-{
-	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_page_access(kvm, role, gfn);
-	return ~0u;
-}
-
-/**
- * kvmi_max_mapping_level - how large a page can be mapped in a view?
- * @kvm: the VM, with its mmu_lock held
- * @role: role of the page tables
- * @gfn: guest frame number
- * @level: PG_LEVEL_* that is possible otherwise
- */
-static inline int kvmi_max_mapping_level(struct kvm *kvm,
-					 union kvm_mmu_page_role role,
-					 gfn_t gfn, int level)
-{
-	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_max_mapping_level(kvm, role, gfn, level);
-	return level;
-}
-
-/**
  * kvmi_shown_gfn - which page does a vCPU see at an address?
  * @vcpu: the vCPU, with its SRCU lock held
  * @gfn: guest frame number of the address
@@ -611,39 +568,6 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 	if (static_branch_unlikely(&kvmi_key.key))
 		return __kvmi_shown_gfn(vcpu, gfn);
 	return gfn;
-}
-
-/**
- * kvmi_mapped_gfn - which page is to be mapped at an address in a view?
- * @kvm: the VM, within kvm->srcu or with its mmu_lock held
- * @role: role of the page tables
- * @gfn: guest frame number of the address
- *
- * The answer is good as long as mmu_lock is held, and there may be no memory.
- */
-static inline gfn_t kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role,
-				    gfn_t gfn)
-{
-	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_mapped_gfn(kvm, role, gfn);
-	return gfn;
-}
-
-/**
- * kvmi_unmap_gfn_range - unmap pages where they are shown in place of others
- * @kvm: the VM, with its mmu_lock held for writing
- * @range: the pages
- * @flush: a TLB flush is needed already
- *
- * Return: whether a TLB flush is needed.
- */
-static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
-					const struct kvm_gfn_range *range,
-					bool flush)
-{
-	if (static_branch_unlikely(&kvmi_key.key))
-		return __kvmi_unmap_gfn_range(kvm, range, flush);
-	return flush;
 }
 
 /**
@@ -798,8 +722,8 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu) { return false; }
 static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
 static inline bool kvmi_check_step(struct kvm_vcpu *vcpu) { return true; }
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r) { return true; }
-static inline unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu) { return 0; }
-static inline bool kvmi_ad_disabled(struct kvm_vcpu *vcpu) { return false; }
+
+static inline bool kvmi_has_views(void) { return false; }
 
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)
@@ -807,36 +731,9 @@ static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 	return true;
 }
 
-static inline unsigned int kvmi_page_access(struct kvm *kvm,
-					    union kvm_mmu_page_role role,
-					    gfn_t gfn)
-{
-	return ~0u;
-}
-
-static inline int kvmi_max_mapping_level(struct kvm *kvm,
-					 union kvm_mmu_page_role role,
-					 gfn_t gfn, int level)
-{
-	return level;
-}
-
-static inline gfn_t kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role,
-				    gfn_t gfn)
-{
-	return gfn;
-}
-
 static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	return gfn;
-}
-
-static inline bool kvmi_unmap_gfn_range(struct kvm *kvm,
-					const struct kvm_gfn_range *range,
-					bool flush)
-{
-	return flush;
 }
 
 static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu) { return false; }

@@ -11,6 +11,7 @@
 #include "msrs.h"
 #include "regs.h"
 #include "registers.h"
+#include "step.h"
 #include "x86.h"
 
 static void clear_msrs(unsigned long (*msrs)[KVMI_RANGE_LONGS])
@@ -25,14 +26,16 @@ static void clear_msrs(unsigned long (*msrs)[KVMI_RANGE_LONGS])
 
 /**
  * kvmi_arch_vcpu_clear - want nothing more
- * @arch: the wishes
+ * @vcpu: the vCPU
  * @forget: the choice of control registers and MSRs, too
  *
  * Context: unhooking, with the vCPU's lock held.  The vCPU's thread may be looking:
  * what it only uses when one of these says so is left alone.
  */
-void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
+void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 {
+	struct kvmi_arch_vcpu *arch = &vcpu->introspection->arch;
+
 	WRITE_ONCE(arch->injection.pending, false);
 	WRITE_ONCE(arch->injection.reported, false);
 	WRITE_ONCE(arch->view, 0);
@@ -40,6 +43,7 @@ void kvmi_arch_vcpu_clear(struct kvmi_arch_vcpu *arch, bool forget)
 	WRITE_ONCE(arch->step.allowed, false);
 	WRITE_ONCE(arch->step.wanted, false);
 	WRITE_ONCE(arch->step.owed, false);
+	kvmi_update_view(vcpu);
 	WRITE_ONCE(arch->not_emulated, false);
 	if (!forget)
 		return;

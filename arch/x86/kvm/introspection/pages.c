@@ -107,14 +107,23 @@ bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 }
 
 /**
- * kvmi_arch_end_views - keep vCPUs from using the page tables of views any more
+ * kvmi_arch_end_view - keep vCPUs from using the page tables of a view any more
  * @kvm: the VM, with its slots_lock, and mmu_lock for writing, held
- * @views: bitmap of the views
+ * @view: the view
  */
-void kvmi_arch_end_views(struct kvm *kvm, unsigned long views)
+void kvmi_arch_end_view(struct kvm *kvm, unsigned int view)
 {
-	if (tdp_mmu_enabled)
-		kvm_mmu_end_views(kvm, views);
+	kvm_mmu_end_view(kvm, view);
+}
+
+/**
+ * kvmi_arch_end_views - the same for all page tables that VMs without views do not
+ *	have
+ * @kvm: the VM, with its slots_lock, and mmu_lock for writing, held
+ */
+void kvmi_arch_end_views(struct kvm *kvm)
+{
+	kvm_mmu_end_views(kvm);
 }
 
 /**
@@ -123,8 +132,7 @@ void kvmi_arch_end_views(struct kvm *kvm, unsigned long views)
  */
 void kvmi_arch_free_views(struct kvm *kvm)
 {
-	if (tdp_mmu_enabled)
-		kvm_mmu_free_views(kvm);
+	kvm_mmu_free_views(kvm);
 }
 
 static unsigned int acc_mask(u8 access)
@@ -164,7 +172,7 @@ unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
 
 	if (!view)
-		return ~0u;
+		return ACC_ALL;
 
 	return acc_mask(view_access(view, kvm_mmu_role_as_id(role), gfn));
 }
@@ -372,7 +380,8 @@ static int allow(struct kvm_vcpu *vcpu)
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	unsigned int id = __kvmi_vcpu_view(vcpu);
+	/* That of the page tables which refused the access */
+	unsigned int id = vcpu->arch.root_mmu.root_role.view;
 	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	struct kvmi_vcpu_event_pf_reply reply = { };
 	struct kvmi_vcpu_event_pf event = {

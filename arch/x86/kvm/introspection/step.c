@@ -42,10 +42,23 @@ unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 						  READ_ONCE(vi->arch.view);
 }
 
+/**
+ * kvmi_update_view - have the MMU go to the view that a vCPU is to be in
+ * @vcpu: the vCPU
+ *
+ * It goes there when the vCPU enters the guest, not in the middle of whatever KVM
+ * is doing for it.
+ *
+ * Context: the vCPU's lock is held, or a command or an event is being handled.
+ */
+void kvmi_update_view(struct kvm_vcpu *vcpu)
+{
+	kvm_mmu_set_view(vcpu, __kvmi_vcpu_view(vcpu), __kvmi_ad_disabled(vcpu));
+}
+
 /* Have hardware do what vi->arch.step says. */
 static void update(struct kvm_vcpu *vcpu)
 {
-	kvm_mmu_update_view(vcpu);
 	kvm_x86_call(update_single_step)(vcpu);
 	kvm_x86_call(update_exception_bitmap)(vcpu);
 	kvm_make_request(KVM_REQ_EVENT, vcpu);
@@ -66,6 +79,7 @@ void kvmi_step_allow(struct kvm_vcpu *vcpu)
 		WRITE_ONCE(step->allowed, true);
 		step->rip = kvm_get_linear_rip(vcpu);
 	}
+	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 
 	update(vcpu);
@@ -84,6 +98,7 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 		WRITE_ONCE(step->wanted, false);
 	step->owed = step->wanted;
 	step->failed = failed;
+	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 
 	update(vcpu);
@@ -153,9 +168,6 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		step->rip = kvm_get_linear_rip(vcpu);
 	}
 
-	/* The tool may have changed it. */
-	kvm_mmu_update_view(vcpu);
-
 	return true;
 }
 
@@ -178,8 +190,7 @@ unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch)
 void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
 {
 	WRITE_ONCE(kvmi_to_vcpu(vcpu)->arch.view, view);
-	/* Not in the middle of whatever it is doing, see __kvmi_check_step() */
-	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	kvmi_update_view(vcpu);
 }
 
 /**

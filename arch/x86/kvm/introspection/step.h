@@ -4,6 +4,7 @@
 
 struct kvm_vcpu;
 
+void kvmi_update_view(struct kvm_vcpu *vcpu);
 void kvmi_step_allow(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_STEP_H */

@@ -28,6 +28,7 @@
 #include "kvm_emulate.h"
 #include "mmu.h"
 #include "regs.h"
+#include "step.h"
 #include "walks.h"
 #include "x86.h"
 
@@ -46,9 +47,8 @@ static void disable_ad(struct kvm_vcpu *vcpu)
 	spin_lock(&vi->lock);
 	if (vi->session)
 		vi->arch.ad_disabled |= BIT(__kvmi_vcpu_view(vcpu));
+	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
-
-	kvm_mmu_update_view(vcpu);
 }
 
 /* The flag that is to be set is the first one that is not. */

@@ -587,6 +587,226 @@ KVMI_TEST(kvmi_view, tool_closes)
 	}
 }
 
+/*
+ * The tool switches views while the guest writes to a register: what comes of the
+ * write, which has KVM look anew at how it maps memory, is not to get in the way.
+ */
+FIXTURE(kvmi_view_write) {
+	struct kvmi_guest g;
+	struct kvmi_event ev;
+	u16 view;
+};
+
+FIXTURE_VARIANT(kvmi_view_write) {
+	u16 event;
+	/* Which control register, or MSR */
+	u32 nr;
+	u8 code[4];
+	/* What to flip */
+	u64 bits;
+	bool emulate;
+};
+
+#define WRITE_VARIANT(_name, _event, _nr, _bits, ...)			\
+FIXTURE_VARIANT_ADD(kvmi_view_write, _name) {				\
+	.event = KVMI_VCPU_EVENT_##_event,				\
+	.nr = (_nr),							\
+	.code = { __VA_ARGS__ },					\
+	.bits = (_bits),						\
+};									\
+FIXTURE_VARIANT_ADD(kvmi_view_write, _name##_emulated) {		\
+	.event = KVMI_VCPU_EVENT_##_event,				\
+	.nr = (_nr),							\
+	.code = { __VA_ARGS__ },					\
+	.bits = (_bits),						\
+	.emulate = true,						\
+}
+
+/* MOV to a control register, WRMSR and XSETBV, with a NOP */
+#define MOV_TO_CR0	0x0f, 0x22, 0xc0, 0x90
+#define MOV_TO_CR4	0x0f, 0x22, 0xe0, 0x90
+#define WRMSR		0x0f, 0x30, 0x90, 0x90
+#define XSETBV		0x0f, 0x01, 0xd1, 0x90
+
+WRITE_VARIANT(cr0_wp, CR, 0, X86_CR0_WP, MOV_TO_CR0);
+WRITE_VARIANT(cr0_am, CR, 0, X86_CR0_AM, MOV_TO_CR0);
+WRITE_VARIANT(cr0_wp_am, CR, 0, X86_CR0_WP | X86_CR0_AM, MOV_TO_CR0);
+WRITE_VARIANT(cr4_pse, CR, 4, X86_CR4_PSE, MOV_TO_CR4);
+WRITE_VARIANT(cr4_pge, CR, 4, X86_CR4_PGE, MOV_TO_CR4);
+WRITE_VARIANT(efer_nx, MSR, MSR_EFER, EFER_NX, WRMSR);
+WRITE_VARIANT(efer_sce, MSR, MSR_EFER, EFER_SCE, WRMSR);
+WRITE_VARIANT(xsetbv, XSETBV, 0, XFEATURE_MASK_SSE, XSETBV);
+
+/* What is in the pages */
+#define OWN		0x11
+#define SHOWN		0x77
+
+/* MOV CL, [RDI] */
+#define READ		0x8a, 0x0f
+
+FIXTURE_SETUP(kvmi_view_write)
+{
+	static const u8 prefix[] = { 0x0f, 0x0b, 'k', 'v', 'm' };
+	struct kvmi_guest *g = &self->g;
+	struct kvm_sregs *sregs = &g->start.sregs;
+	struct kvm_regs *regs = &g->start.regs;
+	u8 code[16] = { }, *p = code;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	if (variant->emulate && !is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+	if (variant->event == KVMI_VCPU_EVENT_XSETBV && !kvm_cpu_has(X86_FEATURE_XSAVE))
+		SKIP(return, "Needs XSAVE");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	g->start.mem[DATA] = OWN;
+	g->start.mem[OTHER] = SHOWN;
+	regs->rcx = variant->nr;
+	regs->rax = variant->bits;
+	switch (variant->event) {
+	case KVMI_VCPU_EVENT_CR:
+		regs->rax ^= variant->nr ? sregs->cr4 : sregs->cr0;
+		break;
+	case KVMI_VCPU_EVENT_MSR:
+		regs->rax ^= sregs->efer;
+		break;
+	case KVMI_VCPU_EVENT_XSETBV:
+		regs->rax ^= g->start.xcr0;
+		break;
+	}
+
+	/* The write, a read of the data page, and another one with a write to it */
+	if (variant->emulate) {
+		memcpy(p, prefix, sizeof(prefix));
+		p += sizeof(prefix);
+	}
+	memcpy(p, variant->code, sizeof(variant->code));
+	p += sizeof(variant->code);
+	memcpy(p, (u8[]){ READ, 0xb0, 0x5a, 0x88, 0x07 }, 6);
+	__kvmi_guest_code(g, code, p + 6 - code);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	if (variant->event == KVMI_VCPU_EVENT_XSETBV && !variant->emulate &&
+	    host_cpu_is_amd_compatible && g->normal.xcr0 == g->start.xcr0)
+		SKIP(return, "The (emulated) processor does not intercept it");
+
+	kvmi_hook(&g->s, g->vm);
+	self->view = kvmi_new_view(&g->s, 0);
+}
+
+FIXTURE_TEARDOWN(kvmi_view_write)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Run in one view until the write, and answer it after the switch to another one. */
+static void switch_in_event(FIXTURE_DATA(kvmi_view_write) *self,
+			    const FIXTURE_VARIANT(kvmi_view_write) *variant,
+			    u16 from, u16 to)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_session *s = &g->s;
+
+	kvmi_guest_park(g, &self->ev);
+	switch_view(s, from);
+	if (variant->event == KVMI_VCPU_EVENT_CR)
+		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->nr, 1), 0);
+	if (variant->event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->nr, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->event, 1), 0);
+	enable_pf(s);
+	kvmi_unpark(s, &self->ev);
+
+	kvmi_wait_event(s, variant->event, &self->ev);
+	TEST_ASSERT_EQ(self->ev.common.arch.view, from);
+	switch_view(s, to);
+	kvmi_reply(s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+}
+
+/* The guest wants to write to the data page, having read this from it. */
+static void wait_write(struct kvmi_guest *g, u16 view, u8 read, struct kvmi_event *ev)
+{
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, g->end - 2);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rcx & 0xff, read);
+	TEST_ASSERT_EQ(ev->pf.gpa, DATA);
+	TEST_ASSERT_EQ(ev->pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(ev->pf.view, view);
+	TEST_ASSERT_EQ(kvmi_view_of(&g->s, 0), view);
+}
+
+/* The guest has read this, and written. */
+static void stop_written(struct kvmi_guest *g, u8 read)
+{
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.regs.rcx & 0xff, read);
+	TEST_ASSERT_EQ(g->state.mem[DATA], 0x5a);
+	TEST_ASSERT_EQ(g->state.mem[OTHER], SHOWN);
+}
+
+/* The page is mapped already where the guest comes from. */
+KVMI_TEST(kvmi_view_write, restricted)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	restrict_page(&g->s, self->view, DATA, RX);
+	for (i = 0; i < 3; i++) {
+		switch_in_event(self, variant, 0, self->view);
+		wait_write(g, self->view, OWN, &self->ev);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+		stop_written(g, OWN);
+		kvmi_guest_reset(g);
+
+		switch_in_event(self, variant, self->view, 0);
+		stop_written(g, OWN);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* It is not: what is mapped behind the write stays where it belongs. */
+KVMI_TEST(kvmi_view_write, shown)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, self->view, DATA, OTHER), 0);
+	for (i = 0; i < 3; i++) {
+		kvmi_guest_zap(g);
+		switch_in_event(self, variant, 0, self->view);
+		wait_write(g, self->view, SHOWN, &self->ev);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+		stop_written(g, SHOWN);
+		kvmi_guest_reset(g);
+
+		switch_in_event(self, variant, self->view, 0);
+		stop_written(g, OWN);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* Another way to leave a view */
+KVMI_TEST(kvmi_view_write, unhook)
+{
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, self->view, DATA, OTHER), 0);
+	kvmi_guest_zap(g);
+	switch_in_event(self, variant, 0, self->view);
+	wait_write(g, self->view, SHOWN, &self->ev);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_written(g, SHOWN);
+	kvmi_guest_reset(g);
+
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_wait_event(&g->s, variant->event, &self->ev);
+	kvmi_unhook(&g->s);
+	g->s.vm = NULL;
+	g->r.s = NULL;
+	stop_written(g, OWN);
+}
+
 /* Two vCPUs, each in a view of its own */
 FIXTURE(kvmi_view_of_vcpu) {
 	struct kvm_vm *vm;
