@@ -46,6 +46,8 @@ COMMON="console=ttyS0 panic=-1 oops=panic sysctl.kernel.panic_on_rcu_stall=1 qui
 boot_variant() {
 	case $1 in
 	vmx|svm) echo "$1" ;;
+	# The right to execute is one, not one for users and one for supervisors
+	vmx-no-mbec) echo "vmx kvm_intel.mbec=0" ;;
 	# Real mode and CR3 without paging are KVM's doing, not the processor's
 	vmx-no-ug) echo "vmx kvm_intel.unrestricted_guest=0" ;;
 	# Shadow paging

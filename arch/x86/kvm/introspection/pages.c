@@ -19,6 +19,7 @@
 #include "mmu/mmu_internal.h"
 #include "mmu/spte.h"
 #include "mmu/tdp_mmu.h"
+#include "mmu/view.h"
 #include "pages.h"
 #include "regs.h"
 #include "step.h"
@@ -137,21 +138,10 @@ void kvmi_arch_free_views(struct kvm *kvm)
 
 static unsigned int acc_mask(u8 access)
 {
-	unsigned int acc = 0;
-
-	/* With NPT every access is one of a user. */
-	if (access)
-		acc |= ACC_USER_MASK;
-	if (access & KVMI_PAGE_ACCESS_R)
-		acc |= ACC_READ_MASK;
-	if (access & KVMI_PAGE_ACCESS_W)
-		acc |= ACC_WRITE_MASK;
-	if (access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XS))
-		acc |= ACC_EXEC_MASK;
-	if (access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XU))
-		acc |= ACC_USER_EXEC_MASK;
-
-	return acc;
+	return kvm_tdp_access(access & KVMI_PAGE_ACCESS_R,
+			      access & KVMI_PAGE_ACCESS_W,
+			      access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XS),
+			      access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XU));
 }
 
 /* What is left of the access to what is seen at @gfn */

@@ -16,6 +16,29 @@
 #include <asm/kvmi_host.h>
 
 #include "mmu.h"
+#include "mmu_internal.h"
+#include "spte.h"
+
+/*
+ * The access of a TDP page: may it be read, written, and executed in supervisor
+ * and in user mode?  NPT takes every access for one of a user.  To EPT this bit
+ * is the right to execute in user mode.
+ */
+static inline unsigned int kvm_tdp_access(bool r, bool w, bool xs, bool xu)
+{
+	unsigned int access = 0;
+
+	if (r)
+		access |= ACC_READ_MASK;
+	if (w)
+		access |= ACC_WRITE_MASK;
+	if (xs)
+		access |= ACC_EXEC_MASK;
+	if (shadow_xs_mask ? xu : access)
+		access |= ACC_USER_MASK;
+
+	return access;
+}
 
 /* What may be mapped of a page: ACC_*.  The caller holds mmu_lock. */
 static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
@@ -34,9 +57,14 @@ static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
 static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role role,
 				    gfn_t gfn, int level)
 {
-	if (kvmi_has_views())
-		return __kvmi_max_mapping_level(kvm, role, gfn, level);
-	return level;
+	if (!kvmi_has_views())
+		return level;
+	/* What can only be executed would be left without any access. */
+	if (is_nx_huge_page_enabled(kvm) &&
+	    !(__kvmi_page_access(kvm, role, gfn) & ACC_READ_MASK))
+		return PG_LEVEL_4K;
+
+	return __kvmi_max_mapping_level(kvm, role, gfn, level);
 }
 
 /*

@@ -500,6 +500,36 @@ KVMI_TEST(kvmi_page_huge, one_page)
 	}
 }
 
+/*
+ * Where pages of 2M are not executable those that can be nothing but executed have no
+ * rights left, so there are none.
+ */
+KVMI_TEST(kvmi_page_huge, execute_only)
+{
+	struct _test_data_kvmi_page_slot *slot = &self->slot;
+	struct kvm_pre_fault_memory range = {
+		.gpa = HUGE_GPA,
+		.size = HUGE_PAGES * PAGE,
+	};
+	struct kvmi_vm_get_features_reply features;
+	u64 whole;
+
+	kvmi_get_features(&slot->s, &features);
+	if (!(features.flags & KVMI_FEATURE_EXEC_ONLY))
+		SKIP(return, "What can be executed can be read");
+
+	set_access(slot, HUGE_GPA, HUGE_PAGES, X);
+	whole = huge_pages(slot);
+	while (range.size)
+		vcpu_ioctl(slot->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	TEST_ASSERT_EQ(huge_pages(slot), whole + !get_kvm_param_bool("nx_huge_pages"));
+	slot->mem[P * PAGE] = RET;
+	do_access(slot, EXEC, HUGE_GPA + P * PAGE, 0);
+	do_access_pf(slot, READ, HUGE_GPA + P * PAGE, 0, KVMI_EVENT_ACTION_ALLOW);
+	do_access_pf(slot, READ, HUGE_GPA + (P + 1) * PAGE, 0, KVMI_EVENT_ACTION_ALLOW);
+	do_access_pf(slot, WRITE, HUGE_GPA + (P + 1) * PAGE, 0, KVMI_EVENT_ACTION_SKIP);
+}
+
 /* A page of 2M with one right for all of it stays one. */
 KVMI_TEST(kvmi_page_huge, all_of_it)
 {

@@ -298,6 +298,174 @@ KVMI_TEST(kvmi_pf, all_rights_taken)
 	kvmi_guest_stop_normally(g);
 }
 
+/* A page that one kind of access has mapped is not open to another. */
+FIXTURE(kvmi_taken) {
+	struct kvmi_guest g;
+	struct kvmi_vm_get_features_reply features;
+};
+
+FIXTURE_VARIANT(kvmi_taken) {
+	enum kvmi_guest_mode mode;
+	bool supervisor_page;
+};
+
+/* Without paging */
+FIXTURE_VARIANT_ADD(kvmi_taken, real) { .mode = KVMI_GUEST_REAL };
+FIXTURE_VARIANT_ADD(kvmi_taken, prot) { .mode = KVMI_GUEST_PROT };
+FIXTURE_VARIANT_ADD(kvmi_taken, prot_user) { .mode = KVMI_GUEST_PROT_USER };
+FIXTURE_VARIANT_ADD(kvmi_taken, compat_user) { .mode = KVMI_GUEST_COMPAT_USER };
+FIXTURE_VARIANT_ADD(kvmi_taken, long) { .mode = KVMI_GUEST_LONG };
+FIXTURE_VARIANT_ADD(kvmi_taken, long_user) { .mode = KVMI_GUEST_LONG_USER };
+
+FIXTURE_VARIANT_ADD(kvmi_taken, prot_supervisor_page) {
+	.mode = KVMI_GUEST_PROT,
+	.supervisor_page = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_taken, long_supervisor_page) {
+	.mode = KVMI_GUEST_LONG,
+	.supervisor_page = true,
+};
+
+#define XS		KVMI_PAGE_ACCESS_XS
+#define XU		KVMI_PAGE_ACCESS_XU
+
+static const u8 lefts[] = {
+	0, R, X, XS, XU, R | X, R | XS, R | XU, R | W, R | W | XS, R | W | XU,
+};
+
+/* At the beginning of the data page, where all kinds of access are to */
+#define RET		0xc3
+
+FIXTURE_SETUP(kvmi_taken)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	g->start.mem[KVMI_GUEST_DATA] = RET;
+	g->start.regs.rax = RET;
+	if (variant->supervisor_page)
+		kvmi_guest_map(g, g->start.mem, KVMI_GUEST_DATA, KVMI_GUEST_DATA,
+			       KVMI_GUEST_PTE & ~4);
+	kvmi_hook(&g->s, g->vm);
+	kvmi_get_features(&g->s, &self->features);
+}
+
+FIXTURE_TEARDOWN(kvmi_taken)
+{
+	kvmi_guest_free(&self->g);
+}
+
+static bool can_be_left(const struct kvmi_vm_get_features_reply *f, u8 left)
+{
+	if (left & (XS | XU) && !(f->flags & KVMI_FEATURE_USER_EXEC))
+		return false;
+
+	return !left || left & R || f->flags & KVMI_FEATURE_EXEC_ONLY;
+}
+
+/* Without paging every page is one of users. */
+static bool is_left(u8 left, enum kind kind, bool supervisor_page)
+{
+	switch (kind) {
+	case READ:
+		return left & R;
+	case WRITE:
+		return left & W;
+	default:
+		return left & (X | (supervisor_page ? XS : XU));
+	}
+}
+
+/* Instructions of two bytes */
+static void put_access(u8 *code, enum kind kind)
+{
+	/* MOV AL, [RDI]; MOV [RDI], AL; CALL RDI; or in 16-bit code [BX] and DI */
+	static const u8 insns[][2] = {
+		[READ] = { 0x8a, 0x07 },
+		[WRITE] = { 0x88, 0x07 },
+		[FETCH] = { 0xff, 0xd7 },
+	};
+
+	memcpy(code, insns[kind], 2);
+}
+
+/* Run to the access that is @nr instructions behind the beginning. */
+static void expect_taken(struct kvmi_guest *g, enum kind kind, int nr)
+{
+	static const u8 access[] = { [READ] = R, [WRITE] = W, [FETCH] = X };
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_DATA);
+	TEST_ASSERT_EQ(ev.pf.access, access[kind]);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip,
+		       kind == FETCH ? KVMI_GUEST_DATA : KVMI_GUEST_CODE + 2 * nr);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
+KVMI_TEST(kvmi_taken, after_another_access)
+{
+	struct kvmi_guest *g = &self->g;
+	enum kind first, second;
+	int i, n = 0;
+	u8 code[4];
+
+	for (i = 0; i < ARRAY_SIZE(lefts); i++) {
+		for (first = READ; first <= FETCH; first++) {
+			for (second = READ; second <= FETCH; second++) {
+				if (!can_be_left(&self->features, lefts[i]) ||
+				    !is_left(lefts[i], first, variant->supervisor_page) ||
+				    is_left(lefts[i], second, variant->supervisor_page))
+					continue;
+				put_access(code, first);
+				put_access(code + 2, second);
+				__kvmi_guest_code(g, code, sizeof(code));
+				kvmi_guest_zap(g);
+				kvmi_guest_restrict(g, KVMI_GUEST_DATA, lefts[i]);
+				expect_taken(g, second, 1);
+				n++;
+			}
+		}
+	}
+	TEST_ASSERT(n, "Nothing was tried");
+}
+
+/* KVM has mapped what may be without an access of the guest. */
+KVMI_TEST(kvmi_taken, after_prefault)
+{
+	struct kvm_pre_fault_memory range;
+	struct kvmi_guest *g = &self->g;
+	enum kind kind;
+	u8 code[2];
+	int i, r;
+
+	for (i = 0; i < ARRAY_SIZE(lefts); i++) {
+		for (kind = READ; kind <= FETCH; kind++) {
+			if (!can_be_left(&self->features, lefts[i]) ||
+			    is_left(lefts[i], kind, variant->supervisor_page))
+				continue;
+			put_access(code, kind);
+			__kvmi_guest_code(g, code, sizeof(code));
+			kvmi_guest_zap(g);
+			kvmi_guest_restrict(g, KVMI_GUEST_DATA, lefts[i]);
+
+			range = (struct kvm_pre_fault_memory) {
+				.gpa = KVMI_GUEST_DATA,
+				.size = 4096,
+			};
+			r = __vcpu_ioctl(g->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+			TEST_ASSERT(lefts[i] ? !r : r == -1 && errno == ENOENT,
+				    "0x%x is left: %d, errno %d", lefts[i], r, errno);
+			expect_taken(g, kind, 0);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
