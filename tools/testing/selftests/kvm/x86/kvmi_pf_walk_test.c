@@ -166,6 +166,33 @@ KVMI_TEST(kvmi_pf_tables, many_pages)
 	kvmi_guest_stop_normally(g);
 }
 
+/* Of the page tables that the guarded ones took there is nothing left. */
+KVMI_TEST(kvmi_pf_tables, unhook)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 pages;
+	int i;
+
+	kvmi_guest_code(g, WRITE_BYTE);
+	kvmi_guest_run_normally(g);
+	pages = vm_get_stat(g->vm, pages_4k);
+	TEST_ASSERT(pages, "Nothing is mapped");
+
+	for (i = 0; i < 3; i++) {
+		restrict_tables(g, self->levels);
+		begin(g);
+		kvmi_guest_stop_normally(g);
+		kvmi_unhook(&g->s);
+		g->s.vm = NULL;
+
+		kvmi_guest_reset(g);
+		kvmi_run_start(&g->r, NULL, g->vcpu);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+		TEST_ASSERT_EQ(vm_get_stat(g->vm, pages_4k), pages);
+	}
+}
+
 /* What is written is logged as ever, in whatever way KVM has it walk the tables. */
 KVMI_TEST(kvmi_pf_tables, dirty_log)
 {
