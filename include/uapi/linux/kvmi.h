@@ -778,6 +778,7 @@ struct kvmi_vcpu_event_reply {
 
 /* kvmi_vcpu_event_pf.flags */
 #define KVMI_PF_NOT_EMULATED (1 << 0)
+#define KVMI_PF_AGAIN (1 << 1)
 
 /**
  * struct kvmi_vcpu_event_pf - data of KVMI_VCPU_EVENT_PF
@@ -786,12 +787,14 @@ struct kvmi_vcpu_event_reply {
  * @access: what the instruction is about to do and may not: KVMI_PAGE_ACCESS_R,
  *	KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
  * @flags: KVMI_PF_NOT_EMULATED: the tool has just asked for KVMI_PF_TRAP_ACCESS, or
- *	to SKIP the instruction, and KVM does not know it well enough for that
+ *	to SKIP the instruction, and KVM does not know it well enough for that;
+ *	KVMI_PF_AGAIN: the tool has allowed another access of this instruction
  * @view: view the vCPU is in
  * @padding: zero
  *
- * With ALLOW the instruction is executed once, with no restriction of any page,
- * while those stay in force for all other vCPUs.
+ * With ALLOW the instruction is executed with this access allowed, and no other:
+ * each further one that it makes and may not is an event of its own.  What is
+ * allowed is so for the instruction and for the vCPU alone.
  */
 struct kvmi_vcpu_event_pf {
 	__u64 gva;

@@ -53,8 +53,36 @@ struct kvmi_context {
 	u8 as_id;
 };
 
-/* The view of guest memory that restricts nothing, for single instructions */
-#define KVMI_STEP_VIEW		7
+/* Pages that an instruction can be granted access to at the same time */
+#define KVMI_MAX_GRANTS		32
+
+/**
+ * struct kvmi_grant - an access that is granted while an instruction is executed
+ * @gfn: guest frame number
+ * @as_id: address space
+ * @access: KVMI_PAGE_ACCESS_*
+ * @own: it is to the guest's own page, whatever the view shows there
+ */
+struct kvmi_grant {
+	gfn_t gfn;
+	u8 as_id;
+	u8 access;
+	bool own;
+};
+
+/**
+ * struct kvmi_grants - all that is granted to a vCPU
+ * @nr: how many
+ * @oldest: if there are too many, the next one takes the place of this one
+ * @all: the grants
+ *
+ * Only the vCPU's thread uses it.
+ */
+struct kvmi_grants {
+	u8 nr;
+	u8 oldest;
+	struct kvmi_grant all[KVMI_MAX_GRANTS];
+};
 
 /**
  * enum kvmi_step_insn - what RFLAGS.TF means to an instruction that is stepped
@@ -82,20 +110,27 @@ enum kvmi_step_insn {
 
 /**
  * struct kvmi_step - the execution of single instructions
- * @allowed: one instruction is executed in KVMI_STEP_VIEW
+ * @allowed: one instruction is executed with accesses granted
+ * @asked: the tool has granted one of them
  * @wanted: the tool wants to be told of each instruction
  * @owed: an instruction is over, and the tool is to be told
  * @failed: see struct kvmi_vcpu_event_singlestep
  * @insn: the instruction, where TF is used
  * @rip: linear address of the instruction
+ * @delivers: if @allowed, the event whose delivery is executed, see
+ *	event_to_deliver(); 0 if it is an instruction
+ * @at: if @allowed, the context
  */
 struct kvmi_step {
 	bool allowed;
+	bool asked;
 	bool wanted;
 	bool owed;
 	bool failed;
 	enum kvmi_step_insn insn;
 	unsigned long rip;
+	u64 delivers;
+	struct kvmi_context at;
 };
 
 /**
@@ -182,6 +217,7 @@ struct kvmi_saved_registers {
  * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
  *	and dirty flags in its page tables for fewer of them to be forbidden
  * @step: the execution of single instructions
+ * @grants: accesses that the instruction being executed may make
  * @emulation: the instruction that introspection has KVM emulate
  * @not_emulated: the tool answered a PF event with SKIP or KVMI_PF_TRAP_ACCESS, and
  *	KVM does not know the instruction
@@ -209,6 +245,7 @@ struct kvmi_arch_vcpu {
 	u8 view;
 	u8 ad_disabled;
 	struct kvmi_step step;
+	struct kvmi_grants grants;
 	struct kvmi_emulation emulation;
 	bool not_emulated;
 	unsigned long not_emulated_at;
@@ -236,7 +273,10 @@ unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 				gfn_t gfn);
 int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 			     gfn_t gfn, int level);
-gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn);
+unsigned int __kvmi_vcpu_page_access(struct kvm_vcpu *vcpu,
+				     union kvm_mmu_page_role role, gfn_t gfn);
+gfn_t __kvmi_mapped_gfn(struct kvm_vcpu *vcpu, union kvm_mmu_page_role role,
+			gfn_t gfn);
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush);
 

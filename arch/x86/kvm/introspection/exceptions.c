@@ -13,6 +13,7 @@
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "regs.h"
+#include "step.h"
 #include "x86.h"
 
 /*
@@ -28,7 +29,7 @@
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
 	/* What the delivery of an exception touches may be restricted. */
-	if (__kvmi_vcpu_view(vcpu) == KVMI_STEP_VIEW)
+	if (kvmi_step_is_allowed(vcpu))
 		return ~(u32)NOT_REPORTED;
 	/* It would push RFLAGS.TF. */
 	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))
@@ -261,7 +262,7 @@ static void fill_trap(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_trap *event)
 		event->address = vcpu->arch.cr2;
 }
 
-bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
+static bool deliver_exception(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_queued_exception *ex = &vcpu->arch.exception;
@@ -269,9 +270,6 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	struct kvmi_injection *injection;
 	u8 forbidden = 0;
 	int action;
-
-	if (!vi)
-		return true;
 
 	injection = &vi->arch.injection;
 	if (READ_ONCE(injection->pending))
@@ -299,6 +297,17 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	}
 
 	return action == KVMI_EVENT_ACTION_ALLOW;
+}
+
+bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
+{
+	if (!kvmi_to_vcpu(vcpu))
+		return true;
+	if (!deliver_exception(vcpu))
+		return false;
+
+	kvmi_step_check_delivery(vcpu);
+	return true;
 }
 
 /**

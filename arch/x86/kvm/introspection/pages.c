@@ -13,6 +13,7 @@
 #include "introspection/memslots.h"
 #include "introspection/view.h"
 #include "emulation.h"
+#include "grants.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "mmu.h"
@@ -27,7 +28,7 @@
 #include "x86.h"
 
 /* Views have to fit in the role of a page table. */
-static_assert(KVMI_NR_VIEWS <= KVMI_STEP_VIEW);
+static_assert(KVMI_NR_VIEWS <= BIT(3));
 
 #define ACCESS_X_SPLIT (KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU)
 
@@ -167,6 +168,37 @@ unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 	return acc_mask(view_access(view, kvm_mmu_role_as_id(role), gfn));
 }
 
+/* What a vCPU may do, with what hardware cannot leave out of that */
+static u8 with_granted(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
+{
+	const struct kvmi_grant *grant = kvmi_granted(vcpu, gfn);
+
+	if (!grant)
+		return access;
+
+	access |= grant->access;
+	if ((access & KVMI_PAGE_ACCESS_W) || (access && !kvm_caps.has_exec_only))
+		access |= KVMI_PAGE_ACCESS_R;
+
+	return access;
+}
+
+unsigned int __kvmi_vcpu_page_access(struct kvm_vcpu *vcpu,
+				     union kvm_mmu_page_role role, gfn_t gfn)
+{
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, role.view);
+	u8 access;
+
+	if (!view)
+		return ACC_ALL;
+
+	access = view_access(view, kvm_mmu_role_as_id(role), gfn);
+	if (role.local)
+		access = with_granted(vcpu, gfn, access);
+
+	return acc_mask(access);
+}
+
 int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 			     gfn_t gfn, int level)
 {
@@ -176,8 +208,14 @@ int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
 		struct kvmi_gfn_range range = { gfn_round_for_level(gfn, level) };
 
 		range.last = range.first + KVM_PAGES_PER_HPAGE(level) - 1;
-		if (kvmi_view_is_uniform(view, kvm_mmu_role_as_id(role), &range))
-			break;
+		if (!kvmi_view_is_uniform(view, kvm_mmu_role_as_id(role), &range))
+			continue;
+		/* An access to one of these pages may be granted. */
+		if (role.local &&
+		    kvmi_view_access(view, kvm_mmu_role_as_id(role), gfn) !=
+		    KVMI_PAGE_ACCESS_RWX)
+			continue;
+		break;
 	}
 
 	return level;
@@ -188,12 +226,20 @@ static bool is_there(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 }
 
+/* Is it the guest's own page that a vCPU accesses, whatever its view shows? */
+static bool is_own(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	const struct kvmi_grant *grant = kvmi_granted(vcpu, gfn);
+
+	return grant && grant->own;
+}
+
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
 	gfn_t shown;
 
-	if (!view || !is_there(vcpu, gfn))
+	if (!view || !is_there(vcpu, gfn) || is_own(vcpu, gfn))
 		return gfn;
 
 	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
@@ -202,9 +248,10 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return is_there(vcpu, shown) ? shown : gfn;
 }
 
-gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn)
+gfn_t __kvmi_mapped_gfn(struct kvm_vcpu *vcpu, union kvm_mmu_page_role role,
+			gfn_t gfn)
 {
-	struct kvmi_view *view = kvmi_view_find(kvm, role.view);
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, role.view);
 	int as_id = kvm_mmu_role_as_id(role);
 	struct kvmi_gfn_range range = { gfn, gfn };
 	gfn_t shown;
@@ -212,11 +259,12 @@ gfn_t __kvmi_mapped_gfn(struct kvm *kvm, union kvm_mmu_page_role role, gfn_t gfn
 	if (!view)
 		return gfn;
 	shown = kvmi_view_shown_gfn(view, as_id, gfn);
-	if (shown == gfn)
+	if (shown == gfn || (role.local && is_own(vcpu, gfn)))
 		return gfn;
 
 	/* A device, and a slot that is being deleted, is what it is. */
-	return kvmi_range_has_memory(__kvm_memslots(kvm, as_id), &range) ? shown : gfn;
+	return kvmi_range_has_memory(__kvm_memslots(vcpu->kvm, as_id), &range) ?
+	       shown : gfn;
 }
 
 /* The views are there as long as mmu_lock is held. */
@@ -267,8 +315,21 @@ static bool has_access(u8 access, u8 wanted)
 	return access & wanted;
 }
 
+/* Does its view, or a grant, leave a vCPU an access?  @wanted: with X split */
+static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
+		       u8 wanted)
+{
+	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
+	u8 access = with_granted(vcpu, gfn, view_access(view, as_id, gfn));
+
+	return has_access(access, wanted) &&
+	       (is_own(vcpu, gfn) ||
+		is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn)));
+}
+
 /**
- * kvmi_may_access - does the view of a vCPU leave it an access?
+ * kvmi_may_access - do its view of guest memory and its grants leave a vCPU an
+ *	access?
  * @vcpu: the vCPU, with its SRCU lock held
  * @gfn: guest frame number
  * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
@@ -278,7 +339,6 @@ static bool has_access(u8 access, u8 wanted)
 bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
-	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 
 	if (!view || !is_there(vcpu, gfn))
 		return true;
@@ -286,8 +346,7 @@ bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 		access = kvm_x86_call(get_cpl)(vcpu) == 3 ? KVMI_PAGE_ACCESS_XU :
 							    KVMI_PAGE_ACCESS_XS;
 
-	return has_access(view_access(view, as_id, gfn), access) &&
-	       is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn));
+	return may_access(vcpu, view, gfn, access);
 }
 
 /* Is an exception or interrupt being delivered, i.e. no instruction executed? */
@@ -356,15 +415,30 @@ static int trap_access(struct kvm_vcpu *vcpu)
 	return r;
 }
 
-static int allow(struct kvm_vcpu *vcpu)
+/*
+ * Have the access made.  @event: what is allowed; @gfn: page of the access that
+ * caused the VM exit
+ *
+ * Return: true if the latter can be mapped now; else @r is what to return to the run
+ * loop.
+ */
+static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
+		  gfn_t gfn, bool asked, int *r)
 {
-	if (kvm_caps.has_single_step) {
-		kvmi_step_allow(vcpu);
-		return 1;
+	if (!kvm_caps.has_single_step) {
+		/* KVM's own accesses are not subject to the restrictions. */
+		*r = kvm_emulate_instruction(vcpu, 0);
+		return false;
 	}
 
-	/* KVM's own accesses are not subject to the restrictions. */
-	return kvm_emulate_instruction(vcpu, 0);
+	*r = 1;
+	if (!kvmi_step_allow(vcpu, gpa_to_gfn(event->gpa), event->access, asked) ||
+	    gpa_to_gfn(event->gpa) != gfn)
+		return false;
+
+	/* It saves another VM exit, and is done in the vCPU's own page tables. */
+	*r = kvm_mmu_reload(vcpu);
+	return !*r;
 }
 
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
@@ -372,13 +446,13 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	/* That of the page tables which refused the access */
 	unsigned int id = vcpu->arch.root_mmu.root_role.view;
-	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	struct kvmi_vcpu_event_pf_reply reply = { };
 	struct kvmi_vcpu_event_pf event = {
 		.gpa = gpa,
 		.view = id,
 	};
 	int action = KVMI_EVENT_ACTION_ALLOW;
+	bool asked = false;
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvmi_view *view;
 	u8 wanted;
@@ -390,12 +464,13 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	if (!view || !is_there(vcpu, gfn))
 		return true;
 	wanted = wanted_access(error_code);
-	if (has_access(view_access(view, as_id, gfn), wanted) &&
-	    is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn)))
+	if (may_access(vcpu, view, gfn, wanted))
 		return true;
 
 	if (not_emulated(vcpu))
-		event.flags = KVMI_PF_NOT_EMULATED;
+		event.flags |= KVMI_PF_NOT_EMULATED;
+	if (vi->arch.step.allowed && vi->arch.step.asked)
+		event.flags |= KVMI_PF_AGAIN;
 	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
 	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
 	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
@@ -411,32 +486,36 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		case KVMI_WALK_DONE:
 			return false;
 		case KVMI_WALK_STEP:
-			*r = allow(vcpu);
-			return false;
+			return allow(vcpu, &event, gfn, false, r);
 		case KVMI_WALK_ASK:
 			break;
 		}
 	}
 
-	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF))
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
 		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
 				    sizeof(event), &reply, sizeof(reply));
+		asked = true;
+	}
 	/* Once is enough, but an event that was interrupted is raised again. */
 	if (action != KVMI_EVENT_INTERRUPTED)
 		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
 
 	switch (kvmi_verdict_of(action)) {
 	case KVMI_ALLOW:
-		if ((reply.flags & KVMI_PF_TRAP_ACCESS) &&
-		    !(event.flags & KVMI_PF_NOT_EMULATED))
-			*r = trap_access(vcpu);
-		else
-			*r = allow(vcpu);
+		if (!(reply.flags & KVMI_PF_TRAP_ACCESS) ||
+		    (event.flags & KVMI_PF_NOT_EMULATED))
+			return allow(vcpu, &event, gfn, asked, r);
+		*r = trap_access(vcpu);
 		break;
 	case KVMI_SKIP:
+		kvmi_step_cancel(vcpu);
 		*r = skip(vcpu);
 		break;
 	case KVMI_RETRY:
+		/* If the event is open it is the instruction that is being executed. */
+		if (action != KVMI_EVENT_INTERRUPTED)
+			kvmi_step_cancel(vcpu);
 		break;
 	}
 

@@ -3,9 +3,10 @@
  * KVM introspection: single instructions.
  *
  * An access that the tool allows is made by the guest itself: its instruction is
- * executed in a view of guest memory that restricts nothing, on that vCPU alone,
- * and then the vCPU is in its own view again.  A tool may also have all
- * instructions executed one by one.
+ * executed with that access granted, to that vCPU alone, and then the vCPU has what
+ * its view leaves again.  A further access that is not left is asked about, and
+ * granted, as the first one.  A tool may also have all instructions executed one by
+ * one.
  *
  * Interrupts wait meanwhile.  An instruction that makes KVM do something may be
  * over without the hardware having told of its end, which is why the vCPU's RIP
@@ -17,6 +18,7 @@
 #include "introspection/command.h"
 #include "introspection/event.h"
 #include "changes.h"
+#include "grants.h"
 #include "mmu.h"
 #include "regs.h"
 #include "step.h"
@@ -35,11 +37,18 @@ unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi)
-		return 0;
+	return vi ? READ_ONCE(vi->arch.view) : 0;
+}
 
-	return READ_ONCE(vi->arch.step.allowed) ? KVMI_STEP_VIEW :
-						  READ_ONCE(vi->arch.view);
+/**
+ * kvmi_step_is_allowed - has the vCPU more access than its view leaves?
+ * @vcpu: the vCPU
+ */
+bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return vi && READ_ONCE(vi->arch.step.allowed);
 }
 
 /**
@@ -53,7 +62,9 @@ unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu)
  */
 void kvmi_update_view(struct kvm_vcpu *vcpu)
 {
-	kvm_mmu_set_view(vcpu, __kvmi_vcpu_view(vcpu), __kvmi_ad_disabled(vcpu));
+	/* More access than the view leaves is for this vCPU only. */
+	kvm_mmu_set_view(vcpu, __kvmi_vcpu_view(vcpu), __kvmi_ad_disabled(vcpu),
+			 kvmi_step_is_allowed(vcpu));
 }
 
 /* Have hardware do what vi->arch.step says. */
@@ -64,25 +75,65 @@ static void update(struct kvm_vcpu *vcpu)
 	kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
 
-/**
- * kvmi_step_allow - execute an instruction with no page restricted
- * @vcpu: the vCPU, about to execute the instruction again
+/*
+ * The event whose delivery is to go on, 0 if there is none.  An access that it makes
+ * is asked about as one of an instruction, and with another event it is another one.
  */
-void kvmi_step_allow(struct kvm_vcpu *vcpu)
+static u64 event_to_deliver(struct kvm_vcpu *vcpu)
+{
+	const struct kvm_vcpu_arch *arch = &vcpu->arch;
+
+	if (arch->exception.injected)
+		return BIT_ULL(32) | arch->exception.vector |
+		       (u64)arch->exception.has_error_code << 8;
+	if (arch->nmi_injected)
+		return BIT_ULL(33);
+	if (arch->interrupt.injected)
+		return BIT_ULL(34) | arch->interrupt.nr |
+		       (u64)arch->interrupt.soft << 8;
+
+	return 0;
+}
+
+/**
+ * kvmi_step_allow - execute an instruction with one more access granted
+ * @vcpu: the vCPU, about to execute the instruction again
+ * @gfn: guest frame number
+ * @access: KVMI_PAGE_ACCESS_*
+ * @asked: the tool has allowed it, which knows of the instruction now
+ *
+ * Return: false if who has allowed it has been unhooked meanwhile.
+ */
+bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_step *step = &vi->arch.step;
+	bool begins = !step->allowed, granted;
+
+	/* Nothing that was granted in an earlier session */
+	if (begins)
+		kvmi_end_grants(vcpu);
+	granted = kvmi_grant(vcpu, gfn, access);
 
 	spin_lock(&vi->lock);
-	/* Who has allowed it must not have been unhooked meanwhile. */
-	if (vi->session && vi->arch.asked == vi->nr_sessions) {
+	if (granted && vi->session) {
 		WRITE_ONCE(step->allowed, true);
+		step->asked = (!begins && step->asked) || asked;
 		step->rip = kvm_get_linear_rip(vcpu);
+		step->delivers = event_to_deliver(vcpu);
+		/* With the registers that the tool has set */
+		kvmi_arch_vcpu_get_context(vcpu, &step->at);
 	}
 	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 
-	update(vcpu);
+	if (begins) {
+		update(vcpu);
+		/* What was granted to another instruction may still be cached. */
+		kvm_make_request(KVM_REQ_TLB_FLUSH_CURRENT, vcpu);
+	}
+
+	return granted;
 }
 
 /* The instruction is over.  @failed: by other means than stepping */
@@ -102,6 +153,28 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 	spin_unlock(&vi->lock);
 
 	update(vcpu);
+	kvmi_end_grants(vcpu);
+}
+
+/**
+ * kvmi_step_cancel - take back what is granted to an instruction that begins anew,
+ *	or is not executed
+ * @vcpu: the vCPU
+ */
+void kvmi_step_cancel(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi->arch.step.allowed)
+		return;
+
+	spin_lock(&vi->lock);
+	WRITE_ONCE(vi->arch.step.allowed, false);
+	kvmi_update_view(vcpu);
+	spin_unlock(&vi->lock);
+
+	update(vcpu);
+	kvmi_end_grants(vcpu);
 }
 
 /**
@@ -112,11 +185,15 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
  */
 int kvmi_single_step_exit(struct kvm_vcpu *vcpu)
 {
+	int r;
+
 	/* Nothing is to be stepped if it was unhooked just now. */
 	if (kvmi_to_vcpu(vcpu))
 		end_step(vcpu, false);
 
-	return 1;
+	/* There may be more that the VM exit is for, in the vCPU's view. */
+	r = kvm_mmu_reload(vcpu);
+	return r ? r : 1;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_single_step_exit);
 
@@ -139,10 +216,39 @@ static void tell(struct kvm_vcpu *vcpu)
  * An exception that the instruction has caused is not part of it: what its
  * delivery touches is restricted.
  */
+static bool delivers_other(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
+{
+	return vcpu->arch.exception.pending ||
+	       step->delivers != event_to_deliver(vcpu);
+}
+
+/*
+ * What is granted is so for one instruction in one context.  It has changed if KVM
+ * has executed the instruction, or a part of it, or if it is none any more.
+ */
 static bool step_is_over(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 {
-	return step->rip != kvm_get_linear_rip(vcpu) ||
-	       (step->allowed && vcpu->arch.exception.pending);
+	struct kvmi_context now;
+
+	if (!step->allowed)
+		return step->rip != kvm_get_linear_rip(vcpu);
+
+	kvmi_arch_vcpu_get_context(vcpu, &now);
+
+	return memcmp(&now, &step->at, sizeof(now)) || delivers_other(vcpu, step);
+}
+
+/**
+ * kvmi_step_check_delivery - see whether a vCPU is about to deliver another event
+ *	than the one that may make the accesses granted
+ * @vcpu: the vCPU
+ */
+void kvmi_step_check_delivery(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	if (step->allowed && delivers_other(vcpu, step))
+		end_step(vcpu, true);
 }
 
 bool __kvmi_check_step(struct kvm_vcpu *vcpu)

@@ -2,9 +2,14 @@
 #ifndef __KVMI_X86_STEP_H
 #define __KVMI_X86_STEP_H
 
+#include <linux/kvm_types.h>
+
 struct kvm_vcpu;
 
 void kvmi_update_view(struct kvm_vcpu *vcpu);
-void kvmi_step_allow(struct kvm_vcpu *vcpu);
+bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu);
+bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked);
+void kvmi_step_cancel(struct kvm_vcpu *vcpu);
+void kvmi_step_check_delivery(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_STEP_H */

@@ -50,6 +50,16 @@ static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
 	return ACC_ALL;
 }
 
+/* The same of a page that a vCPU accesses, which may have more in roots of its own. */
+static inline unsigned int kvm_vcpu_gfn_access_mask(struct kvm_vcpu *vcpu,
+						    union kvm_mmu_page_role role,
+						    gfn_t gfn)
+{
+	if (kvmi_has_views())
+		return __kvmi_vcpu_page_access(vcpu, role, gfn);
+	return ACC_ALL;
+}
+
 /*
  * How large can a page be so that all of it has the same access, given that it can
  * be as large as PG_LEVEL_* @level otherwise?  The caller holds mmu_lock.
@@ -72,11 +82,11 @@ static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role rol
  * held, and there may be no memory.  The caller is within kvm->srcu or holds
  * mmu_lock.
  */
-static inline gfn_t kvm_gfn_to_slot_gfn(struct kvm *kvm,
+static inline gfn_t kvm_gfn_to_slot_gfn(struct kvm_vcpu *vcpu,
 					union kvm_mmu_page_role role, gfn_t gfn)
 {
 	if (kvmi_has_views())
-		return __kvmi_mapped_gfn(kvm, role, gfn);
+		return __kvmi_mapped_gfn(vcpu, role, gfn);
 	return gfn;
 }
 

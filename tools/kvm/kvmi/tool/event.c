@@ -47,6 +47,8 @@ static void print_pf(FILE *out, const struct kvmi_event *event)
 	print_where(out, event);
 	if (pf->view)
 		fprintf(out, ", view %u", pf->view);
+	if (pf->flags & KVMI_PF_AGAIN)
+		fprintf(out, ", same instruction");
 	if (pf->flags & KVMI_PF_NOT_EMULATED)
 		fprintf(out, ", cannot be emulated");
 }

@@ -96,6 +96,8 @@ static void json_data(FILE *out, const struct kvmi_event *event)
 			access_name(event->pf.access), ull(event->pf.gpa));
 		if (event->pf.gva != UNMAPPED)
 			fprintf(out, ",\"gva\":\"%#llx\"", ull(event->pf.gva));
+		if (event->pf.flags & KVMI_PF_AGAIN)
+			fprintf(out, ",\"again\":true");
 		return;
 	case KVMI_VCPU_EVENT_ACCESS:
 		fprintf(out, ",\"event\":\"access\",\"access\":\"%s\",\"gpa\":\"%#llx\"",

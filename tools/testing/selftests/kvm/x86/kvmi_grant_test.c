@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: ALLOW is for the access that was asked about
+ *
+ * An instruction that touches several restricted pages raises an event for each of
+ * them, and whatever else happens before it is over is restricted as ever.
+ */
+#include "kvmi_test_harness.h"
+#include "kvmi_guest.h"
+
+#define PAGE		4096ul
+
+#define R		KVMI_PAGE_ACCESS_R
+#define W		KVMI_PAGE_ACCESS_W
+#define X		KVMI_PAGE_ACCESS_X
+
+/* Pages of their own: what RSI, RDI and RSP point to */
+#define SOURCE		0xd000
+#define TARGET		0xe000
+#define STACK_TOP	0xf800
+/* RSI and RDI are this far behind the beginning of their pages. */
+#define OFFSET		0x100
+
+#define MAX_PFS		4
+
+/**
+ * struct pf - a PF event that is to come, in whichever order
+ * @gpa: page of the access
+ * @access: the access
+ */
+struct pf {
+	u64 gpa;
+	u8 access;
+};
+
+FIXTURE(kvmi_grant) {
+	struct kvmi_guest g;
+};
+
+/* @rdi: if it does not point to TARGET */
+FIXTURE_VARIANT(kvmi_grant) {
+	const char *code;
+	size_t size;
+	struct pf pfs[MAX_PFS];
+	u64 rdi;
+};
+
+#define CODE(bytes)	.code = bytes, .size = sizeof(bytes) - 1
+
+FIXTURE_VARIANT_ADD(kvmi_grant, movsq) {
+	CODE("\x48\xa5"),
+	.pfs = { { SOURCE, R }, { TARGET, W } },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_grant, cmpsq) {
+	CODE("\x48\xa7"),
+	.pfs = { { SOURCE, R }, { TARGET, R } },
+};
+
+/* PUSH [RSI] */
+FIXTURE_VARIANT_ADD(kvmi_grant, push) {
+	CODE("\xff\x36"),
+	.pfs = { { SOURCE, R }, { STACK_TOP & -PAGE, W } },
+};
+
+/* POP [RDI] */
+FIXTURE_VARIANT_ADD(kvmi_grant, pop) {
+	CODE("\x8f\x07"),
+	.pfs = { { STACK_TOP & -PAGE, R }, { TARGET, W } },
+};
+
+/* CALL [RSI] */
+FIXTURE_VARIANT_ADD(kvmi_grant, call) {
+	CODE("\xff\x16"),
+	.pfs = { { SOURCE, R }, { STACK_TOP & -PAGE, W } },
+};
+
+/* ENTER 8, 2: copies a frame pointer from where RBP points to */
+FIXTURE_VARIANT_ADD(kvmi_grant, enter) {
+	CODE("\xc8\x08\x00\x02"),
+	.pfs = { { SOURCE, R }, { STACK_TOP & -PAGE, W } },
+};
+
+/* FXSAVE [RDI] over the end of a page */
+FIXTURE_VARIANT_ADD(kvmi_grant, fxsave) {
+	CODE("\x0f\xae\x07"),
+	.pfs = { { SOURCE, W }, { TARGET, W } },
+	.rdi = TARGET - 0x80,
+};
+
+/* XSAVE [RDI] over the end of a page */
+FIXTURE_VARIANT_ADD(kvmi_grant, xsave) {
+	CODE("\x0f\xae\x27"),
+	.pfs = { { SOURCE, W }, { TARGET, W } },
+	.rdi = TARGET - 0x80,
+};
+
+/* MOV [RDI], RAX over the end of a page */
+FIXTURE_VARIANT_ADD(kvmi_grant, mov) {
+	CODE("\x48\x89\x07"),
+	.pfs = { { SOURCE, W }, { TARGET, W } },
+	.rdi = TARGET - 3,
+};
+
+/* The code itself is in one of the pages. */
+FIXTURE_VARIANT_ADD(kvmi_grant, code) {
+	CODE("\x48\x89\x07"),
+	.pfs = { { KVMI_GUEST_CODE, X }, { TARGET, W } },
+};
+
+/* Reads, fetches and writes */
+FIXTURE_VARIANT_ADD(kvmi_grant, code_movsq) {
+	CODE("\x48\xa5"),
+	.pfs = { { KVMI_GUEST_CODE, X }, { SOURCE, R }, { TARGET, W } },
+};
+
+static void put(struct kvmi_guest *g, u64 gpa, u64 val)
+{
+	memcpy(g->start.mem + gpa, &val, sizeof(val));
+}
+
+FIXTURE_SETUP(kvmi_grant)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs *regs = &g->start.regs;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	regs->rax = 0x1122334455667788;
+	regs->rsi = SOURCE + OFFSET;
+	regs->rdi = variant->rdi ? : TARGET + OFFSET;
+	regs->rsp = STACK_TOP;
+	regs->rbp = SOURCE + OFFSET;
+	if (vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE))
+		g->start.xcr0 = XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
+	/* Where CALL goes to */
+	put(g, SOURCE + OFFSET, KVMI_GUEST_CODE + variant->size);
+	put(g, SOURCE + OFFSET - 8, 0x5566);
+	put(g, STACK_TOP, 0x7788);
+
+	__kvmi_guest_code(g, (const u8 *)variant->code, variant->size);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_grant)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Take from each page what the instruction needs, and no more if that can be. */
+static void restrict_pages(struct _test_data_kvmi_grant *self,
+			   const struct _fixture_variant_kvmi_grant *variant)
+{
+	const struct pf *pf;
+
+	for (pf = variant->pfs; pf->access; pf++) {
+		u8 access = pf->access == R ? 0 : (R | W | X) & ~pf->access;
+
+		kvmi_guest_restrict(&self->g, pf->gpa, access);
+	}
+}
+
+static int find(const struct _fixture_variant_kvmi_grant *variant,
+		const struct kvmi_event *ev)
+{
+	int i;
+
+	for (i = 0; variant->pfs[i].access; i++) {
+		if (variant->pfs[i].gpa == (ev->pf.gpa & -PAGE) &&
+		    variant->pfs[i].access == ev->pf.access)
+			return i;
+	}
+	TEST_FAIL("PF of 0x%llx, access %u", ev->pf.gpa, ev->pf.access);
+}
+
+static int nr_pfs(const struct _fixture_variant_kvmi_grant *variant)
+{
+	int nr = 0;
+
+	while (variant->pfs[nr].access)
+		nr++;
+
+	return nr;
+}
+
+/* Answer ALLOW to all events of the instruction but the last one. */
+static void allow_but_last(struct _test_data_kvmi_grant *self,
+			   const struct _fixture_variant_kvmi_grant *variant,
+			   struct kvmi_event *ev)
+{
+	struct kvmi_guest *g = &self->g;
+	unsigned int seen = 0;
+	int i, nr = nr_pfs(variant);
+
+	restrict_pages(self, variant);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, ev);
+	for (i = 0; ; i++) {
+		int n = find(variant, ev);
+
+		TEST_ASSERT(!(seen & BIT(n)), "PF of 0x%llx, access %u, once more",
+			    ev->pf.gpa, ev->pf.access);
+		seen |= BIT(n);
+		TEST_ASSERT_EQ(ev->common.arch.regs.rip, KVMI_GUEST_CODE);
+		TEST_ASSERT_EQ(ev->pf.flags, i ? KVMI_PF_AGAIN : 0);
+		if (i == nr - 1)
+			break;
+		kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	}
+}
+
+/* The instruction that ends the program may be fetched from a restricted page. */
+static void stop_normally(struct _test_data_kvmi_grant *self,
+			  const struct _fixture_variant_kvmi_grant *variant,
+			  u64 rip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (variant->pfs[0].access == X) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.access, X);
+		TEST_ASSERT_EQ(ev.pf.flags, 0);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, rip);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+}
+
+KVMI_TEST(kvmi_grant, allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	allow_but_last(self, variant, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_normally(self, variant, g->end);
+	kvmi_guest_stop_normally(g);
+}
+
+/* What may be written may be so before the rest is asked about. */
+static void forget_allowed(struct _test_data_kvmi_grant *self,
+			   const struct _fixture_variant_kvmi_grant *variant,
+			   u64 refused)
+{
+	struct kvmi_guest *g = &self->g;
+	const struct pf *pf;
+
+	for (pf = variant->pfs; pf->access; pf++) {
+		if (pf->access == W && pf->gpa != (refused & -PAGE))
+			memcpy(g->state.mem + pf->gpa, g->start.mem + pf->gpa, PAGE);
+	}
+}
+
+/* The consent to the others ends with the instruction. */
+KVMI_TEST(kvmi_grant, skip_last)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	allow_but_last(self, variant, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	stop_normally(self, variant, g->end);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	g->state.regs.rip = g->start.regs.rip;
+	forget_allowed(self, variant, ev.pf.gpa);
+	kvmi_guest_compare(&g->state, &g->start);
+}
+
+/* RETRY begins anew: nothing is allowed any more. */
+KVMI_TEST(kvmi_grant, retry_last)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i, nr = nr_pfs(variant);
+
+	allow_but_last(self, variant, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	for (i = 0; i < nr; i++) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		TEST_ASSERT_EQ(ev.pf.flags, i ? KVMI_PF_AGAIN : 0);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	stop_normally(self, variant, g->end);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The answer comes when KVM_RUN has returned, and is for the same question. */
+KVMI_TEST(kvmi_grant, interrupted)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	allow_but_last(self, variant, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_normally(self, variant, g->end);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_grant, event_off)
+{
+	struct kvmi_guest *g = &self->g;
+
+	restrict_pages(self, variant);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Two vCPUs: one accesses a page, the other one has something else done meanwhile. */
+static union {
+	struct {
+		u64 *page;
+		u64 *pte;
+		u64 *other;
+	};
+	u8 bytes[PAGE];
+} shared __aligned(PAGE);
+
+/* The bytes of MOV [RDI], RSI and RET */
+static u8 code_page[2 * PAGE] __aligned(PAGE);
+static const u8 store_and_return[] = { 0x48, 0x89, 0x37, 0xc3 };
+
+static void guest_access(void)
+{
+	for (;;) {
+		GUEST_SYNC(0);
+		asm volatile("call *%2" : : "D"(READ_ONCE(shared.page)), "S"(1ul),
+			     "r"(code_page) : "memory", "rax");
+	}
+}
+
+enum other_op {
+	NOTHING,
+	CHANGE_PTE,
+	CHANGE_CODE,
+};
+
+static void guest_other(u64 op)
+{
+	switch (op) {
+	case CHANGE_PTE:
+		*shared.pte += PAGE;
+		break;
+	case CHANGE_CODE:
+		/* MOV [RDI + 4096], RSI; RET */
+		memcpy(shared.other, "\x48\x89\xb7\x00\x10\x00\x00\xc3", 8);
+		break;
+	}
+	GUEST_DONE();
+}
+
+FIXTURE(kvmi_grant_smp) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[2];
+	struct kvmi_session s;
+	struct kvmi_runner r;
+	u64 gpas[2];
+	u64 *hvas[2];
+};
+
+/* Where the guest finds page tables and code once more */
+#define PTE_GVA		0x60000000ul
+#define CODE_GVA	0x60001000ul
+
+FIXTURE_SETUP(kvmi_grant_smp)
+{
+	gva_t page;
+	u64 *pte;
+	u64 gpa;
+	int i;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	self->vm = vm_create_with_vcpus(1, guest_access, self->vcpus);
+	self->vcpus[1] = vm_vcpu_add(self->vm, 1, guest_other);
+	page = vm_alloc_pages(self->vm, 2);
+	for (i = 0; i < 2; i++) {
+		self->gpas[i] = addr_gva2gpa(self->vm, page + i * PAGE);
+		self->hvas[i] = addr_gva2hva(self->vm, page + i * PAGE);
+	}
+	TEST_ASSERT_EQ(self->gpas[1], self->gpas[0] + PAGE);
+	memcpy(addr_gva2hva(self->vm, (gva_t)code_page), store_and_return,
+	       sizeof(store_and_return));
+
+	pte = vm_get_pte(self->vm, page);
+	gpa = addr_hva2gpa(self->vm, pte);
+	virt_map(self->vm, PTE_GVA, gpa & -PAGE, 1);
+	virt_map(self->vm, CODE_GVA, addr_gva2gpa(self->vm, (gva_t)code_page), 1);
+	write_guest_global(self->vm, shared.page, (u64 *)page);
+	write_guest_global(self->vm, shared.pte,
+			   (u64 *)(PTE_GVA + (gpa & (PAGE - 1))));
+	write_guest_global(self->vm, shared.other, (u64 *)CODE_GVA);
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_grant_smp)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static void restrict_page(struct _test_data_kvmi_grant_smp *self, u64 gpa, u8 access)
+{
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, gpa & -PAGE, 1, access), 0);
+}
+
+/* Have the first vCPU ask. */
+static void start(struct _test_data_kvmi_grant_smp *self, struct kvmi_event *ev)
+{
+	struct ucall uc;
+
+	kvmi_run_to_sync(&self->s, self->vcpus[0], &uc);
+	kvmi_park(&self->r, &self->s, self->vcpus[0], ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&self->s, ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, ev);
+}
+
+/* Let the second vCPU do something. */
+static void run_other(struct _test_data_kvmi_grant_smp *self, enum other_op op)
+{
+	struct ucall uc;
+
+	vcpu_args_set(self->vcpus[1], 1, (u64)op);
+	vcpu_run(self->vcpus[1]);
+	TEST_ASSERT_EQ(get_ucall(self->vcpus[1], &uc), UCALL_DONE);
+}
+
+/* The page is another one by the time the answer comes. */
+KVMI_TEST(kvmi_grant_smp, pte)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	restrict_page(self, self->gpas[0], R | X);
+	restrict_page(self, self->gpas[1], R | X);
+	start(self, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[0]);
+	run_other(self, CHANGE_PTE);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[1]);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(*self->hvas[1], 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(*self->hvas[0], 0);
+	TEST_ASSERT_EQ(*self->hvas[1], 0);
+}
+
+/* The instruction is another one by the time the answer comes. */
+KVMI_TEST(kvmi_grant_smp, code)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	restrict_page(self, self->gpas[0], R | X);
+	restrict_page(self, self->gpas[1], R | X);
+	start(self, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[0]);
+	run_other(self, CHANGE_CODE);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[1]);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(*self->hvas[1], 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(*self->hvas[0], 0);
+	TEST_ASSERT_EQ(*self->hvas[1], 1);
+}
+
+/* The code is in a page with no X; what it writes to is no part of that consent. */
+KVMI_TEST(kvmi_grant_smp, execute)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+	u64 gpa = addr_gva2gpa(self->vm, (gva_t)code_page);
+
+	restrict_page(self, gpa, R | W);
+	restrict_page(self, self->gpas[0], R | X);
+	start(self, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, gpa);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[0]);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	/* RET */
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(*self->hvas[0], 0);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
