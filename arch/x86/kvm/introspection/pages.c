@@ -320,7 +320,10 @@ static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
 		       u8 wanted)
 {
 	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
-	u8 access = with_granted(vcpu, gfn, view_access(view, as_id, gfn));
+	u8 access = view_access(view, as_id, gfn);
+
+	if (!kvmi_step_repeats(vcpu))
+		access = with_granted(vcpu, gfn, access);
 
 	return has_access(access, wanted) &&
 	       (is_own(vcpu, gfn) ||

@@ -110,9 +110,6 @@ bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked)
 	struct kvmi_step *step = &vi->arch.step;
 	bool begins = !step->allowed, granted;
 
-	/* Nothing that was granted in an earlier session */
-	if (begins)
-		kvmi_end_grants(vcpu);
 	granted = kvmi_grant(vcpu, gfn, access);
 
 	spin_lock(&vi->lock);
@@ -239,6 +236,29 @@ static bool step_is_over(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 }
 
 /**
+ * kvmi_step_delivers - the instruction that is executed is the INT that is queued
+ * @vcpu: the vCPU
+ */
+void kvmi_step_delivers(struct kvm_vcpu *vcpu)
+{
+	kvmi_to_vcpu(vcpu)->arch.step.delivers = event_to_deliver(vcpu);
+}
+
+/**
+ * kvmi_step_repeats - has KVM emulated an iteration of the string instruction to
+ *	which accesses are granted?
+ * @vcpu: the vCPU
+ *
+ * Grants are for one iteration.
+ */
+bool kvmi_step_repeats(struct kvm_vcpu *vcpu)
+{
+	const struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	return step->allowed && step->at.regs.rcx != kvm_rcx_read(vcpu);
+}
+
+/**
  * kvmi_step_check_delivery - see whether a vCPU is about to deliver another event
  *	than the one that may make the accesses granted
  * @vcpu: the vCPU
@@ -266,6 +286,9 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		return false;
 
 	step = &vi->arch.step;
+	/* Unhooking ends a step, and only the vCPU's thread what was granted. */
+	if (!step->allowed)
+		kvmi_end_grants(vcpu);
 	if ((step->allowed || step->wanted) && !step->owed &&
 	    step_is_over(vcpu, step))
 		end_step(vcpu, true);

@@ -250,6 +250,11 @@ static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int 
 		if (!emulation->refused && !emulation->failed)
 			return 1;
 	}
+	/* What is refused is part of another iteration. */
+	if (emulation->refused && kvmi_step_repeats(vcpu)) {
+		*r = 1;
+		return 1;
+	}
 	if (emulation->refused) {
 		event->gva = emulation->gva;
 		event->gpa = emulation->gpa;

@@ -5,6 +5,8 @@
  * An instruction that touches several restricted pages raises an event for each of
  * them, and whatever else happens before it is over is restricted as ever.
  */
+#include <pthread.h>
+
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
 
@@ -506,9 +508,261 @@ KVMI_TEST(kvmi_grant_smp, execute)
 	TEST_ASSERT_EQ(*self->hvas[0], 0);
 }
 
+/* Something is delivered to the guest before the instruction that may write. */
+FIXTURE(kvmi_grant_event) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_grant_event)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	g->start.regs.rax = 1;
+	g->start.regs.rdi = TARGET;
+	g->start.regs.rsp = STACK_TOP;
+	g->stack = STACK_TOP;
+	/* MOV [RDI], RAX */
+	kvmi_guest_code(g, "\x48\x89\x07");
+	kvmi_guest_restrict(g, TARGET, R | X);
+	kvmi_guest_restrict(g, STACK_TOP, R | X);
+}
+
+FIXTURE_TEARDOWN(kvmi_grant_event)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* What the exception pushes is asked about, and comes before the instruction. */
+static void stop_in_handler(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa & -PAGE, STACK_TOP & -PAGE);
+	TEST_ASSERT_EQ(ev->pf.access, W);
+	TEST_ASSERT_EQ(ev->pf.flags, 0);
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), GP_VECTOR);
+	TEST_ASSERT_EQ(g->state.mem[TARGET], 0);
+}
+
+KVMI_TEST(kvmi_grant_event, tool)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, 0, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_in_handler(g, &ev);
+}
+
+KVMI_TEST(kvmi_grant_event, vmm)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	vcpu_events_get(g->vcpu, &events);
+	events.exception.injected = 1;
+	events.exception.nr = GP_VECTOR;
+	events.exception.has_error_code = 1;
+	events.exception.error_code = 0;
+	vcpu_events_set(g->vcpu, &events);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop_in_handler(g, &ev);
+}
+
+/*
+ * Another CPU puts an instruction in place of the one that is allowed, and back, all
+ * the time.  It leads to a write to a page that is protected.
+ */
+FIXTURE(kvmi_grant_flip) {
+	struct kvmi_guest g;
+	pthread_t thread;
+	u16 *insn;
+	u16 other;
+	bool stop;
+	bool started;
+};
+
+FIXTURE_VARIANT(kvmi_grant_flip) {
+	u16 insn;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, syscall) {
+	.insn = 0x050f,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, sysret) {
+	.insn = 0x070f,
+};
+
+/* INT 0x50 */
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, int_n) {
+	.insn = 0x50cd,
+};
+
+/* IRETQ */
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, iret) {
+	.insn = 0xcf48,
+};
+
+/* PUSHF; NOP */
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, pushf) {
+	.insn = 0x909c,
+};
+
+/* POPF; NOP */
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, popf) {
+	.insn = 0x909d,
+};
+
+#define STORE		0x0788	/* MOV [RDI], AL */
+#define VECTOR		0x50
+#define RETURN_VECTOR	0x51
+#define HANDLER_SIZE	16
+/* Where SYSCALL, SYSRET, INT and IRET lead to */
+#define ESCAPE		(KVMI_GUEST_CODE + 0x80)
+#define USER_ESCAPE	(KVMI_GUEST_CODE + 0xa0)
+#define AFTER		(KVMI_GUEST_CODE + 0x40)
+
+static unsigned int nr_flips = 200;
+
+static void *flip(void *arg)
+{
+	struct _test_data_kvmi_grant_flip *self = arg;
+
+	while (!READ_ONCE(self->stop)) {
+		WRITE_ONCE(*self->insn, self->other);
+		WRITE_ONCE(*self->insn, STORE);
+	}
+
+	return NULL;
+}
+
+static void put_jump(struct kvmi_guest *g, u64 at, u64 to)
+{
+	g->start.mem[at] = 0xe9;
+	*(u32 *)(g->start.mem + at + 1) = to - at - 5;
+}
+
+FIXTURE_SETUP(kvmi_grant_flip)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 *mem;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "Needs two CPUs");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	mem = g->start.mem;
+	g->start.sregs.efer |= EFER_SCE;
+	g->start.regs.rdi = TARGET;
+	g->start.regs.rsi = SOURCE;
+
+	/*
+	 * MOV ESP, STACK_TOP; MOV ECX, USER_ESCAPE; MOV R11D, 2; NOP; the instruction;
+	 * JMP AFTER.  There: CMP BYTE PTR [RBX], 0; JE to the beginning
+	 */
+	kvmi_guest_code(g, "\xbc\x00\x00\x00\x00\xb9\x00\x00\x00\x00"
+			   "\x41\xbb\x02\x00\x00\x00\x88\x07\xe9");
+	*(u32 *)(mem + KVMI_GUEST_CODE + 1) = STACK_TOP;
+	*(u32 *)(mem + KVMI_GUEST_CODE + 6) = USER_ESCAPE;
+	put_jump(g, KVMI_GUEST_CODE + 18, AFTER);
+	memcpy(mem + AFTER, "\x80\x3b\x00\x0f\x84", 5);
+	*(u32 *)(mem + AFTER + 5) = KVMI_GUEST_CODE - (AFTER + 9);
+	/* OUT, as at the end of other code */
+	memcpy(mem + AFTER + 9, "\xe6\xf4", 2);
+	g->end = AFTER + 9;
+	/* MOV BYTE PTR [RSI], 1; for users, INT RETURN_VECTOR */
+	memcpy(mem + ESCAPE, "\xc6\x06\x01", 3);
+	put_jump(g, ESCAPE + 3, AFTER);
+	memcpy(mem + USER_ESCAPE, "\xc6\x06\x01\xcd\x51", 5);
+	put_jump(g, KVMI_GUEST_HANDLERS + VECTOR * HANDLER_SIZE, ESCAPE);
+	put_jump(g, KVMI_GUEST_HANDLERS + RETURN_VECTOR * HANDLER_SIZE, AFTER);
+	/* What IRET and POPF find */
+	put(g, STACK_TOP, variant->insn == 0xcf48 ? ESCAPE : X86_EFLAGS_FIXED);
+	put(g, STACK_TOP + 8, KVMI_GUEST_KERNEL_CS);
+	put(g, STACK_TOP + 16, X86_EFLAGS_FIXED);
+	put(g, STACK_TOP + 24, STACK_TOP + 64);
+	put(g, STACK_TOP + 32, KVMI_GUEST_KERNEL_DS);
+	kvmi_guest_reset(g);
+	vcpu_set_msr(g->vcpu, MSR_STAR, (u64)KVMI_GUEST_KERNEL_CS << 32 |
+					(u64)KVMI_GUEST_KERNEL_CS << 48);
+	vcpu_set_msr(g->vcpu, MSR_LSTAR, ESCAPE);
+	vcpu_set_msr(g->vcpu, MSR_SYSCALL_MASK, X86_EFLAGS_TF);
+
+	kvmi_guest_restrict(g, TARGET, R | X);
+	kvmi_guest_restrict(g, SOURCE, R | X);
+	self->insn = addr_gpa2hva(g->vm, KVMI_GUEST_CODE + 16);
+	self->other = variant->insn;
+}
+
+FIXTURE_TEARDOWN(kvmi_grant_flip)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_grant_flip, protected_page)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 *mem = addr_gpa2hva(g->vm, 0);
+	unsigned int allowed = 0, skipped = 0;
+	struct kvmi_event ev;
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	pthread_create(&self->thread, NULL, flip, self);
+	for (;;) {
+		TEST_ASSERT_EQ(ev.pf.access, W);
+		TEST_ASSERT_EQ(mem[SOURCE], 0);
+		if (allowed == nr_flips)
+			break;
+		if ((ev.pf.gpa & -PAGE) == TARGET) {
+			allowed++;
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		} else {
+			TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE);
+			skipped++;
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		}
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	}
+	WRITE_ONCE(self->stop, true);
+	pthread_join(self->thread, NULL);
+	ksft_print_msg("%u allowed, %u refused\n", allowed, skipped);
+
+	/* What is left is one MOV. */
+	mem[KVMI_GUEST_DATA] = 1;
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[SOURCE], 0);
+	TEST_ASSERT_EQ(g->state.regs.rflags & X86_EFLAGS_TF, 0);
+}
+
+/* -n: so many instructions allowed while another CPU changes them */
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	if (argc > 2 && !strcmp(argv[1], "-n")) {
+		nr_flips = atoi_positive("Number of instructions", argv[2]);
+		argv[2] = argv[0];
+		argv += 2;
+		argc -= 2;
+	}
 
 	return test_harness_run(argc, argv);
 }

@@ -51,7 +51,7 @@ static void wait_pf(struct kvmi_guest *g, struct kvmi_event *ev, u8 access)
 		    ev->pf.access, ev->pf.gpa, access);
 }
 
-/* One event about one of these pages, then the end. */
+/* One event about each of these pages, in whichever order, then the end. */
 static void allow_and_stop(struct kvmi_guest *g, u8 access, u64 page, u64 other)
 {
 	struct kvmi_event ev;
@@ -61,7 +61,14 @@ static void allow_and_stop(struct kvmi_guest *g, u8 access, u64 page, u64 other)
 	wait_pf(g, &ev, access);
 	found = ev.pf.gpa & -PAGE;
 	TEST_ASSERT(found == page || found == other, "Address 0x%llx", ev.pf.gpa);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	if (page != other) {
+		wait_pf(g, &ev, access);
+		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, page + other - found);
+		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
 	kvmi_guest_stop_normally(g);
 }
 
@@ -185,7 +192,7 @@ FIXTURE_TEARDOWN(kvmi_pf_insn)
 	kvmi_guest_free(&self->g);
 }
 
-/* Two operands; consent to one is consent to the other. */
+/* Two operands; consent to one is no consent to the other. */
 KVMI_TEST(kvmi_pf_insn, read_one_page_write_another)
 {
 	struct kvmi_guest *g = &self->g;
@@ -204,6 +211,10 @@ KVMI_TEST(kvmi_pf_insn, read_one_page_write_another)
 	/* Reading comes first. */
 	wait_pf(g, &ev, R);
 	TEST_ASSERT_EQ(ev.pf.gpa, FIRST + 8);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	wait_pf(g, &ev, W);
+	TEST_ASSERT_EQ(ev.pf.gpa, SECOND + 16);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }
@@ -230,6 +241,10 @@ KVMI_TEST(kvmi_pf_insn, code_and_data)
 	wait_pf(g, &ev, X);
 	TEST_ASSERT_EQ(ev.pf.gpa, SECOND - 1);
 	TEST_ASSERT_EQ(ev.pf.gva, SECOND - 1);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	wait_pf(g, &ev, W);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_DATA);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }

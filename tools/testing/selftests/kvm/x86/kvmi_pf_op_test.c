@@ -343,12 +343,19 @@ KVMI_TEST(kvmi_pf_avx, write)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
+	u64 gpa;
 
 	kvmi_guest_restrict(g, 0xd000, R | X);
 	kvmi_guest_restrict(g, 0xe000, R | X);
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
 	TEST_ASSERT_EQ(ev.pf.access, W);
 	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE + 4);
+	gpa = ev.pf.gpa;
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	TEST_ASSERT_EQ((ev.pf.gpa ^ gpa) & -PAGE, 0xd000 ^ 0xe000);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }

@@ -250,19 +250,18 @@ KVMI_TEST(kvmi_pf_tables, unknown_to_emulator)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
+	int i;
 
 	/* FLD1 */
 	kvmi_guest_code(g, "\xd9\xe8");
 	kvmi_guest_run_normally(g);
 	restrict_tables(g, self->levels);
 	begin(g);
-	if (!host_cpu_is_intel) {
+	for (i = 0; i < self->levels && !host_cpu_is_intel; i++) {
 		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
 		TEST_ASSERT_EQ(ev.pf.access, W);
-		TEST_ASSERT(ev.pf.gpa >= KVMI_GUEST_PAGE_TABLES &&
-			    ev.pf.gpa < KVMI_GUEST_PAGE_TABLES +
-					self->levels * PAGE,
-			    "Address 0x%llx", ev.pf.gpa);
+		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, KVMI_GUEST_PAGE_TABLES + i * PAGE);
+		TEST_ASSERT_EQ(ev.pf.flags, i ? KVMI_PF_AGAIN : 0);
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	}
 	kvmi_guest_stop_normally(g);

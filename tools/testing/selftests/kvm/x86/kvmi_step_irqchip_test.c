@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: interrupts of KVM's own irqchip while instructions are
+ * executed one by one
+ *
+ * With APICv or AVIC it is the processor that delivers them.
+ */
+#include "kvmi_test_harness.h"
+#include "apic.h"
+
+#define VECTOR	0x50
+#define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
+
+/* What the guest's handler has seen of the page */
+static u64 interrupts;
+static u64 seen;
+
+static void guest_irq(struct ex_regs *regs)
+{
+	u64 *page = (void *)regs->rdi;
+
+	interrupts++;
+	seen = READ_ONCE(*page);
+	x2apic_write_reg(APIC_EOI, 0);
+}
+
+static void guest_code(u64 *page)
+{
+	x2apic_enable();
+	sti_nop();
+	for (;;) {
+		GUEST_SYNC(0);
+		asm volatile("movq $1, (%0)\n\tnop" : : "D"(page) : "memory");
+		GUEST_SYNC2(interrupts, seen);
+		*page = 0;
+		interrupts = 0;
+	}
+}
+
+/* The same with steps that the tool wants */
+static void guest_code_nops(u64 *page)
+{
+	x2apic_enable();
+	sti_nop();
+	GUEST_SYNC(0);
+	asm volatile("movq $1, (%0); nop; nop; nop; nop" : : "D"(page) : "memory");
+	GUEST_SYNC2(interrupts, seen);
+}
+
+FIXTURE(kvmi_irqchip) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_session s;
+	struct kvmi_runner r;
+	u64 gpa;
+	u64 *hva;
+};
+
+static void create(FIXTURE_DATA(kvmi_irqchip) *self, void *code)
+{
+	struct ucall uc;
+	gva_t page;
+
+	self->vm = vm_create_with_one_vcpu(&self->vcpu, code);
+	vm_install_exception_handler(self->vm, VECTOR, guest_irq);
+	page = vm_alloc_page(self->vm);
+	self->gpa = addr_gva2gpa(self->vm, page);
+	self->hva = addr_gva2hva(self->vm, page);
+	vcpu_args_set(self->vcpu, 1, page);
+	kvmi_hook(&self->s, self->vm);
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+FIXTURE_SETUP(kvmi_irqchip)
+{
+}
+
+FIXTURE_TEARDOWN(kvmi_irqchip)
+{
+	if (!self->vm)
+		return;
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static void send_msi(struct kvm_vm *vm)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
+
+	TEST_ASSERT_EQ(__vm_ioctl(vm, KVM_SIGNAL_MSI, &msi), 1);
+}
+
+/* An interrupt waits until the access that was allowed is over. */
+KVMI_TEST(kvmi_irqchip, allowed_access)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	create(self, guest_code);
+	if (!kvmi_has_page_access())
+		SKIP(return, "Access to pages cannot be taken away");
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & ~0xfffull, self->gpa);
+	send_msi(self->vm);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	/* There is no other PF. */
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 1);
+	TEST_ASSERT_EQ(uc.args[1], 1);
+	TEST_ASSERT_EQ(*self->hva, 1);
+}
+
+/* It waits as long as the tool steps. */
+KVMI_TEST(kvmi_irqchip, steps)
+{
+	struct kvmi_vcpu_control_singlestep req = { .enable = 1 };
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_event ev;
+	struct ucall uc;
+	u64 rip;
+	int i;
+
+	create(self, guest_code_nops);
+	kvmi_get_features(&self->s, &features);
+	if (!(features.flags & KVMI_FEATURE_SINGLESTEP))
+		SKIP(return, "No single-stepping");
+	if (!kvmi_has_page_access())
+		SKIP(return, "Access to pages cannot be taken away");
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
+
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	rip = ev.common.arch.regs.rip;
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0,
+					    KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&self->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP,
+				       &req, sizeof(req), NULL, 0), 0);
+	send_msi(self->vm);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	for (i = 0; i < 4; i++) {
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+		/* MOV has 7 bytes, NOP has one. */
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, rip + 7 + i);
+		if (i == 3) {
+			req.enable = 0;
+			TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&self->s, 0,
+						       KVMI_VCPU_CONTROL_SINGLESTEP,
+						       &req, sizeof(req), NULL, 0), 0);
+		}
+		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 1);
+	TEST_ASSERT_EQ(uc.args[1], 1);
+}
+
+int main(int argc, char **argv)
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
+
+	return test_harness_run(argc, argv);
+}
