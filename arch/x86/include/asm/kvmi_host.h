@@ -87,7 +87,6 @@ struct kvmi_grants {
 /**
  * enum kvmi_step_insn - what RFLAGS.TF means to an instruction that is stepped
  * @KVMI_STEP_OTHER: no more than to most
- * @KVMI_STEP_PUSHF: it pushes TF
  * @KVMI_STEP_LOADS_TF: it is POPF or IRET
  * @KVMI_STEP_SYSCALL: it copies TF to R11 and may clear it
  * @KVMI_STEP_SYSRET: it loads TF from R11
@@ -98,7 +97,6 @@ struct kvmi_grants {
  */
 enum kvmi_step_insn {
 	KVMI_STEP_OTHER,
-	KVMI_STEP_PUSHF,
 	KVMI_STEP_LOADS_TF,
 	KVMI_STEP_SYSCALL,
 	KVMI_STEP_SYSRET,
@@ -309,7 +307,7 @@ int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
 bool __kvmi_check_step(struct kvm_vcpu *vcpu);
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r);
 enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu);
-void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu);
+bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r);
 unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
 bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu);
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);

@@ -16,6 +16,7 @@
 #include "mmu.h"
 #include "pages.h"
 #include "regs.h"
+#include "step.h"
 #include "x86.h"
 
 #define MAX_INSN_BYTES	15
@@ -132,8 +133,6 @@ static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
 							 KVMI_STEP_OTHER;
 	case 0xfb: /* STI */
 		return KVMI_STEP_SHADOW;
-	case 0x9c:
-		return KVMI_STEP_PUSHF;
 	case 0x9d: /* POPF */
 	case 0xcf: /* IRET */
 		return KVMI_STEP_LOADS_TF;
@@ -152,11 +151,14 @@ static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
 	}
 }
 
-/*
- * The trap after an instruction that is followed by an interrupt shadow comes
- * one instruction late.
+/**
+ * kvmi_step_emulate - have KVM execute the instruction that is to be stepped
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @r: what to return to the run loop if true is returned
+ *
+ * Return: false if KVM cannot, or must not.
  */
-static bool emulate(struct kvm_vcpu *vcpu, int *r)
+bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r)
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	unsigned long rip = kvm_get_linear_rip(vcpu);
@@ -171,6 +173,7 @@ static bool emulate(struct kvm_vcpu *vcpu, int *r)
 
 	return true;
 }
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_step_emulate);
 
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
@@ -190,9 +193,11 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 	*r = 1;
 	switch (vi->arch.step.insn) {
 	case KVMI_STEP_SHADOW:
-		return !emulate(vcpu, r);
+		/* The trap comes one instruction late. */
+		return !kvmi_step_emulate(vcpu, r);
 	case KVMI_STEP_INT:
 		kvm_queue_interrupt(vcpu, insn.vector, true);
+		kvmi_step_delivers(vcpu);
 		return false;
 	case KVMI_STEP_INT3:
 		*r = kvmi_exception_exit(vcpu, BP_VECTOR, false, 0, 0);
@@ -216,27 +221,3 @@ enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu)
 	return vi ? vi->arch.step.insn : KVMI_STEP_OTHER;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_step_insn);
-
-/**
- * kvmi_hide_pushed_tf - take RFLAGS.TF from what PUSHF has pushed
- * @vcpu: the vCPU, right after the instruction
- */
-void kvmi_hide_pushed_tf(struct kvm_vcpu *vcpu)
-{
-	gva_t gva = kvm_rsp_read(vcpu) + X86_EFLAGS_TF_BIT / BITS_PER_BYTE;
-	struct kvm_segment ss;
-	gpa_t gpa;
-	u8 flags;
-
-	if (!is_64_bit_mode(vcpu)) {
-		kvm_get_segment(vcpu, &ss, VCPU_SREG_SS);
-		gva = (u32)(ss.base + (ss.db ? (u32)gva : (u16)gva));
-	}
-
-	gpa = kvm_mmu_gva_to_gpa_write(vcpu, gva, NULL);
-	if (gpa == INVALID_GPA || kvm_vcpu_read_guest(vcpu, gpa, &flags, 1))
-		return;
-	flags &= ~(X86_EFLAGS_TF >> BITS_PER_BYTE);
-	kvm_vcpu_write_guest(vcpu, gpa, &flags, 1);
-}
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_hide_pushed_tf);

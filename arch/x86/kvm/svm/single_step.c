@@ -16,6 +16,98 @@
 #include "lapic.h"
 #include "svm.h"
 
+#define MAX_INSN_BYTES	15
+
+/*
+ * What the instruction turns out to be is for hardware to say: whoever looks at its
+ * bytes before may be fooled by another vCPU.  If these cause a VM exit nothing of
+ * them has been executed.
+ */
+static const struct {
+	u32 exit_code;
+	u32 intercept;
+} caught_insns[] = {
+	{ SVM_EXIT_SWINT, INTERCEPT_INTn },
+	{ SVM_EXIT_PUSHF, INTERCEPT_PUSHF },
+	{ SVM_EXIT_POPF, INTERCEPT_POPF },
+	{ SVM_EXIT_IRET, INTERCEPT_IRET },
+};
+
+/* Is an instruction to cause a VM exit, given what it is expected to be? */
+static bool catches(struct kvm_vcpu *vcpu, u32 exit_code)
+{
+	struct svm_single_step *step = &to_svm(vcpu)->single_step;
+
+	switch (exit_code) {
+	case SVM_EXIT_IRET:
+		return step->insn != KVMI_STEP_LOADS_TF;
+	case SVM_EXIT_PUSHF:
+	case SVM_EXIT_POPF:
+		/* KVM executes them, and leaves a forbidden access to hardware. */
+		return !step->refused && !(step->rflags & X86_EFLAGS_VM);
+	default:
+		/* With CR4.VME what it does is none of KVM's business. */
+		return !(step->rflags & X86_EFLAGS_VM) ||
+		       (step->rflags & X86_EFLAGS_IOPL) == X86_EFLAGS_IOPL;
+	}
+}
+
+static void begin_catching(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_svm *svm = to_svm(vcpu);
+	struct svm_single_step *step = &svm->single_step;
+	unsigned int i;
+
+	step->caught = false;
+	step->intercepts = 0;
+	for (i = 0; i < ARRAY_SIZE(caught_insns); i++) {
+		if (!catches(vcpu, caught_insns[i].exit_code) ||
+		    vmcb_is_intercept(&svm->vmcb->control, caught_insns[i].intercept))
+			continue;
+		vmcb_set_intercept(&svm->vmcb->control, caught_insns[i].intercept);
+		step->intercepts |= BIT(i);
+	}
+	vmcb_mark_dirty(svm->vmcb, VMCB_INTERCEPTS);
+	step->refused = false;
+
+	/*
+	 * SYSCALL and SYSRET, where they may clear TF, raise #UD if they are not what
+	 * is to be executed.
+	 */
+	step->efer = svm->vmcb->save.efer;
+	if (vcpu->arch.efer & EFER_LMA &&
+	    step->insn != KVMI_STEP_SYSCALL && step->insn != KVMI_STEP_SYSRET) {
+		svm->vmcb->save.efer &= ~EFER_SCE;
+		vmcb_mark_dirty(svm->vmcb, VMCB_CR);
+	}
+}
+
+static void end_catching(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_svm *svm = to_svm(vcpu);
+	struct svm_single_step *step = &svm->single_step;
+	u64 exit_code = svm->vmcb->control.exit_code;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(caught_insns); i++) {
+		if (!(step->intercepts & BIT(i)))
+			continue;
+		vmcb_clr_intercept(&svm->vmcb->control, caught_insns[i].intercept);
+		if (exit_code == caught_insns[i].exit_code)
+			step->caught = true;
+	}
+	vmcb_mark_dirty(svm->vmcb, VMCB_INTERCEPTS);
+
+	/* If it is no SYSCALL it raises the exception once more. */
+	step->syscall = (step->efer ^ svm->vmcb->save.efer) & EFER_SCE &&
+			exit_code == SVM_EXIT_EXCP_BASE + UD_VECTOR;
+	step->caught |= step->syscall;
+	if (svm->vmcb->save.efer != step->efer) {
+		svm->vmcb->save.efer = step->efer;
+		vmcb_mark_dirty(svm->vmcb, VMCB_CR);
+	}
+}
+
 static bool is_trap(const struct vmcb *vmcb)
 {
 	return vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR &&
@@ -38,6 +130,7 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 
 	step->active = true;
 	step->over = false;
+	step->caught = false;
 	step->delivers = control->event_inj & SVM_EVTINJ_VALID;
 
 	/* With TF set neither an NMI nor an interrupt must be delivered. */
@@ -52,21 +145,30 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	if (step->adds_shadow)
 		control->int_state |= SVM_INTERRUPT_SHADOW_MASK;
 
-	step->insn = kvmi_step_insn(vcpu);
+	step->insn = step->syscall ? KVMI_STEP_SYSCALL : kvmi_step_insn(vcpu);
+	step->syscall = false;
 	if (!(vcpu->arch.efer & EFER_LMA) &&
 	    (step->insn == KVMI_STEP_SYSCALL || step->insn == KVMI_STEP_SYSRET))
 		step->insn = KVMI_STEP_OTHER;
 
 	step->rflags = save->rflags;
+	step->cpl = save->cpl;
+	step->rip = save->rip;
+	step->rsp = save->rsp;
 	save->rflags |= X86_EFLAGS_TF;
 
-	/* These trap if TF is set when they are done, not if it was before. */
+	begin_catching(vcpu);
+
+	/*
+	 * These trap if TF is set when they are done, not if it was before.  It may be
+	 * one or the other.
+	 */
 	step->sfmask = svm->vmcb01.ptr->save.sfmask;
-	if (step->insn == KVMI_STEP_SYSCALL)
-		svm->vmcb01.ptr->save.sfmask &= ~X86_EFLAGS_TF;
 	step->r11 = vcpu->arch.regs[VCPU_REGS_R11];
-	if (step->insn == KVMI_STEP_SYSRET)
+	if (step->insn == KVMI_STEP_SYSCALL || step->insn == KVMI_STEP_SYSRET) {
+		svm->vmcb01.ptr->save.sfmask &= ~X86_EFLAGS_TF;
 		vcpu->arch.regs[VCPU_REGS_R11] |= X86_EFLAGS_TF;
+	}
 
 	/* A guest that steps from branch to branch goes on doing so. */
 	step->dbgctl = save->dbgctl;
@@ -76,6 +178,33 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	}
 
 	return false;
+}
+
+/* Was it a POPF or IRET?  Neither leaves the stack pointer as it is. */
+static bool has_popped(struct kvm_vcpu *vcpu)
+{
+	struct svm_single_step *step = &to_svm(vcpu)->single_step;
+
+	return vcpu->arch.regs[VCPU_REGS_RSP] != step->rsp ||
+	       vcpu->arch.rip - step->rip > MAX_INSN_BYTES;
+}
+
+/* Was it a SYSRET? */
+static bool is_return(struct kvm_vcpu *vcpu)
+{
+	struct svm_single_step *step = &to_svm(vcpu)->single_step;
+
+	return step->cpl != 3 && to_svm(vcpu)->vmcb->save.cpl == 3;
+}
+
+/* Was it a SYSCALL? */
+static bool is_call(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_svm *svm = to_svm(vcpu);
+	struct vmcb_save_area *msrs = &svm->vmcb01.ptr->save;
+
+	return !svm->vmcb->save.cpl && (svm->vmcb->save.rip == msrs->lstar ||
+					svm->vmcb->save.rip == msrs->cstar);
 }
 
 /* TF as it is after the instruction; @own_trap: would the guest have got a #DB? */
@@ -91,15 +220,15 @@ static u64 guest_tf(struct kvm_vcpu *vcpu, bool trapped, bool *own_trap)
 
 	switch (step->insn) {
 	case KVMI_STEP_LOADS_TF:
-		return svm->vmcb->save.rflags & X86_EFLAGS_TF;
+		return has_popped(vcpu) ? svm->vmcb->save.rflags & X86_EFLAGS_TF : tf;
 	case KVMI_STEP_SYSCALL:
-		if (!tf)
-			vcpu->arch.regs[VCPU_REGS_R11] &= ~X86_EFLAGS_TF;
-		tf &= ~step->sfmask;
-		*own_trap = tf;
-		return tf;
 	case KVMI_STEP_SYSRET:
-		tf = step->r11 & X86_EFLAGS_TF;
+		if (is_return(vcpu)) {
+			tf = step->r11 & X86_EFLAGS_TF;
+		} else if (is_call(vcpu)) {
+			vcpu->arch.regs[VCPU_REGS_R11] = step->rflags & ~X86_EFLAGS_RF;
+			tf &= ~step->sfmask;
+		}
 		*own_trap = tf;
 		return tf;
 	default:
@@ -135,10 +264,13 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 	if (step->adds_shadow && !trapped)
 		control->int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 
-	if (step->insn == KVMI_STEP_SYSCALL)
+	end_catching(vcpu);
+	if (step->insn == KVMI_STEP_SYSCALL || step->insn == KVMI_STEP_SYSRET) {
 		svm->vmcb01.ptr->save.sfmask = step->sfmask;
-	if (step->insn == KVMI_STEP_SYSRET)
-		vcpu->arch.regs[VCPU_REGS_R11] = step->r11;
+		if (!(trapped && is_call(vcpu)) &&
+		    vcpu->arch.regs[VCPU_REGS_R11] == (step->r11 | X86_EFLAGS_TF))
+			vcpu->arch.regs[VCPU_REGS_R11] = step->r11;
+	}
 	save->dbgctl = step->dbgctl;
 
 	tf = guest_tf(vcpu, trapped, &own_trap);
@@ -156,24 +288,41 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 	}
 }
 
+static bool step_over(struct kvm_vcpu *vcpu, int *r)
+{
+	struct vcpu_svm *svm = to_svm(vcpu);
+	u64 dr6 = svm->vmcb->save.dr6 ^ DR6_ACTIVE_LOW;
+
+	svm->single_step.over = false;
+	*r = kvmi_single_step_exit(vcpu);
+
+	/* The guest may have had a breakpoint, or have stepped by itself. */
+	return *r <= 0 || (!svm->single_step.delivers && !dr6);
+}
+
 /**
- * svm_single_step_exit - tell introspection that an instruction is over
+ * svm_single_step_exit - handle a VM exit of a VMRUN for one instruction
  * @vcpu: the vCPU, with its SRCU lock held
+ * @r: what to return to the run loop if true is returned
  *
  * Return: true if that was all that the VM exit was for.
  */
-bool svm_single_step_exit(struct kvm_vcpu *vcpu)
+bool svm_single_step_exit(struct kvm_vcpu *vcpu, int *r)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
 	struct svm_single_step *step = &svm->single_step;
-	u64 dr6 = svm->vmcb->save.dr6 ^ DR6_ACTIVE_LOW;
+	u64 exit_code = svm->vmcb->control.exit_code;
 
-	step->over = false;
-	if (!step->delivers && step->insn == KVMI_STEP_PUSHF &&
-	    !(step->rflags & X86_EFLAGS_TF))
-		kvmi_hide_pushed_tf(vcpu);
-	kvmi_single_step_exit(vcpu);
+	if (step->over)
+		return step_over(vcpu, r);
+	if (!step->caught)
+		return false;
 
-	/* The guest may have had a breakpoint, or have stepped by itself. */
-	return !step->delivers && !dr6;
+	step->caught = false;
+	*r = 1;
+	if (exit_code == SVM_EXIT_PUSHF || exit_code == SVM_EXIT_POPF)
+		step->refused = !kvmi_step_emulate(vcpu, r);
+
+	/* The others are looked at once more. */
+	return true;
 }
