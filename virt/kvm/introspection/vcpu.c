@@ -96,17 +96,10 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
-<<<<<<< HEAD
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	for_each_set_bit(id, vi->events, KVMI_NR_EVENT_IDS)
 		clear_bit(id, vi->events);
-	kvmi_arch_vcpu_clear(&vi->arch, forget);
-=======
-	vi->event.state = KVMI_EVENT_NONE;
-	vi->answer.state = KVMI_EVENT_NONE;
-	bitmap_zero(vi->events, KVMI_NR_EVENT_IDS);
 	kvmi_arch_vcpu_clear(vi->vcpu, forget);
->>>>>>> 6923f35 (KVM: introspection: have the MMU switch views with their page tables)
 	spin_unlock(&vi->lock);
 
 	list_for_each_entry_safe(cmd, next, &commands, node)
