@@ -170,6 +170,18 @@ struct kvmi_emulation {
 };
 
 /**
+ * struct kvmi_last_walk - the last page walk for which a flag was to be set
+ * @entry: guest physical address of the entry in the guest's page tables
+ * @rip: linear address of the instruction
+ * @exits: how many VM exits there had been
+ */
+struct kvmi_last_walk {
+	gpa_t entry;
+	unsigned long rip;
+	u64 exits;
+};
+
+/**
  * struct kvmi_descriptor_access - an access to a descriptor table register
  * @descriptor: KVMI_DESC_*, or 0 for none
  * @write: it is loaded, not stored
@@ -214,6 +226,8 @@ struct kvmi_saved_registers {
  * @view: the view of guest memory
  * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
  *	and dirty flags in its page tables for fewer of them to be forbidden
+ * @last_walk: the last page walk that was completed for the processor; only the
+ *	vCPU's thread uses it
  * @step: the execution of single instructions
  * @grants: accesses that the instruction being executed may make
  * @emulation: the instruction that introspection has KVM emulate
@@ -242,6 +256,7 @@ struct kvmi_arch_vcpu {
 	struct kvmi_injection injection;
 	u8 view;
 	u8 ad_disabled;
+	struct kvmi_last_walk last_walk;
 	struct kvmi_step step;
 	struct kvmi_grants grants;
 	struct kvmi_emulation emulation;

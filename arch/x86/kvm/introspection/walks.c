@@ -51,9 +51,41 @@ static void disable_ad(struct kvm_vcpu *vcpu)
 	spin_unlock(&vi->lock);
 }
 
-/* The flag that is to be set is the first one that is not. */
+/*
+ * Is it the same walk as at the VM exit before this one?  In between nothing but the
+ * processor has done anything.
+ */
+static bool walks_again(struct kvm_vcpu *vcpu, gpa_t entry)
+{
+	struct kvmi_last_walk *last = &kvmi_to_vcpu(vcpu)->arch.last_walk;
+	struct kvmi_last_walk this = {
+		.entry = entry,
+		.rip = kvm_get_linear_rip(vcpu),
+		.exits = vcpu->stat.exits,
+	};
+	bool again = this.entry == last->entry && this.rip == last->rip &&
+		     this.exits == last->exits + 1;
+
+	*last = this;
+
+	return again;
+}
+
+/* As far as this entry and CR0.WP tell */
+static bool may_write(struct kvm_vcpu *vcpu, u8 flags)
+{
+	return (flags & PT_WRITABLE_MASK) || !kvm_is_cr0_bit_set(vcpu, X86_CR0_WP);
+}
+
+/*
+ * Hardware does not tell which flag it is to be.  The processor needs no accessed
+ * flag if there is one.  If it is there it may have been set, by another vCPU, since
+ * the processor has looked, which then will go on.  The dirty flag is what is
+ * wanted if it comes to this entry once more.
+ */
 static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 {
+	bool again = walks_again(vcpu, entry);
 	u8 __user *flags;
 	unsigned long hva;
 	u8 old, new;
@@ -68,13 +100,19 @@ static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 	flags = (u8 __user *)(hva + offset_in_page(entry));
 	if (get_user(old, flags))
 		return false;
-	new = old | (old & PT_ACCESSED_MASK ? PT_DIRTY_MASK : PT_ACCESSED_MASK);
-	if (old == new)
-		return false;
 
 	/* If the guest has changed it the walk begins anew. */
 	if (!(old & PT_PRESENT_MASK))
 		return true;
+	if (!(old & PT_ACCESSED_MASK))
+		new = old | PT_ACCESSED_MASK;
+	else if (!again)
+		return true;
+	else if (!(old & PT_DIRTY_MASK) && may_write(vcpu, old))
+		new = old | PT_DIRTY_MASK;
+	else
+		return false;
+
 	if (__try_cmpxchg_user(flags, &old, new, fault) < 0)
 		return false;
 	kvm_vcpu_mark_page_dirty(vcpu, gpa_to_gfn(entry));
