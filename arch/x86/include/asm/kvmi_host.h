@@ -133,14 +133,20 @@ struct kvmi_step {
 
 /**
  * enum kvmi_emulation_mode - what applies to accesses of KVM's emulator
- * @KVMI_EMULATE_FREELY: nothing
+ * @KVMI_EMULATE_FREELY: nothing, or no instruction is being emulated
+ * @KVMI_EMULATE_ASKED: the vCPU's view; one that it forbids ends the emulation, and
+ *	the tool is asked about it.  So it is with all that KVM emulates for reasons
+ *	of its own
  * @KVMI_EMULATE_CHECKED: the vCPU's view; one that it forbids ends the emulation
  * @KVMI_EMULATE_TRACED: the tool is told of those that the vCPU's view forbids
+ * @KVMI_EMULATE_ALLOWED: nothing, the tool has allowed the instruction
  */
 enum kvmi_emulation_mode {
 	KVMI_EMULATE_FREELY,
+	KVMI_EMULATE_ASKED,
 	KVMI_EMULATE_CHECKED,
 	KVMI_EMULATE_TRACED,
+	KVMI_EMULATE_ALLOWED,
 };
 
 /* Bytes of an access that are looked at together */
@@ -327,7 +333,11 @@ unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu);
 bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu);
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r);
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn);
+void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type);
+int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r);
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu);
+bool __kvmi_emulation_wanted(struct kvm_vcpu *vcpu);
+bool __kvmi_emulated_input(struct kvm_vcpu *vcpu);
 bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu);
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   void *val, unsigned int bytes);
@@ -624,6 +634,43 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 }
 
 /**
+ * kvmi_emulation_begin - KVM's emulator is about to emulate an instruction, or to
+ *	go on with it
+ * @vcpu: the vCPU
+ * @emulation_type: EMULTYPE_*
+ */
+static inline void kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		__kvmi_emulation_begin(vcpu, emulation_type);
+}
+
+/**
+ * kvmi_emulation_end - ask about an access that has ended the emulation
+ * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * @r: what the emulator wants to return to the run loop
+ *
+ * Return: what to return to the run loop.
+ */
+static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		return __kvmi_emulation_end(vcpu, r);
+	return r;
+}
+
+/**
+ * kvmi_emulation_wanted - does KVM's emulator do what the tool or introspection has
+ *	asked for?
+ * @vcpu: the vCPU
+ */
+static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key.key) &&
+	       __kvmi_emulation_wanted(vcpu);
+}
+
+/**
  * kvmi_emulation_watched - does introspection look at each access of KVM's
  *	emulator?
  * @vcpu: the vCPU
@@ -670,7 +717,7 @@ static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 				       gpa_t gpa, void *val, unsigned int bytes)
 {
-	return !kvmi_emulation_watched(vcpu) ||
+	return !static_branch_unlikely(&kvmi_key.key) ||
 	       __kvmi_emulated_fetch(vcpu, gva, gpa, val, bytes);
 }
 
@@ -687,8 +734,23 @@ static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
 				      gpa_t gpa, void *val, unsigned int bytes)
 {
-	return !kvmi_emulation_watched(vcpu) ||
+	return !static_branch_unlikely(&kvmi_key.key) ||
 	       __kvmi_emulated_read(vcpu, gva, gpa, val, bytes);
+}
+
+/**
+ * kvmi_emulated_input - ask about what an instruction that KVM emulates will write
+ *	when it has read from a device, which it is about to
+ * @vcpu: the vCPU, with its SRCU lock held
+ *
+ * A device must not be read in vain.
+ *
+ * Return: false to end the emulation as intercepted.
+ */
+static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu)
+{
+	return !static_branch_unlikely(&kvmi_key.key) ||
+	       __kvmi_emulated_input(vcpu);
 }
 
 /**
@@ -789,7 +851,11 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return gfn;
 }
 
+static inline void kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type) { }
+static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r) { return r; }
 static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu) { return true; }
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu) { return false; }
 
 static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,

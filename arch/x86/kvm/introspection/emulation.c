@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: instructions that KVM emulates in the guest's place, as the
- * tool or introspection itself has asked for.
+ * KVM introspection: instructions that KVM emulates in the guest's place, for
+ * reasons of its own or as the tool or introspection itself has asked for.
  *
- * KVM's emulator asks here about each access to guest memory.  If the answer is
- * no, or has to be waited for with KVM_RUN returned, the instruction begins anew.
- * A part of what it writes may have been written then, as if another vCPU had
- * looked in the middle of it.
+ * KVM's emulator asks here about each access to guest memory, with the address that
+ * it then uses.  If the answer is no, or has to be waited for with KVM_RUN returned,
+ * the instruction begins anew.  A part of what it writes may have been written then,
+ * as if another vCPU had looked in the middle of it.
+ *
+ * What it fetches and reads is what the vCPU's view shows.
  */
 
 #include <linux/kvm_host.h>
@@ -15,7 +17,9 @@
 #include "introspection/event.h"
 #include "emulation.h"
 #include "intercepts.h"
+#include "kvm_emulate.h"
 #include "pages.h"
+#include "step.h"
 #include "x86.h"
 
 /**
@@ -50,6 +54,39 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	return r;
 }
 
+void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	/* What is skipped makes no access, and the processor has fetched it. */
+	if (!vi || vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||
+	    (emulation_type & EMULTYPE_SKIP))
+		return;
+
+	vi->arch.emulation.mode = KVMI_EMULATE_ASKED;
+	vi->arch.emulation.refused = false;
+}
+
+int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_emulation *emulation;
+
+	if (!vi || vi->arch.emulation.mode != KVMI_EMULATE_ASKED)
+		return r;
+
+	emulation = &vi->arch.emulation;
+	emulation->mode = KVMI_EMULATE_FREELY;
+	if (emulation->refused && !kvmi_step_repeats(vcpu))
+		return kvmi_emulated_page_fault(vcpu, emulation->gva,
+						emulation->gpa, emulation->access);
+
+	/* What is refused is part of another iteration, which begins anew. */
+	kvmi_step_check(vcpu);
+
+	return r;
+}
+
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -57,9 +94,15 @@ bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 	return vi && vi->arch.emulation.mode != KVMI_EMULATE_FREELY;
 }
 
+bool __kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
+{
+	return __kvmi_emulation_watched(vcpu) &&
+	       kvmi_to_vcpu(vcpu)->arch.emulation.mode != KVMI_EMULATE_ASKED;
+}
+
 bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
-	if (!__kvmi_emulation_watched(vcpu))
+	if (!__kvmi_emulation_wanted(vcpu))
 		return false;
 
 	kvmi_to_vcpu(vcpu)->arch.emulation.failed = true;
@@ -77,10 +120,7 @@ static bool refuse(struct kvmi_emulation *emulation, gva_t gva, gpa_t gpa,
 	return false;
 }
 
-/*
- * The vCPU sees at @gpa what its view shows there.  With the tool's consent it is
- * the guest's own page, as for an instruction that is stepped.
- */
+/* The vCPU sees at @gpa what its view shows there. */
 static bool read_shown(struct kvm_vcpu *vcpu, gpa_t gpa, void *val,
 		       unsigned int bytes)
 {
@@ -100,11 +140,72 @@ static bool check(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 access)
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   void *val, unsigned int bytes)
 {
-	if (kvmi_to_vcpu(vcpu)->arch.emulation.mode != KVMI_EMULATE_CHECKED)
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	enum kvmi_emulation_mode mode;
+
+	if (!vi)
 		return true;
 
-	return check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_X) &&
-	       read_shown(vcpu, gpa, val, bytes);
+	mode = vi->arch.emulation.mode;
+	if ((mode == KVMI_EMULATE_ASKED || mode == KVMI_EMULATE_CHECKED) &&
+	    !kvmi_may_execute(vcpu, gva, gpa_to_gfn(gpa)))
+		return refuse(&vi->arch.emulation, gva, gpa, KVMI_PAGE_ACCESS_X);
+
+	return read_shown(vcpu, gpa, val, bytes);
+}
+
+/* Where the instruction stores what it reads or computes, if that is in memory */
+static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *bytes)
+{
+	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+	const struct operand *dst = &ctxt->dst;
+	unsigned int seg = dst->addr.mem.seg;
+
+	if (dst->type != OP_MEM)
+		return false;
+
+	*gva = dst->addr.mem.ea;
+	*bytes = dst->bytes;
+	if (ctxt->mode != X86EMUL_MODE_PROT64 || seg >= VCPU_SREG_FS)
+		*gva += kvm_x86_call(get_segment_base)(vcpu, seg);
+	if (ctxt->mode != X86EMUL_MODE_PROT64)
+		*gva = (u32)*gva;
+
+	return true;
+}
+
+/* It reads there what it then writes, so this is no other page than that. */
+static bool reads_destination(struct kvm_vcpu *vcpu, gva_t gva)
+{
+	unsigned int bytes;
+	gva_t destination;
+
+	return get_destination(vcpu, &destination, &bytes) && destination == gva;
+}
+
+bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	enum kvmi_emulation_mode mode;
+	unsigned int bytes;
+	gva_t gva, last;
+	gpa_t gpa;
+
+	if (!vi)
+		return true;
+	mode = vi->arch.emulation.mode;
+	if ((mode != KVMI_EMULATE_ASKED && mode != KVMI_EMULATE_CHECKED) ||
+	    !get_destination(vcpu, &gva, &bytes))
+		return true;
+
+	for (last = gva + bytes - 1; ; gva = last & PAGE_MASK) {
+		gpa = kvm_mmu_gva_to_gpa_write(vcpu, gva, NULL);
+		/* The exception comes when it is its turn. */
+		if (gpa != INVALID_GPA && !check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_W))
+			return false;
+		if (!((gva ^ last) & PAGE_MASK))
+			return true;
+	}
 }
 
 /*
@@ -136,14 +237,9 @@ static enum kvmi_verdict ask(struct kvm_vcpu *vcpu,
 	return kvmi_verdict_of(action);
 }
 
-static bool traced(struct kvm_vcpu *vcpu, gpa_t gpa, u8 access)
-{
-	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) &&
-	       !kvmi_may_access(vcpu, gpa_to_gfn(gpa), access);
-}
-
-bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
-			  void *val, unsigned int bytes)
+/* As with an access that is granted, what is restricted is the guest's own page. */
+static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
+		       unsigned int bytes)
 {
 	struct kvmi_vcpu_event_access_reply reply = { };
 	struct kvmi_vcpu_event_access event = {
@@ -153,11 +249,10 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 		.size = bytes,
 	};
 
-	if (kvmi_to_vcpu(vcpu)->arch.emulation.mode == KVMI_EMULATE_CHECKED)
-		return check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_R) &&
+	if (kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_R))
+		return reads_destination(vcpu, gva) ||
 		       read_shown(vcpu, gpa, val, bytes);
-
-	if (!traced(vcpu, gpa, KVMI_PAGE_ACCESS_R) ||
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
 	    WARN_ON_ONCE(bytes > sizeof(event.data)))
 		return true;
 
@@ -168,6 +263,30 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 	memcpy(val, reply.data, bytes);
 
 	return true;
+}
+
+bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+			  void *val, unsigned int bytes)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi)
+		return true;
+
+	switch (vi->arch.emulation.mode) {
+	case KVMI_EMULATE_TRACED:
+		return trace_read(vcpu, gva, gpa, val, bytes);
+	case KVMI_EMULATE_ASKED:
+	case KVMI_EMULATE_CHECKED:
+		if (!check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_R))
+			return false;
+		break;
+	case KVMI_EMULATE_FREELY:
+	case KVMI_EMULATE_ALLOWED:
+		break;
+	}
+
+	return read_shown(vcpu, gpa, val, bytes);
 }
 
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
@@ -184,10 +303,13 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 		.size = bytes,
 	};
 
-	if (emulation->mode == KVMI_EMULATE_CHECKED)
+	if (emulation->mode == KVMI_EMULATE_ASKED ||
+	    emulation->mode == KVMI_EMULATE_CHECKED)
 		return check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_W);
 
-	if (!traced(vcpu, gpa, KVMI_PAGE_ACCESS_W) ||
+	if (emulation->mode != KVMI_EMULATE_TRACED ||
+	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
+	    kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_W) ||
 	    WARN_ON_ONCE(bytes > sizeof(event.data)))
 		return true;
 

@@ -142,6 +142,8 @@ enum kvmi_verdict __kvmi_emulated_insn(struct kvm_vcpu *vcpu,
 	switch (info->intercept) {
 	case x86_intercept_cpuid:
 		return emulated_cpuid(vcpu, info->next_rip - info->rip);
+	case x86_intercept_ins:
+		return __kvmi_emulated_input(vcpu) ? KVMI_ALLOW : KVMI_RETRY;
 	case x86_intercept_lgdt:
 		return emulated_descriptor(vcpu, KVMI_DESC_GDTR, true);
 	case x86_intercept_lidt:

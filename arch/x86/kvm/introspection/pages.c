@@ -335,7 +335,8 @@ static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
  *	access?
  * @vcpu: the vCPU, with its SRCU lock held
  * @gfn: guest frame number
- * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
+ * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W, KVMI_PAGE_ACCESS_XS or
+ *	KVMI_PAGE_ACCESS_XU
  *
  * What is no memory is not restricted.
  */
@@ -345,11 +346,29 @@ bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 
 	if (!view || !is_there(vcpu, gfn))
 		return true;
-	if (access == KVMI_PAGE_ACCESS_X)
-		access = kvm_x86_call(get_cpl)(vcpu) == 3 ? KVMI_PAGE_ACCESS_XU :
-							    KVMI_PAGE_ACCESS_XS;
 
 	return may_access(vcpu, view, gfn, access);
+}
+
+/**
+ * kvmi_may_execute - does the view of a vCPU leave it the execution of a page?
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @gva: linear address, of which a fetch has been translated
+ * @gfn: guest frame number
+ *
+ * Whether it is one of a user depends on the linear address, and not on the CPL.
+ */
+bool kvmi_may_execute(struct kvm_vcpu *vcpu, gva_t gva, gfn_t gfn)
+{
+	bool xs = kvmi_may_access(vcpu, gfn, KVMI_PAGE_ACCESS_XS);
+	bool xu = kvmi_may_access(vcpu, gfn, KVMI_PAGE_ACCESS_XU);
+	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
+
+	if (xs == xu)
+		return xs;
+
+	return walk->gva_to_gpa(vcpu, walk, gva, PFERR_FETCH_MASK | PFERR_USER_MASK,
+				NULL) == INVALID_GPA ? xs : xu;
 }
 
 /* Is an exception or interrupt being delivered, i.e. no instruction executed? */
@@ -429,8 +448,7 @@ static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
 		  gfn_t gfn, bool asked, int *r)
 {
 	if (!kvm_caps.has_single_step) {
-		/* KVM's own accesses are not subject to the restrictions. */
-		*r = kvm_emulate_instruction(vcpu, 0);
+		*r = kvmi_emulate(vcpu, KVMI_EMULATE_ALLOWED);
 		return false;
 	}
 
@@ -444,18 +462,90 @@ static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
 	return !*r;
 }
 
+/*
+ * Ask about an access, and do what the answer is.  @gfn: page of the access that
+ * caused the VM exit
+ *
+ * Return: as allow() does.
+ */
+static bool ask(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, gfn_t gfn,
+		int *r)
+{
+	const struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+	struct kvmi_vcpu_event_pf_reply reply = { };
+	int action = KVMI_EVENT_ACTION_ALLOW;
+	bool asked = false;
+
+	if (not_emulated(vcpu))
+		event->flags |= KVMI_PF_NOT_EMULATED;
+	if (step->allowed && step->asked)
+		event->flags |= KVMI_PF_AGAIN;
+	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
+		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, event,
+				    sizeof(*event), &reply, sizeof(reply));
+		asked = true;
+	}
+	/* Once is enough, but an event that was interrupted is raised again. */
+	if (action != KVMI_EVENT_INTERRUPTED)
+		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
+
+	*r = 1;
+	switch (kvmi_verdict_of(action)) {
+	case KVMI_ALLOW:
+		if (!(reply.flags & KVMI_PF_TRAP_ACCESS) ||
+		    (event->flags & KVMI_PF_NOT_EMULATED))
+			return allow(vcpu, event, gfn, asked, r);
+		*r = trap_access(vcpu);
+		break;
+	case KVMI_SKIP:
+		kvmi_step_cancel(vcpu);
+		*r = skip(vcpu);
+		break;
+	case KVMI_RETRY:
+		/* If the event is open it is the instruction that is being executed. */
+		if (action != KVMI_EVENT_INTERRUPTED)
+			kvmi_step_cancel(vcpu);
+		break;
+	}
+
+	return false;
+}
+
+/**
+ * kvmi_emulated_page_fault - ask about an access that KVM's emulator was refused
+ * @vcpu: the vCPU, about to execute the instruction again
+ * @gva: linear address
+ * @gpa: guest physical address
+ * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
+ *
+ * Return: what to return to the run loop.
+ */
+int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 access)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_vcpu_event_pf event = {
+		.gva = gva,
+		.gpa = gpa,
+		.access = access,
+		.view = __kvmi_vcpu_view(vcpu),
+	};
+	int r;
+
+	vi->arch.asked = READ_ONCE(vi->nr_sessions);
+	ask(vcpu, &event, gpa_to_gfn(INVALID_GPA), &r);
+
+	return r;
+}
+
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	/* That of the page tables which refused the access */
 	unsigned int id = vcpu->arch.root_mmu.root_role.view;
-	struct kvmi_vcpu_event_pf_reply reply = { };
 	struct kvmi_vcpu_event_pf event = {
 		.gpa = gpa,
 		.view = id,
 	};
-	int action = KVMI_EVENT_ACTION_ALLOW;
-	bool asked = false;
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvmi_view *view;
 	u8 wanted;
@@ -470,10 +560,6 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	if (may_access(vcpu, view, gfn, wanted))
 		return true;
 
-	if (not_emulated(vcpu))
-		event.flags |= KVMI_PF_NOT_EMULATED;
-	if (vi->arch.step.allowed && vi->arch.step.asked)
-		event.flags |= KVMI_PF_AGAIN;
 	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
 	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
 	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
@@ -495,32 +581,5 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		}
 	}
 
-	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
-		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, &event,
-				    sizeof(event), &reply, sizeof(reply));
-		asked = true;
-	}
-	/* Once is enough, but an event that was interrupted is raised again. */
-	if (action != KVMI_EVENT_INTERRUPTED)
-		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
-
-	switch (kvmi_verdict_of(action)) {
-	case KVMI_ALLOW:
-		if (!(reply.flags & KVMI_PF_TRAP_ACCESS) ||
-		    (event.flags & KVMI_PF_NOT_EMULATED))
-			return allow(vcpu, &event, gfn, asked, r);
-		*r = trap_access(vcpu);
-		break;
-	case KVMI_SKIP:
-		kvmi_step_cancel(vcpu);
-		*r = skip(vcpu);
-		break;
-	case KVMI_RETRY:
-		/* If the event is open it is the instruction that is being executed. */
-		if (action != KVMI_EVENT_INTERRUPTED)
-			kvmi_step_cancel(vcpu);
-		break;
-	}
-
-	return false;
+	return ask(vcpu, &event, gfn, r);
 }

@@ -271,6 +271,22 @@ void kvmi_step_check_delivery(struct kvm_vcpu *vcpu)
 		end_step(vcpu, true);
 }
 
+/**
+ * kvmi_step_check - see whether the instruction a vCPU was to execute is over now
+ *	that KVM has emulated one
+ * @vcpu: the vCPU
+ *
+ * KVM may go on with the next one.
+ */
+void kvmi_step_check(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	if ((step->allowed || step->wanted) && !step->owed &&
+	    step_is_over(vcpu, step))
+		end_step(vcpu, true);
+}
+
 bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -289,9 +305,7 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 	/* Unhooking ends a step, and only the vCPU's thread what was granted. */
 	if (!step->allowed)
 		kvmi_end_grants(vcpu);
-	if ((step->allowed || step->wanted) && !step->owed &&
-	    step_is_over(vcpu, step))
-		end_step(vcpu, true);
+	kvmi_step_check(vcpu);
 	if (step->owed) {
 		tell(vcpu);
 		step->rip = kvm_get_linear_rip(vcpu);

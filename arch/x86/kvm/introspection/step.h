@@ -12,6 +12,7 @@ bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked);
 void kvmi_step_cancel(struct kvm_vcpu *vcpu);
 void kvmi_step_delivers(struct kvm_vcpu *vcpu);
 bool kvmi_step_repeats(struct kvm_vcpu *vcpu);
+void kvmi_step_check(struct kvm_vcpu *vcpu);
 void kvmi_step_check_delivery(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_STEP_H */

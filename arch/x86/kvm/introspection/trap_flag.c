@@ -50,7 +50,7 @@ static bool fetch(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes, unsigned int nr)
 		return false;
 
 	gfn = gpa_to_gfn(gpa);
-	if (!kvmi_may_access(vcpu, gfn, KVMI_PAGE_ACCESS_X))
+	if (!kvmi_may_execute(vcpu, gva, gfn))
 		return false;
 
 	return !kvm_vcpu_read_guest_page(vcpu, __kvmi_shown_gfn(vcpu, gfn), bytes,
