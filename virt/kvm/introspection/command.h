@@ -6,6 +6,7 @@
 #include "vcpu.h"
 
 struct kvmi_gfn_range;
+struct kvmi_lost_gfns;
 
 /*
  * Returned by a handler that cannot trust the connection any more, e.g. as the
@@ -118,6 +119,8 @@ bool kvmi_arch_check_access(u8 access);
 bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 			const struct kvmi_gfn_range *range, bool can_yield,
 			bool flush);
+bool kvmi_arch_zap_lost(struct kvm *kvm, unsigned int view, int as_id,
+			const struct kvmi_lost_gfns *lost, bool flush);
 void kvmi_arch_end_view(struct kvm *kvm, unsigned int view);
 void kvmi_arch_end_views(struct kvm *kvm);
 void kvmi_arch_free_views(struct kvm *kvm);

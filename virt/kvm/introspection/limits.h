@@ -10,12 +10,6 @@
  */
 
 /*
- * Pages of a range that are unmapped at once.  Of a larger one others may use the
- * host's page tables in between, and then it takes more than one TLB flush.
- */
-#define KVMI_MAX_UNMAP_AT_ONCE		BIT(15)
-
-/*
  * Commands that wait for one vCPU's thread.  A tool that sends more gets
  * -KVM_EBUSY for the surplus.
  */
@@ -44,10 +38,12 @@
 #define KVMI_NR_VIEWS			7
 
 /*
- * Ranges of pages with a restriction, and changed pages, of all views of a VM
- * together.  More is -KVM_ENOMEM and -KVM_EBUSY.
+ * Memory for the restrictions of all views of a VM together, in nodes of 256 bytes:
+ * one for each 2M of which not all has the same access, and 16 for each 1G with
+ * such.  Besides there is one word for each 1G of guest memory at most.  And
+ * changed pages, of all views together.  More is -KVM_ENOMEM and -KVM_EBUSY.
  */
-#define KVMI_MAX_PAGE_RANGES		BIT(20)
+#define KVMI_MAX_ACCESS_NODES		BIT(17)
 #define KVMI_MAX_CHANGED_GFNS		1024
 
 /*

@@ -17,21 +17,23 @@ static bool is_guest_memory(const struct kvm_memory_slot *slot)
 }
 
 /**
- * kvmi_range_has_memory - is there guest memory at all of a range?
+ * kvmi_find_memory - is there guest memory at all of a range?
  * @slots: an address space, within kvm->srcu
  * @range: guest frame numbers
+ * @slot_range: where to put those of the last slot of it
  */
-bool kvmi_range_has_memory(struct kvm_memslots *slots,
-			   const struct kvmi_gfn_range *range)
+bool kvmi_find_memory(struct kvm_memslots *slots, const struct kvmi_gfn_range *range,
+		      struct kvmi_gfn_range *slot_range)
 {
 	const struct kvm_memory_slot *slot;
 	gfn_t gfn;
 
-	for (gfn = range->first; gfn <= range->last;
-	     gfn = slot->base_gfn + slot->npages) {
+	for (gfn = range->first; gfn <= range->last; gfn = slot_range->last + 1) {
 		slot = __gfn_to_memslot(slots, gfn);
 		if (!slot || !is_guest_memory(slot))
 			return false;
+		slot_range->first = slot->base_gfn;
+		slot_range->last = slot->base_gfn + slot->npages - 1;
 	}
 
 	return true;

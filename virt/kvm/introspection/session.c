@@ -266,6 +266,7 @@ static void allow_all_commands(struct kvm_introspection *session, bool allow)
 static struct kvm_introspection *create_session(struct kvm *kvm)
 {
 	struct kvm_introspection *session;
+	struct kvmi_view *view;
 
 	session = kvzalloc_obj(*session, GFP_KERNEL_ACCOUNT);
 	if (!session)
@@ -276,14 +277,14 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	session->cookie_base = get_random_u32();
 	init_completion(&session->over);
 	mutex_init(&session->send_lock);
-	mutex_init(&session->views_lock);
 	allow_all_commands(session, false);
 
-	session->views[0] = kvmi_view_create(NULL);
-	if (!session->views[0]) {
+	view = kvmi_view_create();
+	if (!view) {
 		kvfree(session);
 		return NULL;
 	}
+	rcu_assign_pointer(session->views[0], view);
 
 	return session;
 }

@@ -60,8 +60,11 @@ struct kvmi_frame {
  * @seq: number of the last event sent
  * @cookie_base: what memory cookies count from
  * @kicked: vCPUs to wait for; only the receiver uses it
- * @views_lock: serializes changes to @views, and vCPUs that enter one
- * @views: views of guest memory; the first one always exists
+ * @views: views of guest memory; the first one always exists.  Only the receiver
+ *	changes them
+ * @nr_changed: pages that are shown in place of others, in all of @views; only the
+ *	receiver uses it
+ * @shown: these by what is shown, for each address space; under mmu_lock
  * @send_lock: serializes writers to @sock, protects @unsent
  * @unsent_size: bytes in @unsent; also read without the lock
  * @unsent: end of a message whose beginning has been written
@@ -101,9 +104,9 @@ struct kvm_introspection {
 	u32 cookie_base;
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
 
-	/* Serializes changes to @views */
-	struct mutex views_lock;
-	struct kvmi_view *views[KVMI_NR_VIEWS];
+	struct kvmi_view __rcu *views[KVMI_NR_VIEWS];
+	unsigned int nr_changed;
+	struct rb_root shown[KVM_MAX_NR_ADDRESS_SPACES];
 
 	/* Serializes writers to @sock */
 	struct mutex send_lock;

@@ -10,99 +10,46 @@
 #include <linux/slab.h>
 
 #include "kvm_mm.h"
+#include "changed_gfns.h"
 #include "command.h"
 #include "view.h"
 
-/*
- * Nobody looks for gaps in it.  But freeing a subtree of a tree that does not keep
- * track of them takes the metadata of a full node for a child, see mt_free_walk().
- */
-static void init_tree(struct maple_tree *mt)
-{
-	mt_init_flags(mt, MT_FLAGS_USE_RCU | MT_FLAGS_ALLOC_RANGE);
-}
-
-/* mtree_dup() allocates with a spinlock held. */
-static int copy_tree(struct maple_tree *to, struct maple_tree *from)
-{
-	MA_STATE(mas, from, 0, 0);
-	void *entry;
-	int r = 0;
-
-	rcu_read_lock();
-	mas_for_each(&mas, entry, ULONG_MAX) {
-		mas_pause(&mas);
-		rcu_read_unlock();
-		r = mtree_store_range(to, mas.index, mas.last, entry,
-				      GFP_KERNEL_ACCOUNT);
-		if (r)
-			return r;
-		cond_resched();
-		rcu_read_lock();
-	}
-	rcu_read_unlock();
-
-	return r;
-}
+/* A view that is about to end has so many users. */
+#define NO_MORE_USERS (-1)
 
 /**
- * kvmi_view_create - make a view
- * @copy_of: the view to copy, with views_lock held; NULL for an empty one
+ * kvmi_view_create - make a view that restricts nothing
  *
  * Return: NULL if there is no memory.
  */
-struct kvmi_view *kvmi_view_create(struct kvmi_view *copy_of)
+struct kvmi_view *kvmi_view_create(void)
 {
-	struct kvmi_view *view;
-	int i, r = 0;
+	struct kvmi_view *view = kzalloc_obj(*view, GFP_KERNEL_ACCOUNT);
+	int i;
 
-	view = kzalloc_obj(*view, GFP_KERNEL_ACCOUNT);
-	if (!view)
-		return NULL;
-	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-		init_tree(&view->access[i]);
-		init_tree(&view->changed[i]);
-	}
-
-	for (i = 0; copy_of && !r && i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-		r = copy_tree(&view->access[i], &copy_of->access[i]);
-		if (!r)
-			r = copy_tree(&view->changed[i], &copy_of->changed[i]);
-	}
-	if (r) {
-		kvmi_view_free(view);
-		return NULL;
-	}
-	if (copy_of) {
-		view->nr_ranges = copy_of->nr_ranges;
-		view->nr_changed = copy_of->nr_changed;
+	for (i = 0; view && i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		kvmi_access_init(&view->access[i]);
+		xa_init_flags(&view->changed[i], XA_FLAGS_ACCOUNT);
 	}
 
 	return view;
 }
 
-/* Nobody reads it any more: its nodes need not wait for RCU. */
-static void free_tree(struct maple_tree *mt)
-{
-	mt_clear_in_rcu(mt);
-	mtree_destroy(mt);
-}
-
 /**
  * kvmi_view_free - free a view that nobody can find any more
+ * @session: the session
  * @view: the view, or NULL
  */
-void kvmi_view_free(struct kvmi_view *view)
+void kvmi_view_free(struct kvm_introspection *session, struct kvmi_view *view)
 {
 	int i;
 
 	if (!view)
 		return;
 
-	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-		free_tree(&view->access[i]);
-		free_tree(&view->changed[i]);
-	}
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++)
+		kvmi_access_free(&view->access[i]);
+	kvmi_changed_free(session, view);
 	kfree(view);
 }
 
@@ -121,8 +68,26 @@ struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id)
 	if (!session || id >= KVMI_NR_VIEWS)
 		return NULL;
 
-	/* Pairs with smp_store_release() in kvmi_vm_create_view(). */
-	return smp_load_acquire(&session->views[id]);
+	return srcu_dereference_check(session->views[id], &kvm->srcu,
+				      lockdep_is_held(&kvm->mmu_lock));
+}
+
+/**
+ * kvmi_session_view - look up a view for a VM-wide command
+ * @session: the session
+ * @id: number of the view
+ * @as_id: address space
+ *
+ * Context: the receiver, which is the only one to make and end views.
+ * Return: NULL if there is no such view, or no such address space.
+ */
+struct kvmi_view *kvmi_session_view(struct kvm_introspection *session,
+				    unsigned int id, unsigned int as_id)
+{
+	if (id >= KVMI_NR_VIEWS || as_id >= kvm_arch_nr_memslot_as_ids(session->kvm))
+		return NULL;
+
+	return rcu_dereference_protected(session->views[id], true);
 }
 
 /**
@@ -135,9 +100,7 @@ struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id)
  */
 u8 kvmi_view_access(struct kvmi_view *view, int as_id, gfn_t gfn)
 {
-	void *entry = mtree_load(&view->access[as_id], gfn);
-
-	return entry ? xa_to_value(entry) : KVMI_PAGE_ACCESS_RWX;
+	return kvmi_access_get(&view->access[as_id], gfn);
 }
 
 /**
@@ -150,67 +113,88 @@ u8 kvmi_view_access(struct kvmi_view *view, int as_id, gfn_t gfn)
  */
 gfn_t kvmi_view_shown_gfn(struct kvmi_view *view, int as_id, gfn_t gfn)
 {
-	void *entry = mtree_load(&view->changed[as_id], gfn);
-
-	return entry ? xa_to_value(entry) : gfn;
-}
-
-static bool is_uniform(struct maple_tree *mt, const struct kvmi_gfn_range *range)
-{
-	MA_STATE(mas, mt, range->first, range->first);
-
-	if (mtree_empty(mt))
-		return true;
-
-	guard(rcu)();
-	mas_walk(&mas);
-	return mas.last >= range->last;
+	return kvmi_changed_shown(&view->changed[as_id], gfn);
 }
 
 /**
  * kvmi_view_is_uniform - can a range of pages be mapped as one?
  * @view: the view
  * @as_id: address space
- * @range: guest frame numbers
+ * @range: guest frame numbers, of a page table or a directory of them
  */
 bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 			  const struct kvmi_gfn_range *range)
 {
-	unsigned long next = range->first;
-	void *entry;
-
-	if (!is_uniform(&view->access[as_id], range))
-		return false;
-
-	/* kvmi_vm_change_gfn() has entries that change nothing for a moment. */
-	mt_for_each(&view->changed[as_id], entry, next, range->last) {
-		if (xa_to_value(entry) != next - 1)
-			return false;
-	}
-
-	return true;
+	return kvmi_access_is_uniform(&view->access[as_id], range) &&
+	       !kvmi_changed_any(&view->changed[as_id], range);
 }
 
 /**
- * kvmi_views_have_room - may there be so much more in the views of a session?
- * @session: the session, with views_lock held
- * @nr_ranges: ranges of pages with restricted access
- * @nr_changed: pages that are shown in place of others
+ * kvmi_views_nr_nodes - how much memory do the views of a session take?
+ * @session: the session
+ *
+ * Return: as struct kvmi_access_store counts it.
  */
-bool kvmi_views_have_room(struct kvm_introspection *session,
-			  unsigned long nr_ranges, unsigned long nr_changed)
+unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session)
 {
-	unsigned int i;
+	unsigned long nr = 0;
+	unsigned int id, i;
 
-	for (i = 0; i < KVMI_NR_VIEWS; i++) {
-		if (!session->views[i])
-			continue;
-		nr_ranges += session->views[i]->nr_ranges;
-		nr_changed += session->views[i]->nr_changed;
+	for (id = 0; id < KVMI_NR_VIEWS; id++) {
+		struct kvmi_view *view = kvmi_session_view(session, id, 0);
+
+		for (i = 0; view && i < KVM_MAX_NR_ADDRESS_SPACES; i++)
+			nr += view->access[i].nr_nodes;
 	}
 
-	return nr_ranges <= KVMI_MAX_PAGE_RANGES &&
-	       nr_changed <= KVMI_MAX_CHANGED_GFNS;
+	return nr;
+}
+
+static unsigned long nr_nodes_of(const struct kvmi_view *view)
+{
+	unsigned long nr = 0;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++)
+		nr += view->access[i].nr_nodes;
+
+	return nr;
+}
+
+static unsigned int nr_changed_of(struct kvmi_view *view)
+{
+	struct kvmi_changed_gfn *entry;
+	unsigned long index;
+	unsigned int nr = 0;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		xa_for_each(&view->changed[i], index, entry)
+			nr++;
+	}
+
+	return nr;
+}
+
+static struct kvmi_view *copy_view(struct kvm_introspection *session,
+				   struct kvmi_view *from, unsigned int id)
+{
+	struct kvmi_view *view = kvmi_view_create();
+	int i, r = 0;
+
+	if (!view)
+		return NULL;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES && !r; i++)
+		r = kvmi_access_copy(&view->access[i], &from->access[i]);
+	if (!r)
+		r = kvmi_changed_copy(session, view, id, from);
+	if (r) {
+		kvmi_view_free(session, view);
+		return NULL;
+	}
+
+	return view;
 }
 
 /**
@@ -231,41 +215,27 @@ int kvmi_vm_create_view(struct kvmi_vm_request *req)
 	    data->copy_of >= KVMI_NR_VIEWS)
 		return -KVM_EINVAL;
 
-	guard(mutex)(&session->views_lock);
-
-	source = session->views[data->copy_of];
+	source = kvmi_session_view(session, data->copy_of, 0);
 	if (!source)
 		return -KVM_EINVAL;
-	for (id = 0; session->views[id]; id++) {
+	for (id = 0; kvmi_session_view(session, id, 0); id++) {
 		if (id == KVMI_NR_VIEWS - 1)
 			return -KVM_EBUSY;
 	}
 
-	if (!kvmi_views_have_room(session, source->nr_ranges, source->nr_changed))
+	if (kvmi_views_nr_nodes(session) + nr_nodes_of(source) >
+	    KVMI_MAX_ACCESS_NODES ||
+	    session->nr_changed + nr_changed_of(source) > KVMI_MAX_CHANGED_GFNS)
 		return -KVM_ENOMEM;
-	view = kvmi_view_create(source);
+	view = copy_view(session, source, id);
 	if (!view)
 		return -KVM_ENOMEM;
-	/* Pairs with smp_load_acquire() in kvmi_view_find(). */
-	smp_store_release(&session->views[id], view);
+	rcu_assign_pointer(session->views[id], view);
 
 	*reply = (struct kvmi_vm_create_view_reply) { .view = id };
 	req->reply_size = sizeof(*reply);
 
 	return 0;
-}
-
-static bool in_use(struct kvm *kvm, unsigned int id)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch) == id)
-			return true;
-	}
-
-	return false;
 }
 
 /**
@@ -278,6 +248,7 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	struct kvm_introspection *session = req->session;
 	struct kvm *kvm = session->kvm;
 	struct kvmi_view *view;
+	bool flush;
 
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
@@ -285,30 +256,49 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	    !data->view || data->view >= KVMI_NR_VIEWS)
 		return -KVM_EINVAL;
 
-	/*
-	 * No vCPU enters a view without views_lock.  But some may wait for it within
-	 * kvm->srcu, so it is not held while waiting for them, nor for slots_lock,
-	 * whose holders wait for them.
-	 */
-	guard(mutex)(&kvm->slots_lock);
-	scoped_guard(mutex, &session->views_lock) {
-		view = session->views[data->view];
-		if (!view)
-			return -KVM_EINVAL;
-		if (in_use(kvm, data->view))
-			return -KVM_EBUSY;
+	view = kvmi_session_view(session, data->view, 0);
+	if (!view)
+		return -KVM_EINVAL;
+	/* No vCPU enters it any more. */
+	if (atomic_cmpxchg(&view->users, 0, NO_MORE_USERS))
+		return -KVM_EBUSY;
 
+	scoped_guard(mutex, &kvm->slots_lock) {
 		KVM_MMU_LOCK(kvm);
-		WRITE_ONCE(session->views[data->view], NULL);
+		flush = kvmi_changed_end(session, view, false);
+		rcu_assign_pointer(session->views[data->view], NULL);
 		kvmi_arch_end_view(kvm, data->view);
+		if (flush)
+			kvm_flush_remote_tlbs(kvm);
 		KVM_MMU_UNLOCK(kvm);
+		kvmi_arch_free_views(kvm);
 	}
-
-	kvmi_arch_free_views(kvm);
 	synchronize_srcu(&kvm->srcu);
-	kvmi_view_free(view);
+	kvmi_view_free(session, view);
 
 	return 0;
+}
+
+/* View 0 is always there. */
+static bool get_view(struct kvm_introspection *session, unsigned int id)
+{
+	struct kvmi_view *view;
+
+	if (!id)
+		return true;
+	view = srcu_dereference(session->views[id], &session->kvm->srcu);
+
+	return view && atomic_inc_unless_negative(&view->users);
+}
+
+static void put_view(struct kvm_introspection *session, unsigned int id)
+{
+	struct kvmi_view *view;
+
+	if (!id)
+		return;
+	view = srcu_dereference(session->views[id], &session->kvm->srcu);
+	atomic_dec(&view->users);
 }
 
 /**
@@ -318,19 +308,16 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_set_view *data = req->data;
-	struct kvm_introspection *session = req->session;
+	unsigned int old = kvmi_arch_vcpu_view(&req->vi->arch);
 
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 	if (memchr_inv(data->padding, 0, sizeof(data->padding)) ||
-	    data->view >= KVMI_NR_VIEWS)
+	    data->view >= KVMI_NR_VIEWS || !get_view(req->session, data->view))
 		return -KVM_EINVAL;
 
-	guard(mutex)(&session->views_lock);
-
-	if (!session->views[data->view])
-		return -KVM_EINVAL;
 	kvmi_arch_vcpu_set_view(req->vcpu, data->view);
+	put_view(req->session, old);
 
 	return 0;
 }
@@ -365,10 +352,9 @@ int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req)
  */
 void kvmi_views_end(struct kvm_introspection *session)
 {
-	struct kvmi_view *view = session->views[0];
 	struct kvm *kvm = session->kvm;
 	bool flush = false;
-	int i;
+	unsigned int id;
 
 	/*
 	 * All at once: what is unmapped must not be mapped again as it was, and who
@@ -376,15 +362,11 @@ void kvmi_views_end(struct kvm_introspection *session)
 	 */
 	mutex_lock(&kvm->slots_lock);
 	KVM_MMU_LOCK(kvm);
-	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-		unsigned long gfn = 0;
-		void *entry;
+	for (id = 0; id < KVMI_NR_VIEWS; id++) {
+		struct kvmi_view *view = kvmi_session_view(session, id, 0);
 
-		mt_for_each(&view->changed[i], entry, gfn, ULONG_MAX) {
-			struct kvmi_gfn_range range = { gfn - 1, gfn - 1 };
-
-			flush = kvmi_arch_zap_gfns(kvm, 0, i, &range, false, flush);
-		}
+		if (view)
+			flush = kvmi_changed_end(session, view, flush);
 	}
 	kvmi_arch_end_views(kvm);
 	WRITE_ONCE(kvm->introspection, NULL);
@@ -403,6 +385,8 @@ void kvmi_views_end(struct kvm_introspection *session)
 	kvmi_arch_free_views(kvm);
 	mutex_unlock(&kvm->slots_lock);
 
-	for (i = 0; i < KVMI_NR_VIEWS; i++)
-		kvmi_view_free(session->views[i]);
+	/* Until here somebody may still be looking at them. */
+	synchronize_srcu(&kvm->srcu);
+	for (id = 0; id < KVMI_NR_VIEWS; id++)
+		kvmi_view_free(session, kvmi_session_view(session, id, 0));
 }

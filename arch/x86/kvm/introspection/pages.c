@@ -8,6 +8,7 @@
 
 #include <linux/kvm_host.h>
 
+#include "introspection/changed_gfns.h"
 #include "introspection/command.h"
 #include "introspection/event.h"
 #include "introspection/memslots.h"
@@ -106,6 +107,28 @@ bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 
 	return kvm_tdp_mmu_zap_view_leafs(kvm, as_id, view, range->first,
 					  range->last + 1, can_yield, flush);
+}
+
+/**
+ * kvmi_arch_zap_lost - have pages mapped anew in a view that have lost access
+ * @kvm: the VM, with its mmu_lock held for writing
+ * @view: the view
+ * @as_id: address space
+ * @lost: the pages
+ * @flush: a TLB flush is needed already
+ *
+ * Return: whether a TLB flush is needed.
+ */
+bool kvmi_arch_zap_lost(struct kvm *kvm, unsigned int view, int as_id,
+			const struct kvmi_lost_gfns *lost, bool flush)
+{
+	static_assert(KVMI_LEAF_PAGES == SPTE_ENT_PER_PAGE);
+
+	if (!tdp_mmu_enabled)
+		return flush;
+
+	return kvm_tdp_mmu_zap_view_bitmap(kvm, as_id, view, lost->base, lost->gfns,
+					   flush);
 }
 
 /**
@@ -267,31 +290,13 @@ gfn_t __kvmi_mapped_gfn(struct kvm_vcpu *vcpu, union kvm_mmu_page_role role,
 	       shown : gfn;
 }
 
-/* The views are there as long as mmu_lock is held. */
+/* A page that is unmapped may be shown in place of others. */
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush)
 {
-	int as_id = range->slot->as_id;
-	unsigned int id;
+	struct kvmi_gfn_range pages = { range->start, range->end - 1 };
 
-	for (id = 0; id < KVMI_NR_VIEWS; id++) {
-		struct kvmi_view *view = kvmi_view_find(kvm, id);
-		unsigned long next = 0;
-		void *entry;
-
-		if (!view)
-			continue;
-		mt_for_each(&view->changed[as_id], entry, next, ULONG_MAX) {
-			struct kvmi_gfn_range where = { next - 1, next - 1 };
-			gfn_t shown = xa_to_value(entry);
-
-			if (shown >= range->start && shown < range->end)
-				flush = kvmi_arch_zap_gfns(kvm, id, as_id, &where,
-							   false, flush);
-		}
-	}
-
-	return flush;
+	return kvmi_changed_unmap(kvm, range->slot->as_id, &pages, flush);
 }
 
 static u8 wanted_access(u64 error_code)

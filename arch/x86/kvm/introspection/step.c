@@ -328,7 +328,7 @@ unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch)
  * @vcpu: the vCPU
  * @view: the view
  *
- * Context: the vCPU's thread, with views_lock held.
+ * Context: the vCPU's thread.
  */
 void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
 {

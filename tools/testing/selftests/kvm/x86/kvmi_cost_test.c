@@ -372,15 +372,16 @@ KVMI_TEST(kvmi_page_cost, exits_unhooked)
 	kvmi_hook(&self->s, self->vm);
 }
 
-/* However many entries a command has */
-KVMI_TEST(kvmi_page_cost, restrict_flushes_once)
+/* Once, or more often if others want the MMU lock: not more often than each 2M */
+KVMI_TEST(kvmi_page_cost, restrict_flushes)
 {
-	u64 before;
+	u64 flushed;
 
 	exits_of_writes(self);
-	before = flushes(self->vm);
+	flushed = flushes(self->vm);
 	set_scattered(&self->s, NO_WRITE);
-	TEST_ASSERT_EQ(flushes(self->vm) - before, 1);
+	flushed = flushes(self->vm) - flushed;
+	TEST_ASSERT(flushed >= 1 && flushed <= PAGES / 512 + 1, "%lu flushes", flushed);
 }
 
 KVMI_TEST(kvmi_page_cost, relax_flushes_nothing)

@@ -18,7 +18,7 @@
 /* More allocations than anything here does */
 #define MAX_N		5000
 
-/* The smallest of a maple tree's nodes, or less */
+/* The smallest of what a view is made of, or less */
 #define STEP		256
 
 #define NR_PAGES	128

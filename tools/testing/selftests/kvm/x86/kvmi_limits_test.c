@@ -4,6 +4,7 @@
  * their edges, and of how long it can keep a vCPU
  */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "kvmi_test_harness.h"
@@ -13,7 +14,8 @@
 #define MAX_QUEUED	32
 #define MAX_PAUSES	1001
 #define MAX_MSRS	481
-#define MAX_PAGE_RANGES	1048576
+#define MAX_NODES	131072
+#define NODES_PER_1G	16
 #define NR_VIEWS	7
 
 #define NR_VCPUS	2
@@ -458,129 +460,238 @@ KVMI_TEST(kvmi_limits, endless_commands_and_unhook)
 	kvmi_close(&self->s);
 }
 
-/* Restricted ranges: every other page of a slot, as many in each view */
+/*
+ * Restrictions: one page in each of so many 2M, the same in all views, until there
+ * is no room for a few more.
+ */
 #define PAGE		4096ul
-#define RANGES_GPA	0x100000000ul
-#define RANGES_SLOT	10
-#define NR_RANGES	(MAX_PAGE_RANGES / NR_VIEWS)
-/* What is left when all views have as many */
-#define NR_LEFT		(MAX_PAGE_RANGES - NR_VIEWS * NR_RANGES)
+#define SIZE_2M		(512 * PAGE)
+#define NODES_GPA	0x100000000ul
+#define NODES_SLOT	10
+#define NODES_SIZE	(40ul << 30)
+#define NR_1G		36
+#define NR_PAGES	(MAX_NODES / NR_VIEWS - NR_1G * NODES_PER_1G)
+/* Nodes that are left then */
+#define NR_LEFT		(MAX_NODES % NR_VIEWS)
+
+/* The last 1G has room for some more. */
+static_assert(NR_PAGES > (NR_1G - 1) * 512 && NR_PAGES + NR_LEFT + 10 < NR_1G * 512);
 
 #define RX		(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 #define RO		KVMI_PAGE_ACCESS_R
 #define RWX		KVMI_PAGE_ACCESS_RWX
 
-FIXTURE(kvmi_ranges) {
+FIXTURE(kvmi_nodes) {
 	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
 	struct kvmi_session s;
+	struct kvmi_runner r;
+	void *memory;
 };
 
-FIXTURE_SETUP(kvmi_ranges)
+FIXTURE_SETUP(kvmi_nodes)
 {
 	if (!kvmi_has_page_access())
 		SKIP(return, "Needs the TDP MMU");
 
-	self->vm = vm_create_barebones();
-	vm_userspace_mem_region_add(self->vm, VM_MEM_SRC_ANONYMOUS, RANGES_GPA,
-				    RANGES_SLOT, 2 * (NR_RANGES + NR_LEFT + 1), 0);
+	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_code);
+	/* Hardly any of it is used. */
+	self->memory = mmap(NULL, NODES_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	TEST_ASSERT(self->memory != MAP_FAILED, "mmap()");
+	vm_set_user_memory_region(self->vm, NODES_SLOT, 0, NODES_GPA, NODES_SIZE,
+				  self->memory);
 	kvmi_hook(&self->s, self->vm);
 }
 
-FIXTURE_TEARDOWN(kvmi_ranges)
+FIXTURE_TEARDOWN(kvmi_nodes)
 {
 	kvmi_unhook(&self->s);
 	kvm_vm_free(self->vm);
+	munmap(self->memory, NODES_SIZE);
 }
 
-static u64 range_gpa(u32 i)
+static u64 node_gpa(u32 i)
 {
-	return RANGES_GPA + 2 * i * PAGE;
+	return NODES_GPA + i * SIZE_2M;
 }
 
-static void add_range(struct kvmi_page_entries *msg, u32 i, u8 access)
+static void add_page(struct kvmi_page_entries *msg, u32 i, u8 access)
 {
 	msg->entries[msg->hdr.count++] = (struct kvmi_page_access_entry) {
-		.gpa = range_gpa(i),
+		.gpa = node_gpa(i),
 		.access = access,
 	};
 }
 
-static void fill_view(struct kvmi_session *s)
+static void fill_view(struct kvmi_session *s, u32 nr)
 {
 	struct kvmi_page_entries msg = {};
 	u32 i;
 
-	for (i = 0; i < NR_RANGES; i++) {
-		add_range(&msg, i, RX);
-		if (msg.hdr.count < KVMI_MAX_ENTRIES && i < NR_RANGES - 1)
+	for (i = 0; i < nr; i++) {
+		add_page(&msg, i, RX);
+		if (msg.hdr.count < KVMI_MAX_ENTRIES && i < nr - 1)
 			continue;
 		TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
 		msg.hdr.count = 0;
 	}
 }
 
-static void expect_range(struct kvmi_session *s, u32 i, u8 wanted)
+static void expect_page(struct kvmi_session *s, u64 gpa, u8 wanted)
 {
 	u8 access;
 
-	TEST_ASSERT_KVMI(kvmi_get_page_access(s, 0, range_gpa(i), &access), 0);
+	TEST_ASSERT_KVMI(kvmi_get_page_access(s, 0, gpa, &access), 0);
 	TEST_ASSERT_EQ(access, wanted);
 }
 
-KVMI_TEST(kvmi_ranges, all_views)
+KVMI_TEST(kvmi_nodes, all_views)
 {
 	struct kvmi_session *s = &self->s;
 	struct kvmi_page_entries msg = {};
 	u16 view;
 	u32 i;
 
-	fill_view(s);
+	fill_view(s, NR_PAGES);
 	for (i = 1; i < NR_VIEWS; i++)
 		TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
 
 	/* Nothing is done if there is no room for all of it. */
-	add_range(&msg, 0, RO);
+	add_page(&msg, 0, RO);
 	for (i = 0; i <= NR_LEFT; i++)
-		add_range(&msg, NR_RANGES + i, RO);
+		add_page(&msg, NR_PAGES + i, RO);
 	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), -KVM_ENOMEM);
-	expect_range(s, 0, RX);
+	expect_page(s, node_gpa(0), RX);
 	for (i = 0; i <= NR_LEFT; i++)
-		expect_range(s, NR_RANGES + i, RWX);
+		expect_page(s, node_gpa(NR_PAGES + i), RWX);
 
 	/* All but the last fit. */
 	msg.hdr.count--;
 	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
-	expect_range(s, 0, RO);
-	expect_range(s, NR_RANGES + NR_LEFT - 1, RO);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),
+	expect_page(s, node_gpa(0), RO);
+	expect_page(s, node_gpa(NR_PAGES + NR_LEFT - 1), RO);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, node_gpa(NR_PAGES), 1, RX),
 			 -KVM_ENOMEM);
-	expect_range(s, NR_RANGES + NR_LEFT, RWX);
+	expect_page(s, node_gpa(NR_PAGES + NR_LEFT), RWX);
 
-	/* What takes no more room can be done, and given back. */
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RO), 0);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RWX), 0);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, range_gpa(NR_RANGES), 1, RX),
+	/* Other pages of the same 2M take no more room, nor does nothing. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1) + PAGE, 511, RO), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(NR_PAGES + NR_LEFT), 1,
+					      RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(NR_1G * 512), 1, RWX), 0);
+
+	/* Room is given back by what is the same in all of a 2M. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1), 1, RO), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, node_gpa(NR_PAGES), 1, RX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, node_gpa(NR_PAGES + 1), 1, RX),
+			 -KVM_ENOMEM);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, node_gpa(NR_PAGES), 1, RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, view, node_gpa(NR_PAGES + 1), 1, RX),
 			 0);
 
-	/* Nothing is left of what would cut a range in two, however often. */
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 3, RX), 0);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(1), 1, RX), 0);
-	for (i = 0; i < 5; i++)
-		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2) + PAGE, 1,
+	/* Nothing is left of what would make a difference in one, however often. */
+	for (i = 0; i < 5; i++) {
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1) + PAGE, 1, RWX),
+				 -KVM_ENOMEM);
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1) + PAGE, 512,
 						      RWX), -KVM_ENOMEM);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 3, RWX), 0);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(2), 1, RX), 0);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, range_gpa(3), 1, RX),
-			 -KVM_ENOMEM);
+		expect_page(s, node_gpa(1) + PAGE, RO);
+	}
+	/* As many pages as there are take none. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1), 512, RWX), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, NODES_GPA + (39ul << 30),
+					      1 << 18, RO), 0);
+	expect_page(s, NODES_GPA + (40ul << 30) - PAGE, RO);
 
 	/* A copy of a view is no way around it. */
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1), 1, RX), -KVM_ENOMEM);
 	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(1), 1, RX), 0);
 	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), -KVM_ENOMEM);
 	for (i = 0; i < NR_LEFT; i++)
-		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0,
-						      range_gpa(NR_RANGES + i),
+		TEST_ASSERT_KVMI(kvmi_set_page_access(s, 0, node_gpa(NR_PAGES + i),
 						      1, RWX), 0);
 	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
+}
+
+/* A vCPU switches its view while another view is copied, which takes long. */
+KVMI_TEST(kvmi_nodes, set_view_during_long_command)
+{
+	struct kvmi_vm_create_view create = {};
+	struct kvmi_vcpu_set_view set[2] = {};
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event ev;
+	struct kvmi_msg msg;
+	int i, nr = 0;
+	u16 view;
+
+	kvmi_park(&self->r, s, self->vcpu, &ev);
+	view = kvmi_new_view(s, 0);
+	fill_view(s, NR_PAGES);
+
+	set[1].view = view;
+	for (i = 0; i < MAX_QUEUED; i++)
+		kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW, &set[i % 2],
+				   sizeof(set[0]));
+	kvmi_send_cmd(s, KVMI_VM_CREATE_VIEW, &create, sizeof(create));
+	for (;;) {
+		kvmi_recv(s, &msg);
+		if (msg.hdr.id == KVMI_VM_CREATE_VIEW)
+			break;
+		TEST_ASSERT_EQ(msg.hdr.id, KVMI_VCPU_SET_VIEW);
+		nr++;
+	}
+	TEST_ASSERT(nr == MAX_QUEUED, "%d of %d views set before the copy was made",
+		    nr, MAX_QUEUED);
+	TEST_ASSERT_EQ(kvmi_view_of(s, 0), view);
+
+	/* The vCPU counts as in it, and once. */
+	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), -KVM_EBUSY);
+	TEST_ASSERT_KVMI(kvmi_set_view(s, 0, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), 0);
+	kvmi_unpark(s, &ev);
+}
+
+/* Pages that the guest uses for the first time */
+#define NR_TOUCHED	1000
+
+static void guest_code_touch(u8 *p)
+{
+	int i;
+
+	for (i = 0; i < NR_TOUCHED; i++)
+		WRITE_ONCE(p[i * PAGE], 1);
+	GUEST_SYNC(0);
+}
+
+/* They are mapped at once, whatever a command allocates meanwhile. */
+KVMI_TEST(kvmi_nodes, faults_during_long_commands)
+{
+	struct kvmi_session *s = &self->s;
+	struct kvmi_page_entries msg = {};
+	const gva_t gva = 0xc0000000;
+	struct ucall uc;
+	u64 faults;
+	u32 i = 0;
+
+	virt_map(self->vm, gva, NODES_GPA, NR_TOUCHED);
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_touch);
+	vcpu_args_set(self->vcpu, 1, gva);
+
+	/* Each entry takes a node; the first one and the last are around the pages. */
+	kvmi_run_start(&self->r, s, self->vcpu);
+	do {
+		for (msg.hdr.count = 0; msg.hdr.count < KVMI_MAX_ENTRIES; i++)
+			add_page(&msg, msg.hdr.count ? 2 + i % (NR_1G * 512 - 2) : 0, RX);
+		msg.entries[0].access = RWX;
+		TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
+	} while (kvmi_run_is_going(&self->r));
+	kvmi_run_wait_sync(&self->r, &uc);
+
+	faults = vcpu_get_stat(self->vcpu, pf_taken);
+	TEST_ASSERT(faults < 2 * NR_TOUCHED, "%lu faults of %u pages", faults,
+		    NR_TOUCHED);
 }
 
 int main(int argc, char **argv)

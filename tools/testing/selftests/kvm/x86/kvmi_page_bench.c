@@ -404,7 +404,7 @@ static void bench(u64 n)
 	printf("\n%-40s %12s %8s\n", "unhook", "ticks", "flushes");
 	print_unhook("with two views and no restriction", 0);
 	kvmi_hook(&s, s.vm);
-	print_unhook("with 100,000 restricted ranges", MANY_PAGES);
+	print_unhook("with 100,000 restricted pages", MANY_PAGES);
 	printf("Exits of the writes after unhooking: %lu\n", exits_of_workload());
 }
 

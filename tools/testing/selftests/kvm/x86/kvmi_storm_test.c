@@ -432,6 +432,136 @@ KVMI_TEST(kvmi_storm, memory_slots_change)
 	munmap(self->memory, SLOT_SIZE);
 }
 
+static void *shown_memory_thread(void *arg)
+{
+	struct _test_data_kvmi_storm *self = arg;
+
+	while (!READ_ONCE(self->stop)) {
+		set_slot(self, SLOT_GPA, SLOT_SIZE, 0);
+		memset(self->memory, 1, SLOT_SIZE);
+		madvise(self->memory, SLOT_SIZE, MADV_DONTNEED);
+		sched_yield();
+		set_slot(self, 0, 0, 0);
+		self->rounds++;
+	}
+	return NULL;
+}
+
+/* A page that the vCPUs use, one that is there, or one that comes and goes */
+static u64 some_page(struct _test_data_kvmi_storm *self)
+{
+	struct kvm_x86_state *state = self->busy.vcpus[0].state;
+
+	switch (fuzz_below(&self->random, 6)) {
+	case 0:
+		return addr_gva2gpa(self->vm, state->regs.rip);
+	case 1:
+		return addr_gva2gpa(self->vm, state->regs.rsp - 8);
+	case 2:
+		return state->sregs.cr3;
+	case 3:
+		return KVMI_BUSY_GPA + fuzz_below(&self->random, KVMI_BUSY_PAGES) * 4096;
+	default:
+		return SLOT_GPA + fuzz_below(&self->random, SLOT_SIZE / 4096) * 4096;
+	}
+}
+
+static void send_some_access(struct _test_data_kvmi_storm *self,
+			     struct kvmi_session *s, u16 view)
+{
+	struct kvmi_page_entries msg = {
+		.hdr.view = view,
+		.hdr.count = 1 + fuzz_below(&self->random, 8),
+	};
+	int i;
+
+	for (i = 0; i < msg.hdr.count; i++)
+		msg.entries[i] = (struct kvmi_page_access_entry) {
+			.gpa = some_page(self),
+			.npages = fuzz_below(&self->random, 3),
+			.access = KVMI_PAGE_ACCESS_R |
+				  fuzz_below(&self->random, 4) << 1,
+		};
+	/* All of the memory that the VM has at first */
+	if (!fuzz_below(&self->random, 4)) {
+		msg.entries[0].gpa = 0;
+		msg.entries[0].npages = 600;
+	}
+	kvmi_send_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &msg,
+		      offsetof(struct kvmi_page_entries, entries[msg.hdr.count]));
+}
+
+/* A command about views; whether it succeeds depends on those before. */
+static void send_some_command(struct _test_data_kvmi_storm *self,
+			      struct kvmi_session *s)
+{
+	u16 view = fuzz_below(&self->random, 4);
+	struct kvmi_vm_create_view create = { .copy_of = view };
+	struct kvmi_vm_destroy_view destroy = { .view = view };
+	struct kvmi_vcpu_set_view set = { .view = view };
+	struct kvmi_vm_change_gfn change = { .view = view };
+
+	switch (fuzz_below(&self->random, 8)) {
+	case 0:
+		kvmi_send_cmd(s, KVMI_VM_CREATE_VIEW, &create, sizeof(create));
+		break;
+	case 1:
+		kvmi_send_cmd(s, KVMI_VM_DESTROY_VIEW, &destroy, sizeof(destroy));
+		break;
+	case 2:
+	case 3:
+		kvmi_send_vcpu_cmd(s, fuzz_below(&self->random, NR_VCPUS),
+				   KVMI_VCPU_SET_VIEW, &set, sizeof(set));
+		break;
+	case 4:
+	case 5:
+		change.gfn = some_page(self) / 4096;
+		change.new_gfn = some_page(self) / 4096;
+		/* A guest that sees other code, stacks or page tables is no use. */
+		if (change.gfn < KVMI_BUSY_GPA / 4096)
+			change.new_gfn = change.gfn;
+		kvmi_send_cmd(s, KVMI_VM_CHANGE_GFN, &change, sizeof(change));
+		break;
+	default:
+		send_some_access(self, s, view);
+	}
+}
+
+/* Views are made, changed, switched and ended as sessions and memory slots are. */
+KVMI_TEST(kvmi_storm, views_change)
+{
+	struct kvmi_session s;
+	struct kvmi_msg msg;
+	int i, j;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "No page tables for views");
+
+	self->memory = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(self->memory != MAP_FAILED, "mmap()");
+	start_thread(self, shown_memory_thread);
+	for (i = 0; i < 10 * percent; i++) {
+		kvmi_hook(&s, self->vm);
+		kvmi_new_view(&s, 0);
+		for (j = fuzz_below(&self->random, 24); j; j--)
+			send_some_command(self, &s);
+		/* In the middle of them, or when all are done */
+		if (i % 2) {
+			kvmi_send_cmd(&s, KVMI_GET_VERSION, NULL, 0);
+			do {
+				kvmi_recv(&s, &msg);
+			} while (msg.hdr.id != KVMI_GET_VERSION);
+		}
+		if (i % 3)
+			kvmi_close(&s);
+		unhook(&s);
+	}
+	stop_thread(self);
+	check_leaks(self);
+	munmap(self->memory, SLOT_SIZE);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct _test_data_kvmi_storm *self = arg;

@@ -291,17 +291,22 @@ static void kvmi_queue_event(struct kvmi_session *s, const struct kvmi_msg *msg)
 
 u32 kvmi_send_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size)
 {
-	struct kvmi_msg msg = {
-		.hdr.id = id,
-		.hdr.size = size,
-		.hdr.seq = ++s->seq,
+	struct kvmi_msg_hdr hdr = {
+		.id = id,
+		.size = size,
+		.seq = ++s->seq,
 	};
+	struct iovec iov[] = {
+		{ &hdr, sizeof(hdr) },
+		{ (void *)req, size },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+	ssize_t ret;
 
-	TEST_ASSERT(size <= sizeof(msg.data), "Command of %zu bytes", size);
-	if (size)
-		memcpy(msg.data, req, size);
-	kvmi_send(s, &msg, sizeof(msg.hdr) + size);
-	return msg.hdr.seq;
+	TEST_ASSERT(size <= KVMI_MAX_MSG_SIZE, "Command of %zu bytes", size);
+	ret = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+	TEST_ASSERT(ret == sizeof(hdr) + size, "sendmsg() returned %zd", ret);
+	return hdr.seq;
 }
 
 u32 kvmi_send_vcpu_cmd(struct kvmi_session *s, u16 vcpu, u16 id,

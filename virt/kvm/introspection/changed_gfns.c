@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: pages that a view shows in place of others.
+ *
+ * They are looked up by where they are shown, in a view, and by what is shown, in
+ * all views of a VM: who unmaps a page has to find all places where it is.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+
+#include "kvm_mm.h"
+#include "changed_gfns.h"
+#include "command.h"
+#include "memslots.h"
+
+/**
+ * kvmi_changed_shown - which page is seen at an address?
+ * @changed: pages of an address space of a view
+ * @gfn: guest frame number of the address
+ *
+ * Return: guest frame number of the page.
+ */
+gfn_t kvmi_changed_shown(struct xarray *changed, gfn_t gfn)
+{
+	struct kvmi_changed_gfn *entry;
+
+	guard(rcu)();
+
+	entry = xa_load(changed, gfn);
+
+	return entry ? READ_ONCE(entry->shown) : gfn;
+}
+
+/**
+ * kvmi_changed_any - is another page shown anywhere in a range?
+ * @changed: pages of an address space of a view
+ * @range: guest frame numbers
+ */
+bool kvmi_changed_any(struct xarray *changed, const struct kvmi_gfn_range *range)
+{
+	struct kvmi_changed_gfn *entry;
+	unsigned long index;
+
+	if (xa_empty(changed))
+		return false;
+
+	guard(rcu)();
+
+	xa_for_each_range(changed, index, entry, range->first, range->last) {
+		if (READ_ONCE(entry->shown) != entry->gfn)
+			return true;
+	}
+
+	return false;
+}
+
+static bool shown_less(struct rb_node *a, const struct rb_node *b)
+{
+	return rb_entry(a, struct kvmi_changed_gfn, by_shown)->shown <
+	       rb_entry(b, struct kvmi_changed_gfn, by_shown)->shown;
+}
+
+static void link_shown(struct kvm_introspection *session,
+		       struct kvmi_changed_gfn *entry)
+{
+	if (entry->shown != entry->gfn)
+		rb_add(&entry->by_shown, &session->shown[entry->as_id], shown_less);
+}
+
+static void unlink_shown(struct kvm_introspection *session,
+			 struct kvmi_changed_gfn *entry)
+{
+	if (entry->shown != entry->gfn)
+		rb_erase(&entry->by_shown, &session->shown[entry->as_id]);
+}
+
+static bool zap(struct kvm *kvm, const struct kvmi_changed_gfn *entry, bool flush)
+{
+	struct kvmi_lost_gfns lost = {
+		.base = entry->gfn & ~(KVMI_LEAF_PAGES - 1),
+	};
+
+	__set_bit(entry->gfn % KVMI_LEAF_PAGES, lost.gfns);
+
+	return kvmi_arch_zap_lost(kvm, entry->view, entry->as_id, &lost, flush);
+}
+
+static struct kvmi_changed_gfn *add_entry(struct kvm_introspection *session,
+					  struct kvmi_view *view, unsigned int id,
+					  int as_id, gfn_t gfn, gfn_t shown)
+{
+	struct kvmi_changed_gfn *entry = kzalloc_obj(*entry, GFP_KERNEL_ACCOUNT);
+
+	if (!entry)
+		return NULL;
+
+	entry->gfn = gfn;
+	entry->shown = shown;
+	entry->view = id;
+	entry->as_id = as_id;
+	if (xa_err(xa_store(&view->changed[as_id], gfn, entry, GFP_KERNEL_ACCOUNT))) {
+		kfree(entry);
+		return NULL;
+	}
+	session->nr_changed++;
+
+	return entry;
+}
+
+/**
+ * kvmi_changed_copy - show in a new view what another one shows
+ * @session: the session
+ * @to: the new view; to be freed also if this fails
+ * @id: its number
+ * @from: the other view
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
+		      unsigned int id, struct kvmi_view *from)
+{
+	struct kvmi_changed_gfn *entry;
+	unsigned long index;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		xa_for_each(&from->changed[i], index, entry) {
+			if (!add_entry(session, to, id, i, entry->gfn, entry->shown))
+				return -ENOMEM;
+		}
+	}
+
+	/* Nothing is mapped in the view before it is found with all of them. */
+	KVM_MMU_LOCK(session->kvm);
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		xa_for_each(&to->changed[i], index, entry)
+			link_shown(session, entry);
+	}
+	KVM_MMU_UNLOCK(session->kvm);
+
+	return 0;
+}
+
+/**
+ * kvmi_changed_end - have nothing mapped that a view shows
+ * @session: the session
+ * @view: the view, which is about to end
+ * @flush: a TLB flush is needed already
+ *
+ * Context: mmu_lock is held for writing, and nobody finds the view when it is
+ *	dropped: who unmaps a page does not find what the view showed.
+ * Return: whether a TLB flush is needed.
+ */
+bool kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view,
+		      bool flush)
+{
+	struct kvmi_changed_gfn *entry;
+	unsigned long index;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		xa_for_each(&view->changed[i], index, entry) {
+			flush = zap(session->kvm, entry, flush);
+			unlink_shown(session, entry);
+		}
+	}
+
+	return flush;
+}
+
+/**
+ * kvmi_changed_free - free what is left of such pages
+ * @session: the session
+ * @view: the view, which nobody can find any more
+ */
+void kvmi_changed_free(struct kvm_introspection *session, struct kvmi_view *view)
+{
+	struct kvmi_changed_gfn *entry;
+	unsigned long index;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
+		xa_for_each(&view->changed[i], index, entry) {
+			kfree(entry);
+			session->nr_changed--;
+		}
+		xa_destroy(&view->changed[i]);
+	}
+}
+
+/**
+ * kvmi_changed_unmap - unmap pages wherever they are shown in place of others
+ * @kvm: the VM, with its mmu_lock held for writing
+ * @as_id: address space
+ * @range: guest frame numbers of the pages
+ * @flush: a TLB flush is needed already
+ *
+ * Return: whether a TLB flush is needed.
+ */
+bool kvmi_changed_unmap(struct kvm *kvm, int as_id,
+			const struct kvmi_gfn_range *range, bool flush)
+{
+	struct kvm_introspection *session = READ_ONCE(kvm->introspection);
+	struct kvmi_changed_gfn *entry;
+	struct rb_node *node, *next;
+
+	if (!session)
+		return flush;
+
+	/* The first one that is not before the range */
+	node = NULL;
+	next = session->shown[as_id].rb_node;
+	while (next) {
+		entry = rb_entry(next, struct kvmi_changed_gfn, by_shown);
+		if (entry->shown < range->first) {
+			next = next->rb_right;
+		} else {
+			node = next;
+			next = next->rb_left;
+		}
+	}
+
+	for (; node; node = rb_next(node)) {
+		entry = rb_entry(node, struct kvmi_changed_gfn, by_shown);
+		if (entry->shown > range->last)
+			break;
+		flush = zap(kvm, entry, flush);
+	}
+
+	return flush;
+}
+
+static bool has_memory(struct kvm *kvm, u16 as_id, gfn_t gfn)
+{
+	struct kvmi_gfn_range range = { gfn, gfn };
+
+	guard(srcu)(&kvm->srcu);
+	return kvmi_range_has_memory(__kvm_memslots(kvm, as_id), &range);
+}
+
+/**
+ * kvmi_vm_change_gfn - KVMI_VM_CHANGE_GFN
+ * @req: the request
+ */
+int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_change_gfn *data = req->data;
+	struct kvm_introspection *session = req->session;
+	struct kvmi_changed_gfn *entry;
+	struct kvm *kvm = session->kvm;
+	struct kvmi_view *view;
+
+	if (!kvmi_arch_page_access())
+		return -KVM_EOPNOTSUPP;
+
+	view = kvmi_session_view(session, data->view, data->as_id);
+	if (data->padding || !view || !has_memory(kvm, data->as_id, data->gfn) ||
+	    !has_memory(kvm, data->as_id, data->new_gfn))
+		return -KVM_EINVAL;
+
+	entry = xa_load(&view->changed[data->as_id], data->gfn);
+	if (!entry) {
+		if (data->new_gfn == data->gfn)
+			return 0;
+		if (session->nr_changed == KVMI_MAX_CHANGED_GFNS)
+			return -KVM_EBUSY;
+		/* An entry that changes nothing yet */
+		entry = add_entry(session, view, data->view, data->as_id,
+				  data->gfn, data->gfn);
+		if (!entry)
+			return -KVM_ENOMEM;
+	}
+
+	/*
+	 * A page must not be mapped on top of the one that was shown: nobody sees
+	 * the change before that one is unmapped.
+	 */
+	KVM_MMU_LOCK(kvm);
+	unlink_shown(session, entry);
+	WRITE_ONCE(entry->shown, data->new_gfn);
+	link_shown(session, entry);
+	if (zap(kvm, entry, false))
+		kvm_flush_remote_tlbs(kvm);
+	KVM_MMU_UNLOCK(kvm);
+
+	if (data->new_gfn == data->gfn) {
+		xa_erase(&view->changed[data->as_id], data->gfn);
+		session->nr_changed--;
+		kfree_rcu(entry, rcu);
+	}
+
+	return 0;
+}
