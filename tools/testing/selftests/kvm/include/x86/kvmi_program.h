@@ -93,6 +93,7 @@ struct kvmi_program {
 	u32 seed;
 	enum kvmi_program_mode mode;
 	bool user;
+	bool has_hypercall;
 	/* The first byte of the code, and of what comes behind it */
 	u64 code;
 	u64 end;

@@ -1111,6 +1111,7 @@ static void other_system(struct gen *g)
 		break;
 	case 3:
 		/* A hypercall that does not exist */
+		g->p->has_hypercall = true;
 		mov_imm(g, AX, 0x1234);
 		simple(g, host_cpu_is_amd_compatible ? 0x0f01d9 : 0x0f01c1);
 		break;
