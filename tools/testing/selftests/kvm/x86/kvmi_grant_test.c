@@ -130,7 +130,8 @@ FIXTURE_SETUP(kvmi_grant)
 		SKIP(return, "Needs the TDP MMU");
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	regs->rax = 0x1122334455667788;
+	/* With the FPU and SSE among what XSAVE is to save */
+	regs->rax = 0x112233445566778f;
 	regs->rsi = SOURCE + OFFSET;
 	regs->rdi = variant->rdi ? : TARGET + OFFSET;
 	regs->rsp = STACK_TOP;

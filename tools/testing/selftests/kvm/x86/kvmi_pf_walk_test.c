@@ -749,7 +749,7 @@ KVMI_TEST(kvmi_pf_delivery, stack_with_tool_gone)
 	kvmi_guest_stop_normally(g);
 }
 
-/* The gate is read, and then the stack is written: one instruction */
+/* The gate is read, and then the stack is written: of one delivery */
 KVMI_TEST(kvmi_pf_delivery, gate_and_stack)
 {
 	struct kvmi_guest *g = &self->g;
@@ -762,6 +762,10 @@ KVMI_TEST(kvmi_pf_delivery, gate_and_stack)
 	kvmi_guest_restrict(g, STACK_PAGE, 0);
 	begin(g);
 	wait_pf(g, &ev, R, KVMI_GUEST_IDT);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	wait_pf(g, &ev, W, STACK_PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }
