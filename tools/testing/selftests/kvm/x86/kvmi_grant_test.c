@@ -90,13 +90,6 @@ FIXTURE_VARIANT_ADD(kvmi_grant, fxsave) {
 	.rdi = TARGET - 0x80,
 };
 
-/* XSAVE [RDI] over the end of a page */
-FIXTURE_VARIANT_ADD(kvmi_grant, xsave) {
-	CODE("\x0f\xae\x27"),
-	.pfs = { { SOURCE, W }, { TARGET, W } },
-	.rdi = TARGET - 0x80,
-};
-
 /* MOV [RDI], RAX over the end of a page */
 FIXTURE_VARIANT_ADD(kvmi_grant, mov) {
 	CODE("\x48\x89\x07"),
@@ -130,14 +123,11 @@ FIXTURE_SETUP(kvmi_grant)
 		SKIP(return, "Needs the TDP MMU");
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	/* With the FPU and SSE among what XSAVE is to save */
-	regs->rax = 0x112233445566778f;
+	regs->rax = 0x1122334455667788;
 	regs->rsi = SOURCE + OFFSET;
 	regs->rdi = variant->rdi ? : TARGET + OFFSET;
 	regs->rsp = STACK_TOP;
 	regs->rbp = SOURCE + OFFSET;
-	if (vcpu_cpuid_has(g->vcpu, X86_FEATURE_XSAVE))
-		g->start.xcr0 = XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
 	/* Where CALL goes to */
 	put(g, SOURCE + OFFSET, KVMI_GUEST_CODE + variant->size);
 	put(g, SOURCE + OFFSET - 8, 0x5566);
