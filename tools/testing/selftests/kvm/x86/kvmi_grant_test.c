@@ -609,16 +609,6 @@ FIXTURE_VARIANT_ADD(kvmi_grant_flip, iret) {
 	.insn = 0xcf48,
 };
 
-/* PUSHF; NOP */
-FIXTURE_VARIANT_ADD(kvmi_grant_flip, pushf) {
-	.insn = 0x909c,
-};
-
-/* POPF; NOP */
-FIXTURE_VARIANT_ADD(kvmi_grant_flip, popf) {
-	.insn = 0x909d,
-};
-
 #define STORE		0x0788	/* MOV [RDI], AL */
 #define VECTOR		0x50
 #define RETURN_VECTOR	0x51
@@ -684,8 +674,8 @@ FIXTURE_SETUP(kvmi_grant_flip)
 	memcpy(mem + USER_ESCAPE, "\xc6\x06\x01\xcd\x51", 5);
 	put_jump(g, KVMI_GUEST_HANDLERS + VECTOR * HANDLER_SIZE, ESCAPE);
 	put_jump(g, KVMI_GUEST_HANDLERS + RETURN_VECTOR * HANDLER_SIZE, AFTER);
-	/* What IRET and POPF find */
-	put(g, STACK_TOP, variant->insn == 0xcf48 ? ESCAPE : X86_EFLAGS_FIXED);
+	/* What IRET finds */
+	put(g, STACK_TOP, ESCAPE);
 	put(g, STACK_TOP + 8, KVMI_GUEST_KERNEL_CS);
 	put(g, STACK_TOP + 16, X86_EFLAGS_FIXED);
 	put(g, STACK_TOP + 24, STACK_TOP + 64);
