@@ -616,6 +616,15 @@ KVMI_TEST(kvmi_nodes, all_views)
 	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
 }
 
+static void guest_code_spin_again(void)
+{
+	for (;;) {
+		while (!READ_ONCE(stop))
+			cpu_relax();
+		GUEST_SYNC(0);
+	}
+}
+
 struct set_view_msg {
 	struct kvmi_msg_hdr hdr;
 	struct kvmi_vcpu_hdr vcpu;
@@ -648,6 +657,7 @@ static int set_view_during_copy(struct _test_data_kvmi_nodes *self, u16 view)
 	}
 	msgs.hdr.id = KVMI_VM_CREATE_VIEW;
 	msgs.hdr.size = sizeof(msgs.create);
+	write_guest_global(self->vm, stop, 0);
 	kvmi_send(s, &msgs, sizeof(msgs));
 	kvmi_run_start(&self->r, NULL, self->vcpu);
 	for (i = 0; i <= MAX_QUEUED; i++) {
@@ -661,6 +671,7 @@ static int set_view_during_copy(struct _test_data_kvmi_nodes *self, u16 view)
 			nr++;
 		}
 	}
+	write_guest_global(self->vm, stop, 1);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_KVMI(kvmi_destroy_view(s, rpl.view), 0);
 	return done;
@@ -674,6 +685,7 @@ KVMI_TEST(kvmi_nodes, set_view_during_long_command)
 	int i, nr = 0;
 
 	fill_view(s, NR_PAGES);
+	vcpu_arch_set_entry_point(self->vcpu, guest_code_spin_again);
 	/* It need not be in KVM_RUN in time, but once. */
 	for (i = 0; i < 3 && nr < MAX_QUEUED; i++)
 		nr = set_view_during_copy(self, view);
