@@ -616,84 +616,42 @@ KVMI_TEST(kvmi_nodes, all_views)
 	TEST_ASSERT_KVMI(kvmi_create_view(s, 0, &view), 0);
 }
 
-static void guest_code_spin_again(void)
-{
-	for (;;) {
-		while (!READ_ONCE(stop))
-			cpu_relax();
-		GUEST_SYNC(0);
-	}
-}
-
-struct set_view_msg {
-	struct kvmi_msg_hdr hdr;
-	struct kvmi_vcpu_hdr vcpu;
-	struct kvmi_vcpu_set_view req;
-};
-
-/*
- * Have a view copied, which takes long, with commands waiting for a vCPU that is
- * about to enter KVM_RUN.  Returns how many it has done before the copy was made.
- */
-static int set_view_during_copy(struct _test_data_kvmi_nodes *self, u16 view)
-{
-	struct {
-		struct set_view_msg set[MAX_QUEUED];
-		struct kvmi_msg_hdr hdr;
-		struct kvmi_vm_create_view create;
-	} msgs = {};
-	struct kvmi_vm_create_view_reply rpl;
-	struct kvmi_session *s = &self->s;
-	int i, nr = 0, done = 0;
-	struct kvmi_msg msg;
-	struct ucall uc;
-
-	for (i = 0; i < MAX_QUEUED; i++) {
-		struct set_view_msg *set = &msgs.set[i];
-
-		set->hdr.id = KVMI_VCPU_SET_VIEW;
-		set->hdr.size = sizeof(*set) - sizeof(set->hdr);
-		set->req.view = i % 2 ? view : 0;
-	}
-	msgs.hdr.id = KVMI_VM_CREATE_VIEW;
-	msgs.hdr.size = sizeof(msgs.create);
-	write_guest_global(self->vm, stop, 0);
-	kvmi_send(s, &msgs, sizeof(msgs));
-	kvmi_run_start(&self->r, NULL, self->vcpu);
-	for (i = 0; i <= MAX_QUEUED; i++) {
-		kvmi_recv(s, &msg);
-		if (msg.hdr.id == KVMI_VM_CREATE_VIEW) {
-			done = nr;
-			memcpy(&rpl, msg.data + sizeof(struct kvmi_error_code),
-			       sizeof(rpl));
-		} else {
-			TEST_ASSERT_EQ(msg.hdr.id, KVMI_VCPU_SET_VIEW);
-			nr++;
-		}
-	}
-	write_guest_global(self->vm, stop, 1);
-	kvmi_run_wait_sync(&self->r, &uc);
-	TEST_ASSERT_KVMI(kvmi_destroy_view(s, rpl.view), 0);
-	return done;
-}
-
-/* A vCPU that switches its view does not wait for a command. */
+/* A vCPU switches its view while another view is copied, which takes long. */
 KVMI_TEST(kvmi_nodes, set_view_during_long_command)
 {
+	struct kvmi_vm_create_view create = {};
+	struct kvmi_vcpu_set_view set[2] = {};
 	struct kvmi_session *s = &self->s;
-	u16 view = kvmi_new_view(s, 0);
+	struct kvmi_event ev;
+	struct kvmi_msg msg;
 	int i, nr = 0;
+	u16 view;
 
+	kvmi_park(&self->r, s, self->vcpu, &ev);
+	view = kvmi_new_view(s, 0);
 	fill_view(s, NR_PAGES);
-	vcpu_arch_set_entry_point(self->vcpu, guest_code_spin_again);
-	/* It need not be in KVM_RUN in time, but once. */
-	for (i = 0; i < 3 && nr < MAX_QUEUED; i++)
-		nr = set_view_during_copy(self, view);
+
+	set[1].view = view;
+	for (i = 0; i < MAX_QUEUED; i++)
+		kvmi_send_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW, &set[i % 2],
+				   sizeof(set[0]));
+	kvmi_send_cmd(s, KVMI_VM_CREATE_VIEW, &create, sizeof(create));
+	for (;;) {
+		kvmi_recv(s, &msg);
+		if (msg.hdr.id == KVMI_VM_CREATE_VIEW)
+			break;
+		TEST_ASSERT_EQ(msg.hdr.id, KVMI_VCPU_SET_VIEW);
+		nr++;
+	}
 	TEST_ASSERT(nr == MAX_QUEUED, "%d of %d views set before the copy was made",
 		    nr, MAX_QUEUED);
+	TEST_ASSERT_EQ(kvmi_view_of(s, 0), view);
 
-	/* The vCPU counts as in the view, and once. */
+	/* The vCPU counts as in it, and once. */
 	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), -KVM_EBUSY);
+	TEST_ASSERT_KVMI(kvmi_set_view(s, 0, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_destroy_view(s, view), 0);
+	kvmi_unpark(s, &ev);
 }
 
 /* Pages that the guest uses for the first time */
