@@ -462,7 +462,11 @@ static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
 	    gpa_to_gfn(event->gpa) != gfn)
 		return false;
 
-	/* It saves another VM exit, and is done in the vCPU's own page tables. */
+	/*
+	 * It saves another VM exit, and is done in the vCPU's own page tables: they
+	 * have not been looked at yet for this fault.
+	 */
+	kvm_mmu_update_view(vcpu);
 	*r = kvm_mmu_reload(vcpu);
 	return !*r;
 }

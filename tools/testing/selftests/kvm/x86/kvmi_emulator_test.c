@@ -301,8 +301,9 @@ FIXTURE_SETUP(kvmi_emulator)
 		g->start.regs.rdi = variant->rdi;
 	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
 	memcpy(g->start.mem + DATA, stop, sizeof(stop));
-	/* The type of a segment that nobody has loaded */
-	g->start.mem[KVMI_GUEST_GDT + (KVMI_GUEST_USER_DS & ~7) + 5] &= ~1;
+	/* The type of a segment that nobody has loaded: loading it writes, too */
+	if (variant->access == W)
+		g->start.mem[KVMI_GUEST_GDT + (KVMI_GUEST_USER_DS & ~7) + 5] &= ~1;
 	__kvmi_guest_code(g, (const u8 *)variant->code, variant->size);
 	if (!strcmp(variant->code, "\xff\x17"))
 		g->end = DATA + 1;

@@ -804,6 +804,12 @@ KVMI_TEST(kvmi_view_write, unhook)
 	kvmi_unhook(&g->s);
 	g->s.vm = NULL;
 	g->r.s = NULL;
+	/* It went on when its event ended, and its view did so after that. */
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[DATA], 0x5a);
+	TEST_ASSERT_EQ(g->state.mem[OTHER], SHOWN);
+	kvmi_guest_reset(g);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
 	stop_written(g, OWN);
 }
 
