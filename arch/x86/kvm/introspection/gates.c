@@ -60,7 +60,7 @@ static int check(const struct way *way, gva_t gva, u8 access, gpa_t *gpa)
 	if (*gpa == INVALID_GPA)
 		return FAULTS;
 	if (kvmi_may_access(vcpu, gpa_to_gfn(*gpa), access))
-		/* With nothing restricted it would see another page. */
+		/* What is read where another page is shown is not known here. */
 		return kvmi_shown_gfn(vcpu, gpa_to_gfn(*gpa)) ==
 		       gpa_to_gfn(*gpa) ? 0 : UNKNOWN;
 

@@ -159,7 +159,7 @@ static int decode(struct kvm_vcpu *vcpu, struct kvmi_emulation *emulation)
 	return r;
 }
 
-/* With nothing restricted the processor would see other code. */
+/* Does the view show other code than the guest has there? */
 static bool sees_other_code(struct kvm_vcpu *vcpu)
 {
 	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
@@ -268,8 +268,8 @@ static int check_unknown(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event
 
 /*
  * Return: 1 the instruction is done, else what is to be thought of the processor
- * executing it with nothing restricted: 0 that does no harm, -EACCES it does what
- * it must not, -EOPNOTSUPP nobody knows.
+ * executing it with the access of this walk granted: 0 that does no harm, -EACCES it
+ * does what it must not, -EOPNOTSUPP nobody knows.
  */
 static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int *r)
 {

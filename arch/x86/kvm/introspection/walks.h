@@ -10,7 +10,7 @@ struct kvmi_vcpu_event_pf;
 /**
  * enum kvmi_walk - what to do about a page walk
  * @KVMI_WALK_DONE: the instruction is done, or KVM_RUN is to return first
- * @KVMI_WALK_STEP: what is executed next may go on with nothing restricted
+ * @KVMI_WALK_STEP: what is executed next may go on with that access granted
  * @KVMI_WALK_ASK: ask the tool
  */
 enum kvmi_walk {
