@@ -129,6 +129,17 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 	       !kvmi_changed_any(&view->changed[as_id], range);
 }
 
+static unsigned long nr_nodes_of(const struct kvmi_view *view)
+{
+	unsigned long nr = 0;
+	int i;
+
+	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++)
+		nr += view->access[i].nr_nodes;
+
+	return nr;
+}
+
 /**
  * kvmi_views_nr_nodes - how much memory do the views of a session take?
  * @session: the session
@@ -138,25 +149,14 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session)
 {
 	unsigned long nr = 0;
-	unsigned int id, i;
+	unsigned int id;
 
 	for (id = 0; id < KVMI_NR_VIEWS; id++) {
 		struct kvmi_view *view = kvmi_session_view(session, id, 0);
 
-		for (i = 0; view && i < KVM_MAX_NR_ADDRESS_SPACES; i++)
-			nr += view->access[i].nr_nodes;
+		if (view)
+			nr += nr_nodes_of(view);
 	}
-
-	return nr;
-}
-
-static unsigned long nr_nodes_of(const struct kvmi_view *view)
-{
-	unsigned long nr = 0;
-	int i;
-
-	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++)
-		nr += view->access[i].nr_nodes;
 
 	return nr;
 }
@@ -385,8 +385,6 @@ void kvmi_views_end(struct kvm_introspection *session)
 	kvmi_arch_free_views(kvm);
 	mutex_unlock(&kvm->slots_lock);
 
-	/* Until here somebody may still be looking at them. */
-	synchronize_srcu(&kvm->srcu);
 	for (id = 0; id < KVMI_NR_VIEWS; id++)
 		kvmi_view_free(session, kvmi_session_view(session, id, 0));
 }

@@ -426,23 +426,33 @@ static void run_other(struct _test_data_kvmi_grant_smp *self, enum other_op op)
 	TEST_ASSERT_EQ(get_ucall(self->vcpus[1], &uc), UCALL_DONE);
 }
 
+/*
+ * Allow a write to the first page after the second vCPU has made it one to the second
+ * page: that is asked about as well.
+ */
+static void allow_another(struct _test_data_kvmi_grant_smp *self, enum other_op op,
+			  struct kvmi_event *ev)
+{
+	restrict_page(self, self->gpas[0], R | X);
+	restrict_page(self, self->gpas[1], R | X);
+	start(self, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa, self->gpas[0]);
+	run_other(self, op);
+	kvmi_reply(&self->s, ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa, self->gpas[1]);
+	TEST_ASSERT_EQ(ev->pf.access, W);
+	TEST_ASSERT_EQ(*self->hvas[1], 0);
+}
+
 /* The page is another one by the time the answer comes. */
 KVMI_TEST(kvmi_grant_smp, pte)
 {
 	struct kvmi_event ev;
 	struct ucall uc;
 
-	restrict_page(self, self->gpas[0], R | X);
-	restrict_page(self, self->gpas[1], R | X);
-	start(self, &ev);
-	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[0]);
-	run_other(self, CHANGE_PTE);
-	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-
-	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
-	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[1]);
-	TEST_ASSERT_EQ(ev.pf.access, W);
-	TEST_ASSERT_EQ(*self->hvas[1], 0);
+	allow_another(self, CHANGE_PTE, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_EQ(*self->hvas[0], 0);
@@ -455,17 +465,7 @@ KVMI_TEST(kvmi_grant_smp, code)
 	struct kvmi_event ev;
 	struct ucall uc;
 
-	restrict_page(self, self->gpas[0], R | X);
-	restrict_page(self, self->gpas[1], R | X);
-	start(self, &ev);
-	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[0]);
-	run_other(self, CHANGE_CODE);
-	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
-
-	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
-	TEST_ASSERT_EQ(ev.pf.gpa, self->gpas[1]);
-	TEST_ASSERT_EQ(ev.pf.access, W);
-	TEST_ASSERT_EQ(*self->hvas[1], 0);
+	allow_another(self, CHANGE_CODE, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_EQ(*self->hvas[0], 0);

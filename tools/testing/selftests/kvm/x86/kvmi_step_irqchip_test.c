@@ -83,6 +83,16 @@ FIXTURE_TEARDOWN(kvmi_irqchip)
 	kvm_vm_free(self->vm);
 }
 
+/* Have the guest ask about its write. */
+static void wait_write(struct _test_data_kvmi_irqchip *self, struct kvmi_event *ev)
+{
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
+	kvmi_park(&self->r, &self->s, self->vcpu, ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&self->s, ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, ev);
+}
+
 static void send_msi(struct kvm_vm *vm)
 {
 	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
@@ -99,12 +109,7 @@ KVMI_TEST(kvmi_irqchip, allowed_access)
 	create(self, guest_code);
 	if (!kvmi_has_page_access())
 		SKIP(return, "Access to pages cannot be taken away");
-	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
-
-	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
-	kvmi_unpark(&self->s, &ev);
-	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	wait_write(self, &ev);
 	TEST_ASSERT_EQ(ev.pf.gpa & ~0xfffull, self->gpa);
 	send_msi(self->vm);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
@@ -132,12 +137,7 @@ KVMI_TEST(kvmi_irqchip, steps)
 		SKIP(return, "No single-stepping");
 	if (!kvmi_has_page_access())
 		SKIP(return, "Access to pages cannot be taken away");
-	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
-
-	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
-	kvmi_unpark(&self->s, &ev);
-	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	wait_write(self, &ev);
 	rip = ev.common.arch.regs.rip;
 	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0,
 					    KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);

@@ -745,6 +745,24 @@ static void stop_written(struct kvmi_guest *g, u8 read)
 	TEST_ASSERT_EQ(g->state.mem[OTHER], SHOWN);
 }
 
+/* Into the view, where this is read and the write is asked about, and out of it */
+static void switch_there_and_back(FIXTURE_DATA(kvmi_view_write) *self,
+				  const FIXTURE_VARIANT(kvmi_view_write) *variant,
+				  u8 read)
+{
+	struct kvmi_guest *g = &self->g;
+
+	switch_in_event(self, variant, 0, self->view);
+	wait_write(g, self->view, read, &self->ev);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_written(g, read);
+	kvmi_guest_reset(g);
+
+	switch_in_event(self, variant, self->view, 0);
+	stop_written(g, OWN);
+	kvmi_guest_reset(g);
+}
+
 /* The page is mapped already where the guest comes from. */
 KVMI_TEST(kvmi_view_write, restricted)
 {
@@ -752,17 +770,8 @@ KVMI_TEST(kvmi_view_write, restricted)
 	int i;
 
 	restrict_page(&g->s, self->view, DATA, RX);
-	for (i = 0; i < 3; i++) {
-		switch_in_event(self, variant, 0, self->view);
-		wait_write(g, self->view, OWN, &self->ev);
-		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
-		stop_written(g, OWN);
-		kvmi_guest_reset(g);
-
-		switch_in_event(self, variant, self->view, 0);
-		stop_written(g, OWN);
-		kvmi_guest_reset(g);
-	}
+	for (i = 0; i < 3; i++)
+		switch_there_and_back(self, variant, OWN);
 }
 
 /* It is not: what is mapped behind the write stays where it belongs. */
@@ -774,15 +783,7 @@ KVMI_TEST(kvmi_view_write, shown)
 	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, self->view, DATA, OTHER), 0);
 	for (i = 0; i < 3; i++) {
 		kvmi_guest_zap(g);
-		switch_in_event(self, variant, 0, self->view);
-		wait_write(g, self->view, SHOWN, &self->ev);
-		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
-		stop_written(g, SHOWN);
-		kvmi_guest_reset(g);
-
-		switch_in_event(self, variant, self->view, 0);
-		stop_written(g, OWN);
-		kvmi_guest_reset(g);
+		switch_there_and_back(self, variant, SHOWN);
 	}
 }
 
