@@ -47,6 +47,8 @@ const char *explain(int err)
 		return "the guest has not started this vCPU";
 	case EBUSY:
 		return "KVM has enough of that to do already, try again";
+	case ENOEXEC:
+		return "it is of an architecture this tool was not built for";
 	case EOPNOTSUPP:
 		return "the hardware of the host cannot do it";
 	default:
@@ -112,9 +114,8 @@ static int begin_session(struct tool *tool)
 		return err;
 	}
 	if (info.arch != KVMI_ARCH_X86) {
-		tell_failure(tool, "the VM is of an architecture this tool was not built for",
-			     -EOPNOTSUPP);
-		return -EOPNOTSUPP;
+		tell_failure(tool, "the VM", -ENOEXEC);
+		return -ENOEXEC;
 	}
 	tool->vcpus = info.vcpu_count;
 
@@ -136,6 +137,7 @@ static bool try_next(const struct tool *tool, int err)
 		return true;
 	case -EACCES:
 	case -EPIPE:
+	case -ENOEXEC:
 	case -EOPNOTSUPP:
 		return tool->wait_ms < 0;
 	default:
