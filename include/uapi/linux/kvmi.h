@@ -51,6 +51,10 @@
  * @KVMI_VM_DESTROY_VIEW: end a view
  * @KVMI_VM_CHANGE_GFN: show another page in a view
  * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_SHUTDOWN
+ * @KVMI_VM_LIST_PAGE_ACCESS: restrictions in force
+ * @KVMI_VM_LIST_CHANGED_GFNS: pages that a view shows in place of others
+ * @KVMI_VM_LIST_VIEWS: views of guest memory
+ * @KVMI_VM_GET_VCPUS: what the vCPUs are doing
  */
 enum kvmi_vm_message_id {
 	KVMI_VM_EVENT           = KVMI_VM_MESSAGE_ID(0),
@@ -73,6 +77,10 @@ enum kvmi_vm_message_id {
 	KVMI_VM_CREATE_VIEW     = KVMI_VM_MESSAGE_ID(38),
 	KVMI_VM_DESTROY_VIEW    = KVMI_VM_MESSAGE_ID(39),
 	KVMI_VM_CHANGE_GFN      = KVMI_VM_MESSAGE_ID(40),
+	KVMI_VM_LIST_PAGE_ACCESS = KVMI_VM_MESSAGE_ID(43),
+	KVMI_VM_LIST_CHANGED_GFNS = KVMI_VM_MESSAGE_ID(44),
+	KVMI_VM_LIST_VIEWS      = KVMI_VM_MESSAGE_ID(45),
+	KVMI_VM_GET_VCPUS       = KVMI_VM_MESSAGE_ID(46),
 };
 
 /**
@@ -97,6 +105,7 @@ enum kvmi_vm_message_id {
  * @KVMI_VCPU_CONTROL_EVENT_SET: turn several events of the vCPU on and off
  * @KVMI_VCPU_GET_XSAVE2: part of the FPU and vector registers, of any size
  * @KVMI_VCPU_SET_XSAVE2: part of the FPU and vector registers, of any size
+ * @KVMI_VCPU_GET_CONTROL: what the tool wants to be told of
  * @KVMI_VCPU_GET_DEBUGREGS: the debug registers
  * @KVMI_VCPU_SET_DEBUGREGS: the debug registers
  */
@@ -121,6 +130,7 @@ enum kvmi_vcpu_message_id {
 	KVMI_VCPU_CONTROL_EVENT_SET = KVMI_VCPU_MESSAGE_ID(34),
 	KVMI_VCPU_GET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(35),
 	KVMI_VCPU_SET_XSAVE2        = KVMI_VCPU_MESSAGE_ID(36),
+	KVMI_VCPU_GET_CONTROL       = KVMI_VCPU_MESSAGE_ID(37),
 	KVMI_VCPU_GET_DEBUGREGS     = KVMI_VCPU_MESSAGE_ID(38),
 	KVMI_VCPU_SET_DEBUGREGS     = KVMI_VCPU_MESSAGE_ID(39),
 };
@@ -546,6 +556,160 @@ struct kvmi_vm_change_gfn {
 	__u32 padding;
 	__u64 gfn;
 	__u64 new_gfn;
+};
+
+/**
+ * struct kvmi_vm_list_page_access - request of KVMI_VM_LIST_PAGE_ACCESS
+ * @view: the view
+ * @as_id: address space
+ * @padding: zero
+ * @start: guest physical address to begin at; the offset in the page does not matter
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @view or @as_id.
+ */
+struct kvmi_vm_list_page_access {
+	__u16 view;
+	__u16 as_id;
+	__u32 padding;
+	__u64 start;
+};
+
+/**
+ * struct kvmi_vm_list_page_access_reply - reply data of KVMI_VM_LIST_PAGE_ACCESS
+ * @count: number of entries
+ * @padding: zero
+ * @next: kvmi_vm_list_page_access.start to go on with, 0 if that was all
+ * @entries: ranges that do not have all access, in the order of their addresses, as
+ *	KVMI_VM_SET_PAGE_ACCESS takes them; as many as there are and fit in a message
+ */
+struct kvmi_vm_list_page_access_reply {
+	__u32 count;
+	__u32 padding;
+	__u64 next;
+	struct kvmi_page_access_entry entries[];
+};
+
+/**
+ * struct kvmi_vm_list_changed_gfns - request of KVMI_VM_LIST_CHANGED_GFNS
+ * @view: the view
+ * @as_id: address space
+ * @padding: zero
+ * @start: guest frame number to begin at
+ *
+ * Errors: -KVM_EOPNOTSUPP as above; -KVM_EINVAL padding, @view or @as_id.
+ */
+struct kvmi_vm_list_changed_gfns {
+	__u16 view;
+	__u16 as_id;
+	__u32 padding;
+	__u64 start;
+};
+
+/**
+ * struct kvmi_changed_page - a page that a view shows in place of another
+ * @gfn: guest frame number of the page that is changed
+ * @new_gfn: guest frame number of the page that is shown in its place
+ */
+struct kvmi_changed_page {
+	__u64 gfn;
+	__u64 new_gfn;
+};
+
+/**
+ * struct kvmi_vm_list_changed_gfns_reply - reply data of KVMI_VM_LIST_CHANGED_GFNS
+ * @count: number of pages
+ * @padding: zero
+ * @next: kvmi_vm_list_changed_gfns.start to go on with, 0 if that was all
+ * @pages: in the order of their addresses, as many as there are and fit in a message
+ */
+struct kvmi_vm_list_changed_gfns_reply {
+	__u32 count;
+	__u32 padding;
+	__u64 next;
+	struct kvmi_changed_page pages[];
+};
+
+/**
+ * struct kvmi_view_info - a view of guest memory
+ * @view: its number
+ * @padding: zero
+ * @nr_vcpus: number of vCPUs that are in it, or about to be
+ */
+struct kvmi_view_info {
+	__u16 view;
+	__u16 padding;
+	__u32 nr_vcpus;
+};
+
+/**
+ * struct kvmi_vm_list_views_reply - reply data of KVMI_VM_LIST_VIEWS
+ * @count: number of views
+ * @padding: zero
+ * @views: the views, view 0 first
+ *
+ * Errors: -KVM_EOPNOTSUPP as above.
+ */
+struct kvmi_vm_list_views_reply {
+	__u32 count;
+	__u32 padding;
+	struct kvmi_view_info views[];
+};
+
+/**
+ * struct kvmi_vm_get_vcpus - request of KVMI_VM_GET_VCPUS
+ * @start: the first vCPU to tell about
+ * @padding: zero
+ *
+ * Errors: -KVM_EINVAL padding.
+ */
+struct kvmi_vm_get_vcpus {
+	__u32 start;
+	__u32 padding;
+};
+
+/* kvmi_vcpu_state.flags */
+#define KVMI_VCPU_STARTED	_BITUL(0)
+#define KVMI_VCPU_EVENT_OPEN	_BITUL(1)
+
+/**
+ * struct kvmi_vcpu_state - what a vCPU is doing
+ * @vcpu: the vCPU
+ * @view: the view of guest memory that it is to be in
+ * @event: the event that is open, if one is
+ * @padding: zero
+ * @flags: KVMI_VCPU_STARTED its thread takes commands; KVMI_VCPU_EVENT_OPEN it waits
+ *	for the answer to an event
+ * @seq: number of that event, which the answer carries
+ */
+struct kvmi_vcpu_state {
+	__u16 vcpu;
+	__u16 view;
+	__u16 event;
+	__u16 padding;
+	__u32 flags;
+	__u32 seq;
+};
+
+/**
+ * struct kvmi_vm_get_vcpus_reply - reply data of KVMI_VM_GET_VCPUS
+ * @nr_vcpus: number of vCPUs of the VM
+ * @cleanup: what KVMI_VM_CONTROL_CLEANUP has chosen
+ * @padding: zero
+ * @events: VM events that are on, bit n: enum kvmi_vm_event_id or
+ *	enum kvmi_vcpu_event_id n
+ * @count: number of vCPUs in this message
+ * @padding2: zero
+ * @vcpus: the vCPUs from kvmi_vm_get_vcpus.start on, as many as there are and fit in
+ *	a message
+ */
+struct kvmi_vm_get_vcpus_reply {
+	__u32 nr_vcpus;
+	__u8 cleanup;
+	__u8 padding[3];
+	__u64 events;
+	__u32 count;
+	__u32 padding2;
+	struct kvmi_vcpu_state vcpus[];
 };
 
 /* kvmi_vm_get_features_reply.flags */

@@ -167,6 +167,69 @@ static void *dir_of(struct kvmi_access_store *store, gfn_t gfn)
 	return xa_load(&store->top, gfn >> KVMI_DIR_SHIFT);
 }
 
+/* What is stored for a page, and the same for those behind it up to @last */
+static u8 run_of(struct kvmi_access_store *store, gfn_t gfn, gfn_t *last)
+{
+	void *word = dir_of(store, gfn);
+	gfn_t end;
+	u8 stored;
+
+	*last = gfn | (KVMI_DIR_PAGES - 1);
+	if (!is_node(word))
+		return word_to_stored(word);
+	word = dir_word(word, dir_index(gfn));
+	end = gfn | (KVMI_LEAF_PAGES - 1);
+	*last = end;
+	if (!is_node(word))
+		return word_to_stored(word);
+
+	stored = leaf_get(word, gfn);
+	for (*last = gfn; *last < end; (*last)++) {
+		if (leaf_get(word, *last + 1) != stored)
+			break;
+	}
+
+	return stored;
+}
+
+/**
+ * kvmi_access_next - find the next pages that do not have all access
+ * @store: the store
+ * @gfn: guest frame number to begin at
+ * @range: the pages, which all have the same access
+ * @access: KVMI_PAGE_ACCESS_*
+ *
+ * Context: the thread that changes the store.
+ * Return: false if there are none.
+ */
+bool kvmi_access_next(struct kvmi_access_store *store, gfn_t gfn,
+		      struct kvmi_gfn_range *range, u8 *access)
+{
+	unsigned long dir;
+	gfn_t last;
+	u8 stored;
+
+	for (;; gfn = last + 1) {
+		dir = gfn >> KVMI_DIR_SHIFT;
+		if (!xa_find(&store->top, &dir, ULONG_MAX, XA_PRESENT))
+			return false;
+		gfn = max_t(gfn_t, gfn, (gfn_t)dir << KVMI_DIR_SHIFT);
+		stored = run_of(store, gfn, &last);
+		if (stored != STORED_RWX)
+			break;
+		cond_resched();
+	}
+
+	range->first = gfn;
+	do {
+		range->last = last;
+		cond_resched();
+	} while (run_of(store, last + 1, &last) == stored);
+	*access = access_of(stored);
+
+	return true;
+}
+
 static void free_dir(struct kvmi_access_dir *dir)
 {
 	unsigned int i;

@@ -85,6 +85,8 @@ int kvmi_access_copy(struct kvmi_access_store *to, struct kvmi_access_store *fro
 void kvmi_access_free(struct kvmi_access_store *store);
 
 u8 kvmi_access_get(struct kvmi_access_store *store, gfn_t gfn);
+bool kvmi_access_next(struct kvmi_access_store *store, gfn_t gfn,
+		      struct kvmi_gfn_range *range, u8 *access);
 bool kvmi_access_is_uniform(struct kvmi_access_store *store,
 			    const struct kvmi_gfn_range *range);
 

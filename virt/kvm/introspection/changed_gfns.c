@@ -292,3 +292,40 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 
 	return 0;
 }
+
+/**
+ * kvmi_vm_list_changed_gfns - KVMI_VM_LIST_CHANGED_GFNS
+ * @req: the request
+ */
+int kvmi_vm_list_changed_gfns(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_list_changed_gfns *data = req->data;
+	struct kvmi_vm_list_changed_gfns_reply *reply = req->reply;
+	struct kvmi_changed_gfn *entry;
+	struct kvmi_view *view;
+	unsigned long index;
+	u32 room, n = 0;
+
+	if (!kvmi_arch_page_access())
+		return -KVM_EOPNOTSUPP;
+	view = kvmi_session_view(req->session, data->view, data->as_id);
+	if (data->padding || !view)
+		return -KVM_EINVAL;
+
+	room = (KVMI_MAX_REPLY_DATA - sizeof(*reply)) / sizeof(reply->pages[0]);
+	*reply = (struct kvmi_vm_list_changed_gfns_reply) { };
+	xa_for_each_start(&view->changed[data->as_id], index, entry, data->start) {
+		if (n == room) {
+			reply->next = entry->gfn;
+			break;
+		}
+		reply->pages[n++] = (struct kvmi_changed_page) {
+			.gfn = entry->gfn,
+			.new_gfn = entry->shown,
+		};
+	}
+	reply->count = n;
+	req->reply_size = struct_size(reply, pages, n);
+
+	return 0;
+}

@@ -168,6 +168,14 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VM(kvmi_vm_destroy_view, sizeof(struct kvmi_vm_destroy_view)),
 	[KVMI_VM_CHANGE_GFN] =
 		VM_POLICY(kvmi_vm_change_gfn, sizeof(struct kvmi_vm_change_gfn)),
+	[KVMI_VM_LIST_PAGE_ACCESS] =
+		VM(kvmi_vm_list_page_access, sizeof(struct kvmi_vm_list_page_access)),
+	[KVMI_VM_LIST_CHANGED_GFNS] =
+		VM(kvmi_vm_list_changed_gfns, sizeof(struct kvmi_vm_list_changed_gfns)),
+	[KVMI_VM_LIST_VIEWS] =
+		VM(kvmi_vm_list_views, 0),
+	[KVMI_VM_GET_VCPUS] =
+		VM(kvmi_vm_get_vcpus, sizeof(struct kvmi_vm_get_vcpus)),
 	[KVMI_VM_PAUSE_ALL] =
 		VM(kvmi_vm_pause_all, sizeof(struct kvmi_vm_pause_all)),
 	[KVMI_VM_SHUTDOWN] =
@@ -201,6 +209,8 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		.size = sizeof(struct kvmi_vcpu_set_xsave2),
 		.vcpu = kvmi_vcpu_set_xsave2,
 	},
+	[KVMI_VCPU_GET_CONTROL] =
+		VCPU(kvmi_vcpu_get_control, 0),
 	[KVMI_VCPU_GET_DEBUGREGS] =
 		VCPU(kvmi_vcpu_get_debugregs, 0),
 	[KVMI_VCPU_SET_DEBUGREGS] =

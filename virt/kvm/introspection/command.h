@@ -90,6 +90,10 @@ int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req);
 int kvmi_vm_set_page_access(struct kvmi_vm_request *req);
 int kvmi_vm_get_page_access(struct kvmi_vm_request *req);
 int kvmi_vm_change_gfn(struct kvmi_vm_request *req);
+int kvmi_vm_list_page_access(struct kvmi_vm_request *req);
+int kvmi_vm_list_changed_gfns(struct kvmi_vm_request *req);
+int kvmi_vm_list_views(struct kvmi_vm_request *req);
+int kvmi_vm_get_vcpus(struct kvmi_vm_request *req);
 
 /* event.c */
 int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req);
@@ -107,6 +111,7 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch);
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);
 bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
 bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id);
@@ -133,6 +138,7 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget);
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req);
 int kvmi_vcpu_get_cpuid(struct kvmi_vcpu_request *req);

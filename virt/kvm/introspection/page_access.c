@@ -296,3 +296,45 @@ int kvmi_vm_get_page_access(struct kvmi_vm_request *req)
 
 	return 0;
 }
+
+/**
+ * kvmi_vm_list_page_access - KVMI_VM_LIST_PAGE_ACCESS
+ * @req: the request
+ */
+int kvmi_vm_list_page_access(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_list_page_access *data = req->data;
+	struct kvmi_vm_list_page_access_reply *reply = req->reply;
+	gfn_t gfn = gpa_to_gfn(data->start);
+	struct kvmi_gfn_range range;
+	struct kvmi_view *view;
+	u32 room, n = 0;
+	u8 access;
+
+	if (!kvmi_arch_page_access())
+		return -KVM_EOPNOTSUPP;
+	view = kvmi_session_view(req->session, data->view, data->as_id);
+	if (data->padding || !view)
+		return -KVM_EINVAL;
+
+	room = (KVMI_MAX_REPLY_DATA - sizeof(*reply)) / sizeof(reply->entries[0]);
+	*reply = (struct kvmi_vm_list_page_access_reply) { };
+	while (kvmi_access_next(&view->access[data->as_id], gfn, &range, &access)) {
+		if (n == room) {
+			reply->next = gfn_to_gpa(range.first);
+			break;
+		}
+		/* The rest of a range that is too long for an entry is the next one. */
+		range.last = min(range.last, range.first + U32_MAX - 1);
+		reply->entries[n++] = (struct kvmi_page_access_entry) {
+			.gpa = gfn_to_gpa(range.first),
+			.access = access,
+			.npages = range.last - range.first + 1,
+		};
+		gfn = range.last + 1;
+	}
+	reply->count = n;
+	req->reply_size = struct_size(reply, entries, n);
+
+	return 0;
+}

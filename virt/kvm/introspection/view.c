@@ -342,6 +342,43 @@ int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req)
 }
 
 /**
+ * kvmi_vm_list_views - KVMI_VM_LIST_VIEWS
+ * @req: the request
+ */
+int kvmi_vm_list_views(struct kvmi_vm_request *req)
+{
+	struct kvmi_vm_list_views_reply *reply = req->reply;
+	struct kvm_introspection *session = req->session;
+	u32 others = 0, nr_vcpus, n = 0;
+	struct kvmi_view *view;
+	unsigned int id;
+
+	static_assert(struct_size_t(struct kvmi_vm_list_views_reply, views,
+				    KVMI_NR_VIEWS) <= KVMI_MAX_REPLY_DATA);
+
+	if (!kvmi_arch_page_access())
+		return -KVM_EOPNOTSUPP;
+
+	for (id = 0; id < KVMI_NR_VIEWS; id++) {
+		view = kvmi_session_view(session, id, 0);
+		if (!view)
+			continue;
+		nr_vcpus = id ? atomic_read(&view->users) : 0;
+		others += nr_vcpus;
+		reply->views[n++] = (struct kvmi_view_info) {
+			.view = id,
+			.nr_vcpus = nr_vcpus,
+		};
+	}
+	reply->views[0].nr_vcpus = atomic_read(&session->kvm->online_vcpus) - others;
+	reply->count = n;
+	reply->padding = 0;
+	req->reply_size = struct_size(reply, views, n);
+
+	return 0;
+}
+
+/**
  * kvmi_views_end - the end of all views, and of the session for those who map
  *	guest memory
  * @session: the session, which the vCPUs' threads do not use any more

@@ -40,6 +40,66 @@ int kvmi_vm_get_features(struct kvmi_vm_request *req)
 	return 0;
 }
 
+static struct kvmi_vcpu_state state_of(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_vcpu_state state = {
+		.vcpu = vcpu->vcpu_idx,
+		.view = kvmi_arch_vcpu_view(&vi->arch),
+	};
+
+	if (kvmi_arch_vcpu_ready(vcpu))
+		state.flags |= KVMI_VCPU_STARTED;
+
+	guard(spinlock)(&vi->lock);
+
+	if (vi->event.state == KVMI_EVENT_OPEN) {
+		/* It has been sent to the tool, so it takes commands. */
+		state.flags |= KVMI_VCPU_STARTED | KVMI_VCPU_EVENT_OPEN;
+		state.event = vi->event.id;
+		state.seq = vi->event.seq;
+	}
+
+	return state;
+}
+
+/**
+ * kvmi_vm_get_vcpus - KVMI_VM_GET_VCPUS
+ * @req: the request
+ */
+int kvmi_vm_get_vcpus(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_get_vcpus *data = req->data;
+	struct kvmi_vm_get_vcpus_reply *reply = req->reply;
+	struct kvm_introspection *session = req->session;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u32 room, n = 0;
+
+	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+
+	if (data->padding)
+		return -KVM_EINVAL;
+
+	room = (KVMI_MAX_REPLY_DATA - sizeof(*reply)) / sizeof(reply->vcpus[0]);
+	kvm_for_each_vcpu(i, vcpu, session->kvm) {
+		if (i < data->start)
+			continue;
+		if (n == room)
+			break;
+		reply->vcpus[n++] = state_of(vcpu);
+	}
+	*reply = (struct kvmi_vm_get_vcpus_reply) {
+		.nr_vcpus = atomic_read(&session->kvm->online_vcpus),
+		.cleanup = session->cleanup,
+		.count = n,
+	};
+	bitmap_to_arr64(&reply->events, session->vm_events, KVMI_NR_EVENT_IDS);
+	req->reply_size = struct_size(reply, vcpus, n);
+
+	return 0;
+}
+
 /**
  * kvmi_vm_control_cleanup - KVMI_VM_CONTROL_CLEANUP
  * @req: the request

@@ -365,3 +365,30 @@ int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 
 	return 0;
 }
+
+/**
+ * kvmi_vcpu_get_control - KVMI_VCPU_GET_CONTROL
+ * @req: the request
+ */
+int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
+{
+	struct kvmi_vcpu_get_control_reply *reply = req->reply;
+	const struct kvmi_arch_vcpu *arch = &req->vi->arch;
+
+	static_assert(sizeof(*reply) <= KVMI_MAX_REPLY_DATA);
+	static_assert(sizeof(reply->msrs) == sizeof(arch->msrs));
+	static_assert(sizeof(reply->same_msrs) == sizeof(arch->same_msrs));
+	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+
+	*reply = (struct kvmi_vcpu_get_control_reply) {
+		.crs = arch->crs,
+		.same_crs = arch->same_crs,
+		.singlestep = arch->step.wanted,
+	};
+	bitmap_to_arr64(&reply->events, req->vi->events, KVMI_NR_EVENT_IDS);
+	memcpy(reply->msrs, arch->msrs, sizeof(reply->msrs));
+	memcpy(reply->same_msrs, arch->same_msrs, sizeof(reply->same_msrs));
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}

@@ -189,6 +189,27 @@ struct kvmi_vcpu_event_cr_reply {
 };
 
 /**
+ * struct kvmi_vcpu_get_control_reply - reply data of KVMI_VCPU_GET_CONTROL
+ * @events: events of the vCPU that are on, bit n: enum kvmi_vcpu_event_id n
+ * @crs: control registers that KVMI_VCPU_CONTROL_CR has chosen, bit n: CRn
+ * @same_crs: those of @crs with KVMI_CONTROL_SAME_VALUE
+ * @singlestep: 1 if KVMI_VCPU_CONTROL_SINGLESTEP is on
+ * @padding: zero
+ * @msrs: MSRs that KVMI_VCPU_CONTROL_MSR has chosen: bit n of the first 128 words is
+ *	MSR n, bit n of the others MSR 0xc0000000 + n
+ * @same_msrs: those of @msrs with KVMI_CONTROL_SAME_VALUE
+ */
+struct kvmi_vcpu_get_control_reply {
+	__u64 events;
+	__u32 crs;
+	__u32 same_crs;
+	__u8 singlestep;
+	__u8 padding[7];
+	__u64 msrs[256];
+	__u64 same_msrs[256];
+};
+
+/**
  * struct kvmi_vcpu_control_msr - request of KVMI_VCPU_CONTROL_MSR
  * @enable: 0 or 1
  * @flags: KVMI_CONTROL_SAME_VALUE, with @enable only

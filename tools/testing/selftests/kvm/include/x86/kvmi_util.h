@@ -119,6 +119,21 @@ do {										\
 		    #expr, __err, __want, #expected);				\
 } while (0)
 
+static inline bool kvmi_is_zero(const void *p, size_t size)
+{
+	const u8 *b = p;
+
+	while (size--) {
+		if (*b++)
+			return false;
+	}
+	return true;
+}
+
+#define KVMI_ASSERT_ZERO(field)						\
+	TEST_ASSERT(kvmi_is_zero(&(field), sizeof(field)),		\
+		    "Padding is not zero: %s", #field)
+
 int kvmi_check_command(struct kvmi_session *s, u16 id);
 int kvmi_check_event(struct kvmi_session *s, u16 id);
 int kvmi_pause(struct kvmi_session *s, u16 vcpu, u8 wait);

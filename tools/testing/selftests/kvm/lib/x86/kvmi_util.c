@@ -192,21 +192,6 @@ void kvmi_expect_closed(struct kvmi_session *s)
 			  msg.hdr.id);
 }
 
-static bool kvmi_is_zero(const void *p, size_t size)
-{
-	const u8 *b = p;
-
-	while (size--) {
-		if (*b++)
-			return false;
-	}
-	return true;
-}
-
-#define KVMI_ASSERT_ZERO(field)						\
-	TEST_ASSERT(kvmi_is_zero(&(field), sizeof(field)),		\
-		    "Padding is not zero: %s", #field)
-
 static void kvmi_check_sregs(const struct kvm_sregs *sregs)
 {
 	const struct kvm_segment *seg = &sregs->cs;
