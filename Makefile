@@ -14,7 +14,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 .PHONY: all help packages tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
-	test test-debug test-kcsan bench shell demo check series apply export kernel clean distclean
+	test test-debug test-kcsan bench shell demo check series apply export kernel clean distclean \
+	test-can bench-can shell-can kernel-deb-can
 
 all: images bochs
 
@@ -30,6 +31,7 @@ help:
 	@echo 'To work on it'
 	@echo '  make                   Build all that the targets above need'
 	@echo '  make check             checkpatch, sparse, W=1, builds with options off'
+	@echo '  make check STEPS=...   Some of its steps only, e.g. "readme style"'
 	@echo '  make export            Write the commits of build/linux back to patches/linux'
 	@echo '  make clean             Remove what was built, keep sources and downloads'
 	@echo '  make distclean         Remove everything'
@@ -69,28 +71,37 @@ user: kernel-host
 images: user qemu
 	@$(LAB)/images
 
+# What cannot be is told before anything is built for it
+MACHINE = $(if $(M),--machine '$(M)')
+TEST = $(if $(T),--test '$(T)')
+test-can:
+	@$(LAB)/test --can $(MACHINE) $(TEST)
+bench-can shell-can kernel-deb-can:
+	@$(LAB)/$(@:-can=) --can $(MACHINE)
+
 # T= a test or a shell pattern of tests, M= vmx or svm
-test: images bochs
-	@$(LAB)/test $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+test: test-can images bochs
+	@$(LAB)/test $(MACHINE) $(TEST)
 
-test-debug: images bochs kernel-debug
-	@$(LAB)/test --debug $(if $(M),--machine $(M)) $(if $(T),--test '$(T)')
+test-debug: test-can images bochs kernel-debug
+	@$(LAB)/test --debug $(MACHINE) $(TEST)
 
-test-kcsan: images kernel-kcsan
-	@$(LAB)/test --kcsan $(if $(T),--test '$(T)')
+test-kcsan: test-can images kernel-kcsan
+	@$(LAB)/test --kcsan $(TEST)
 
 # ARGS= arguments of kvmi_bench, e.g. -p
-bench: images bochs
-	@$(LAB)/bench $(if $(M),--machine $(M)) $(ARGS)
+bench: bench-can images bochs
+	@$(LAB)/bench $(MACHINE) $(ARGS)
 
-shell: images $(if $(filter vmx,$(M)),bochs)
-	@$(LAB)/shell $(if $(M),--machine $(M))
+shell: shell-can images $(if $(filter vmx,$(M)),bochs)
+	@$(LAB)/shell $(MACHINE)
 
 demo: images bochs
 	@$(LAB)/demo/run
 
+# STEPS= some of them
 check: tree
-	@$(LAB)/check
+	@$(LAB)/check $(STEPS)
 
 series: tree
 	@$(LAB)/series write
@@ -104,8 +115,9 @@ export:
 
 # CONFIG= a kernel configuration (default: that of the running kernel),
 # LINUX= another tree than Debian's, KERNEL_OUT= where the packages go
-kernel: packages
-	@CONFIG="$(CONFIG)" KERNEL_OUT="$(KERNEL_OUT)" $(LAB)/kernel-deb
+export CONFIG KERNEL_OUT
+kernel: kernel-deb-can packages
+	@$(LAB)/kernel-deb
 
 # The trees that people work in (linux, qemu-src) and the downloads stay
 clean:

@@ -18,8 +18,19 @@ mkdir -p "$LOGS" "$B/stamps" "$B/locks"
 # QEMU's configure makes a virtual environment from whatever it is given.
 PYTHON=${PYTHON:-/usr/bin/python3}
 [ -x "$PYTHON" ] || PYTHON=$(command -v python3)
-# What the user tells our make, e.g. M=vmx, is not for those that scripts call
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES M T
+# What the user tells our make, e.g. M=vmx, is not for those that scripts call: to the
+# kernel's that is a module's directory.  Nor is what the user's shell has for them.
+for _v in $(printf '%s\n' "$MAKEFLAGS" | tr ' ' '\n' | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)[:+?!]*=.*/\1/p') \
+	ARCH ARGS C CHECK CROSS_COMPILE KBUILD_EXTMOD KBUILD_OUTPUT KCONFIG_CONFIG LDFLAGS LLVM M MO O \
+	OUTPUT STEPS SUBARCH T TARGETS V W; do
+	case $_v in
+	# Ours, which the scripts tell each other
+	KVMI_CACHE|KVMI_MIRROR|LINUX|QEMU_SRC|BOCHS|MESON|JOBS|PYTHON|BUSYBOX|QEMU_DATA) ;;
+	CONFIG|KERNEL_OUT|SUBJECT_PREFIX|REROLL|PATH) ;;
+	*) unset "$_v" ;;
+	esac
+done
+unset _v MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS MAKEFILES
 
 mkdir -p "$B/tools/bin"
 [ "$(readlink "$B/tools/bin/python3")" = "$PYTHON" ] || ln -sfn "$PYTHON" "$B/tools/bin/python3"

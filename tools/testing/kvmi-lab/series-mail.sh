@@ -99,12 +99,13 @@ sign() {
 	mv "$T/signed" "$T/message"
 }
 
+die_nobody() { die "git config user.name and user.email are not set in $REPO: they go into From and Signed-off-by"; }
+
 # The whole posting as commits on base.  $T/postings gets "COVER FIRST LAST"
 # (FIRST excluded), refs/kvmi/series the last commit.
 compose() {
 	local kind name tip parent cover= first
-	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] ||
-		die "git config user.name and user.email are not set in $REPO: they go into From and Signed-off-by"
+	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] || die_nobody
 	[ -s "$T/entries" ] || die "patches/linux/series lists nothing"
 	[ "$(awk 'NR == 1 { print $1 }' "$T/entries")" = cover ] || die "patches/linux/series must start with a 'cover' entry"
 	export GIT_COMMITTER_NAME=$ME_NAME GIT_COMMITTER_EMAIL=$ME_EMAIL
@@ -256,10 +257,22 @@ cmd_apply() {
 	dir=$(cd "$dir" 2>/dev/null && pwd -P) || die "apply: there is no directory ${1#LINUX=}"
 	[ -f "$dir/virt/kvm/kvm_main.c" ] || die "apply: $dir holds no Linux source"
 	[ ! -e "$dir/include/uapi/linux/kvmi.h" ] || die "apply: $dir has the series already (include/uapi/linux/kvmi.h)"
+	# What is in the way there is told before the series is written, which takes a while
+	top=$(git -C "$dir" rev-parse --show-toplevel 2>/dev/null || :)
+	if [ "$top" = "$dir" ]; then
+		[ ! -d "$(git -C "$dir" rev-parse --path-format=absolute --git-path rebase-apply)" ] ||
+			die "apply: a 'git am' or rebase is under way in $dir: finish it"
+		[ -z "$(git -C "$dir" status --porcelain -uno)" ] ||
+			die "apply: $dir has changes that are not committed: commit or stash them"
+		git -C "$dir" var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
+			die "apply: git config user.name and user.email are not set in $dir: the patches become commits"
+	else
+		command -v patch >/dev/null || die "apply: 'patch' is not installed"
+	fi
+	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] || die_nobody
 	[ -e "$L/.git" ] || (LINUX='' "$LAB/tree")
 	# In a subshell: the user's git is to be the user's own
 	(cmd_write)
-	top=$(git -C "$dir" rev-parse --show-toplevel 2>/dev/null || :)
 	if [ "$top" = "$dir" ]; then
 		apply_am "$dir"
 	else
@@ -270,9 +283,6 @@ cmd_apply() {
 
 apply_am() {
 	local log=$LOGS/apply.log
-	[ ! -d "$(git -C "$1" rev-parse --path-format=absolute --git-path rebase-apply)" ] ||
-		die "apply: a 'git am' or rebase is under way in $1: finish it"
-	[ -z "$(git -C "$1" status --porcelain -uno)" ] || die "apply: $1 has changes that are not committed: commit or stash them"
 	if ! git -C "$1" am -3 "$OUT/series.mbox" >"$log" 2>&1; then
 		git -C "$1" am --abort || :
 		grep -E '^(Patch failed|error:|fatal:|CONFLICT|Committer identity)' "$log" | head -n 12 >&2
@@ -282,7 +292,6 @@ apply_am() {
 
 apply_patch() {
 	local log=$LOGS/apply.log
-	command -v patch >/dev/null || die "apply: 'patch' is not installed"
 	git -C "$L" diff --no-renames --full-index base refs/kvmi/series >"$B/stamps/apply.diff"
 	set -- "$1" patch -d "$1" -p1 -N -s -r - --no-backup-if-mismatch
 	if ! "${@:2}" --dry-run <"$B/stamps/apply.diff" >"$log" 2>&1; then
