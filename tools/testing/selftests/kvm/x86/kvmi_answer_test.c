@@ -195,7 +195,8 @@ struct batch {
 static void add(struct batch *b, const void *data, size_t size)
 {
 	TEST_ASSERT(b->size + size <= sizeof(b->data), "Too many messages");
-	memcpy(b->data + b->size, data, size);
+	if (size)
+		memcpy(b->data + b->size, data, size);
 	b->size += size;
 }
 
