@@ -458,9 +458,6 @@ static void unhook(struct kvm *kvm)
 static int allow_command(struct kvm_introspection *session,
 			 const struct kvm_introspection_feature *feature)
 {
-	if (feature->id < -1 || feature->id >= KVMI_NR_COMMAND_IDS)
-		return -EINVAL;
-
 	if (feature->id == -1) {
 		allow_all_commands(session, feature->allow);
 		return 0;
@@ -478,9 +475,6 @@ static int allow_event(struct kvm_introspection *session,
 {
 	unsigned int id;
 
-	if (feature->id < -1 || feature->id >= KVMI_NR_EVENT_IDS)
-		return -EINVAL;
-
 	for (id = 0; id < KVMI_NR_EVENT_IDS; id++) {
 		if (feature->id == -1 || feature->id == id)
 			assign_bit(id, session->events, feature->allow);
@@ -489,7 +483,12 @@ static int allow_event(struct kvm_introspection *session,
 	return 0;
 }
 
-static int allow(struct kvm *kvm, void __user *argp,
+/*
+ * Without a session the error says what is wrong with the argument, if something
+ * is: a device manager can look at what it was configured with before there is a
+ * tool.
+ */
+static int allow(struct kvm *kvm, void __user *argp, int nr_ids,
 		 int (*fn)(struct kvm_introspection *session,
 			   const struct kvm_introspection_feature *feature))
 {
@@ -497,7 +496,7 @@ static int allow(struct kvm *kvm, void __user *argp,
 
 	if (copy_from_user(&feature, argp, sizeof(feature)))
 		return -EFAULT;
-	if (feature.allow > 1)
+	if (feature.allow > 1 || feature.id < -1 || feature.id >= nr_ids)
 		return -EINVAL;
 
 	guard(mutex)(&kvm->lock);
@@ -552,9 +551,9 @@ long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 		unhook(kvm);
 		return 0;
 	case KVM_INTROSPECTION_COMMAND:
-		return allow(kvm, argp, allow_command);
+		return allow(kvm, argp, KVMI_NR_COMMAND_IDS, allow_command);
 	case KVM_INTROSPECTION_EVENT:
-		return allow(kvm, argp, allow_event);
+		return allow(kvm, argp, KVMI_NR_EVENT_IDS, allow_event);
 	case KVM_INTROSPECTION_PREUNHOOK:
 		return preunhook(kvm);
 	default:

@@ -557,10 +557,14 @@ KVMI_TEST(kvmi_hook, command)
 	struct kvm_vm *vm = self->vm;
 	int i;
 
-	/* Not hooked, whatever the argument is. */
+	/* Not hooked.  That an id cannot be is told nevertheless. */
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_COMMAND, NULL), EFAULT);
 	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
 	TEST_ASSERT_ERRNO(__kvmi_command(vm, 0, KVMI_VM_GET_INFO), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, KVMI_NUM_COMMANDS - 1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, KVMI_NUM_COMMANDS), EINVAL);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -2), EINVAL);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 2, -1), EINVAL);
 
 	kvmi_hook_type(s, vm, SOCK_STREAM);
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_COMMAND, NULL), EFAULT);
@@ -626,6 +630,10 @@ KVMI_TEST(kvmi_hook, event)
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_EVENT, NULL), EFAULT);
 	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, -1), EFAULT);
 	TEST_ASSERT_ERRNO(__kvmi_event(vm, 0, KVMI_VCPU_EVENT_CR), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, KVMI_NUM_EVENTS - 1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, KVMI_NUM_EVENTS), EINVAL);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, -2), EINVAL);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 2, -1), EINVAL);
 
 	kvmi_hook_type(s, vm, SOCK_STREAM);
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_EVENT, NULL), EFAULT);
