@@ -210,7 +210,29 @@ ok "no descriptors left" sh -c "[ \$(wc -l <$dir/out) -lt 10 ]"
 kill $vm; wait $vm 2>/dev/null
 ends_by TERM
 
+# ---- A guest that makes events in a loop
+run chatty guard --cr4-bit VME --once
+ok "guard: the lines are limited" sh -c "[ \$(grep -c blocked $dir/out) -lt 1100 ]"
+ok "guard: but for the first thousand" sh -c "[ \$(grep -c 'blocked  *CR4' $dir/out) -ge 1000 ]"
+ok "guard: the others are counted" has 'all     [345][0-9][0-9] more so far, without a line'
+ok "guard: and all are blocked" has ', 1500 blocked: '
+run chatty guard --cr4-bit VME --once --json
+ok "guard: JSON as well" sh -c "[ \$(wc -l <$dir/out) -lt 1100 ]"
+ok "guard: JSON: the others are counted" has '"event":"left-out","events":[345][0-9][0-9]}'
+run chatty guard --cr4-bit VME --once --rate 0
+ok "guard: no limit" sh -c "[ \$(grep -c 'blocked  *CR4' $dir/out) = 1500 ]"
+run chatty watch --cr 4 --once
+ok "watch: no limit" sh -c "[ \$(grep -c ' CR4 ' $dir/out) = 3000 ]"
+run chatty watch --cr 4 --once --rate 20
+ok "watch: a limit" sh -c "[ \$(grep -c ' CR4 ' $dir/out) -lt 1200 ]"
+ok "watch: the others are counted" has 'all     19[0-9][0-9] more so far, without a line'
+
 # ---- Words
+mkdir "$dir/directory"
+"$out/kvmi" info --listen "unix:$dir/directory" >"$dir/out" 2>&1
+ok "listen: a directory" has 'something else than a socket'
+"$out/kvmi" info --listen "unix:$dir/nowhere/sock" >"$dir/out" 2>&1
+ok "listen: no directory" has 'No such file or directory'
 touch "$dir/plain"
 "$out/kvmi" info --listen "unix:$dir/plain" >"$dir/out" 2>&1
 ok "listen: what is no socket" has 'something else than a socket'

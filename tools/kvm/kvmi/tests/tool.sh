@@ -421,6 +421,8 @@ wrong "allow, skip and crash" watch --cpuid all --action cpuid=retry
 wrong "not watched" watch --action cpuid=skip
 wrong "physical addresses like" watch --write all
 wrong "is too much" watch 7
+wrong "a number of lines" guard --msr LSTAR --rate x
+wrong "a number of lines" watch --rate 1000001
 wrong "what to protect" protect
 wrong "give report, deny or crash" protect --kernel --policy maybe
 wrong "letters rwx" protect --kernel --against q

@@ -232,6 +232,8 @@ static void show(struct tool *tool, const struct kvmi_event *event, const struct
 	const struct kvm_regs *r = &event->common.arch.regs;
 
 	brk.hits++;
+	if (!rate_allows())
+		return;
 	if (brk.json) {
 		json_event(stdout, tool, event, NULL);
 		return;
@@ -312,6 +314,7 @@ static void on_begin(struct tool *tool)
 	brk.npoints = 0;
 	brk.hits = 0;
 	free_excursions();
+	rate_begin();
 	if (brk.json) {
 		json_session(stdout, tool);
 		return;
@@ -326,8 +329,14 @@ static void on_armed(struct tool *tool)
 		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
 }
 
+static void on_tick(struct tool *tool)
+{
+	rate_print(tool, brk.json, false);
+}
+
 static void on_end(struct tool *tool, const char *why)
 {
+	rate_print(tool, brk.json, true);
 	if (brk.json)
 		json_end(stdout, tool, why);
 	else
@@ -363,6 +372,7 @@ static void print_usage(void)
 	       "                  it that are all zero hold copies (below 640K, as Linux has it)\n"
 	       "  --visible       on a host without execute-only pages: who reads the code of\n"
 	       "                  the guest sees the breakpoints\n"
+	       "  --rate LINES    lines for stops, a second on average; 0 is no limit (0)\n"
 	       "  --json          JSON lines\n"
 	       "  --once          leave when the session ends, instead of waiting for the next\n");
 }
@@ -395,6 +405,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 		{ "count", required_argument, NULL, 'n' },
 		{ "spare", required_argument, NULL, 'p' },
 		{ "visible", no_argument, NULL, 'v' },
+		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
@@ -404,6 +415,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 		.event = on_event,
 		.begin = on_begin,
 		.armed = on_armed,
+		.tick = on_tick,
 		.leave = on_leave,
 		.end = on_end,
 	};
@@ -430,6 +442,9 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 			break;
 		case 'v':
 			brk.visible = true;
+			break;
+		case OPT_RATE:
+			ok = parse_rate(optarg);
 			break;
 		case 'j':
 			brk.json = true;

@@ -140,6 +140,8 @@ static void report(struct tool *tool, const struct kvmi_event *event, const char
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
+	if (!rate_allows())
+		return;
 	if (guard.json) {
 		json_event(stdout, tool, event, verdict);
 		return;
@@ -171,6 +173,7 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 static void on_begin(struct tool *tool)
 {
 	free_budgets();
+	rate_begin();
 	guard.allowed = 0;
 	guard.denied = 0;
 	if (guard.json) {
@@ -187,8 +190,14 @@ static void on_armed(struct tool *tool)
 		printf("%9.3f  every vCPU is guarded\n", session_seconds(tool));
 }
 
+static void on_tick(struct tool *tool)
+{
+	rate_print(tool, guard.json, false);
+}
+
 static void on_end(struct tool *tool, const char *why)
 {
+	rate_print(tool, guard.json, true);
 	if (guard.json)
 		json_end(stdout, tool, why);
 	else
@@ -231,6 +240,7 @@ static void print_usage(void)
 	       "  --efer-bit LIST   bits of EFER that must not be cleared, NX\n"
 	       "  --action ACTION   skip: the write has no effect and the guest goes on (default);\n"
 	       "                    allow: only report; crash: the VM is shut down\n"
+	       "  --rate LINES      lines for writes, a second on average (10); 0 is no limit\n"
 	       "  --json            JSON lines\n"
 	       "  --once            leave when the session ends, instead of waiting for the next\n");
 }
@@ -244,6 +254,7 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		{ "cr4-bit", required_argument, NULL, '4' },
 		{ "efer-bit", required_argument, NULL, 'e' },
 		{ "action", required_argument, NULL, 'x' },
+		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
@@ -253,12 +264,14 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		.event = on_event,
 		.begin = on_begin,
 		.armed = on_armed,
+		.tick = on_tick,
 		.end = on_end,
 	};
 	bool ok = true;
 	int opt, err;
 
 	tool->wait_ms = -1;
+	rate_init(GUARDS_RATE);
 	while ((opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
@@ -284,6 +297,10 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 			break;
 		case 'j':
 			guard.json = true;
+			break;
+		case OPT_RATE:
+			if (!parse_rate(optarg))
+				return EXIT_USAGE;
 			break;
 		case OPT_ONCE:
 			tool->once = true;

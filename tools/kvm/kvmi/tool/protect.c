@@ -40,6 +40,7 @@ static struct {
 	struct seen seen[MAX_SEEN];
 	unsigned int nseen;
 	unsigned long long denied, allowed, silent, told;
+	int64_t told_time;
 } protect = {
 	.left = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X,
 	.policy = DENY,
@@ -173,12 +174,14 @@ static void show(struct tool *tool, const struct kvmi_event *event, const char *
 {
 	uint64_t rip = event->common.arch.regs.rip;
 
-	if (protect.json) {
-		json_event(stdout, tool, event, verdict);
+	if (!protect.json && !is_new(event)) {
+		protect.silent++;
 		return;
 	}
-	if (!is_new(event)) {
-		protect.silent++;
+	if (!rate_allows())
+		return;
+	if (protect.json) {
+		json_event(stdout, tool, event, verdict);
 		return;
 	}
 	printf("%9.3f  vCPU %u  %-10s  ", session_seconds(tool), event->common.vcpu, verdict);
@@ -221,6 +224,7 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 static void on_begin(struct tool *tool)
 {
 	protect.begun = false;
+	rate_begin();
 	protect.nseen = 0;
 	protect.denied = 0;
 	protect.allowed = 0;
@@ -244,22 +248,32 @@ static void on_armed(struct tool *tool)
 		       access_letters(protect.left, buf));
 }
 
-static void on_tick(struct tool *tool)
+/* At most once a second unless @now */
+static void print_silent(struct tool *tool, bool now)
 {
-	if (protect.silent == protect.told)
+	if (protect.silent == protect.told ||
+	    (!now && now_ns() - protect.told_time < 1000000000ll))
 		return;
 	printf("%9.3f  all     the same again, %llu times so far\n", session_seconds(tool),
 	       protect.silent);
 	protect.told = protect.silent;
+	protect.told_time = now_ns();
+}
+
+static void on_tick(struct tool *tool)
+{
+	print_silent(tool, false);
+	rate_print(tool, protect.json, false);
 }
 
 static void on_end(struct tool *tool, const char *why)
 {
+	print_silent(tool, true);
+	rate_print(tool, protect.json, true);
 	if (protect.json) {
 		json_end(stdout, tool, why);
 		return;
 	}
-	on_tick(tool);
 	printf("%9.3f  end after %llu accesses %s", session_seconds(tool), protect.denied,
 	       verdicts[protect.policy]);
 	if (protect.ntrusted)
@@ -340,6 +354,7 @@ static void print_usage(void)
 	       "                   (default); report: it has; crash: the VM is shut down\n"
 	       "  --trust CODE     a symbol or virtual START-LAST: code that may do it; repeatable\n"
 	       "  --symbols FILE   System.map of the guest's kernel, for names\n"
+	       "  --rate LINES     lines for accesses, a second on average (10); 0 is no limit\n"
 	       "  --json           JSON lines, one for each access\n"
 	       "  --once           leave when the session ends, instead of waiting for the next\n");
 }
@@ -353,6 +368,7 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		{ "policy", required_argument, NULL, 'p' },
 		{ "trust", required_argument, NULL, 't' },
 		{ "symbols", required_argument, NULL, 's' },
+		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
@@ -369,6 +385,7 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 	int opt;
 
 	tool->wait_ms = -1;
+	rate_init(GUARDS_RATE);
 	while (ok && (opt = next_option(tool, argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'h':
@@ -391,6 +408,9 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 			break;
 		case 's':
 			ok = symbols_load(optarg);
+			break;
+		case OPT_RATE:
+			ok = parse_rate(optarg);
 			break;
 		case 'j':
 			protect.json = true;

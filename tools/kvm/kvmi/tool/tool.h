@@ -38,7 +38,7 @@ static inline unsigned long long ull(uint64_t value)
 /* options.c: getopt values above any letter */
 enum {
 	OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_SOCKET_MODE, OPT_SOCKET_GROUP,
-	OPT_PEER, OPT_ONCE
+	OPT_PEER, OPT_ONCE, OPT_RATE
 };
 
 void error(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -59,6 +59,15 @@ bool asked_to_leave(void);
 bool streams_init(int fd);
 void streams_live(bool json, bool guards);
 bool streams_end(void);
+
+/* rate.c: how many lines of events there may be */
+#define GUARDS_RATE 10		/* of what runs for long, with nobody looking */
+
+void rate_init(unsigned int lines);
+bool parse_rate(const char *text);
+void rate_begin(void);
+bool rate_allows(void);
+void rate_print(const struct tool *tool, bool json, bool now);
 
 /* output.c */
 struct output *output_open(const char *path);

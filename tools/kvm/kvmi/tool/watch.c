@@ -155,6 +155,8 @@ static void show(struct tool *tool, const struct kvmi_event *event)
 {
 	const char *verdict = verdict_of(watch.actions[event->id]);
 
+	if (!rate_allows())
+		return;
 	if (watch.json) {
 		json_event(stdout, tool, event, verdict);
 		return;
@@ -241,7 +243,7 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 
 	watch.seen++;
-	/* What the guest was denied is worth a line, however often */
+	/* What the guest was denied is worth a line, and not only a count */
 	if (watch.actions[event->id] ||
 	    (!only_counted(event) && (watch.json || !is_flush(tool, event))))
 		show(tool, event);
@@ -263,6 +265,7 @@ static void on_begin(struct tool *tool)
 	watch.restricted = false;
 	watch.pge_off = false;
 	tally_reset();
+	rate_begin();
 	if (watch.json) {
 		json_session(stdout, tool);
 		return;
@@ -274,6 +277,7 @@ static void on_begin(struct tool *tool)
 static void on_tick(struct tool *tool)
 {
 	tally_print(tool, watch.json, false);
+	rate_print(tool, watch.json, false);
 }
 
 static void on_end(struct tool *tool, const char *why)
@@ -281,6 +285,7 @@ static void on_end(struct tool *tool, const char *why)
 	if (watch.pge_off)
 		show(tool, &watch.pge_event);
 	tally_print(tool, watch.json, true);
+	rate_print(tool, watch.json, true);
 	if (watch.json)
 		json_end(stdout, tool, why);
 	else
@@ -494,6 +499,7 @@ static void print_usage(void)
 	       "How to show it\n"
 	       "  --cr3-all          a line for each load of CR3, not a count every second\n"
 	       "  --cpuid-all        a line for each CPUID, not only the first of each leaf\n"
+	       "  --rate LINES       lines for events, a second on average; 0 is no limit (0)\n"
 	       "  --json             JSON lines\n"
 	       "What to do\n"
 	       "  --action EVENT=ACTION  allow (default), skip (no effect, the guest goes on after\n"
@@ -512,6 +518,7 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		{ "cr3-all", no_argument, NULL, 'a' },
 		{ "cpuid-all", no_argument, NULL, 'u' },
 		{ "action", required_argument, NULL, 'x' },
+		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
@@ -557,6 +564,10 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 			break;
 		case 'x':
 			if (!parse_action(optarg))
+				return EXIT_USAGE;
+			break;
+		case OPT_RATE:
+			if (!parse_rate(optarg))
 				return EXIT_USAGE;
 			break;
 		case 'j':
