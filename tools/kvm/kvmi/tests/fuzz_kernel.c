@@ -20,7 +20,7 @@ static unsigned int reads;
 /* ---- What the tool's parts need of the rest ---- */
 int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
 {
-	uint64_t *words = buf;
+	uint64_t word;
 	size_t i, at;
 
 	(void)conn;
@@ -36,14 +36,16 @@ int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t s
 		at += reads % 64 == 63;
 		if (nbytes < 40 || (at % 512 % 7 > 3 && !(bytes[17] & 1)))
 			continue;
-		memcpy(&words[i / 8], bytes + at * 8 % (nbytes - 8), 8);
+		memcpy(&word, bytes + at * 8 % (nbytes - 8), 8);
 		/* An entry of a page table that leads somewhere */
 		if (bytes[17] & 1)
 			/* ... as the image of a kernel does, mapped in one piece */
-			words[i / 8] = (words[i / 8] & 0x8000000000000163ull) | 1 | at % 512 << 12;
+			word = (word & 0x8000000000000163ull) | 1 | at % 512 << 12;
 		else if (at & 1)
-			words[i / 8] = (words[i / 8] & 0x80000000000001e7ull) | 1 |
-				       (uint64_t)(words[i / 8] >> 20 & (PAGES - 1)) << 12;
+			word = (word & 0x80000000000001e7ull) | 1 |
+			       (uint64_t)(word >> 20 & (PAGES - 1)) << 12;
+		/* Text is read to anywhere */
+		memcpy((char *)buf + i, &word, 8);
 	}
 	return 0;
 }
