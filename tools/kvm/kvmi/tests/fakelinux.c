@@ -10,6 +10,7 @@
 #include <string.h>
 #include "fakevm.h"
 
+#define COPY 0x9e000		/* where the tool puts the first copy of a page */
 #define IMAGE		0xb0000
 #define IMAGE_GVA	0xffffffff81000000ull
 #define TABLE		(IMAGE + 0x4c00)	/* of system calls */
@@ -217,6 +218,8 @@ static const struct act {
 	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
 	/* Not the tool's */
 	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0 },
+	/* The guest begins to use the page of the copy */
+	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W },
 };
 
 static const struct act *act, *acts_end;
@@ -276,7 +279,10 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 	printf("event %u %s, view %u%s\n", act->id, actions[rpl->action & 3], view_of[0],
 	       stepping[0] ? ", stepping" : "");
 	/* The page with the breakpoint: the guest's own has changed */
-	if (act->id == KVMI_VCPU_EVENT_PF && changed)
+	if (act->gpa == COPY + 0x10)
+		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],
+		       ram[spare + 0x10]);
+	else if (act->id == KVMI_VCPU_EVENT_PF && changed)
 		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
 	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
 		printf("the copy has %#x\n", ram[spare + 0x10]);

@@ -355,6 +355,12 @@ ok "break: also when it was read first" vm_has '^the copy has 0x66$'
 ok "break: INT3 of the guest's own at a breakpoint" vm_has '^event 5 ALLOW, view 0, stepping$'
 ok "break: which is no stop" sh -c "[ \$(grep -c openat\\( $dir/out) = 2 ]"
 ok "break: INT3 of somebody else" vm_has '^event 5 ALLOW, view 1$'
+ok "break: nobody writes to the copy" vm_has '^view 1: 0x9e000, 1 pages: access 5$'
+ok "break: nor in the guest's own view" vm_has '^view 0: 0x9e000, 1 pages: access 5$'
+ok "break: unless it is somewhere else by then" vm_has '^view 1: 0xb0 shows 0x9d$'
+ok "break: and the page empty" vm_has '^the page of the first copy has 0, the copy 0x77$'
+ok "break: and writable" vm_has '^view 0: 0x9e000, 1 pages: access 7$'
+ok "break: the write is tried again" sh -c "[ \$(grep -c '^event 17 RETRY, view 1$' $dir/vm) = 1 ]"
 ok "break: no view left" vm_has '^view 1 destroyed$'
 ok "break leaves nothing on" vm_has 'left on: 0 0 0 0'
 run linuxwrite break --symbols "$dir/map" text_poke+4 --once
@@ -364,6 +370,9 @@ ok "break: a symbol" has '^breakpoint at 0xffffffff81000100 <text_poke>, physica
 ok "break: a page that was given" vm_has '^view 1: 0xb0 shows 0xe1$'
 run linuxwrite break 0x999999 --once
 ok "break: nothing there" has 'nothing is mapped at 0x999999'
+run linuxwrite break 0xffffffff81000100 --spare 0x9e000+4K --once
+ok "break: the guest uses the only page for copies" has 'no page for a copy'
+ok "break: which is a failure" status_is 1
 run linuxwrite break 0xffffffff81000100 --spare 0xb4000+4K --once
 ok "break: a page in use" has 'none that is all zero is left there; see --spare'
 run boot break --call openat --once

@@ -266,6 +266,8 @@ static int on_breakpoint(struct tool *tool, const struct kvmi_event *event)
 
 static int on_event(struct tool *tool, const struct kvmi_event *event)
 {
+	int err;
+
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_BREAKPOINT:
 		return on_breakpoint(tool, event);
@@ -274,7 +276,10 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 	case KVMI_VCPU_EVENT_PF:
 		if (hidden_has(event->pf.gpa))
 			return step_over(tool, event);
-		break;
+		if (!hidden_is_copy(event->pf.gpa))
+			break;
+		err = hidden_move(tool, event->pf.gpa);
+		return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
 	}
 	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }

@@ -4,8 +4,10 @@
  *
  * The vCPUs run in a view of memory of their own.  It shows, in place of a page
  * that has breakpoints, a copy with INT3 in it, which can be executed only: what
- * reads or writes the page is stepped in the guest's own memory, see break.c.  The copies lie in pages that the guest has and does not
- * use.
+ * reads or writes the page is stepped in the guest's own memory, see break.c.
+ *
+ * The copies lie in pages that the guest has and does not use.  When it begins to use
+ * one, as a guest that boots may, the copy moves to another.
  */
 #include <errno.h>
 #include <string.h>
@@ -117,11 +119,67 @@ int hidden_begin(struct tool *tool)
 	return kvmi_create_view(tool->conn, 0, &hidden.view);
 }
 
+/* In both views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
+static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
+{
+	struct kvmi_page_access_entry entry = {
+		.gpa = gpa, .npages = 1,
+		.access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
+			  (allow ? KVMI_PAGE_ACCESS_W : 0),
+	};
+	int err = kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+
+	return err ? err : kvmi_set_page_access(tool->conn, 0, 0, &entry, 1);
+}
+
+/* Have the copy of a page, and nothing else, in page->spare */
+static int place_copy(struct tool *tool, const struct page *page)
+{
+	int err = allow_writing(tool, page->spare, false);
+
+	if (!err)
+		err = write_copy(tool, page);
+	return err ? err : kvmi_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
+					   page->spare / PAGE_SIZE);
+}
+
+static struct page *page_copied_to(uint64_t gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < hidden.npages; i++)
+		if (hidden.pages[i].spare == gpa - gpa % PAGE_SIZE)
+			return &hidden.pages[i];
+	return NULL;
+}
+
+bool hidden_is_copy(uint64_t gpa)
+{
+	return page_copied_to(gpa);
+}
+
+/* The guest is about to write the page of a copy: it gets it as it was */
+int hidden_move(struct tool *tool, uint64_t gpa)
+{
+	static const unsigned char zero[PAGE_SIZE];
+	struct page *page = page_copied_to(gpa);
+	uint64_t old = page->spare;
+	int err;
+
+	err = find_spare(tool, page->gpa, &page->spare);
+	if (err == MONITOR_TOLD)
+		return -ENOSPC;
+	if (!err)
+		err = place_copy(tool, page);
+	if (!err)
+		err = kvmi_write_physical(tool->conn, old, zero, sizeof(zero));
+	return err ? err : allow_writing(tool, old, true);
+}
+
 static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 {
 	struct page *page = &hidden.pages[hidden.npages];
 	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access, .npages = 1 };
-	unsigned int i;
 	int err;
 
 	if (hidden.npages == MAX_PAGES) {
@@ -129,9 +187,7 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 		return MONITOR_TOLD;
 	}
 	/* The copy of another page lies there, and must not be taken for the guest's */
-	for (i = 0; i < hidden.npages; i++) {
-		if (hidden.pages[i].spare != gpa)
-			continue;
+	if (hidden_is_copy(gpa)) {
 		error("break: %#llx is in a page that holds a copy; see --spare", ull(gpa));
 		return MONITOR_TOLD;
 	}
@@ -139,16 +195,11 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 	err = find_spare(tool, gpa, &page->spare);
 	if (!err)
 		err = kvmi_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
-	if (!err)
-		err = kvmi_write_physical(tool->conn, page->spare, page->own, sizeof(page->own));
 	if (err)
 		return err;
 	hidden.npages++;
-	err = kvmi_change_gfn(tool->conn, hidden.view, 0, gpa / PAGE_SIZE,
-			      page->spare / PAGE_SIZE);
-	if (!err)
-		err = kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
-	return err;
+	err = place_copy(tool, page);
+	return err ? err : kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
 }
 
 /* @access: what the page can be used for in the view */
@@ -196,6 +247,8 @@ void hidden_end(struct tool *tool)
 	unsigned char copy[PAGE_SIZE], now[PAGE_SIZE];
 	const struct page *page;
 
+	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
+		allow_writing(tool, page->spare, true);
 	kvmi_destroy_view(tool->conn, hidden.view);
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
 		make_copy(page, copy);

@@ -246,6 +246,8 @@ void hidden_spare(uint64_t gpa, uint64_t size);
 int hidden_begin(struct tool *tool);
 int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access);
 int hidden_refresh(struct tool *tool);
+bool hidden_is_copy(uint64_t gpa);
+int hidden_move(struct tool *tool, uint64_t gpa);
 bool hidden_has(uint64_t gpa);
 uint16_t hidden_view(void);
 void hidden_end(struct tool *tool);
