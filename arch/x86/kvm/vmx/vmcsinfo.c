@@ -130,7 +130,7 @@ static u64 vmread(unsigned long encoding)
 
 struct measurement {
 	struct vmcsinfo_readings *readings;
-	u8 *region;
+	u64 *region;
 };
 
 /*
@@ -228,7 +228,7 @@ static int measure(void)
 	struct measurement m = {};
 	int r = -ENOMEM;
 
-	m.region = (u8 *)get_zeroed_page(GFP_KERNEL);
+	m.region = (u64 *)get_zeroed_page(GFP_KERNEL);
 	m.readings = kvcalloc(header->nr_fields, sizeof(*m.readings), GFP_KERNEL);
 	if (m.region && m.readings) {
 		*(u32 *)m.region = header->revision;

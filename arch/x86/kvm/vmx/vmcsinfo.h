@@ -40,7 +40,7 @@ static inline bool vmcsinfo_has_high(u32 encoding)
 	return ((encoding >> 13) & 3) == 1;
 }
 
-void vmcsinfo_fill(u8 *region, unsigned int size, unsigned int pass);
+void vmcsinfo_fill(u64 *region, unsigned int size, unsigned int pass);
 unsigned int vmcsinfo_decode(struct vmcsinfo_field *fields,
 			     const struct vmcsinfo_readings *readings,
 			     unsigned int nr, unsigned int region_size);

@@ -21,30 +21,28 @@
 /* The bits of access rights that are not reserved */
 #define AR_DEFINED	0x1f0ffull
 
-/* Another field is in the same place; not part of what is published */
-#define SHARED		0x80
-
-/* No bit of the value comes from there */
-#define NOWHERE		0xffff
-
-void vmcsinfo_fill(u8 *region, unsigned int size, unsigned int pass)
+void vmcsinfo_fill(u64 *region, unsigned int size, unsigned int pass)
 {
-	static const u8 in_byte[] = { 0xaa, 0xcc, 0xf0 };
-	const u8 invert = pass & 1 ? 0xff : 0;
+	static const u64 in_word[] = {
+		0xaaaaaaaaaaaaaaaaull, 0xccccccccccccccccull, 0xf0f0f0f0f0f0f0f0ull,
+		0xff00ff00ff00ff00ull, 0xffff0000ffff0000ull, 0xffffffff00000000ull,
+	};
+	const u64 invert = pass & 1 ? ~0ull : 0;
 	const unsigned int bit = pass / 2;
 	unsigned int i;
 
-	for (i = VMCSINFO_FIRST_OFFSET; i < size; i++) {
-		if (bit < 3)
-			region[i] = in_byte[bit] ^ invert;
+	for (i = VMCSINFO_FIRST_OFFSET / 8; i < size / 8; i++) {
+		if (bit < 6)
+			region[i] = in_word[bit] ^ invert;
 		else
-			region[i] = ((i >> (bit - 3)) & 1 ? 0xff : 0) ^ invert;
+			region[i] = ((i >> (bit - 6)) & 1 ? ~0ull : 0) ^ invert;
 	}
 }
 
 /*
  * Get which bit of the region each bit of the value comes from.  Returns a mask of
- * those that come from anywhere, zero if one of the others isn't always zero.
+ * those bits that come from anywhere, and zero if one of the others isn't always
+ * zero.
  */
 static u64 trace(const struct vmcsinfo_reading *reading, u16 source[64])
 {
@@ -56,11 +54,10 @@ static u64 trace(const struct vmcsinfo_reading *reading, u16 source[64])
 		if ((v[0] ^ v[1]) != mask || v[0] & ~mask)
 			return 0;
 	}
-	for (bit = 0; bit < 64; bit++) {
-		source[bit] = NOWHERE;
+	for (bit = 0; bit < 64 && mask >> bit; bit++) {
+		source[bit] = 0;
 		if (!(mask & BIT_ULL(bit)))
 			continue;
-		source[bit] = 0;
 		for (i = 0; i < VMCSINFO_ADDRESS_BITS; i++)
 			source[bit] |= ((reading->value[2 * i] >> bit) & 1) << i;
 	}
@@ -146,10 +143,31 @@ static bool decode_field(struct vmcsinfo_field *field,
 		has_layout(field, VMCSINFO_LAYOUT_PACKED, mask, source, region_size));
 }
 
-static bool overlap(const struct vmcsinfo_field *a, const struct vmcsinfo_field *b)
+static void forget(struct vmcsinfo_field *field)
 {
-	return a->offset && b->offset && a->offset < b->offset + b->size &&
-	       b->offset < a->offset + a->size;
+	field->offset = 0;
+	field->size = 0;
+	field->layout = 0;
+}
+
+/* Two fields can't be in one place.  Which of them is there isn't known: neither. */
+static void forget_shared(struct vmcsinfo_field *fields, unsigned int nr)
+{
+	u64 once[VMCSINFO_MAX_REGION / 64] = {}, twice[VMCSINFO_MAX_REGION / 64] = {};
+	unsigned int i, byte;
+
+	for (i = 0; i < nr; i++) {
+		for (byte = fields[i].offset; byte < fields[i].offset + fields[i].size; byte++) {
+			twice[byte / 64] |= once[byte / 64] & BIT_ULL(byte % 64);
+			once[byte / 64] |= BIT_ULL(byte % 64);
+		}
+	}
+	for (i = 0; i < nr; i++) {
+		for (byte = fields[i].offset; byte < fields[i].offset + fields[i].size; byte++) {
+			if (twice[byte / 64] & BIT_ULL(byte % 64))
+				forget(&fields[i]);
+		}
+	}
 }
 
 /*
@@ -160,35 +178,15 @@ unsigned int vmcsinfo_decode(struct vmcsinfo_field *fields,
 			     const struct vmcsinfo_readings *readings,
 			     unsigned int nr, unsigned int region_size)
 {
-	unsigned int i, j, decoded = 0;
-	bool shared;
+	unsigned int i, decoded = 0;
 
 	for (i = 0; i < nr; i++) {
-		fields[i].offset = 0;
-		fields[i].size = 0;
-		fields[i].layout = 0;
+		forget(&fields[i]);
 		if (region_size <= VMCSINFO_MAX_REGION)
 			decode_field(&fields[i], &readings[i], region_size);
 	}
-
-	/*
-	 * Two fields can't be in one place.  Which of them is there is not known,
-	 * so neither is; a bit of the layout marks those until all are compared.
-	 */
-	for (i = 0; i < nr; i++) {
-		shared = false;
-		for (j = 0; j < nr && !shared; j++)
-			shared = i != j && overlap(&fields[i], &fields[j]);
-		if (shared)
-			fields[i].layout |= SHARED;
-	}
-	for (i = 0; i < nr; i++) {
-		if (fields[i].layout & SHARED) {
-			fields[i].offset = 0;
-			fields[i].size = 0;
-			fields[i].layout = 0;
-		}
+	forget_shared(fields, nr);
+	for (i = 0; i < nr; i++)
 		decoded += !!fields[i].offset;
-	}
 	return decoded;
 }
