@@ -12,6 +12,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitmap.h>
 #include <linux/cpu.h>
 #include <linux/device.h>
 #include <linux/elf.h>
@@ -120,28 +121,52 @@ static bool vmptrst(u64 *pa)
 	return vmx_insn("vmptrst %[pa]", [pa] "+m"(*pa));
 }
 
-static u64 vmread(unsigned long encoding)
+static bool vmread(unsigned long encoding, u64 *value)
 {
-	unsigned long value = 0;
-
-	return vmx_insn("vmread %[encoding], %[value]", [value] "+r"(value),
-			[encoding] "r"(encoding)) ? 0 : value;
+	return vmx_insn("vmread %[encoding], %[value]", [value] "+r"(*value),
+			[encoding] "r"(encoding));
 }
 
 struct measurement {
 	struct vmcsinfo_readings *readings;
 	u64 *region;
+	/* Two bits per field: the whole of it, and its upper half */
+	unsigned long *exists;
 };
+
+/* Which fields there are; to ask for one that isn't writes to VM_INSTRUCTION_ERROR */
+static void probe(struct measurement *m)
+{
+	unsigned int i;
+	u64 value = 0;
+
+	for (i = 0; i < header->nr_fields; i++) {
+		__assign_bit(2 * i, m->exists, !vmread(fields[i].encoding, &value));
+		__assign_bit(2 * i + 1, m->exists, vmcsinfo_has_high(fields[i].encoding) &&
+			     !vmread(fields[i].encoding | 1, &value));
+	}
+}
+
+/* So that none of these fails, which would change the pattern */
+static void read_fields(struct measurement *m, unsigned int pass)
+{
+	unsigned int bit;
+
+	for_each_set_bit(bit, m->exists, 2 * header->nr_fields)
+		vmread(fields[bit / 2].encoding | (bit & 1),
+		       &m->readings[bit / 2].part[bit & 1].value[pass]);
+}
+
+#define PROBE		VMCSINFO_NR_PASSES
 
 /*
  * Interrupts are off: whatever else handles VMCSs on this CPU, KVM's IPIs included,
  * must find the VMCS current that it left so.
  */
-static int read_patterns_once(struct measurement *m, unsigned int pass)
+static int read_pattern(struct measurement *m, unsigned int pass)
 {
 	const u64 region = __pa(m->region);
 	u64 current_vmcs = NO_VMCS;
-	unsigned int i;
 	int r = -EIO;
 
 	/*
@@ -151,15 +176,13 @@ static int read_patterns_once(struct measurement *m, unsigned int pass)
 	if (vmptrst(&current_vmcs) || vmclear(region))
 		return -EIO;
 
+	/* Any pattern will do to probe */
 	vmcsinfo_fill(m->region, header->region_size, pass);
 	if (!vmclear(region) && !vmptrld(region)) {
-		for (i = 0; i < header->nr_fields; i++) {
-			const u32 encoding = fields[i].encoding;
-
-			m->readings[i].part[0].value[pass] = vmread(encoding);
-			if (vmcsinfo_has_high(encoding))
-				m->readings[i].part[1].value[pass] = vmread(encoding | 1);
-		}
+		if (pass == PROBE)
+			probe(m);
+		else
+			read_fields(m, pass);
 		if (!vmclear(region))
 			r = 0;
 	}
@@ -181,9 +204,12 @@ static int read_patterns(void *data)
 	if (r)
 		return r;
 
+	local_irq_disable();
+	r = read_pattern(m, PROBE);
+	local_irq_enable();
 	for (pass = 0; !r && pass < VMCSINFO_NR_PASSES; pass++) {
 		local_irq_disable();
-		r = read_patterns_once(m, pass);
+		r = read_pattern(m, pass);
 		local_irq_enable();
 	}
 
@@ -230,7 +256,8 @@ static int measure(void)
 
 	m.region = (u64 *)get_zeroed_page(GFP_KERNEL);
 	m.readings = kvcalloc(header->nr_fields, sizeof(*m.readings), GFP_KERNEL);
-	if (m.region && m.readings) {
+	m.exists = bitmap_zalloc(2 * header->nr_fields, GFP_KERNEL);
+	if (m.region && m.readings && m.exists) {
 		*(u32 *)m.region = header->revision;
 		r = smp_call_on_cpu(raw_smp_processor_id(), read_patterns, &m, false);
 	}
@@ -238,6 +265,7 @@ static int measure(void)
 		pr_info("the layout of the VMCS can't be decoded\n");
 		r = -ENODEV;
 	}
+	bitmap_free(m.exists);
 	kvfree(m.readings);
 	free_page((unsigned long)m.region);
 	return r;

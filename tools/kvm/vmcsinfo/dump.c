@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dump.h"
+
+#define PAGE		4096
+#define CHUNK		(1 << 20)
+/* All notes of a dump of a host with thousands of CPUs take less */
+#define MAX_NOTES	(64u << 20)
+/* A dump has a few per NUMA node and hole in memory */
+#define MAX_SEGMENTS	(1u << 20)
+
+void die(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("vmcsinfo: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+void *allocate(size_t n, size_t size)
+{
+	void *p = calloc(n ? n : 1, size);
+
+	if (!p)
+		die("out of memory");
+	return p;
+}
+
+static bool read_at(int fd, uint64_t offset, void *buf, size_t size)
+{
+	char *p = buf;
+	ssize_t n;
+
+	while (size) {
+		n = pread(fd, p, size, offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		offset += n;
+		size -= n;
+	}
+	return true;
+}
+
+static int by_physical(const void *a, const void *b)
+{
+	const struct segment *x = a, *y = b;
+
+	return x->physical < y->physical ? -1 : x->physical > y->physical;
+}
+
+static void add_segment(struct dump *d, const GElf_Phdr *p, uint64_t file_size)
+{
+	struct segment *s = &d->segments[d->nr];
+
+	/* /proc/kcore says so of what is not memory, e.g. of vmalloc */
+	if (!p->p_filesz || p->p_paddr == (GElf_Addr)-1)
+		return;
+	if (p->p_paddr + p->p_filesz < p->p_paddr || p->p_offset + p->p_filesz < p->p_offset ||
+	    p->p_vaddr + p->p_filesz - 1 < p->p_vaddr)
+		die("%s: a segment ends before it starts: the dump is corrupt", d->name);
+	if (file_size && p->p_offset + p->p_filesz > file_size)
+		die("%s: memory is missing at its end: the dump is truncated", d->name);
+	s->physical = p->p_paddr;
+	s->virtual = p->p_vaddr;
+	s->size = p->p_filesz;
+	s->offset = p->p_offset;
+	d->nr++;
+}
+
+static void read_notes(struct dump *d, Elf *elf, const GElf_Phdr *p, uint64_t file_size)
+{
+	size_t offset = 0, next, name, desc;
+	const char *notes;
+	GElf_Nhdr nhdr;
+	Elf_Data *data;
+
+	if (!p->p_filesz)
+		return;
+	if (p->p_filesz > MAX_NOTES || p->p_offset + p->p_filesz < p->p_offset ||
+	    (file_size && p->p_offset + p->p_filesz > file_size))
+		die("%s: its notes are truncated or corrupt", d->name);
+	data = elf_getdata_rawchunk(elf, p->p_offset, p->p_filesz, ELF_T_NHDR);
+	if (!data)
+		die("%s: cannot read its notes: %s", d->name, elf_errmsg(-1));
+	notes = data->d_buf;
+	while (!d->has_layout && (next = gelf_getnote(data, offset, &nhdr, &name, &desc))) {
+		if (nhdr.n_type == VMCSINFO_NOTE_TYPE &&
+		    nhdr.n_namesz == sizeof(VMCSINFO_NOTE_NAME) &&
+		    !memcmp(notes + name, VMCSINFO_NOTE_NAME, sizeof(VMCSINFO_NOTE_NAME)))
+			d->has_layout = layout_parse(&d->layout, notes + desc, nhdr.n_descsz);
+		offset = next;
+	}
+}
+
+void dump_open(struct dump *d, const char *name)
+{
+	uint64_t file_size;
+	struct stat st;
+	GElf_Ehdr ehdr;
+	GElf_Phdr phdr;
+	size_t n, i;
+	Elf *elf;
+
+	memset(d, 0, sizeof(*d));
+	d->name = name;
+	d->fd = open(name, O_RDONLY);
+	if (d->fd < 0 || fstat(d->fd, &st))
+		die("%s: %s", name, strerror(errno));
+	/* In /proc the size is anything */
+	file_size = S_ISREG(st.st_mode) && strncmp(name, "/proc/", 6) ? st.st_size : 0;
+
+	elf_version(EV_CURRENT);
+	elf = elf_begin(d->fd, ELF_C_READ, NULL);
+	if (!elf || elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &ehdr))
+		die("%s: it is no ELF file", name);
+	if (gelf_getclass(elf) != ELFCLASS64 || ehdr.e_machine != EM_X86_64 ||
+	    ehdr.e_type != ET_CORE || ehdr.e_ident[EI_DATA] != ELFDATA2LSB)
+		die("%s: it is no dump of a 64-bit x86 host", name);
+	if (elf_getphdrnum(elf, &n) || !n || n > MAX_SEGMENTS)
+		die("%s: it has no segments: the dump is corrupt", name);
+
+	d->segments = allocate(n, sizeof(*d->segments));
+	for (i = 0; i < n; i++) {
+		if (!gelf_getphdr(elf, i, &phdr))
+			die("%s: segment %zu is missing: the dump is truncated", name, i);
+		if (phdr.p_type == PT_LOAD)
+			add_segment(d, &phdr, file_size);
+		else if (phdr.p_type == PT_NOTE)
+			read_notes(d, elf, &phdr, file_size);
+	}
+	elf_end(elf);
+	if (!d->nr)
+		die("%s: it has no memory in it", name);
+
+	/* The kernel's image is there twice; that of the direct map is larger */
+	qsort(d->segments, d->nr, sizeof(*d->segments), by_physical);
+	for (i = 1, n = 1; i < d->nr; i++) {
+		struct segment *last = &d->segments[n - 1], *s = &d->segments[i];
+
+		if (s->physical >= last->physical + last->size)
+			d->segments[n++] = *s;
+		else if (s->size > last->size)
+			*last = *s;
+	}
+	d->nr = n;
+	for (i = 0; i < d->nr; i++)
+		d->memory += d->segments[i].size;
+}
+
+void dump_close(struct dump *d)
+{
+	free(d->segments);
+	close(d->fd);
+}
+
+static const struct segment *segment_at(const struct dump *d, uint64_t physical)
+{
+	size_t low = 0, high = d->nr, i;
+
+	while (low < high) {
+		i = (low + high) / 2;
+		if (physical < d->segments[i].physical)
+			high = i;
+		else if (physical - d->segments[i].physical >= d->segments[i].size)
+			low = i + 1;
+		else
+			return &d->segments[i];
+	}
+	return NULL;
+}
+
+bool dump_read(const struct dump *d, uint64_t physical, void *buf, size_t size)
+{
+	const struct segment *s;
+	uint64_t n, skip;
+
+	while (size) {
+		s = segment_at(d, physical);
+		if (!s)
+			return false;
+		skip = physical - s->physical;
+		n = s->size - skip < size ? s->size - skip : size;
+		if (!read_at(d->fd, s->offset + skip, buf, n))
+			return false;
+		buf = (char *)buf + n;
+		physical += n;
+		size -= n;
+	}
+	return true;
+}
+
+bool dump_read_virtual(const struct dump *d, uint64_t virtual, void *buf, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < d->nr; i++) {
+		const struct segment *s = &d->segments[i];
+
+		if (virtual >= s->virtual && virtual - s->virtual < s->size)
+			return dump_read(d, s->physical + (virtual - s->virtual), buf, size);
+	}
+	return false;
+}
+
+bool dump_virtual(const struct dump *d, uint64_t physical, uint64_t *virtual)
+{
+	const struct segment *s = segment_at(d, physical);
+
+	if (s)
+		*virtual = s->virtual + (physical - s->physical);
+	return s;
+}
+
+bool dump_scan(const struct dump *d,
+	       bool (*visit)(void *arg, uint64_t physical, const uint8_t *data, size_t size),
+	       void *arg)
+{
+	uint8_t *chunk = allocate(1, CHUNK);
+	bool stop = false;
+	size_t i;
+
+	for (i = 0; i < d->nr && !stop; i++) {
+		const struct segment *s = &d->segments[i];
+		uint64_t skip = -s->physical & (PAGE - 1), n;
+
+		for (; skip < s->size && !stop; skip += n) {
+			n = s->size - skip < CHUNK ? s->size - skip : CHUNK;
+			/* What is no page is not of interest */
+			if (n < PAGE)
+				break;
+			n -= n % PAGE;
+			if (!read_at(d->fd, s->offset + skip, chunk, n)) {
+				/* In /proc some pages can't be read, by themselves */
+				if (n == PAGE)
+					continue;
+				uint64_t page;
+
+				for (page = 0; page < n && !stop; page += PAGE) {
+					if (read_at(d->fd, s->offset + skip + page, chunk, PAGE))
+						stop = visit(arg, s->physical + skip + page,
+							     chunk, PAGE);
+				}
+				continue;
+			}
+			stop = visit(arg, s->physical + skip, chunk, n);
+		}
+	}
+	free(chunk);
+	return stop;
+}

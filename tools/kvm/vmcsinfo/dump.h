@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* An ELF dump of a host: a vmcore, /proc/vmcore or /proc/kcore */
+#ifndef VMCSINFO_DUMP_H
+#define VMCSINFO_DUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+
+struct segment {
+	uint64_t physical;
+	uint64_t virtual;
+	uint64_t size;
+	uint64_t offset;
+};
+
+struct dump {
+	int fd;
+	const char *name;
+	/* Those with a physical address, sorted by it, none overlaps */
+	struct segment *segments;
+	size_t nr;
+	uint64_t memory;
+	/* From a note of the dump, if there is one */
+	bool has_layout;
+	struct layout layout;
+};
+
+/* Ends the program with a message if @name isn't a dump */
+void dump_open(struct dump *d, const char *name);
+void dump_close(struct dump *d);
+
+/* False if some of it is not in the dump */
+bool dump_read(const struct dump *d, uint64_t physical, void *buf, size_t size);
+
+/* By a virtual address of the host's direct map */
+bool dump_read_virtual(const struct dump *d, uint64_t virtual, void *buf, size_t size);
+
+/* What the host's direct map has for @physical; false if it isn't in the dump */
+bool dump_virtual(const struct dump *d, uint64_t physical, uint64_t *virtual);
+
+/*
+ * Have @visit look at all memory in parts of up to 1 MiB that start at a page; stop
+ * as soon as it returns true.
+ */
+bool dump_scan(const struct dump *d,
+	       bool (*visit)(void *arg, uint64_t physical, const uint8_t *data, size_t size),
+	       void *arg);
+
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void *allocate(size_t n, size_t size);
+
+#endif /* VMCSINFO_DUMP_H */

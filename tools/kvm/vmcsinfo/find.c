@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+
+#define PAGE			4096
+/* Far more vCPUs than a host can have */
+#define MAX_VMCS		(1u << 20)
+
+#define CR0_PE			0x1ull
+#define CR0_NE			0x20ull
+#define CR0_PG			0x80000000ull
+#define CR4_PAE			0x20ull
+#define CR4_VMXE		0x2000ull
+#define RFLAGS_FIXED		0x2ull
+#define RFLAGS_RESERVED		(~0x3f7fd7ull)
+#define SECONDARY_ACTIVE	0x80000000ull
+#define SECONDARY_EPT		0x2ull
+
+static bool eptp_ok(uint64_t eptp)
+{
+	const unsigned int type = eptp & 7, levels = (eptp >> 3 & 7) + 1;
+
+	return (type == 0 || type == 6) && (levels == 4 || levels == 5) &&
+	       !(eptp & 0xf00) && !(eptp >> 52);
+}
+
+static bool canonical_kernel(uint64_t address)
+{
+	return address >> 56 == 0xff;
+}
+
+bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **why)
+{
+	const char *reason = NULL;
+	uint64_t secondary, link;
+	uint32_t head[2];
+
+#define value(field)	layout_value(l, region, field)
+	memcpy(head, region, sizeof(head));
+	link = value(VMCS_LINK_POINTER);
+	secondary = value(PRIMARY_CONTROLS) & SECONDARY_ACTIVE ? value(SECONDARY_CONTROLS) : 0;
+	if (head[0] != l->revision)
+		reason = "it has another revision";
+	else if (head[1])
+		reason = "its abort indicator is set";
+	else if ((value(HOST_CR0) & (CR0_PE | CR0_NE | CR0_PG)) != (CR0_PE | CR0_NE | CR0_PG))
+		reason = "CR0 of the host can't be right";
+	else if ((value(HOST_CR4) & (CR4_PAE | CR4_VMXE)) != (CR4_PAE | CR4_VMXE))
+		reason = "CR4 of the host can't be right";
+	else if (!canonical_kernel(value(HOST_RIP)))
+		reason = "RIP of the host is not in the kernel";
+	else if (!value(HOST_CR3) || value(HOST_CR3) >> 52)
+		reason = "CR3 of the host can't be right";
+	else if (link != ~0ull && (link & 0xfff || link >> 52))
+		reason = "the link pointer can't be right";
+	else if ((value(GUEST_RFLAGS) & (RFLAGS_FIXED | RFLAGS_RESERVED)) != RFLAGS_FIXED)
+		reason = "RFLAGS of the guest can't be right";
+	else if (secondary & SECONDARY_EPT && !eptp_ok(value(EPT_POINTER)))
+		reason = "the EPT pointer can't be right";
+#undef value
+	if (why)
+		*why = reason;
+	return !reason;
+}
+
+struct search {
+	const struct layout *layout;
+	struct vmcs *found;
+	size_t nr, room;
+};
+
+static bool find_vmcs(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+{
+	struct search *s = arg;
+	uint32_t revision;
+	struct vmcs *v;
+	size_t i;
+
+	for (i = 0; i + PAGE <= size; i += PAGE) {
+		memcpy(&revision, data + i, sizeof(revision));
+		if (revision != s->layout->revision ||
+		    !vmcs_plausible(s->layout, data + i, NULL))
+			continue;
+		if (s->nr == s->room) {
+			s->room = s->room ? 2 * s->room : 16;
+			if (s->room > MAX_VMCS)
+				die("there are too many VMCSs: the dump or the layout is wrong");
+			v = realloc(s->found, s->room * sizeof(*v));
+			if (!v)
+				die("out of memory");
+			s->found = v;
+		}
+		v = &s->found[s->nr++];
+		v->physical = physical + i;
+		memcpy(v->region, data + i, PAGE);
+		v->eptp = layout_value(s->layout, v->region, PRIMARY_CONTROLS) & SECONDARY_ACTIVE &&
+			  layout_value(s->layout, v->region, SECONDARY_CONTROLS) & SECONDARY_EPT ?
+			  layout_value(s->layout, v->region, EPT_POINTER) : 0;
+	}
+	return false;
+}
+
+struct vmcs *vmcs_find(const struct dump *d, const struct layout *l, size_t *nr)
+{
+	struct search s = { .layout = l };
+
+	dump_scan(d, find_vmcs, &s);
+	*nr = s.nr;
+	return s.found;
+}
+
+static bool find_layout(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+{
+	size_t i, used;
+
+	(void)physical;
+	for (i = 0; i + PAGE <= size; i += PAGE) {
+		if (layout_parse_note(arg, data + i, PAGE, &used))
+			return true;
+	}
+	return false;
+}
+
+bool layout_find(const struct dump *d, struct layout *l)
+{
+	return dump_scan(d, find_layout, l);
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Write the dump of a host that never was: 64 pages of memory, with a guest in it.
+ * Its object is what the tests read types from, too.
+ */
+#include <elf.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../layout.h"
+
+#define PAGE		4096
+#define PAGES		64
+#define PHYSICAL	0x100000ull
+#define DIRECT_MAP	0xffff888000000000ull
+#define REVISION	0x12
+
+enum {
+	NOTE, VMCS, PML4, PDPT, PD, PT, GUEST0, GUEST_PML4, GUEST_PDPT, GUEST_PD, GUEST_NOTE,
+	VMXON, DECOY, VCPU, GUEST_LAST,
+};
+
+struct loaded_vmcs {
+	int before;
+	void *vmcs;
+};
+
+struct kvm_vcpu_arch {
+	unsigned long regs[16];
+	unsigned long rip;
+	unsigned long regs_dirty[1];
+};
+
+struct kvm_vcpu {
+	int vcpu_id;
+	struct kvm_vcpu_arch arch;
+};
+
+struct vcpu_vmx {
+	struct kvm_vcpu vcpu;
+	struct loaded_vmcs vmcs01;
+	struct loaded_vmcs *loaded_vmcs;
+};
+
+static uint8_t memory[PAGES][PAGE];
+static struct layout layout = { .revision = REVISION, .region_size = 1024 };
+
+static uint64_t physical(int page) { return PHYSICAL + page * PAGE; }
+static uint64_t virtual(int page) { return DIRECT_MAP + physical(page); }
+
+static void set_entry(int page, int i, uint64_t value)
+{
+	memcpy(memory[page] + 8 * i, &value, 8);
+}
+
+/* The fields of which the tool makes something, in all forms there are */
+static void make_layout(void)
+{
+	static const uint16_t encodings[] = {
+		0x0800, 0x0802, 0x0804, 0x0806, 0x0808, 0x080a, 0x080c, 0x080e, 0x201a,
+		0x2800, 0x2806, 0x4002, 0x401e, 0x4800, 0x4802, 0x4810, 0x4812, 0x4814,
+		0x4816, 0x4818, 0x6800, 0x6802, 0x6804, 0x6806, 0x680e, 0x6810, 0x6816,
+		0x6818, 0x681c, 0x681e, 0x6820, 0x6c00, 0x6c02, 0x6c04, 0x6c16,
+	};
+	static const uint8_t sizes[] = { 2, 8, 4, 8 };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
+		struct vmcsinfo_field *f = &layout.fields[i];
+
+		f->encoding = encodings[i];
+		f->offset = 16 + 8 * i;
+		f->size = sizes[encodings[i] >> 13];
+		if (encodings[i] == 0x4814)
+			f->layout = VMCSINFO_LAYOUT_ROTATED;
+		if (encodings[i] == 0x4816) {
+			f->layout = VMCSINFO_LAYOUT_PACKED;
+			f->size = 2;
+		}
+		if (encodings[i] == GUEST_RSP || encodings[i] == GUEST_RFLAGS)
+			f->layout = VMCSINFO_LAYOUT_BIG_ENDIAN;
+	}
+	layout.nr = i;
+}
+
+static void set_field(int page, uint32_t encoding, uint64_t value)
+{
+	const struct vmcsinfo_field *f = layout.fields;
+	unsigned int i;
+
+	while (f->encoding != encoding)
+		f++;
+	if (f->layout == VMCSINFO_LAYOUT_ROTATED)
+		value = (value << 8 | value >> 24) & 0xffffffff;
+	if (f->layout == VMCSINFO_LAYOUT_PACKED)
+		value = (value & 0xf0ff) | (value >> 5 & 0x800);
+	if (f->layout == VMCSINFO_LAYOUT_BIG_ENDIAN)
+		value = __builtin_bswap64(value) >> (64 - 8 * f->size);
+	for (i = 0; i < f->size; i++)
+		memory[page][f->offset + i] = value >> (8 * i);
+}
+
+static void make_vmcs(int page)
+{
+	memcpy(memory[page], &(uint32_t) { REVISION }, 4);
+	set_field(page, 0x2800, ~0ull);
+	set_field(page, EPT_POINTER, physical(PML4) | 0x1e);
+	set_field(page, PRIMARY_CONTROLS, 0x80000000);
+	set_field(page, SECONDARY_CONTROLS, 2);
+	set_field(page, GUEST_CS_SELECTOR, 0x10);
+	set_field(page, GUEST_ES_RIGHTS, 0x1c093);
+	set_field(page, 0x4816, 0xa09b);
+	set_field(page, GUEST_CR0, 0x80050033);
+	set_field(page, GUEST_CR3, 0x1000);
+	set_field(page, GUEST_CR4, 0x20);
+	set_field(page, GUEST_IA32_EFER, 0xd01);
+	set_field(page, GUEST_RSP, 0xffffffff80001ff0);
+	set_field(page, GUEST_RIP, 0xffffffff80000123);
+	set_field(page, GUEST_RFLAGS, 0x46);
+	set_field(page, HOST_CR0, 0x80050033);
+	set_field(page, HOST_CR3, 0x1234000);
+	set_field(page, HOST_CR4, 0x2020);
+	set_field(page, HOST_RIP, 0xffffffff81000000);
+}
+
+static void make_note(int page, const char *name, uint32_t type, const void *desc, size_t size)
+{
+	const Elf64_Nhdr h = { strlen(name) + 1, size, type };
+
+	memcpy(memory[page], &h, sizeof(h));
+	strcpy((char *)memory[page] + sizeof(h), name);
+	memcpy(memory[page] + sizeof(h) + 12, desc, size);
+}
+
+static void make_memory(void)
+{
+	struct {
+		struct vmcsinfo_header header;
+		struct vmcsinfo_field fields[MAX_FIELDS];
+	} desc = {
+		.header = { VMCSINFO_VERSION, REVISION, layout.region_size, layout.nr },
+	};
+	static const char info[] = "OSRELEASE=7.3.fake\nSYMBOL(init_task)=0\n";
+	struct vcpu_vmx vcpu = {};
+	int i;
+
+	memcpy(desc.fields, layout.fields, sizeof(desc.fields));
+	make_note(NOTE, VMCSINFO_NOTE_NAME, VMCSINFO_NOTE_TYPE, &desc,
+		  sizeof(desc.header) + layout.nr * sizeof(desc.fields[0]));
+	make_vmcs(VMCS);
+	/* The same revision and nothing else, and a VMCS that can't be one */
+	memcpy(memory[VMXON], &(uint32_t) { REVISION }, 4);
+	make_vmcs(DECOY);
+	set_field(DECOY, GUEST_RFLAGS, 0);
+
+	set_entry(PML4, 0, physical(PDPT) | 7);
+	set_entry(PDPT, 0, physical(PD) | 7);
+	set_entry(PD, 0, physical(PT) | 7);
+	for (i = 0; i < 5; i++)
+		set_entry(PT, i, physical(GUEST0 + i) | 0x837);
+	/* One page that KVM has made inaccessible for a while, and MMIO */
+	set_entry(PT, 5, physical(GUEST_LAST) | 0x800);
+	set_entry(PT, 6, 0x80000000000fe006);
+	strcpy((char *)memory[GUEST0] + 0x123, "the guest's code");
+	strcpy((char *)memory[GUEST_LAST], "the guest's last page");
+	set_entry(GUEST_PML4, 511, 0x2000 | 3);
+	set_entry(GUEST_PDPT, 510, 0x3000 | 3);
+	set_entry(GUEST_PD, 0, 0x83);
+	make_note(GUEST_NOTE, "VMCOREINFO", 0, info, sizeof(info) - 1);
+
+	vcpu.vcpu.vcpu_id = 3;
+	for (i = 0; i < 16; i++)
+		vcpu.vcpu.arch.regs[i] = 0x1111111111111111ull * i;
+	/* KVM has moved RIP on */
+	vcpu.vcpu.arch.rip = 0xffffffff80000125;
+	vcpu.vcpu.arch.regs_dirty[0] = 1 << 16;
+	vcpu.vmcs01.vmcs = (void *)virtual(VMCS);
+	vcpu.loaded_vmcs = (void *)(virtual(VCPU) + 0x100 + offsetof(struct vcpu_vmx, vmcs01));
+	/* And a pointer that is just the same */
+	memcpy(memory[VCPU] + 0x20, &vcpu.vmcs01.vmcs, 8);
+	memcpy(memory[VCPU] + 0x100, &vcpu, sizeof(vcpu));
+}
+
+int main(void)
+{
+	const Elf64_Ehdr e = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, 1 },
+		.e_type = ET_CORE, .e_machine = EM_X86_64, .e_version = 1,
+		.e_phoff = sizeof(e), .e_ehsize = sizeof(e),
+		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 3,
+	};
+	const Elf64_Phdr p[] = {
+		{ .p_type = PT_NOTE, .p_offset = 512, .p_filesz = 20 },
+		{ .p_type = PT_LOAD, .p_offset = PAGE, .p_paddr = PHYSICAL, .p_vaddr = virtual(0),
+		  .p_filesz = 32 * PAGE, .p_memsz = 32 * PAGE },
+		{ .p_type = PT_LOAD, .p_offset = 33 * PAGE, .p_paddr = PHYSICAL + 32 * PAGE,
+		  .p_vaddr = virtual(32), .p_filesz = 32 * PAGE, .p_memsz = 32 * PAGE },
+	};
+	static const struct {
+		Elf64_Nhdr h;
+		char name[8];
+	} other = { { 5, 0, 1 }, "CORE" };
+	uint8_t head[PAGE] = {};
+
+	make_layout();
+	make_memory();
+	memcpy(head, &e, sizeof(e));
+	memcpy(head + sizeof(e), p, sizeof(p));
+	memcpy(head + 512, &other, sizeof(other));
+	return fwrite(head, PAGE, 1, stdout) != 1 || fwrite(memory, sizeof(memory), 1, stdout) != 1;
+}

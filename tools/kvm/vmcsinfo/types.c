@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The general registers of a vCPU are not in its VMCS but in KVM's own structures */
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+
+/* KVM's numbers of registers */
+#define REG_RSP		4
+#define REG_RIP		16
+
+/* Deeper than any type refers to another */
+#define MAX_DEPTH	32
+
+/* The type of @die without typedefs and qualifiers */
+static bool type_of(Dwarf_Die *die, Dwarf_Die *type)
+{
+	Dwarf_Attribute attr;
+	int i;
+
+	if (!dwarf_attr_integrate(die, DW_AT_type, &attr) || !dwarf_formref_die(&attr, type))
+		return false;
+	for (i = 0; i < MAX_DEPTH; i++) {
+		switch (dwarf_tag(type)) {
+		case DW_TAG_typedef:
+		case DW_TAG_const_type:
+		case DW_TAG_volatile_type:
+			if (!dwarf_attr_integrate(type, DW_AT_type, &attr) ||
+			    !dwarf_formref_die(&attr, type))
+				return false;
+			break;
+		default:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Add where @name is in @structure to @offset, and put its type in @type */
+static bool member(Dwarf_Die *structure, const char *name, uint64_t *offset, Dwarf_Die *type)
+{
+	Dwarf_Attribute attr;
+	Dwarf_Word where;
+	Dwarf_Die die;
+
+	if (dwarf_child(structure, &die))
+		return false;
+	do {
+		const char *n = dwarf_diename(&die);
+
+		if (dwarf_tag(&die) != DW_TAG_member || !n || strcmp(n, name))
+			continue;
+		if (!dwarf_attr_integrate(&die, DW_AT_data_member_location, &attr) ||
+		    dwarf_formudata(&attr, &where))
+			return false;
+		*offset += where;
+		return type_of(&die, type);
+	} while (!dwarf_siblingof(&die, &die));
+	return false;
+}
+
+static bool path(Dwarf_Die *structure, const char * const *names, uint64_t *offset)
+{
+	Dwarf_Die type = *structure;
+
+	for (*offset = 0; *names; names++) {
+		if (!member(&type, *names, offset, &type))
+			return false;
+	}
+	return true;
+}
+
+static bool read_types(struct types *t, Dwarf_Die *vcpu_vmx)
+{
+	static const char * const vmcs[] = { "vmcs01", "vmcs", NULL };
+	static const char * const loaded[] = { "loaded_vmcs", NULL };
+	static const char * const regs[] = { "vcpu", "arch", "regs", NULL };
+	static const char * const rip[] = { "vcpu", "arch", "rip", NULL };
+	static const char * const dirty[] = { "vcpu", "arch", "regs_dirty", NULL };
+	static const char * const id[] = { "vcpu", "vcpu_id", NULL };
+	int size = dwarf_bytesize(vcpu_vmx);
+
+	if (size <= 0 || size > 1 << 20)
+		return false;
+	t->size = size;
+	if (!path(vcpu_vmx, regs, &t->regs))
+		return false;
+	if (!path(vcpu_vmx, rip, &t->rip))
+		t->rip = t->regs + REG_RIP * 8;
+	return path(vcpu_vmx, vmcs, &t->vmcs01_vmcs) && path(vcpu_vmx, loaded, &t->loaded_vmcs) &&
+	       path(vcpu_vmx, dirty, &t->regs_dirty) && path(vcpu_vmx, id, &t->vcpu_id) &&
+	       t->vmcs01_vmcs + 8 <= t->size && t->loaded_vmcs + 8 <= t->size &&
+	       t->regs + 16 * 8 <= t->size && t->rip + 8 <= t->size &&
+	       t->regs_dirty + 8 <= t->size && t->vcpu_id + 4 <= t->size;
+}
+
+void types_read(struct types *t, const char *file)
+{
+	static const Dwfl_Callbacks callbacks = {
+		.find_elf = dwfl_build_id_find_elf,
+		.find_debuginfo = dwfl_standard_find_debuginfo,
+		.section_address = dwfl_offline_section_address,
+	};
+	Dwfl *dwfl = dwfl_begin(&callbacks);
+	Dwarf_Die *unit = NULL, entry;
+	Dwarf_Addr bias;
+	bool found = false;
+
+	/* It also does the relocations of modules, which are ET_REL */
+	if (!dwfl || !dwfl_report_offline(dwfl, file, file, -1) ||
+	    dwfl_report_end(dwfl, NULL, NULL))
+		die("%s: %s", file, dwfl_errmsg(-1));
+	while (!found && (unit = dwfl_nextcu(dwfl, unit, &bias))) {
+		if (dwarf_child(unit, &entry))
+			continue;
+		do {
+			const char *name = dwarf_diename(&entry);
+
+			if (dwarf_tag(&entry) == DW_TAG_structure_type && name &&
+			    !strcmp(name, "vcpu_vmx") && dwarf_haschildren(&entry) > 0)
+				found = read_types(t, &entry);
+		} while (!found && !dwarf_siblingof(&entry, &entry));
+	}
+	dwfl_end(dwfl);
+	if (!found)
+		die("%s: it has no debugging information with struct vcpu_vmx", file);
+}
+
+struct search {
+	const struct dump *dump;
+	const struct types *types;
+	const struct vmcs *vmcs;
+	struct registers *registers;
+	/* By address of the VMCS in the host's direct map */
+	uint64_t *virtual;
+	size_t nr, found;
+};
+
+static bool find_pointers(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+{
+	struct search *s = arg;
+	const struct types *t = s->types;
+	uint64_t pointer;
+	size_t i, j;
+
+	for (i = 0; i + 8 <= size; i += 8) {
+		memcpy(&pointer, data + i, 8);
+		/* Hardly anything is a pointer to any VMCS */
+		if (pointer & 0xfff || pointer >> 56 != 0xff)
+			continue;
+		for (j = 0; j < s->nr; j++) {
+			struct registers *r = &s->registers[j];
+			uint64_t start = physical + i - t->vmcs01_vmcs, virtual, loaded;
+			uint64_t dirty;
+			uint32_t id;
+
+			if (pointer != s->virtual[j] || r->known || physical + i < t->vmcs01_vmcs)
+				continue;
+			/* The VMCS that is loaded is that one, or one for a nested guest */
+			if (!dump_virtual(s->dump, start, &virtual) ||
+			    !dump_read(s->dump, start + t->loaded_vmcs, &loaded, 8) ||
+			    loaded < virtual || loaded >= virtual + t->size)
+				continue;
+			if (!dump_read(s->dump, start + t->vcpu_id, &id, 4) || id > 1 << 16 ||
+			    !dump_read(s->dump, start + t->regs, r->gpr, sizeof(r->gpr)) ||
+			    !dump_read(s->dump, start + t->rip, &r->rip, 8) ||
+			    !dump_read(s->dump, start + t->regs_dirty, &dirty, 8))
+				continue;
+			r->rsp_changed = dirty >> REG_RSP & 1;
+			r->rip_changed = dirty >> REG_RIP & 1;
+			r->id = id;
+			r->known = true;
+			s->found++;
+		}
+	}
+	return s->found == s->nr;
+}
+
+void registers_find(const struct dump *d, const struct types *t, const struct vmcs *v,
+		    struct registers *r, size_t nr)
+{
+	struct search s = { d, t, v, r, allocate(nr, sizeof(*s.virtual)), nr, 0 };
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		dump_virtual(d, v[i].physical, &s.virtual[i]);
+	dump_scan(d, find_pointers, &s);
+	free(s.virtual);
+}
