@@ -1,88 +1,69 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A file out of the emulated machine: "port" writes its input to port 0xe9, which
- * Bochs copies to its standard output; "port FILE" gets it from there.
+ * What is written to /proc/port goes to port 0xe9, which Bochs copies to its
+ * standard output.  A serial line would take hours for a dump.
  *
- * A serial line would take hours.  What goes over the port is what isn't zero, in
- * blocks, each with its place in the file; the last one is empty.
+ * It is a dump in blocks with their place in it, and of those only that aren't zero;
+ * the last one is empty.  receive.c puts them together.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/io.h>
-#include <unistd.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/uaccess.h>
 
-#define PORT	0xe9
-#define MAGIC	0x5aa5c33cu
-#define BLOCK	4096
+#include "port.h"
 
-struct block {
-	uint32_t magic, size;
-	uint64_t offset;
-	uint8_t data[BLOCK];
-};
+static struct block block = { .magic = BLOCK_MAGIC };
+static u32 filled;
 
-static struct block block = { .magic = MAGIC };
-
-static void out(size_t size)
+static void send(void)
 {
-	const void *p = &block;
-
-	asm volatile("rep outsb" : "+S"(p), "+c"(size) : "d"(PORT) : "memory");
+	block.size = filled;
+	/* The first says where it starts, one that is not full how long it is */
+	if (!block.offset || filled < BLOCK_SIZE || memchr_inv(block.data, 0, filled))
+		outsb(0xe9, &block, offsetof(struct block, data) + filled);
+	block.offset += filled;
+	filled = 0;
 }
 
-static int send(void)
+static ssize_t port_write(struct file *file, const char __user *buf, size_t size, loff_t *pos)
 {
-	static const uint8_t zeros[BLOCK];
-	size_t n;
+	size_t n = min_t(size_t, size, BLOCK_SIZE - filled);
 
-	if (ioperm(PORT, 1, 1)) {
-		perror("ioperm");
-		return 1;
-	}
-	while ((n = fread(block.data, 1, BLOCK, stdin)) > 0) {
-		block.size = n;
-		/* The first says where it starts, the last but one how long it is */
-		if (!block.offset || n < BLOCK || memcmp(block.data, zeros, n))
-			out(sizeof(block) - BLOCK + n);
-		block.offset += n;
-	}
-	block.size = 0;
-	out(sizeof(block) - BLOCK);
+	if (copy_from_user(block.data + filled, buf, n))
+		return -EFAULT;
+	filled += n;
+	if (filled == BLOCK_SIZE)
+		send();
+	return n;
+}
+
+static int port_release(struct inode *inode, struct file *file)
+{
+	if (filled)
+		send();
+	send();
+	block.offset = 0;
 	return 0;
 }
 
-static int receive(const char *name)
-{
-	FILE *f = fopen(name, "r");
-	uint32_t magic = 0;
-	int c;
+static const struct proc_ops port_ops = {
+	.proc_write = port_write,
+	.proc_release = port_release,
+};
 
-	if (!f) {
-		perror(name);
-		return 1;
-	}
-	/* What Bochs says itself comes before */
-	while (magic != MAGIC && (c = getc(f)) != EOF)
-		magic = magic >> 8 | (uint32_t)c << 24;
-	while (magic == MAGIC) {
-		if (fread(&block.size, sizeof(block) - BLOCK - 4, 1, f) != 1 || block.size > BLOCK)
-			break;
-		if (!block.size) {
-			fflush(stdout);
-			return ftruncate(1, block.offset) ? 1 : 0;
-		}
-		if (fread(block.data, 1, block.size, f) != block.size ||
-		    fseeko(stdout, block.offset, SEEK_SET) ||
-		    fwrite(block.data, 1, block.size, stdout) != block.size ||
-		    fread(&magic, sizeof(magic), 1, f) != 1)
-			break;
-	}
-	fprintf(stderr, "%s: the file in it does not end\n", name);
-	return 1;
+static int __init port_init(void)
+{
+	return proc_create("port", 0200, NULL, &port_ops) ? 0 : -ENOMEM;
 }
 
-int main(int argc, char **argv)
+static void __exit port_exit(void)
 {
-	return argc > 1 ? receive(argv[1]) : send();
+	remove_proc_entry("port", NULL);
 }
+
+module_init(port_init);
+module_exit(port_exit);
+MODULE_DESCRIPTION("A file out of Bochs");
+MODULE_LICENSE("GPL");
