@@ -71,7 +71,7 @@ static void add_segment(struct dump *d, const GElf_Phdr *p, uint64_t file_size)
 	struct segment *s = &d->segments[d->nr];
 
 	/* /proc/kcore says so of what is not memory, e.g. of vmalloc */
-	if (!p->p_filesz || p->p_paddr == (GElf_Addr)-1)
+	if (!p->p_filesz || p->p_paddr == ~0ull)
 		return;
 	if (p->p_paddr + p->p_filesz < p->p_paddr || p->p_offset + p->p_filesz < p->p_offset ||
 	    p->p_vaddr + p->p_filesz - 1 < p->p_vaddr)

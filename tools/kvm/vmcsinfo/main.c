@@ -73,15 +73,14 @@ static void get_layout(struct layout *l, struct dump *d)
 {
 	char buf[MAX_NOTE];
 
-	if (options.layout) {
+	if (options.layout)
 		read_note(options.layout, l, buf);
-	} else if (!d) {
+	else if (!d)
 		read_note(SYSFS_NOTE, l, buf);
-	} else if (d->has_layout) {
+	else if (d->has_layout)
 		*l = d->layout;
-	} else if (!layout_find(d, l)) {
+	else if (!layout_find(d, l))
 		die("%s: the layout of VMCSs is not in it (use -l)", d->name);
-	}
 }
 
 static void save(const char *name)
@@ -228,7 +227,7 @@ static struct vmcs *select_guest(const struct dump *d, const struct layout *l, s
 	*nr = kept;
 	for (i = 1; i < kept; i++) {
 		if (v[i].eptp != v[0].eptp)
-			die("%s: there are several guests in it: name the VMCSs of one (vmcsinfo find)",
+			die("%s: there are several guests in it: name the VMCSs of one",
 			    d->name);
 	}
 	if (!kept)
@@ -269,7 +268,8 @@ static void core(int argc, char **argv)
 		registers_find(&d, &t, v, r, nr);
 	for (i = 0; i < nr; i++) {
 		if (options.types && !r[i].known)
-			fprintf(stderr, "vmcsinfo: VMCS 0x%" PRIx64 ": there is no vCPU with it, its general registers are not known\n",
+			fprintf(stderr, "vmcsinfo: 0x%" PRIx64
+				": its general registers are not known, no vCPU has it\n",
 				v[i].physical);
 	}
 	/* By the number of the vCPU, which is the guest's CPU */

@@ -139,6 +139,20 @@ struct search {
 	size_t nr, found;
 };
 
+/* Most of a host's memory is unused, and much of that never was */
+static bool is_zero(const uint8_t *page)
+{
+	uint64_t words[8], any = 0;
+	size_t i;
+
+	for (i = 0; i < 4096 && !any; i += sizeof(words)) {
+		memcpy(words, page + i, sizeof(words));
+		any = words[0] | words[1] | words[2] | words[3] |
+		      words[4] | words[5] | words[6] | words[7];
+	}
+	return !any;
+}
+
 static bool find_pointers(void *arg, uint64_t physical, const uint8_t *data, size_t size)
 {
 	struct search *s = arg;
@@ -147,6 +161,10 @@ static bool find_pointers(void *arg, uint64_t physical, const uint8_t *data, siz
 	size_t i, j;
 
 	for (i = 0; i + 8 <= size; i += 8) {
+		if (!(i & 0xfff) && is_zero(data + i)) {
+			i += 4096 - 8;
+			continue;
+		}
 		memcpy(&pointer, data + i, 8);
 		/* Hardly anything is a pointer to any VMCS */
 		if (pointer & 0xfff || pointer >> 56 != 0xff)

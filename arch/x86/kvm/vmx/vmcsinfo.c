@@ -19,6 +19,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include <asm/asm.h>
@@ -70,6 +71,7 @@ static struct device *cpu_root;
 
 /* One page: found by its name and its alignment in a dump of all memory */
 static struct elf64_note *note;
+static size_t note_size;
 static struct vmcsinfo_header *header;
 static struct vmcsinfo_field *fields;
 static struct vmcsinfo_file *files;
@@ -87,8 +89,14 @@ static ssize_t offset_show(struct device *dev, struct device_attribute *attr, ch
 	return sysfs_emit(buf, "0x%x\n", file->offset);
 }
 
-static struct bin_attribute bin_attr_vmcs_note __ro_after_init =
-	__BIN_ATTR(vmcs_note, 0444, sysfs_bin_attr_simple_read, NULL, 0);
+static ssize_t vmcs_note_read(struct file *file, struct kobject *kobj,
+			      const struct bin_attribute *attr, char *buf, loff_t pos,
+			      size_t size)
+{
+	return memory_read_from_buffer(buf, size, &pos, note, note_size);
+}
+
+static const BIN_ATTR_RO(vmcs_note, 0);
 
 static struct attribute_group vmcs_group = { .name = "vmcs" };
 
@@ -106,22 +114,22 @@ static struct attribute_group vmcs_group = { .name = "vmcs" };
 	failed;									\
 })
 
-static bool vmclear(u64 pa)
+static bool vmcs_clear(u64 pa)
 {
 	return vmx_insn("vmclear %[pa]", [pa] "+m"(pa));
 }
 
-static bool vmptrld(u64 pa)
+static bool vmcs_load(u64 pa)
 {
 	return vmx_insn("vmptrld %[pa]", [pa] "+m"(pa));
 }
 
-static bool vmptrst(u64 *pa)
+static bool vmcs_store(u64 *pa)
 {
 	return vmx_insn("vmptrst %[pa]", [pa] "+m"(*pa));
 }
 
-static bool vmread(unsigned long encoding, u64 *value)
+static bool vmcs_read(unsigned long encoding, u64 *value)
 {
 	return vmx_insn("vmread %[encoding], %[value]", [value] "+r"(*value),
 			[encoding] "r"(encoding));
@@ -141,9 +149,10 @@ static void probe(struct measurement *m)
 	u64 value = 0;
 
 	for (i = 0; i < header->nr_fields; i++) {
-		__assign_bit(2 * i, m->exists, !vmread(fields[i].encoding, &value));
-		__assign_bit(2 * i + 1, m->exists, vmcsinfo_has_high(fields[i].encoding) &&
-			     !vmread(fields[i].encoding | 1, &value));
+		__assign_bit(2 * i, m->exists, !vmcs_read(fields[i].encoding, &value));
+		__assign_bit(2 * i + 1, m->exists,
+			     vmcsinfo_has_high(fields[i].encoding) &&
+			     !vmcs_read(fields[i].encoding | 1, &value));
 	}
 }
 
@@ -153,7 +162,7 @@ static void read_fields(struct measurement *m, unsigned int pass)
 	unsigned int bit;
 
 	for_each_set_bit(bit, m->exists, 2 * header->nr_fields)
-		vmread(fields[bit / 2].encoding | (bit & 1),
+		vmcs_read(fields[bit / 2].encoding | (bit & 1),
 		       &m->readings[bit / 2].part[bit & 1].value[pass]);
 }
 
@@ -173,22 +182,22 @@ static int read_pattern(struct measurement *m, unsigned int pass)
 	 * The first VMCLEAR is for what the CPU may keep of a former pass, the
 	 * second one makes a VMCS of the pattern.
 	 */
-	if (vmptrst(&current_vmcs) || vmclear(region))
+	if (vmcs_store(&current_vmcs) || vmcs_clear(region))
 		return -EIO;
 
 	/* Any pattern will do to probe */
 	vmcsinfo_fill(m->region, header->region_size, pass);
-	if (!vmclear(region) && !vmptrld(region)) {
+	if (!vmcs_clear(region) && !vmcs_load(region)) {
 		if (pass == PROBE)
 			probe(m);
 		else
 			read_fields(m, pass);
-		if (!vmclear(region))
+		if (!vmcs_clear(region))
 			r = 0;
 	}
 
 	/* There may be none, and after VMCLEAR there is none */
-	if (current_vmcs != NO_VMCS && vmptrld(current_vmcs))
+	if (current_vmcs != NO_VMCS && vmcs_load(current_vmcs))
 		r = -EIO;
 	return r;
 }
@@ -282,15 +291,14 @@ static int make_note(u64 basic)
 
 	/* The name is padded to 4 bytes, the rest needs none */
 	size = sizeof(*header) + nr * sizeof(*fields);
-	bin_attr_vmcs_note.size = sizeof(*note) + NAME_SIZE + size;
-	if (WARN_ON_ONCE(bin_attr_vmcs_note.size > PAGE_SIZE))
+	note_size = sizeof(*note) + NAME_SIZE + size;
+	if (WARN_ON_ONCE(note_size > PAGE_SIZE))
 		return -E2BIG;
 
 	note = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!note)
 		return -ENOMEM;
 
-	bin_attr_vmcs_note.private = note;
 	note->n_namesz = sizeof(VMCSINFO_NOTE_NAME);
 	note->n_descsz = size;
 	note->n_type = VMCSINFO_NOTE_TYPE;

@@ -29,7 +29,7 @@ struct loaded_vmcs {
 struct kvm_vcpu_arch {
 	unsigned long regs[16];
 	unsigned long rip;
-	unsigned long regs_dirty[1];
+	unsigned long regs_dirty;
 };
 
 struct kvm_vcpu {
@@ -174,7 +174,7 @@ static void make_memory(void)
 		vcpu.vcpu.arch.regs[i] = 0x1111111111111111ull * i;
 	/* KVM has moved RIP on */
 	vcpu.vcpu.arch.rip = 0xffffffff80000125;
-	vcpu.vcpu.arch.regs_dirty[0] = 1 << 16;
+	vcpu.vcpu.arch.regs_dirty = 1 << 16;
 	vcpu.vmcs01.vmcs = (void *)virtual(VMCS);
 	vcpu.loaded_vmcs = (void *)(virtual(VCPU) + 0x100 + offsetof(struct vcpu_vmx, vmcs01));
 	/* And a pointer that is just the same */

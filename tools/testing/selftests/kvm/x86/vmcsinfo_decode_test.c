@@ -197,9 +197,11 @@ static bool is_zero(const struct vmcsinfo_field *f)
 
 #define check_field(f, o, s, l)						\
 do {									\
-	EXPECT_EQ((f)->offset, o);					\
-	EXPECT_EQ((f)->size, s);					\
-	EXPECT_EQ((f)->layout, VMCSINFO_LAYOUT_##l);			\
+	const struct vmcsinfo_field *__f = (f);				\
+									\
+	EXPECT_EQ(__f->offset, o);					\
+	EXPECT_EQ(__f->size, s);					\
+	EXPECT_EQ(__f->layout, VMCSINFO_LAYOUT_##l);			\
 } while (0)
 
 /* The header stays, and no two bits of the region have the same history */
@@ -218,9 +220,8 @@ TEST(patterns)
 			history[bit] |= (u64)((region[bit / 8] >> bit % 8) & 1) << pass;
 	}
 	for (bit = 64; bit < REGION_SIZE * 8; bit++) {
-		for (pass = 0; pass < VMCSINFO_NR_PASSES; pass += 2) {
+		for (pass = 0; pass < VMCSINFO_NR_PASSES; pass += 2)
 			ASSERT_EQ((history[bit] >> pass) & 3, (bit >> (pass / 2)) & 1 ? 1 : 2);
-		}
 	}
 }
 
@@ -362,6 +363,7 @@ TEST(shared_bytes)
 		{ CS_SELECTOR, 0x50a },
 	};
 	struct vmcsinfo_field f[ARRAY_SIZE(cpu)];
+	unsigned int i;
 
 	ASSERT_EQ(measure(cpu, ARRAY_SIZE(cpu), REGION_SIZE, f), 1);
 	ASSERT_TRUE(is_zero(&f[0]));
@@ -370,7 +372,8 @@ TEST(shared_bytes)
 	ASSERT_TRUE(is_zero(&f[3]));
 
 	/* All in the same place */
-	cpu[0].offset = cpu[1].offset = cpu[2].offset = cpu[3].offset = 0x600;
+	for (i = 0; i < ARRAY_SIZE(cpu); i++)
+		cpu[i].offset = 0x600;
 	ASSERT_EQ(measure(cpu, ARRAY_SIZE(cpu), REGION_SIZE, f), 0);
 
 	/* Side by side */
