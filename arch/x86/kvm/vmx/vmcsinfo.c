@@ -163,7 +163,7 @@ static void read_fields(struct measurement *m, unsigned int pass)
 
 	for_each_set_bit(bit, m->exists, 2 * header->nr_fields)
 		vmcs_read(fields[bit / 2].encoding | (bit & 1),
-		       &m->readings[bit / 2].part[bit & 1].value[pass]);
+			  &m->readings[bit / 2].part[bit & 1].value[pass]);
 }
 
 #define PROBE		VMCSINFO_NR_PASSES
