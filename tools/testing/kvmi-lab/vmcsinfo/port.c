@@ -14,27 +14,27 @@
 
 #include "port.h"
 
-static struct block block = { .magic = BLOCK_MAGIC };
+static struct port_block block = { .magic = PORT_MAGIC };
 static u32 filled;
 
 static void send(void)
 {
 	block.size = filled;
 	/* The first says where it starts, one that is not full how long it is */
-	if (!block.offset || filled < BLOCK_SIZE || memchr_inv(block.data, 0, filled))
-		outsb(0xe9, &block, offsetof(struct block, data) + filled);
+	if (!block.offset || filled < PORT_BLOCK || memchr_inv(block.data, 0, filled))
+		outsb(0xe9, &block, offsetof(struct port_block, data) + filled);
 	block.offset += filled;
 	filled = 0;
 }
 
 static ssize_t port_write(struct file *file, const char __user *buf, size_t size, loff_t *pos)
 {
-	size_t n = min_t(size_t, size, BLOCK_SIZE - filled);
+	size_t n = min_t(size_t, size, PORT_BLOCK - filled);
 
 	if (copy_from_user(block.data + filled, buf, n))
 		return -EFAULT;
 	filled += n;
-	if (filled == BLOCK_SIZE)
+	if (filled == PORT_BLOCK)
 		send();
 	return n;
 }

@@ -4,13 +4,13 @@
 
 #include <linux/types.h>
 
-#define BLOCK_MAGIC	0x5aa5c33cu
-#define BLOCK_SIZE	4096
+#define PORT_MAGIC	0x5aa5c33cu
+#define PORT_BLOCK	4096
 
-struct block {
+struct port_block {
 	__u32 magic, size;
 	__u64 offset;
-	__u8 data[BLOCK_SIZE];
+	__u8 data[PORT_BLOCK];
 };
 
 #endif /* PORT_H */

@@ -10,8 +10,8 @@
 
 int main(int argc, char **argv)
 {
-	const size_t rest = offsetof(struct block, data) - sizeof(__u32);
-	static struct block block;
+	const size_t rest = offsetof(struct port_block, data) - sizeof(__u32);
+	static struct port_block block;
 	__u32 magic = 0;
 	FILE *f;
 	int c;
@@ -20,10 +20,10 @@ int main(int argc, char **argv)
 	if (!f)
 		return 2;
 	/* What Bochs says itself comes before */
-	while (magic != BLOCK_MAGIC && (c = getc(f)) != EOF)
+	while (magic != PORT_MAGIC && (c = getc(f)) != EOF)
 		magic = magic >> 8 | (__u32)c << 24;
-	while (magic == BLOCK_MAGIC) {
-		if (fread(&block.size, rest, 1, f) != 1 || block.size > BLOCK_SIZE)
+	while (magic == PORT_MAGIC) {
+		if (fread(&block.size, rest, 1, f) != 1 || block.size > PORT_BLOCK)
 			break;
 		if (!block.size) {
 			fflush(stdout);
