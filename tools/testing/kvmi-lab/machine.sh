@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The two emulated machines; sourced by run and shell, which set $W (a work
-# directory), $kernel, $append, $console, $cpus and $port and get $child.
+# directory), $kernel, $append, $console and $cpus and get $child.
 
 # What a kernel in trouble says.  "unchecked MSR access" is a WARN that KVM
 # users trip easily, so it is named although it has no WARNING: line.
@@ -150,9 +150,8 @@ start_bochs() {
 	debug: action=ignore
 	clock: sync=none, time0=946684800
 	display_library: nogui
-	${port:+port_e9_hack: enabled=1}
 	EOF
-	"$B/bochs/bochs" -q -f "$W/bochsrc" >>"${port:-$W/emulator.log}" 2>>"$W/emulator.log" </dev/null 9>&- &
+	"$B/bochs/bochs" -q -f "$W/bochsrc" >"$W/emulator.log" 2>&1 </dev/null 9>&- &
 	child=$!
 }
 
