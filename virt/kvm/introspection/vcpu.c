@@ -102,6 +102,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	 * in one of them, where there may be INT3s that are the tool's.
 	 */
 	kvmi_arch_vcpu_clear(vi->vcpu, forget);
+	/* Pairs with that between vcpu->mode and requests in vcpu_enter_guest(). */
 	smp_mb();
 	for_each_set_bit(id, vi->events, KVMI_NR_EVENT_IDS)
 		clear_bit(id, vi->events);

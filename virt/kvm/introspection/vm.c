@@ -76,7 +76,7 @@ int kvmi_vm_get_vcpus(struct kvmi_vm_request *req)
 	unsigned long i;
 	u32 room, n = 0;
 
-	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+	static_assert(BITS_PER_BYTE * sizeof(reply->events) >= KVMI_NR_EVENT_IDS);
 
 	if (data->padding)
 		return -KVM_EINVAL;

@@ -378,7 +378,7 @@ int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
 	static_assert(sizeof(*reply) <= KVMI_MAX_REPLY_DATA);
 	static_assert(sizeof(reply->msrs) == sizeof(arch->msrs));
 	static_assert(sizeof(reply->same_msrs) == sizeof(arch->same_msrs));
-	static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_BYTE * sizeof(reply->events));
+	static_assert(BITS_PER_BYTE * sizeof(reply->events) >= KVMI_NR_EVENT_IDS);
 
 	*reply = (struct kvmi_vcpu_get_control_reply) {
 		.crs = arch->crs,
