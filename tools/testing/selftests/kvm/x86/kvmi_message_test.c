@@ -50,6 +50,10 @@ kvm_static_assert(KVMI_VM_SHUTDOWN == 74);
 kvm_static_assert(KVMI_VM_CREATE_VIEW == 76);
 kvm_static_assert(KVMI_VM_DESTROY_VIEW == 78);
 kvm_static_assert(KVMI_VM_CHANGE_GFN == 80);
+kvm_static_assert(KVMI_VM_LIST_PAGE_ACCESS == 86);
+kvm_static_assert(KVMI_VM_LIST_CHANGED_GFNS == 88);
+kvm_static_assert(KVMI_VM_LIST_VIEWS == 90);
+kvm_static_assert(KVMI_VM_GET_VCPUS == 92);
 kvm_static_assert(KVMI_VCPU_EVENT == 1);
 kvm_static_assert(KVMI_VCPU_GET_INFO == 3);
 kvm_static_assert(KVMI_VCPU_CONTROL_EVENTS == 5);
@@ -70,6 +74,7 @@ kvm_static_assert(KVMI_VCPU_GET_VIEW == 67);
 kvm_static_assert(KVMI_VCPU_CONTROL_EVENT_SET == 69);
 kvm_static_assert(KVMI_VCPU_GET_XSAVE2 == 71);
 kvm_static_assert(KVMI_VCPU_SET_XSAVE2 == 73);
+kvm_static_assert(KVMI_VCPU_GET_CONTROL == 75);
 kvm_static_assert(KVMI_VCPU_GET_DEBUGREGS == 77);
 kvm_static_assert(KVMI_VCPU_SET_DEBUGREGS == 79);
 kvm_static_assert(KVMI_VM_EVENT_UNHOOK == 0);
@@ -292,6 +297,10 @@ static const u16 known_commands[] = {
 	KVMI_VM_CREATE_VIEW,
 	KVMI_VM_DESTROY_VIEW,
 	KVMI_VM_CHANGE_GFN,
+	KVMI_VM_LIST_PAGE_ACCESS,
+	KVMI_VM_LIST_CHANGED_GFNS,
+	KVMI_VM_LIST_VIEWS,
+	KVMI_VM_GET_VCPUS,
 	KVMI_VCPU_GET_INFO,
 	KVMI_VCPU_CONTROL_EVENTS,
 	KVMI_VCPU_GET_REGISTERS,
@@ -311,13 +320,14 @@ static const u16 known_commands[] = {
 	KVMI_VCPU_CONTROL_EVENT_SET,
 	KVMI_VCPU_GET_XSAVE2,
 	KVMI_VCPU_SET_XSAVE2,
+	KVMI_VCPU_GET_CONTROL,
 	KVMI_VCPU_GET_DEBUGREGS,
 	KVMI_VCPU_SET_DEBUGREGS,
 };
 
 /* 0 and 1 are for events, the others were never given to anybody. */
 static const u16 unknown_commands[] = {
-	0, 22, 24, 26, 28, 30, 31, 62, 63, 75, 81, 82, 83, 254, 255, 256, 257,
+	0, 22, 24, 26, 28, 30, 31, 62, 63, 81, 82, 83, 87, 94, 254, 255, 256, 257,
 	0x7ffe, 0x8000, 0xfffe, 0xffff,
 };
 

@@ -16,7 +16,7 @@
 #define KVMI_TEST_TIMEOUT	300
 
 /* One past the ids that KVM_INTROSPECTION_COMMAND and _EVENT accept. */
-#define KVMI_NUM_COMMANDS	82
+#define KVMI_NUM_COMMANDS	94
 #define KVMI_NUM_EVENTS		26
 
 struct kvmi_msg {
