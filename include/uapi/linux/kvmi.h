@@ -677,8 +677,8 @@ struct kvmi_vm_get_vcpus {
  * @view: the view of guest memory that it is to be in
  * @event: the event that is open, if one is
  * @padding: zero
- * @flags: KVMI_VCPU_STARTED its thread takes commands; KVMI_VCPU_EVENT_OPEN it waits
- *	for the answer to an event
+ * @flags: KVMI_VCPU_STARTED it takes commands, i.e. does not wait to be started;
+ *	KVMI_VCPU_EVENT_OPEN it waits for the answer to an event
  * @seq: number of that event, which the answer carries
  */
 struct kvmi_vcpu_state {

@@ -372,6 +372,7 @@ KVMI_TEST(kvmi_list, vcpus)
 {
 	const u64 all = BIT_ULL(KVMI_VM_EVENT_UNHOOK) |
 			BIT_ULL(KVMI_VCPU_EVENT_CREATE_VCPU);
+	struct kvm_mp_state mp = { KVM_MP_STATE_UNINITIALIZED };
 	struct kvmi_vm_control_cleanup keep = { };
 	struct kvmi_session *s = &self->s;
 	union reply rpl;
@@ -382,8 +383,14 @@ KVMI_TEST(kvmi_list, vcpus)
 	TEST_ASSERT_EQ(rpl.vcpus.cleanup, 1);
 	TEST_ASSERT_EQ(rpl.vcpus.events, 0);
 	TEST_ASSERT_EQ(rpl.vcpus.vcpus[1].vcpu, 1);
-	TEST_ASSERT_EQ(rpl.vcpus.vcpus[1].flags, 0);
+	TEST_ASSERT_EQ(rpl.vcpus.vcpus[1].flags, KVMI_VCPU_STARTED);
 	TEST_ASSERT_EQ(rpl.vcpus.vcpus[1].event, 0);
+
+	/* It waits for INIT and SIPI of another one. */
+	vcpu_mp_state_set(self->vcpus[1], &mp);
+	get_vcpus(s, 0, &rpl);
+	TEST_ASSERT_EQ(rpl.vcpus.vcpus[0].flags, KVMI_VCPU_STARTED);
+	TEST_ASSERT_EQ(rpl.vcpus.vcpus[1].flags, 0);
 
 	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VCPU_EVENT_CREATE_VCPU, 1), 0);
