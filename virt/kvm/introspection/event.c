@@ -390,6 +390,13 @@ static bool is_stale(struct kvm_vcpu_introspection *vi,
 	       event->vm_policy != READ_ONCE(session->policy);
 }
 
+/* Are these two of the same instruction, if it is the same context? */
+static bool of_one_instruction(u16 id, u16 other)
+{
+	return events[id].kind == KVMI_EVENT_OF_INSTRUCTION &&
+	       events[other].kind == KVMI_EVENT_OF_INSTRUCTION;
+}
+
 /*
  * Find the answer that was kept for an event.  An instruction may ask more than one
  * question, each of them again when it begins anew: the answers to the others are kept on
@@ -407,12 +414,12 @@ static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 			continue;
 		if (is_kept(vi, answer) && !is_stale(vi, session, answer) &&
 		    same_context(answer, vcpu)) {
-			if (answer->id != id)
-				continue;
-			if (same_data(answer, data, size)) {
+			if (answer->id == id && same_data(answer, data, size)) {
 				found = answer;
 				continue;
 			}
+			if (answer->id != id && of_one_instruction(id, answer->id))
+				continue;
 		}
 		answer->state = KVMI_EVENT_NONE;
 	}
