@@ -13,7 +13,6 @@
 #include "intercepts.h"
 #include "msrs.h"
 #include "regs.h"
-#include "step.h"
 #include "x86.h"
 
 /* It has happened, so nothing can be repeated. */
@@ -83,7 +82,6 @@ void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 		return;
 
 	vi->arch.before = vi->arch.before_smi;
-	kvmi_set_todo(vcpu);
 	vi->arch.before_smi.session = 0;
 }
 
@@ -103,11 +101,8 @@ void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi)
-		return;
-
-	save(vcpu, &vi->arch.before);
-	kvmi_set_todo(vcpu);
+	if (vi)
+		save(vcpu, &vi->arch.before);
 }
 
 /*
