@@ -437,8 +437,8 @@ static bool __unhook(struct kvm *kvm)
 	wait_for_completion(&session->over);
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);
-	kvmi_waits_end(session);
 	kvmi_views_end(session);
+	kvmi_waits_end(session);
 	/* The last, as some depend on whether the VM is hooked. */
 	kvmi_arch_vm_recalc(kvm);
 
