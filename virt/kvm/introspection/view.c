@@ -349,9 +349,9 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 {
 	struct kvmi_vm_list_views_reply *reply = req->reply;
 	struct kvm_introspection *session = req->session;
-	u32 others = 0, nr_vcpus, n = 0;
-	struct kvmi_view *view;
-	unsigned int id;
+	u32 nr_vcpus[KVMI_NR_VIEWS] = { }, n = 0;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
 
 	static_assert(struct_size_t(struct kvmi_vm_list_views_reply, views,
 				    KVMI_NR_VIEWS) <= KVMI_MAX_REPLY_DATA);
@@ -359,18 +359,18 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 
-	for (id = 0; id < KVMI_NR_VIEWS; id++) {
-		view = kvmi_session_view(session, id, 0);
-		if (!view)
+	/* Each vCPU once: it may be on its way from one view to another. */
+	kvm_for_each_vcpu(i, vcpu, session->kvm)
+		nr_vcpus[kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch)]++;
+
+	for (i = 0; i < KVMI_NR_VIEWS; i++) {
+		if (!kvmi_session_view(session, i, 0))
 			continue;
-		nr_vcpus = id ? atomic_read(&view->users) : 0;
-		others += nr_vcpus;
 		reply->views[n++] = (struct kvmi_view_info) {
-			.view = id,
-			.nr_vcpus = nr_vcpus,
+			.view = i,
+			.nr_vcpus = nr_vcpus[i],
 		};
 	}
-	reply->views[0].nr_vcpus = atomic_read(&session->kvm->online_vcpus) - others;
 	reply->count = n;
 	reply->padding = 0;
 	req->reply_size = struct_size(reply, views, n);
