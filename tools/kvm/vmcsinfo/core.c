@@ -58,17 +58,6 @@ struct core {
 	size_t notes_size;
 };
 
-static void *grow(void *array, size_t nr, size_t *room, size_t size)
-{
-	if (nr < *room)
-		return array;
-	*room = *room ? 2 * *room : 64;
-	array = realloc(array, *room * size);
-	if (!array)
-		die("out of memory");
-	return array;
-}
-
 /* Tables of a guest are fewer than pages of the host; a loop of them is not */
 static void read_table(struct core *c, uint64_t host, uint64_t *table)
 {
@@ -142,20 +131,17 @@ static void walk_ept(struct core *c, uint64_t host, unsigned int level, uint64_t
 	free(table);
 }
 
+static int compare_range(const void *key, const void *element)
+{
+	const uint64_t guest = *(const uint64_t *)key;
+	const struct range *r = element;
+
+	return guest < r->guest ? -1 : guest - r->guest >= r->size;
+}
+
 static const struct range *range_at(const struct core *c, uint64_t guest)
 {
-	size_t low = 0, high = c->nr_ranges, i;
-
-	while (low < high) {
-		i = (low + high) / 2;
-		if (guest < c->ranges[i].guest)
-			high = i;
-		else if (guest - c->ranges[i].guest >= c->ranges[i].size)
-			low = i + 1;
-		else
-			return &c->ranges[i];
-	}
-	return NULL;
+	return bsearch(&guest, c->ranges, c->nr_ranges, sizeof(*c->ranges), compare_range);
 }
 
 static bool read_guest_page(struct core *c, uint64_t guest, void *buf)

@@ -41,6 +41,17 @@ void *allocate(size_t n, size_t size)
 	return p;
 }
 
+void *grow(void *array, size_t nr, size_t *room, size_t size)
+{
+	if (nr < *room)
+		return array;
+	*room = *room ? 2 * *room : 64;
+	array = realloc(array, *room * size);
+	if (!array)
+		die("out of memory");
+	return array;
+}
+
 static bool read_at(int fd, uint64_t offset, void *buf, size_t size)
 {
 	char *p = buf;
@@ -171,20 +182,17 @@ void dump_close(struct dump *d)
 	close(d->fd);
 }
 
+static int compare_segment(const void *key, const void *element)
+{
+	const uint64_t physical = *(const uint64_t *)key;
+	const struct segment *s = element;
+
+	return physical < s->physical ? -1 : physical - s->physical >= s->size;
+}
+
 static const struct segment *segment_at(const struct dump *d, uint64_t physical)
 {
-	size_t low = 0, high = d->nr, i;
-
-	while (low < high) {
-		i = (low + high) / 2;
-		if (physical < d->segments[i].physical)
-			high = i;
-		else if (physical - d->segments[i].physical >= d->segments[i].size)
-			low = i + 1;
-		else
-			return &d->segments[i];
-	}
-	return NULL;
+	return bsearch(&physical, d->segments, d->nr, sizeof(*d->segments), compare_segment);
 }
 
 bool dump_read(const struct dump *d, uint64_t physical, void *buf, size_t size)

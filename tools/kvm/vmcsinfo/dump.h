@@ -51,5 +51,7 @@ bool dump_scan(const struct dump *d,
 
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void *allocate(size_t n, size_t size);
+/* Make room for one more than @nr elements in an array that has @room */
+void *grow(void *array, size_t nr, size_t *room, size_t size);
 
 #endif /* VMCSINFO_DUMP_H */

@@ -31,16 +31,27 @@ static bool canonical_kernel(uint64_t address)
 	return address >> 56 == 0xff;
 }
 
+static bool uses_ept(const struct layout *l, const uint8_t *region)
+{
+	return layout_value(l, region, PRIMARY_CONTROLS) & SECONDARY_ACTIVE &&
+	       layout_value(l, region, SECONDARY_CONTROLS) & SECONDARY_EPT;
+}
+
+void vmcs_set(struct vmcs *v, const struct layout *l, uint64_t physical)
+{
+	v->physical = physical;
+	v->eptp = uses_ept(l, v->region) ? layout_value(l, v->region, EPT_POINTER) : 0;
+}
+
 bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **why)
 {
 	const char *reason = NULL;
-	uint64_t secondary, link;
+	uint64_t link;
 	uint32_t head[2];
 
 #define value(field)	layout_value(l, region, field)
 	memcpy(head, region, sizeof(head));
 	link = value(VMCS_LINK_POINTER);
-	secondary = value(PRIMARY_CONTROLS) & SECONDARY_ACTIVE ? value(SECONDARY_CONTROLS) : 0;
 	if (head[0] != l->revision)
 		reason = "it has another revision";
 	else if (head[1])
@@ -57,7 +68,7 @@ bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **
 		reason = "the link pointer can't be right";
 	else if ((value(GUEST_RFLAGS) & (RFLAGS_FIXED | RFLAGS_RESERVED)) != RFLAGS_FIXED)
 		reason = "RFLAGS of the guest can't be right";
-	else if (secondary & SECONDARY_EPT && !eptp_ok(value(EPT_POINTER)))
+	else if (uses_ept(l, region) && !eptp_ok(value(EPT_POINTER)))
 		reason = "the EPT pointer can't be right";
 #undef value
 	if (why)
@@ -83,21 +94,12 @@ static bool find_vmcs(void *arg, uint64_t physical, const uint8_t *data, size_t 
 		if (revision != s->layout->revision ||
 		    !vmcs_plausible(s->layout, data + i, NULL))
 			continue;
-		if (s->nr == s->room) {
-			s->room = s->room ? 2 * s->room : 16;
-			if (s->room > MAX_VMCS)
-				die("there are too many VMCSs: the dump or the layout is wrong");
-			v = realloc(s->found, s->room * sizeof(*v));
-			if (!v)
-				die("out of memory");
-			s->found = v;
-		}
+		if (s->nr == MAX_VMCS)
+			die("there are too many VMCSs: the dump or the layout is wrong");
+		s->found = grow(s->found, s->nr, &s->room, sizeof(*v));
 		v = &s->found[s->nr++];
-		v->physical = physical + i;
 		memcpy(v->region, data + i, PAGE);
-		v->eptp = layout_value(s->layout, v->region, PRIMARY_CONTROLS) & SECONDARY_ACTIVE &&
-			  layout_value(s->layout, v->region, SECONDARY_CONTROLS) & SECONDARY_EPT ?
-			  layout_value(s->layout, v->region, EPT_POINTER) : 0;
+		vmcs_set(v, s->layout, physical + i);
 	}
 	return false;
 }

@@ -8,6 +8,7 @@
 
 struct vmcs {
 	uint64_t physical;
+	/* 0 without EPT */
 	uint64_t eptp;
 	uint8_t region[4096];
 };
@@ -38,6 +39,8 @@ struct registers {
 /* All VMCSs in a dump, in the order of their addresses */
 struct vmcs *vmcs_find(const struct dump *d, const struct layout *l, size_t *nr);
 
+/* Of the VMCS whose region is in @v: where it is, and its EPTP if it uses EPT */
+void vmcs_set(struct vmcs *v, const struct layout *l, uint64_t physical);
 /* Whether @region may be a VMCS of a VM that KVM runs; if not, @why says so */
 bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **why);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <elf.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "layout.h"
@@ -297,20 +298,17 @@ bool layout_parse_note(struct layout *l, const void *note, size_t size, size_t *
 	return layout_parse(l, p + sizeof(h) + name_size, h.n_descsz);
 }
 
+static int compare_field(const void *key, const void *element)
+{
+	const uint32_t encoding = *(const uint32_t *)key;
+	const struct vmcsinfo_field *f = element;
+
+	return encoding < f->encoding ? -1 : encoding > f->encoding;
+}
+
 const struct vmcsinfo_field *layout_field(const struct layout *l, uint32_t encoding)
 {
-	unsigned int low = 0, high = l->nr, i;
-
-	while (low < high) {
-		i = (low + high) / 2;
-		if (l->fields[i].encoding == encoding)
-			return &l->fields[i];
-		if (l->fields[i].encoding < encoding)
-			low = i + 1;
-		else
-			high = i;
-	}
-	return NULL;
+	return bsearch(&encoding, l->fields, l->nr, sizeof(l->fields[0]), compare_field);
 }
 
 bool layout_get(const struct layout *l, const uint8_t *region, uint32_t encoding,

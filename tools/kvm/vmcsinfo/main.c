@@ -159,10 +159,9 @@ static uint64_t parse_address(const char *text)
 static void read_vmcs(const struct dump *d, const struct layout *l, uint64_t address,
 		      struct vmcs *v)
 {
-	v->physical = address;
 	if (!dump_read(d, address, v->region, sizeof(v->region)))
 		die("0x%" PRIx64 " is not in the dump", address);
-	v->eptp = layout_value(l, v->region, EPT_POINTER);
+	vmcs_set(v, l, address);
 }
 
 static void print(int argc, char **argv)

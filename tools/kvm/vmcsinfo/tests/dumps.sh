@@ -67,7 +67,7 @@ has_registers() {
 		[ "$(sed -n 17p regs)" = ffffffff80000125 ] && [ "$(sed -n 20p regs)" = ffffffff80001ff0 ]
 }
 
-echo 1..14
+echo 1..15
 "$dir/fake-host" >host
 check "the layout is found in memory" sh -c "'$tool' fields -d host | grep -q '^681c  0x0f0  8  GUEST_RSP  big-endian'"
 check "find: the VMCS, and none that only looks like one" found
@@ -84,6 +84,7 @@ echo text >text
 check "text" refuses 'no ELF' "$tool" find -d text
 check "a program" refuses 'no dump' "$tool" find -d "$tool"
 check "an address that is not there" refuses 'not in the dump' "$tool" print -d host 0x900000
+check "a VMCS without EPT has no core" refuses 'it has no EPT' "$tool" core -d host -o core 0x10c000
 check "a layout that is none" refuses 'no layout' "$tool" find -d host -l text
 check "types that are none" refuses . "$tool" core -d host -t text -o core
 check "hostile dumps and types" "$dir/hostile" "$tool" host "$dir/fake-host.o" "$count"

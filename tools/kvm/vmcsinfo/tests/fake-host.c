@@ -149,10 +149,14 @@ static void make_memory(void)
 	make_note(NOTE, VMCSINFO_NOTE_NAME, VMCSINFO_NOTE_TYPE, &desc,
 		  sizeof(desc.header) + layout.nr * sizeof(desc.fields[0]));
 	make_vmcs(VMCS);
-	/* The same revision and nothing else, and a VMCS that can't be one */
+	/*
+	 * The same revision and nothing else, and a VMCS that can't be one, with EPT
+	 * off and a pointer to it that is left
+	 */
 	memcpy(memory[VMXON], &(uint32_t) { REVISION }, 4);
 	make_vmcs(DECOY);
 	set_field(DECOY, GUEST_RFLAGS, 0);
+	set_field(DECOY, SECONDARY_CONTROLS, 0);
 
 	set_entry(PML4, 0, physical(PDPT) | 7);
 	set_entry(PDPT, 0, physical(PD) | 7);
