@@ -39,8 +39,8 @@ static struct {
 	struct guest_kernel k;
 	struct seen seen[MAX_SEEN];
 	unsigned int nseen;
-	unsigned long long denied, allowed, silent, told;
-	int64_t told_time;
+	unsigned long long denied, allowed;
+	struct untold silent;
 } protect = {
 	.left = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X,
 	.policy = DENY,
@@ -175,7 +175,7 @@ static void show(struct tool *tool, const struct kvmi_event *event, const char *
 	uint64_t rip = event->common.arch.regs.rip;
 
 	if (!protect.json && !is_new(event)) {
-		protect.silent++;
+		protect.silent.count++;
 		return;
 	}
 	if (!rate_allows())
@@ -228,8 +228,7 @@ static void on_begin(struct tool *tool)
 	protect.nseen = 0;
 	protect.denied = 0;
 	protect.allowed = 0;
-	protect.silent = 0;
-	protect.told = 0;
+	untold_begin(&protect.silent);
 	memset(&protect.k, 0, sizeof(protect.k));
 	if (protect.json) {
 		json_session(stdout, tool);
@@ -251,13 +250,9 @@ static void on_armed(struct tool *tool)
 /* At most once a second unless @now */
 static void print_silent(struct tool *tool, bool now)
 {
-	if (protect.silent == protect.told ||
-	    (!now && now_ns() - protect.told_time < 1000000000ll))
-		return;
-	printf("%9.3f  all     the same again, %llu times so far\n", session_seconds(tool),
-	       protect.silent);
-	protect.told = protect.silent;
-	protect.told_time = now_ns();
+	if (untold_due(&protect.silent, now))
+		printf("%9.3f  all     the same again, %llu times so far\n",
+		       session_seconds(tool), protect.silent.count);
 }
 
 static void on_tick(struct tool *tool)

@@ -16,9 +16,23 @@
 static struct {
 	uint64_t lines;			/* a second on average, 0 without a limit */
 	int64_t credit, credit_time;	/* in lines times SECOND_NS */
-	unsigned long long left_out, told;
-	int64_t told_time;
+	struct untold left_out;
 } rate;
+
+bool untold_due(struct untold *u, bool now)
+{
+	if (u->count == u->told || (!now && now_ns() - u->time < SECOND_NS))
+		return false;
+	u->told = u->count;
+	u->time = now_ns();
+	return true;
+}
+
+void untold_begin(struct untold *u)
+{
+	u->count = 0;
+	u->told = 0;
+}
 
 void rate_init(unsigned int lines)
 {
@@ -43,8 +57,7 @@ bool parse_rate(const char *text)
 /* The count is of a session, the limit is not: else a guest could reboot for more */
 void rate_begin(void)
 {
-	rate.left_out = 0;
-	rate.told = 0;
+	untold_begin(&rate.left_out);
 }
 
 /* May an event have a line?  Ask once for each. */
@@ -61,7 +74,7 @@ bool rate_allows(void)
 	if (rate.credit > AT_ONCE * SECOND_NS)
 		rate.credit = AT_ONCE * SECOND_NS;
 	if (rate.credit < SECOND_NS) {
-		rate.left_out++;
+		rate.left_out.count++;
 		return false;
 	}
 	rate.credit -= SECOND_NS;
@@ -71,14 +84,12 @@ bool rate_allows(void)
 /* What has been left out since the last time, at most once a second unless @now */
 void rate_print(const struct tool *tool, bool json, bool now)
 {
-	if (rate.left_out == rate.told || (!now && now_ns() - rate.told_time < SECOND_NS))
+	if (!untold_due(&rate.left_out, now))
 		return;
-	rate.told = rate.left_out;
-	rate.told_time = now_ns();
 	if (json)
 		printf("{\"time\":%.6f,\"event\":\"left-out\",\"events\":%llu}\n",
-		       session_seconds(tool), rate.left_out);
+		       session_seconds(tool), rate.left_out.count);
 	else
 		printf("%9.3f  all     %llu more so far, without a line (--rate)\n",
-		       session_seconds(tool), rate.left_out);
+		       session_seconds(tool), rate.left_out.count);
 }

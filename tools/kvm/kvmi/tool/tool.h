@@ -60,7 +60,16 @@ bool streams_init(int fd);
 void streams_live(bool json, bool guards);
 bool streams_end(void);
 
-/* rate.c: how many lines of events there may be */
+/* rate.c: how many lines of events there may be, and what has none */
+struct untold {
+	unsigned long long count, told;
+	int64_t time;
+};
+
+/* Is there more to tell than the last time, and not just now unless @now?  Then tell it. */
+bool untold_due(struct untold *u, bool now);
+void untold_begin(struct untold *u);
+
 #define GUARDS_RATE 10		/* of what runs for long, with nobody looking */
 
 void rate_init(unsigned int lines);
