@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # A guest on the emulated host for the tests of the kvmi tool, and TAP; sourced by
-# tool-job and patch-job, never run.
+# tool-job, never run.
 
 cd /tmp || exit 1
 export KVMI_LISTEN=unix:/tmp/kvmi.sock
@@ -71,8 +71,6 @@ exec 3<>guest.in 4<>monitor.in 5<>monitor.out
 cat <&5 >/dev/null &
 
 machine=microvm,acpi=off
-kernel=/opt/kvmi/guest/bzImage
-initrd=/opt/kvmi/guest/initrd.gz
 # start ARGUMENTS...: a guest; its serial line is guest.in and guest.txt
 start() {
 	told=0
@@ -82,7 +80,7 @@ start() {
 	qemu-system-x86_64 -L /opt/kvmi/share -name tested -M $machine -accel kvm -cpu $cpu \
 		-m 128 -nodefaults -no-user-config -display none -no-reboot \
 		-chardev pipe,id=monitor,path=/tmp/monitor -mon monitor -serial stdio \
-		-kernel "$kernel" -initrd "$initrd" \
+		-kernel /opt/kvmi/guest/bzImage -initrd /opt/kvmi/guest/initrd.gz \
 		-append "console=ttyS0 loglevel=3 nokaslr panic=-1 reboot=t guest=obey" \
 		"$@" <guest.in >guest.txt 2>qemu.txt &
 	qemu=$!
