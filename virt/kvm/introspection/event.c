@@ -218,6 +218,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		memcpy(msg.data, data, size);
 
 	kvmi_arch_vcpu_get_context(vcpu, &event->at);
+	WRITE_ONCE(event->since, jiffies);
 
 	/* The answer may be faster than the return from sending. */
 	spin_lock(&vi->lock);
@@ -236,7 +237,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	trace_kvmi_event(vcpu->kvm, vcpu->vcpu_idx, id, msg.hdr.seq,
 			 msg.common.arch.regs.rip);
 
-	kvmi_vcpu_begin_wait(vcpu);
+	kvmi_vcpu_begin_wait(vcpu, session);
 	r = kvmi_message_send(session, &msg, total);
 	kvmi_vcpu_end_wait(vcpu);
 
@@ -274,6 +275,13 @@ static bool is_answered(struct kvm_vcpu_introspection *vi,
 	return vi->event.state == KVMI_EVENT_ANSWERED;
 }
 
+/* The vCPU goes on.  Its guest is told if it was held for long. */
+static void end_standstill(struct kvm_vcpu *vcpu, const struct kvmi_event *event)
+{
+	if (time_after_eq(jiffies, event->since + KVMI_STANDSTILL))
+		kvmi_arch_vcpu_stood_still(vcpu);
+}
+
 /*
  * Wait until the open event is answered, running commands meanwhile.
  *
@@ -300,7 +308,7 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 
 		if (!something_to_do(vi, session))
 			vcpu->stat.introspection_waits++;
-		kvmi_vcpu_begin_wait(vcpu);
+		kvmi_vcpu_begin_wait(vcpu, session);
 		r = wait_event_interruptible(vi->wait,
 					     something_to_do(vi, session));
 		kvmi_vcpu_end_wait(vcpu);
@@ -351,6 +359,10 @@ static bool same_data(const struct kvmi_event *event, const u8 *data, size_t siz
 		       size - old - sizeof(u64));
 }
 
+/*
+ * The context counts too: the tool may have set some registers, for what was
+ * going on at the time, and another process may execute the same instruction.
+ */
 static bool same_context(const struct kvmi_event *event, struct kvm_vcpu *vcpu)
 {
 	struct kvmi_context now;
@@ -360,22 +372,12 @@ static bool same_context(const struct kvmi_event *event, struct kvm_vcpu *vcpu)
 	return !memcmp(&event->at, &now, sizeof(now));
 }
 
-/*
- * The context counts too: the tool may have set some registers, for what was
- * going on at the time, and another process may execute the same instruction.
- */
-static bool same_event(const struct kvmi_event *event, struct kvm_vcpu *vcpu,
-		       u16 id, const void *data, size_t size)
+/* Is this an answer that was kept, and the session the one that gave it? */
+static bool is_kept(const struct kvm_vcpu_introspection *vi,
+		    const struct kvmi_event *answer)
 {
-	return event->id == id && same_data(event, data, size) &&
-	       same_context(event, vcpu);
-}
-
-/* Is there an answer that was kept, and the session the one that gave it? */
-static bool is_kept(struct kvm_vcpu_introspection *vi)
-{
-	return vi->answer.state == KVMI_EVENT_ANSWERED &&
-	       vi->answer.session == READ_ONCE(vi->nr_sessions) &&
+	return answer->state == KVMI_EVENT_ANSWERED &&
+	       answer->session == READ_ONCE(vi->nr_sessions) &&
 	       READ_ONCE(vi->session);
 }
 
@@ -388,6 +390,61 @@ static bool is_stale(struct kvm_vcpu_introspection *vi,
 	       event->vm_policy != READ_ONCE(session->policy);
 }
 
+/* Are these two of the same instruction, if it is the same context? */
+static bool of_one_instruction(u16 id, u16 other)
+{
+	return events[id].kind == KVMI_EVENT_OF_INSTRUCTION &&
+	       events[other].kind == KVMI_EVENT_OF_INSTRUCTION;
+}
+
+/*
+ * Find the answer that was kept for an event.  An instruction may ask more than one
+ * question, each of them again when it begins anew: the answers to the others are kept on
+ * for as long as it is the same one.
+ */
+static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
+				      struct kvm_introspection *session, u16 id,
+				      const void *data, size_t size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_event *answer, *found = NULL;
+
+	for (answer = vi->answers; answer < vi->answers + KVMI_MAX_KEPT_ANSWERS; answer++) {
+		if (answer->state == KVMI_EVENT_NONE)
+			continue;
+		if (is_kept(vi, answer) && !is_stale(vi, session, answer) &&
+		    same_context(answer, vcpu)) {
+			if (answer->id == id && same_data(answer, data, size)) {
+				found = answer;
+				continue;
+			}
+			if (answer->id != id && of_one_instruction(id, answer->id))
+				continue;
+		}
+		answer->state = KVMI_EVENT_NONE;
+	}
+
+	return found;
+}
+
+/* Keep the answer to the open event for when the guest does the same again. */
+static void keep_answer(struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_event *answer = NULL;
+	unsigned int i;
+
+	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
+		if (vi->answers[i].state == KVMI_EVENT_NONE ||
+		    vi->answers[i].id == vi->event.id)
+			answer = &vi->answers[i];
+	}
+	if (!answer)
+		answer = &vi->answers[vi->oldest_answer++ % KVMI_MAX_KEPT_ANSWERS];
+
+	*answer = vi->event;
+	drop_event(vi);
+}
+
 /**
  * kvmi_event_answer_kept - is there an answer for when the guest does the same?
  * @vcpu: the vCPU
@@ -398,8 +455,14 @@ static bool is_stale(struct kvm_vcpu_introspection *vi,
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	unsigned int i;
 
-	return is_kept(vi) && vi->answer.id == id;
+	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
+		if (is_kept(vi, &vi->answers[i]) && vi->answers[i].id == id)
+			return true;
+	}
+
+	return false;
 }
 
 /**
@@ -412,9 +475,9 @@ bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
  * @reply: data of the answer; left alone if there is none
  * @reply_size: bytes of @reply
  *
- * Return: KVMI_EVENT_ACTION_*, which is ALLOW if there is no tool to ask, or
- * KVMI_EVENT_INTERRUPTED: KVM_REQ_INTROSPECTION is pending and the run loop
- * must be returned to with the guest's state as it is.
+ * Return: KVMI_EVENT_ACTION_*, which is ALLOW if there is no tool to ask, see
+ * kvmi_event_answered(), or KVMI_EVENT_INTERRUPTED: KVM_REQ_INTROSPECTION is pending
+ * and the run loop must be returned to with the guest's state as it is.
  */
 int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		 size_t size, void *reply, size_t reply_size)
@@ -423,6 +486,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	struct kvm_introspection *session;
 	int r;
 
+	vi->answered = false;
 	session = kvmi_vcpu_enter(vi);
 	if (!session)
 		return KVMI_EVENT_ACTION_ALLOW;
@@ -435,13 +499,15 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (r)
 		goto interrupted;
 
-	if (is_kept(vi) && raised_again(id)) {
-		if (!is_stale(vi, session, &vi->answer) &&
-		    same_event(&vi->answer, vcpu, id, data, size)) {
-			r = take_answer(vcpu, &vi->answer, reply, reply_size);
+	if (raised_again(id)) {
+		struct kvmi_event *answer;
+
+		answer = find_answer(vcpu, session, id, data, size);
+		if (answer) {
+			r = take_answer(vcpu, answer, reply, reply_size);
+			vi->answered = true;
 			goto out;
 		}
-		vi->answer.state = KVMI_EVENT_NONE;
 	}
 
 	/* This may be another session than the one that wanted to be told. */
@@ -455,8 +521,11 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		r = wait_for_answer(vcpu, session);
 	else if (r == -EINTR)
 		kvmi_vcpu_give_event_back(vi, id);
+	if (r != -EINTR)
+		end_standstill(vcpu, &vi->event);
 	if (!r) {
 		r = take_answer(vcpu, &vi->event, reply, reply_size);
+		vi->answered = true;
 	} else if (r == -EINTR) {
 		goto interrupted;
 	} else {
@@ -471,6 +540,17 @@ interrupted:
 out:
 	kvmi_vcpu_leave(vi);
 	return r;
+}
+
+/**
+ * kvmi_event_answered - is the action of the last event what the tool has answered?
+ * @vcpu: the vCPU
+ *
+ * Context: the vCPU's thread, after kvmi_event().
+ */
+bool kvmi_event_answered(struct kvm_vcpu *vcpu)
+{
+	return kvmi_to_vcpu(vcpu)->answered;
 }
 
 /**
@@ -492,6 +572,7 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	r = wait_for_answer(vcpu, session);
 	if (r == -EINTR)
 		return r;
+	end_standstill(vcpu, &vi->event);
 	if (r) {
 		drop_event(vi);
 		return 0;
@@ -500,8 +581,7 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	/* CRASH is for the vCPU, whatever its guest does next. */
 	if (raised_again(vi->event.id) &&
 	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
-		vi->answer = vi->event;
-		drop_event(vi);
+		keep_answer(vi);
 	} else {
 		/* If userspace has set others, the tool's were for what was before. */
 		if (!same_context(&vi->event, vcpu))

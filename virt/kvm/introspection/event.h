@@ -25,6 +25,7 @@ static inline int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data,
 	return __kvmi_event(vcpu, id, 0, data, size, reply, reply_size);
 }
 
+bool kvmi_event_answered(struct kvm_vcpu *vcpu);
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id);
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 int kvmi_event_receive_reply(struct kvm_introspection *session,

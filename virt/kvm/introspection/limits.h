@@ -27,6 +27,19 @@
 /* PAUSE events that one vCPU still owes. */
 #define KVMI_MAX_PAUSES			1001
 
+/*
+ * Jiffies that a vCPU may wait for the tool before its guest is told that it stands
+ * still, and before it is told again.
+ */
+#define KVMI_STANDSTILL			HZ
+
+/*
+ * Answers that come while a vCPU's thread is in userspace and are kept until its guest
+ * does the same again.  An instruction may raise one event before it accesses memory,
+ * with one PF after the other.
+ */
+#define KVMI_MAX_KEPT_ANSWERS		3
+
 /* Bytes of an event's own data, and of its reply's. */
 #define KVMI_MAX_EVENT_DATA		56
 #define KVMI_MAX_EVENT_REPLY		32

@@ -277,6 +277,7 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	session->cookie_base = get_random_u32();
 	init_completion(&session->over);
 	mutex_init(&session->send_lock);
+	kvmi_waits_init(session);
 	allow_all_commands(session, false);
 
 	view = kvmi_view_create();
@@ -355,6 +356,7 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	return 0;
 fail:
 	detach_vcpus(kvm, false);
+	kvmi_waits_end(session);
 	kvmi_views_end(session);
 	kvmi_arch_vm_recalc(kvm);
 	return r;
@@ -436,6 +438,7 @@ static bool __unhook(struct kvm *kvm)
 	vhost_task_stop(session->receiver);
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_views_end(session);
+	kvmi_waits_end(session);
 	/* The last, as some depend on whether the VM is hooked. */
 	kvmi_arch_vm_recalc(kvm);
 

@@ -9,6 +9,7 @@
 #include <linux/net.h>
 #include <linux/uuid.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include <uapi/linux/kvmi.h>
 
@@ -59,6 +60,8 @@ struct kvmi_frame {
  *	the receiver uses it
  * @seq: number of the last event sent
  * @cookie_base: what memory cookies count from
+ * @watch: looks now and then for vCPUs that have been waiting for the tool for long
+ * @watched: it is going to
  * @kicked: vCPUs to wait for; only the receiver uses it
  * @views: views of guest memory; the first one always exists.  Only the receiver
  *	changes them
@@ -102,6 +105,8 @@ struct kvm_introspection {
 	u32 unhook_seq;
 	atomic_t seq;
 	u32 cookie_base;
+	struct delayed_work watch;
+	bool watched;
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
 
 	struct kvmi_view __rcu *views[KVMI_NR_VIEWS];

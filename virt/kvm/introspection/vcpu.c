@@ -97,9 +97,15 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
+	/*
+	 * The views first: who enters the guest without the intercepts does not do it
+	 * in one of them, where there may be INT3s that are the tool's.
+	 */
+	kvmi_arch_vcpu_clear(vi->vcpu, forget);
+	/* Pairs with that between vcpu->mode and requests in vcpu_enter_guest(). */
+	smp_mb();
 	for_each_set_bit(id, vi->events, KVMI_NR_EVENT_IDS)
 		clear_bit(id, vi->events);
-	kvmi_arch_vcpu_clear(vi->vcpu, forget);
 	spin_unlock(&vi->lock);
 
 	list_for_each_entry_safe(cmd, next, &commands, node)
@@ -169,30 +175,6 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 	WRITE_ONCE(vi->busy, false);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
-}
-
-/**
- * kvmi_vcpu_begin_wait - begin to wait for the tool on the vCPU's thread
- * @vcpu: the vCPU, loaded; its SRCU lock is held, and dropped
- *
- * Whoever waits for a lock of KVM's, or for a grace period, e.g. the VMM's main
- * thread, must not wait for the tool.
- */
-void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu)
-{
-	lockdep_assert_not_held(&kvmi_to_vcpu(vcpu)->lock);
-
-	kvm_vcpu_srcu_read_unlock(vcpu);
-	kvmi_assert_may_wait(vcpu->kvm);
-}
-
-/**
- * kvmi_vcpu_end_wait - end what kvmi_vcpu_begin_wait() began
- * @vcpu: the vCPU; its SRCU lock is retaken
- */
-void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu)
-{
-	kvm_vcpu_srcu_read_lock(vcpu);
 }
 
 /**
@@ -291,7 +273,7 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	if (!vi->reply_size)
 		return 0;
 
-	kvmi_vcpu_begin_wait(vcpu);
+	kvmi_vcpu_begin_wait(vcpu, session);
 	r = kvmi_message_send(session, &vi->reply, vi->reply_size);
 	kvmi_vcpu_end_wait(vcpu);
 	if (r == -EINTR)

@@ -42,6 +42,7 @@ enum kvmi_event_state {
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @seq: number the reply has to carry
+ * @since: when the vCPU began to send it, in jiffies
  * @at: the guest's context then, RIP in it
  * @data_size: bytes in @data
  * @data: the event's own data
@@ -59,6 +60,7 @@ struct kvmi_event {
 	u8 action;
 	bool set_regs;
 	u32 seq;
+	unsigned long since;
 	struct kvmi_context at;
 	size_t data_size;
 	u8 data[KVMI_MAX_EVENT_DATA];
@@ -79,6 +81,8 @@ struct kvmi_event {
  * @session: the session; NULL if there is none
  * @nr_sessions: how many there have been; tells @session from an earlier one
  * @busy: the vCPU's thread uses the session
+ * @waits: the vCPU's thread waits for the tool, with an event open or not
+ * @waits_since: when it began to, in jiffies; only the vCPU's thread writes the two
  * @wait: the vCPU's thread waits here for an answer or a command, unhooking
  *	waits for @busy to end
  * @commands: struct kvmi_command, oldest first
@@ -92,11 +96,13 @@ struct kvmi_event {
  * @event: the event the tool has not answered yet.  The answer is the receiver's
  *	to write, with @lock held, while the event is open; the rest, and all of it
  *	if it is not, is the vCPU's thread's.
+ * @answered: the last event had an answer; only the vCPU's thread uses it
  * @policy: number of commands to the vCPU that have changed what the tool wants;
  *	only the receiver changes it
- * @answer: an answer that came after KVM_RUN had returned -EINTR; it is used if
+ * @answers: answers that came after KVM_RUN had returned -EINTR; they are used if
  *	the guest does the same again, in the same session; only the vCPU's thread
- *	uses it
+ *	uses them
+ * @oldest_answer: which of @answers is replaced when there are too many
  * @arch: what the tool wants to be told of
  * @reply_size: bytes of @reply that could not be sent yet
  * @reply: reply of a command; only the vCPU's thread uses it
@@ -112,6 +118,8 @@ struct kvm_vcpu_introspection {
 	struct kvm_introspection *session;
 	unsigned int nr_sessions;
 	bool busy;
+	bool waits;
+	unsigned long waits_since;
 	wait_queue_head_t wait;
 
 	struct list_head commands;
@@ -123,8 +131,10 @@ struct kvm_vcpu_introspection {
 
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	struct kvmi_event event;
+	bool answered;
 	u32 policy;
-	struct kvmi_event answer;
+	struct kvmi_event answers[KVMI_MAX_KEPT_ANSWERS];
+	unsigned int oldest_answer;
 
 	struct kvmi_arch_vcpu arch;
 
@@ -158,8 +168,6 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget);
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
-void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu);
-void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
@@ -168,5 +176,12 @@ bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id);
 void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id);
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session);
+
+/* wait.c */
+void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
+			  struct kvm_introspection *session);
+void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu);
+void kvmi_waits_init(struct kvm_introspection *session);
+void kvmi_waits_end(struct kvm_introspection *session);
 
 #endif /* __KVMI_VCPU_H */

@@ -12,6 +12,7 @@
 #include "cpuid.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
+#include "pages.h"
 #include "regs.h"
 #include "step.h"
 #include "x86.h"
@@ -115,18 +116,34 @@ u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu)
 	return len;
 }
 
-static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
+/*
+ * Ask about an INT3.  A tool has it in what a view shows, in place of an instruction of
+ * the guest's own.  With nobody there to answer, the guest is to execute that one.
+ *
+ * @r: with KVMI_RETRY, what to return to the run loop
+ */
+static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
 {
 	struct kvmi_vcpu_event_breakpoint event = { };
+	enum kvmi_verdict v;
 
+	*r = 1;
+	/* Unhooked since, and what the view has shown is not there any more. */
+	if (!READ_ONCE(kvmi_to_vcpu(vcpu)->session))
+		return KVMI_RETRY;
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
 		return KVMI_ALLOW;
 
 	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
 	event.insn_len = kvmi_exit_insn_len(vcpu);
 
-	return kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
-					  &event, sizeof(event), NULL, 0));
+	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &event,
+				       sizeof(event), NULL, 0));
+	if (v == KVMI_ALLOW && !kvmi_event_answered(vcpu) &&
+	    kvmi_execute_own(vcpu, event.gpa, r))
+		return KVMI_RETRY;
+
+	return v;
 }
 
 static void queue_exception(struct kvm_vcpu *vcpu, u8 vector,
@@ -162,14 +179,16 @@ static void queue_exception(struct kvm_vcpu *vcpu, u8 vector,
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			u32 error_code, unsigned long address)
 {
+	int r;
+
 	if (vector == BP_VECTOR) {
-		switch (ask_breakpoint(vcpu)) {
+		switch (ask_breakpoint(vcpu, &r)) {
 		case KVMI_ALLOW:
 			break;
 		case KVMI_SKIP:
 			return kvm_skip_emulated_instruction(vcpu);
 		case KVMI_RETRY:
-			return 1;
+			return r;
 		}
 	}
 

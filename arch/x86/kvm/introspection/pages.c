@@ -521,6 +521,38 @@ static bool ask(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, gfn_t g
 }
 
 /**
+ * kvmi_execute_own - execute the guest's own instruction, once, where its view shows
+ *	another one
+ * @vcpu: the vCPU, about to execute the instruction again
+ * @gpa: its guest physical address
+ * @r: what to return to the run loop then
+ *
+ * Return: false if the view shows nothing else there.
+ */
+bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	gfn_t gfn = gpa_to_gfn(gpa);
+	/* What can be read is the guest's own. */
+	u8 access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X;
+
+	*r = 1;
+	/* What is shown ends with the session. */
+	if (!READ_ONCE(vi->session))
+		return true;
+	if (gpa == INVALID_GPA || __kvmi_shown_gfn(vcpu, gfn) == gfn)
+		return false;
+
+	vi->arch.asked = READ_ONCE(vi->nr_sessions);
+	if (kvm_caps.has_single_step)
+		kvmi_step_allow(vcpu, gfn, access, false);
+	else if (kvmi_grant(vcpu, gfn, access))
+		*r = kvmi_emulate(vcpu, KVMI_EMULATE_ALLOWED);
+
+	return true;
+}
+
+/**
  * kvmi_emulated_page_fault - ask about an access that KVM's emulator was refused
  * @vcpu: the vCPU, about to execute the instruction again
  * @gva: linear address

@@ -193,6 +193,24 @@ void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu)
 	vcpu->mmio_needed = 0;
 }
 
+/**
+ * kvmi_arch_vcpu_stood_still - tell a vCPU's guest that it has not been running
+ * @vcpu: the vCPU
+ *
+ * It is told as by KVM_KVMCLOCK_CTRL, when the vCPU enters it, so that its watchdogs do
+ * not take this for a lockup.
+ *
+ * Context: any thread.
+ */
+void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu)
+{
+	if (!READ_ONCE(vcpu->arch.pv_time.active))
+		return;
+
+	WRITE_ONCE(vcpu->arch.pvclock_set_guest_stopped_request, true);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
 /*
  * An exception that is about to be delivered changes CR2 or DR6 when it is, not
  * when a tool looks, as KVM_GET_SREGS has it.

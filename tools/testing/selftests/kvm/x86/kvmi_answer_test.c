@@ -5,6 +5,7 @@
  * One that was given counts, whoever has gone since.  One that is kept, as a
  * signal came first, is for the question that was asked.
  */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "kvmi_test_harness.h"
@@ -648,6 +649,90 @@ static void think_again(struct _test_data_kvmi_kept *self, u16 id,
 		TEST_ASSERT_KVMI(kvmi_recv_reply(&self->g.s, id, seq, rpl, rpl_size),
 				 0);
 	expect_question(self);
+}
+
+static bool has_message(struct kvmi_session *s)
+{
+	struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/*
+ * Two questions of one instruction: SGDT to a page that cannot be written.  It ends, even if
+ * a signal comes whenever one of them is open.  @signals: which events, a bitmap
+ */
+static void ask_twice(struct _test_data_kvmi_kept *self, u64 signals)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event *ev = &self->ev;
+	struct kvmi_msg msg;
+	int questions = 0;
+	u64 asked = 0;
+
+	/* SGDT [RDI] */
+	kvmi_guest_code(g, "\x0f\x01\x07");
+	kvmi_guest_run_normally(g);
+	kvmi_guest_reset(g);
+	kvmi_guest_park(g, ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR, 1),
+			 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_guest_restrict(g, KVMI_GUEST_DATA,
+			    KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X);
+	kvmi_unpark(&g->s, ev);
+	for (;;) {
+		/* Until KVM_RUN returns because of the end */
+		while (kvmi_run_is_going(&g->r) && !has_message(&g->s))
+			usleep(1000);
+		if (!has_message(&g->s))
+			break;
+		kvmi_recv(&g->s, &msg);
+		kvmi_parse_event(&msg, ev);
+		asked |= BIT_ULL(ev->ev.event);
+		TEST_ASSERT(++questions < 10, "The instruction does not end");
+		if (signals & BIT_ULL(ev->ev.event))
+			interrupt(g);
+		kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+		if (signals & BIT_ULL(ev->ev.event))
+			run(g);
+	}
+	kvmi_guest_stop(g);
+	TEST_ASSERT_EQ(asked, BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR) |
+			      BIT_ULL(KVMI_VCPU_EVENT_PF));
+	TEST_ASSERT(!memcmp(g->state.mem + KVMI_GUEST_DATA,
+			    g->normal.mem + KVMI_GUEST_DATA, 10), "Nothing was written");
+}
+
+#define NEED_PAGE_ACCESS()						\
+do {									\
+	if (!kvmi_has_page_access())					\
+		SKIP(return, "Needs the TDP MMU");			\
+} while (0)
+
+KVMI_TEST(kvmi_kept, two_events)
+{
+	NEED_PAGE_ACCESS();
+	ask_twice(self, 0);
+}
+
+KVMI_TEST(kvmi_kept, two_events_signal_in_first)
+{
+	NEED_PAGE_ACCESS();
+	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR));
+}
+
+KVMI_TEST(kvmi_kept, two_events_signal_in_second)
+{
+	NEED_PAGE_ACCESS();
+	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_PF));
+}
+
+KVMI_TEST(kvmi_kept, two_events_signal_in_both)
+{
+	NEED_PAGE_ACCESS();
+	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR) |
+			BIT_ULL(KVMI_VCPU_EVENT_PF));
 }
 
 KVMI_TEST(kvmi_kept, control_events)

@@ -13,6 +13,8 @@
 
 #include "kvmi_test_harness.h"
 
+#include <asm/pvclock-abi.h>
+
 #define NR_VCPUS	2
 /* As many as fit in a reply: some 8000 bytes */
 #define NR_MSRS		481
@@ -234,6 +236,35 @@ static void change_memslots(struct kvm_vm *vm)
 KVMI_TEST(kvmi_blocked, memslots)
 {
 	expect_done(self->vm, change_memslots);
+}
+
+static struct pvclock_vcpu_time_info told_clock;
+
+static void guest_code_told(gpa_t gpa)
+{
+	u32 eax, ebx, ecx, edx;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, gpa | KVM_MSR_ENABLED);
+	while (!(READ_ONCE(told_clock.flags) & PVCLOCK_GUEST_STOPPED))
+		cpuid(0, &eax, &ebx, &ecx, &edx);
+	GUEST_DONE();
+}
+
+/* The guest is told that a vCPU of it stands still. */
+KVMI_TEST(kvmi_blocked, standstill)
+{
+	struct ucall uc;
+
+	/* In the other variants there is no vCPU that runs. */
+	if (variant->place != NOTHING)
+		return;
+
+	vcpu_arch_set_entry_point(self->vcpus[1], guest_code_told);
+	vcpu_args_set(self->vcpus[1], 1,
+		      addr_gva2gpa(self->vm, (gva_t)&told_clock));
+	kvmi_run_start(&self->r[1], NULL, self->vcpus[1]);
+	kvmi_run_wait_exit(&self->r[1], KVM_EXIT_IO);
+	TEST_ASSERT_EQ(get_ucall(self->vcpus[1], &uc), UCALL_DONE);
 }
 
 /* Other grace periods of KVM's */

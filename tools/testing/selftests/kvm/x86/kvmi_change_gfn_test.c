@@ -216,9 +216,17 @@ KVMI_TEST(kvmi_change_gfn, execute)
 	finish(g, &self->pause);
 }
 
-/* INT3 is executed, and cannot be seen. */
-static void start_hidden_int3(struct kvmi_guest *g, u16 view,
-			      struct kvmi_event *pause, struct kvmi_event *ev)
+static bool can_hide(struct kvmi_guest *g)
+{
+	struct kvmi_vm_get_features_reply features;
+
+	kvmi_get_features(&g->s, &features);
+	return (features.flags & KVMI_FEATURE_EXEC_ONLY) &&
+	       kvmi_guest_int3_is_intercepted();
+}
+
+/* INT3 is executed, and cannot be seen if hardware can have it so. */
+static void hide_int3(struct kvmi_guest *g, u16 view, struct kvmi_event *pause)
 {
 	/* MOV AL, [first byte of the code] */
 	kvmi_guest_code(g, NOP "\x8a\x05\xf9\xff\xff\xff");
@@ -227,24 +235,23 @@ static void start_hidden_int3(struct kvmi_guest *g, u16 view,
 	kvmi_guest_reset(g);
 
 	change(g, view, KVMI_GUEST_CODE, OTHER);
-	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, view, KVMI_GUEST_CODE, 1,
-					      KVMI_PAGE_ACCESS_X), 0);
+	if (can_hide(g)) {
+		TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, view, KVMI_GUEST_CODE,
+						      1, KVMI_PAGE_ACCESS_X), 0);
+	}
 	start(g, view, pause);
 	enable(g, KVMI_VCPU_EVENT_BREAKPOINT);
 	enable(g, KVMI_VCPU_EVENT_PF);
+}
+
+static void start_hidden_int3(struct kvmi_guest *g, u16 view,
+			      struct kvmi_event *pause, struct kvmi_event *ev)
+{
+	hide_int3(g, view, pause);
 	kvmi_unpark(&g->s, pause);
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_BREAKPOINT, ev);
 	TEST_ASSERT_EQ(ev->common.arch.regs.rip, KVMI_GUEST_CODE);
 	TEST_ASSERT_EQ(ev->breakpoint.gpa, KVMI_GUEST_CODE);
-}
-
-static bool can_hide(struct kvmi_guest *g)
-{
-	struct kvmi_vm_get_features_reply features;
-
-	kvmi_get_features(&g->s, &features);
-	return (features.flags & KVMI_FEATURE_EXEC_ONLY) &&
-	       kvmi_guest_int3_is_intercepted();
 }
 
 KVMI_TEST(kvmi_change_gfn, hidden_int3)
@@ -280,6 +287,89 @@ KVMI_TEST(kvmi_change_gfn, hidden_int3_and_view_0)
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 	stop(g);
 	TEST_ASSERT_EQ(al(g), (u8)NOP[0]);
+}
+
+/*
+ * The guest has executed what it has in its own memory.  @hidden: and has read that
+ */
+static void expect_own_code(struct kvmi_guest *g, bool hidden)
+{
+	stop(g);
+	TEST_ASSERT_EQ(al(g), hidden ? (u8)NOP[0] : (u8)INT3[0]);
+}
+
+/* With the tool gone nobody knows what INT3 stands for, but for the guest's memory. */
+KVMI_TEST(kvmi_change_gfn, hidden_int3_and_tool_that_dies)
+{
+	struct kvmi_guest *g = &self->g;
+	bool hidden = can_hide(g);
+	struct kvmi_event ev;
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "INT3 is not intercepted");
+
+	start_hidden_int3(g, self->view, &self->pause, &ev);
+	kvmi_close(&g->s);
+	expect_own_code(g, hidden);
+}
+
+KVMI_TEST(kvmi_change_gfn, hidden_int3_and_tool_that_is_dead)
+{
+	struct kvmi_guest *g = &self->g;
+	bool hidden = can_hide(g);
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "INT3 is not intercepted");
+
+	hide_int3(g, self->view, &self->pause);
+	/* That answers the pause. */
+	kvmi_close(&g->s);
+	expect_own_code(g, hidden);
+}
+
+/* What the guest has of its own is its own. */
+KVMI_TEST(kvmi_change_gfn, own_int3_and_tool_that_is_dead)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "INT3 is not intercepted");
+
+	hide_int3(g, self->view, &self->pause);
+	*byte_of(g, KVMI_GUEST_CODE) = INT3[0];
+	kvmi_close(&g->s);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), BP_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE + 1);
+}
+
+/* Unhooking meets the vCPU anywhere on its way from INT3 to the tool and back. */
+KVMI_TEST(kvmi_change_gfn, hidden_int3_and_unhook)
+{
+	struct kvmi_guest *g = &self->g;
+	bool hidden = can_hide(g);
+	struct kvmi_event ev;
+	int i, j;
+
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "INT3 is not intercepted");
+
+	for (i = 0; i < 20; i++) {
+		start_hidden_int3(g, self->view, &self->pause, &ev);
+		for (j = 0; j < i; j++) {
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+			kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+		}
+		if (i & 1)
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+		TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+		kvmi_close(&g->s);
+		stop(g);
+		/* Without execute-only pages it may still have been in the view. */
+		if (hidden)
+			TEST_ASSERT_EQ(al(g), (u8)NOP[0]);
+		kvmi_hook(&g->s, g->vm);
+		self->view = kvmi_new_view(&g->s, 0);
+	}
 }
 
 KVMI_TEST(kvmi_change_gfn, put_back)

@@ -9,7 +9,7 @@
 #include "kvmi_view.h"
 
 #define PAGE		4096ul
-#define GIB		(1ul << 30)
+#define GIB		BIT(30)
 #define NR_VCPUS	2
 
 /* Guest memory across the border of two gigabytes */

@@ -4,6 +4,8 @@
  */
 #include "kvmi_test_harness.h"
 
+#include <asm/pvclock-abi.h>
+
 /* Pauses that may be outstanding */
 #define MAX_PAUSES	1001
 
@@ -451,6 +453,92 @@ KVMI_TEST(kvmi_pause, withdrawn_after_the_command)
 	kvmi_run_start(&self->r, &self->s, self->vcpu);
 	answer(&self->s, 1);
 	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/*
+ * A guest whose vCPU waits for the tool for long is told by kvm-clock that it stands
+ * still, or else its watchdogs would take that for a lockup.
+ */
+FIXTURE(kvmi_standstill) {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[2];
+	struct kvmi_session s;
+	struct kvmi_runner r[2];
+};
+
+static struct pvclock_vcpu_time_info clocks[2] __aligned(PAGE_SIZE);
+
+static void guest_code_clock(int vcpu, gpa_t gpa)
+{
+	u32 eax, ebx, ecx, edx;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, gpa | KVM_MSR_ENABLED);
+	GUEST_SYNC(READ_ONCE(clocks[vcpu].flags) & PVCLOCK_GUEST_STOPPED);
+	/* KVM writes to the clock between a VM exit and the next VM-Enter. */
+	while (!(READ_ONCE(clocks[vcpu].flags) & PVCLOCK_GUEST_STOPPED))
+		cpuid(0, &eax, &ebx, &ecx, &edx);
+	GUEST_DONE();
+}
+
+FIXTURE_SETUP(kvmi_standstill)
+{
+	struct ucall uc;
+	gpa_t gpa;
+	int i;
+
+	self->vm = vm_create_with_vcpus(2, guest_code_clock, self->vcpus);
+	for (i = 0; i < 2; i++) {
+		gpa = addr_gva2gpa(self->vm, (gva_t)&clocks[i]);
+		vcpu_args_set(self->vcpus[i], 2, i, gpa);
+		vcpu_run(self->vcpus[i]);
+		TEST_ASSERT_EQ(get_ucall(self->vcpus[i], &uc), UCALL_SYNC);
+		TEST_ASSERT_EQ(uc.args[1], 0);
+	}
+	kvmi_hook(&self->s, self->vm);
+}
+
+FIXTURE_TEARDOWN(kvmi_standstill)
+{
+	kvmi_unhook(&self->s);
+	kvm_vm_free(self->vm);
+}
+
+static void expect_told(struct _test_data_kvmi_standstill *self, int vcpu)
+{
+	struct ucall uc;
+
+	kvmi_run_wait_exit(&self->r[vcpu], KVM_EXIT_IO);
+	TEST_ASSERT_EQ(get_ucall(self->vcpus[vcpu], &uc), UCALL_DONE);
+}
+
+/* The other vCPU hears of it in the meantime, and this one when it goes on. */
+KVMI_TEST(kvmi_standstill, pause)
+{
+	struct kvmi_event ev;
+
+	kvmi_park(&self->r[0], &self->s, self->vcpus[0], &ev);
+	kvmi_run_start(&self->r[1], NULL, self->vcpus[1]);
+	expect_told(self, 1);
+	kvmi_unpark(&self->s, &ev);
+	expect_told(self, 0);
+}
+
+/* The same with the vCPU's thread in userspace now and then */
+KVMI_TEST(kvmi_standstill, interrupted)
+{
+	struct kvmi_event ev;
+
+	kvmi_park(&self->r[0], &self->s, self->vcpus[0], &ev);
+	kvmi_run_start(&self->r[1], NULL, self->vcpus[1]);
+	while (kvmi_run_is_going(&self->r[1])) {
+		kvmi_run_signal(&self->r[0]);
+		kvmi_run_wait_eintr(&self->r[0]);
+		kvmi_run_start(&self->r[0], &self->s, self->vcpus[0]);
+		usleep(100000);
+	}
+	expect_told(self, 1);
+	kvmi_unpark(&self->s, &ev);
+	expect_told(self, 0);
 }
 
 int main(int argc, char **argv)
