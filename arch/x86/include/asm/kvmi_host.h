@@ -361,6 +361,19 @@ static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
 }
 
 /**
+ * kvmi_has_todo - is there anything to look at before the vCPU enters the guest?
+ * @vcpu: the vCPU
+ *
+ * So it is while instructions are stepped or emulated, and when the vCPU is to change
+ * its view or registers are to be reported.
+ */
+static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key.key) &&
+	       READ_ONCE(vcpu->arch.introspection_todo);
+}
+
+/**
  * kvmi_wants_cr - must writes to a control register cause VM exits?
  * @vcpu: the vCPU
  * @cr: 0, 3 or 4
@@ -565,7 +578,7 @@ static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_single_steps(vcpu);
+	return kvmi_has_todo(vcpu) && __kvmi_single_steps(vcpu);
 }
 
 /**
@@ -579,8 +592,7 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_check_step(struct kvm_vcpu *vcpu)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_check_step(vcpu);
+	return !kvmi_has_todo(vcpu) || __kvmi_check_step(vcpu);
 }
 
 /**
@@ -593,8 +605,7 @@ static inline bool kvmi_check_step(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_prepare_step(vcpu, r);
+	return !kvmi_has_todo(vcpu) || __kvmi_prepare_step(vcpu, r);
 }
 
 /**

@@ -13,6 +13,7 @@
 #include "intercepts.h"
 #include "msrs.h"
 #include "regs.h"
+#include "step.h"
 #include "x86.h"
 
 /* It has happened, so nothing can be repeated. */
@@ -82,6 +83,7 @@ void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 		return;
 
 	vi->arch.before = vi->arch.before_smi;
+	kvmi_set_todo(vcpu);
 	vi->arch.before_smi.session = 0;
 }
 
@@ -101,8 +103,11 @@ void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (vi)
-		save(vcpu, &vi->arch.before);
+	if (!vi)
+		return;
+
+	save(vcpu, &vi->arch.before);
+	kvmi_set_todo(vcpu);
 }
 
 /*

@@ -36,6 +36,7 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	int r;
 
+	kvmi_set_todo(vcpu);
 	emulation->mode = mode;
 	emulation->failed = false;
 	emulation->refused = false;

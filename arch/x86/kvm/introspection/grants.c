@@ -13,6 +13,7 @@
 #include "introspection/command.h"
 #include "introspection/view.h"
 #include "grants.h"
+#include "step.h"
 #include "mmu/tdp_mmu.h"
 
 static void unmap(struct kvm_vcpu *vcpu, gfn_t gfn)
@@ -107,6 +108,7 @@ bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 	if (!grant)
 		grant = add(vcpu, as_id, gfn);
 	grant->access |= access;
+	kvmi_set_todo(vcpu);
 
 	if (grant->own)
 		return true;

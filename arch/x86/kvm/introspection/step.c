@@ -24,6 +24,17 @@
 #include "step.h"
 #include "x86.h"
 
+/**
+ * kvmi_set_todo - have __kvmi_check_step() called before the vCPU enters the guest
+ * @vcpu: the vCPU
+ *
+ * Context: the vCPU's thread.
+ */
+void kvmi_set_todo(struct kvm_vcpu *vcpu)
+{
+	WRITE_ONCE(vcpu->arch.introspection_todo, true);
+}
+
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -114,6 +125,7 @@ bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked)
 
 	spin_lock(&vi->lock);
 	if (granted && vi->session) {
+		kvmi_set_todo(vcpu);
 		WRITE_ONCE(step->allowed, true);
 		step->asked = (!begins && step->asked) || asked;
 		step->rip = kvm_get_linear_rip(vcpu);
@@ -311,6 +323,9 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		step->rip = kvm_get_linear_rip(vcpu);
 	}
 
+	if (!step->allowed && !step->wanted && !step->owed)
+		WRITE_ONCE(vcpu->arch.introspection_todo, false);
+
 	return true;
 }
 
@@ -352,6 +367,7 @@ int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req)
 	if (!kvm_caps.has_single_step)
 		return -KVM_EOPNOTSUPP;
 
+	kvmi_set_todo(req->vcpu);
 	WRITE_ONCE(step->wanted, data->enable);
 	if (!step->allowed)
 		step->rip = kvm_get_linear_rip(req->vcpu);

@@ -9,6 +9,7 @@ struct kvm_vcpu;
 void kvmi_update_view(struct kvm_vcpu *vcpu);
 bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu);
 bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked);
+void kvmi_set_todo(struct kvm_vcpu *vcpu);
 void kvmi_step_cancel(struct kvm_vcpu *vcpu);
 void kvmi_step_delivers(struct kvm_vcpu *vcpu);
 bool kvmi_step_repeats(struct kvm_vcpu *vcpu);
