@@ -323,7 +323,8 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		step->rip = kvm_get_linear_rip(vcpu);
 	}
 
-	if (!step->allowed && !step->wanted && !step->owed)
+	/* Unhooking may have ended the step since, but not what was granted. */
+	if (!step->allowed && !step->wanted && !step->owed && !vi->arch.grants.nr)
 		WRITE_ONCE(vcpu->arch.introspection_todo, false);
 
 	return true;
