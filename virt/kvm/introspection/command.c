@@ -298,8 +298,8 @@ int kvmi_command_send_reply(struct kvm_introspection *session)
 {
 	if (!session->reply_size)
 		return 0;
-	if (kvmi_message_send(session, &session->reply,
-			      session->reply_size) == -EINTR)
+	if (kvmi_message_send(session, session->attachment, &session->reply,
+			      session->reply_size, MAX_SCHEDULE_TIMEOUT) == -EINTR)
 		return -EINTR;
 
 	session->reply_size = 0;
@@ -374,6 +374,7 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 		return reply_to(session, -KVM_ENOMEM, 0);
 	cmd->hdr = *hdr;
 	cmd->policy = desc->policy;
+	cmd->attachment = session->attachment;
 	cmd->size = size;
 	memcpy(cmd->request, session->rx.payload + sizeof(*vhdr), size);
 
@@ -457,5 +458,6 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	err = find_command(cmd->hdr.id)->vcpu(&req);
 	vi->reply_size = kvmi_reply_finish(&vi->reply, &cmd->hdr, err,
 					   req.reply_size);
+	vi->reply_to = cmd->attachment;
 	trace_kvmi_reply(vcpu->kvm, vcpu->vcpu_idx, &vi->reply.hdr, err);
 }

@@ -187,6 +187,31 @@ static void drop_event(struct kvm_vcpu_introspection *vi)
 	spin_unlock(&vi->lock);
 }
 
+/* Is the tool gone that has the open event? */
+static bool session_over(struct kvm_vcpu_introspection *vi,
+			 struct kvm_introspection *session)
+{
+	return READ_ONCE(session->defunct) || !READ_ONCE(vi->session) ||
+	       READ_ONCE(session->attachment) != vi->event.attachment;
+}
+
+/* For how many jiffies may the tool still do nothing for the vCPU? */
+static long time_left(const struct kvm_introspection *session,
+		      const struct kvmi_event *event)
+{
+	unsigned long end, limit;
+
+	if (!session->timeout)
+		return MAX_SCHEDULE_TIMEOUT;
+
+	end = READ_ONCE(event->renewed) + session->timeout;
+	limit = event->begun + session->max_timeout;
+	if (session->max_timeout && time_before(limit, end))
+		end = limit;
+
+	return time_before(jiffies, end) ? end - jiffies : 0;
+}
+
 static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      u16 id, u8 forbidden, const void *data, size_t size)
 {
@@ -219,14 +244,18 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 
 	kvmi_arch_vcpu_get_context(vcpu, &event->at);
 	WRITE_ONCE(event->since, jiffies);
+	event->begun = jiffies;
 
 	/* The answer may be faster than the return from sending. */
 	spin_lock(&vi->lock);
 	WRITE_ONCE(event->state, KVMI_EVENT_OPEN);
 	event->session = vi->nr_sessions;
+	event->attachment = READ_ONCE(session->attachment);
+	WRITE_ONCE(event->renewed, event->begun);
 	event->id = id;
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
+	event->unanswered = false;
 	event->seq = msg.hdr.seq;
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
@@ -238,19 +267,14 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			 msg.common.arch.regs.rip);
 
 	kvmi_vcpu_begin_wait(vcpu, session);
-	r = kvmi_message_send(session, &msg, total);
+	r = kvmi_message_send(session, event->attachment, &msg, total,
+			      time_left(session, event));
 	kvmi_vcpu_end_wait(vcpu);
 
 	if (r)
 		drop_event(vi);
 
 	return r;
-}
-
-static bool session_over(struct kvm_vcpu_introspection *vi,
-			 struct kvm_introspection *session)
-{
-	return READ_ONCE(session->defunct) || !READ_ONCE(vi->session);
 }
 
 /* Is there a reason for a vCPU that waits for an answer to wake up? */
@@ -283,19 +307,54 @@ static void end_standstill(struct kvm_vcpu *vcpu, const struct kvmi_event *event
 }
 
 /*
+ * The tool has had its time for the open event.  It may get as much again if KVM_RUN
+ * returns; and that the guest goes on is an answer, which is kept if need be.
+ *
+ * Return: false if there is an answer, perhaps the tool's at the last moment.
+ */
+static bool expire(struct kvm_vcpu_introspection *vi,
+		   struct kvm_introspection *session)
+{
+	struct kvmi_event *event = &vi->event;
+
+	guard(spinlock)(&vi->lock);
+
+	if (event->state != KVMI_EVENT_OPEN)
+		return false;
+
+	switch (session->on_timeout) {
+	case KVM_INTROSPECTION_STOP:
+		event->begun = jiffies;
+		WRITE_ONCE(event->renewed, jiffies);
+		return true;
+	case KVM_INTROSPECTION_CRASH:
+		vi->expired = event->seq;
+		WRITE_ONCE(event->state, KVMI_EVENT_NONE);
+		return true;
+	default:
+		vi->vcpu->stat.introspection_timeouts++;
+		vi->expired = event->seq;
+		event->unanswered = true;
+		event->action = KVMI_EVENT_ACTION_ALLOW;
+		WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
+		return false;
+	}
+}
+
+/*
  * Wait until the open event is answered, running commands meanwhile.
  *
  * An answer counts, and so do the commands before it, whoever has gone since.
  *
- * Return: 0 answered, -EINTR a signal is pending, another error if the session
- * is over without an answer.
+ * Return: 0 answered, -EINTR a signal is pending, -ETIME the tool has had its time,
+ * another error if the session is over without an answer.
  */
 static int wait_for_answer(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	bool answered, over;
-	int r;
+	long left, r;
 
 	for (;;) {
 		/* What the tool sent before the answer comes before it. */
@@ -305,14 +364,21 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 			return r;
 		if (over)
 			return -ENOTCONN;
+		left = time_left(session, &vi->event);
+		if (!left) {
+			if (expire(vi, session))
+				return -ETIME;
+			continue;
+		}
 
 		if (!something_to_do(vi, session))
 			vcpu->stat.introspection_waits++;
 		kvmi_vcpu_begin_wait(vcpu, session);
-		r = wait_event_interruptible(vi->wait,
-					     something_to_do(vi, session));
+		r = wait_event_interruptible_timeout(vi->wait,
+						     something_to_do(vi, session),
+						     left);
 		kvmi_vcpu_end_wait(vcpu);
-		if (r)
+		if (r < 0)
 			return -EINTR;
 	}
 }
@@ -323,6 +389,7 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
+	vi->answered = !event->unanswered;
 	/* The receiver does not know of an answer that was kept. */
 	if (event == &vi->event)
 		drop_event(vi);
@@ -343,6 +410,91 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 		memcpy(reply, event->reply, reply_size);
 
 	return event->action;
+}
+
+/* Have KVM_RUN return, once. */
+static void stop_for(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
+{
+	kvmi_to_vcpu(vcpu)->stop = *why;
+	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+}
+
+static int stop_lost(struct kvm_vcpu *vcpu, u16 id)
+{
+	const struct kvmi_exit why = {
+		.reason = KVM_INTROSPECTION_EXIT_LOST,
+		.event = id,
+	};
+
+	stop_for(vcpu, &why);
+	return KVMI_EVENT_INTERRUPTED;
+}
+
+/*
+ * The tool is lost, and was asked: what becomes of the vCPU?
+ *
+ * Return: KVMI_EVENT_*, see __kvmi_event().
+ */
+static int lose_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		      u16 id)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	drop_event(vi);
+	if (!session->stops_on_loss || !READ_ONCE(vi->session) ||
+	    READ_ONCE(session->ending))
+		return KVMI_EVENT_ACTION_ALLOW;
+
+	kvmi_vcpu_give_event_back(vi, id);
+	return stop_lost(vcpu, id);
+}
+
+/*
+ * The tool has had its time for an event.
+ * @seq: number of the event, 0 if it could not be sent
+ *
+ * Return: as lose_event().
+ */
+static int expire_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			u16 id, u32 seq)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_exit why = {
+		.reason = KVM_INTROSPECTION_EXIT_TIMEOUT,
+		.event = id,
+		.seq = seq,
+	};
+
+	vcpu->stat.introspection_timeouts++;
+	switch (session->on_timeout) {
+	case KVM_INTROSPECTION_STOP:
+		/* If it has not been sent it is raised again, as after a signal. */
+		if (!seq)
+			kvmi_vcpu_give_event_back(vi, id);
+		stop_for(vcpu, &why);
+		return KVMI_EVENT_INTERRUPTED;
+	case KVM_INTROSPECTION_CRASH:
+		scoped_guard(spinlock, &vi->lock)
+			kvmi_vcpu_crash(vcpu, &why);
+		return KVMI_EVENT_INTERRUPTED;
+	default:
+		return KVMI_EVENT_ACTION_ALLOW;
+	}
+}
+
+/*
+ * There is no answer: what becomes of the vCPU?  @r: -ETIME, or another error if the
+ * tool is lost; @seq: as expire_event() has it
+ *
+ * Return: as lose_event().
+ */
+static int go_without_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			     u16 id, u32 seq, int r)
+{
+	end_standstill(vcpu, &kvmi_to_vcpu(vcpu)->event);
+
+	return r == -ETIME ? expire_event(vcpu, session, id, seq) :
+			     lose_event(vcpu, session, id);
 }
 
 static bool same_data(const struct kvmi_event *event, const u8 *data, size_t size)
@@ -484,6 +636,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
+	u32 seq = 0;
 	int r;
 
 	vi->answered = false;
@@ -492,7 +645,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		return KVMI_EVENT_ACTION_ALLOW;
 
 	/* KVM may emulate some more before it gets to the run loop. */
-	if (READ_ONCE(vi->crashed))
+	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
 	r = kvmi_event_resume(vcpu, session);
@@ -505,33 +658,39 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		answer = find_answer(vcpu, session, id, data, size);
 		if (answer) {
 			r = take_answer(vcpu, answer, reply, reply_size);
-			vi->answered = true;
 			goto out;
 		}
 	}
 
 	/* This may be another session than the one that wanted to be told. */
-	if (!kvmi_vcpu_take_event(vi, id)) {
+	switch (kvmi_vcpu_take_event(vi, id)) {
+	case KVMI_ASK_NOBODY:
 		r = KVMI_EVENT_ACTION_ALLOW;
 		goto out;
+	case KVMI_ASK_LATER:
+		r = stop_lost(vcpu, id);
+		goto out;
+	case KVMI_ASK_TOOL:
+		break;
 	}
 
 	r = send_event(vcpu, session, id, forbidden, data, size);
-	if (!r)
-		r = wait_for_answer(vcpu, session);
-	else if (r == -EINTR)
-		kvmi_vcpu_give_event_back(vi, id);
-	if (r != -EINTR)
-		end_standstill(vcpu, &vi->event);
 	if (!r) {
-		r = take_answer(vcpu, &vi->event, reply, reply_size);
-		vi->answered = true;
+		seq = vi->event.seq;
+		r = wait_for_answer(vcpu, session);
 	} else if (r == -EINTR) {
-		goto interrupted;
-	} else {
-		drop_event(vi);
-		r = KVMI_EVENT_ACTION_ALLOW;
+		kvmi_vcpu_give_event_back(vi, id);
 	}
+
+	if (r == -EINTR)
+		goto interrupted;
+	if (r) {
+		r = go_without_answer(vcpu, session, id, seq, r);
+		goto out;
+	}
+
+	end_standstill(vcpu, &vi->event);
+	r = take_answer(vcpu, &vi->event, reply, reply_size);
 	goto out;
 
 interrupted:
@@ -559,7 +718,7 @@ bool kvmi_event_answered(struct kvm_vcpu *vcpu)
  * @session: the session
  *
  * Context: the run loop, before the guest is entered.
- * Return: 0, or -EINTR if a signal is pending.
+ * Return: 0, or -EINTR if a signal is pending or KVM_RUN is to return.
  */
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
@@ -572,12 +731,12 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	r = wait_for_answer(vcpu, session);
 	if (r == -EINTR)
 		return r;
-	end_standstill(vcpu, &vi->event);
 	if (r) {
-		drop_event(vi);
-		return 0;
+		r = go_without_answer(vcpu, session, vi->event.id, vi->event.seq, r);
+		return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
 	}
 
+	end_standstill(vcpu, &vi->event);
 	/* CRASH is for the vCPU, whatever its guest does next. */
 	if (raised_again(vi->event.id) &&
 	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
@@ -590,6 +749,12 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	}
 
 	return 0;
+}
+
+/* Is it an answer to an event that the tool had no more time for? */
+static bool is_late(const struct kvm_vcpu_introspection *vi, u32 seq)
+{
+	return vi->expired && (s32)(vi->expired - seq) >= 0;
 }
 
 /**
@@ -625,8 +790,13 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	guard(spinlock)(&vi->lock);
 
 	if (event->state != KVMI_EVENT_OPEN || event->seq != session->rx.hdr.seq ||
-	    event->id != msg->common.event)
-		return -EPROTO;
+	    event->attachment != session->attachment ||
+	    event->id != msg->common.event) {
+		if (!is_late(vi, session->rx.hdr.seq))
+			return -EPROTO;
+		vcpu->stat.introspection_late_answers++;
+		return 0;
+	}
 	desc = &events[event->id];
 	if (size > desc->reply_size)
 		return -EPROTO;
@@ -643,8 +813,11 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	event->policy = vi->policy;
 	event->vm_policy = session->policy;
 	if (event->action == KVMI_EVENT_ACTION_CRASH) {
-		WRITE_ONCE(vi->crashed, true);
-		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+		kvmi_vcpu_crash(vcpu, &(struct kvmi_exit) {
+			.reason = KVM_INTROSPECTION_EXIT_CRASH,
+			.event = event->id,
+			.seq = event->seq,
+		});
 	}
 	trace_kvmi_answer(session->kvm, vcpu->vcpu_idx, event->id, event->seq,
 			  event->action);

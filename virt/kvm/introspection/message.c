@@ -201,28 +201,69 @@ bool kvmi_message_owed(struct kvm_introspection *session)
 	return READ_ONCE(session->unsent_size) || kvmi_unhook_owed(session);
 }
 
+static int send_and_wait(struct kvm_introspection *session, unsigned int attachment,
+			 void *msg, size_t size)
+{
+	int r;
+
+	r = mutex_lock_interruptible(&session->send_lock);
+	if (r)
+		return r;
+	r = session->attachment == attachment ?
+	    send_message(session, msg, size, 0) : -EPIPE;
+	mutex_unlock(&session->send_lock);
+
+	return r;
+}
+
+/* As long as the tool reads this does not wait. */
+static int send_within(struct kvm_introspection *session, unsigned int attachment,
+		       void *msg, size_t size, long timeout)
+{
+	unsigned long end = jiffies + timeout;
+	int r;
+
+	for (;;) {
+		r = -EAGAIN;
+		if (mutex_trylock(&session->send_lock)) {
+			r = session->attachment == attachment ?
+			    send_message(session, msg, size, MSG_DONTWAIT) : -EPIPE;
+			mutex_unlock(&session->send_lock);
+		}
+		if (r != -EAGAIN)
+			return r;
+		if (time_after_eq(jiffies, end))
+			return -ETIME;
+		schedule_timeout_interruptible(1);
+		if (signal_pending(current))
+			return -EINTR;
+	}
+}
+
 /**
  * kvmi_message_send - write a message
  * @session: the session
+ * @attachment: kvm_introspection.attachment of the tool that it is for
  * @msg: the message, with its header
  * @size: its bytes, at most a struct kvmi_frame's
+ * @timeout: jiffies that it may take, or MAX_SCHEDULE_TIMEOUT
  *
  * Context: may sleep, until the tool has read enough.
- * Return: 0 the message is on its way; -EINTR a signal is pending and nothing
- * of the message was written; another error if the connection takes nothing any
- * more.
+ * Return: 0 the message is on its way; -EINTR a signal is pending, or -ETIME, and
+ * nothing of the message was written; another error if the connection takes nothing
+ * any more.
  */
-int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
+int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment,
+		      void *msg, size_t size, long timeout)
 {
 	int r;
 
 	kvmi_assert_may_wait(session->kvm);
 
-	r = mutex_lock_interruptible(&session->send_lock);
-	if (r)
-		return r;
-	r = send_message(session, msg, size, 0);
-	mutex_unlock(&session->send_lock);
+	if (timeout == MAX_SCHEDULE_TIMEOUT)
+		r = send_and_wait(session, attachment, msg, size);
+	else
+		r = send_within(session, attachment, msg, size, timeout);
 
 	/*
 	 * Pairs with the barrier in kvmi_message_try_send(): either the receiver
@@ -233,6 +274,22 @@ int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size)
 		kvmi_session_wake_receiver(session);
 
 	return r;
+}
+
+/**
+ * kvmi_message_give_up - send no more to a tool that does not read
+ * @session: the session
+ * @attachment: kvm_introspection.attachment of the tool
+ *
+ * The session becomes defunct when the receiver has read what the tool has sent.
+ */
+void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment)
+{
+	if (READ_ONCE(session->attachment) != attachment)
+		return;
+
+	WRITE_ONCE(session->broken, true);
+	kvmi_session_wake_receiver(session);
 }
 
 /**

@@ -21,9 +21,11 @@ static inline void kvmi_assert_may_wait(struct kvm *kvm)
 }
 
 int kvmi_message_receive(struct kvm_introspection *session);
-int kvmi_message_send(struct kvm_introspection *session, void *msg, size_t size);
+int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment,
+		      void *msg, size_t size, long timeout);
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size);
+void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
 bool kvmi_message_owed(struct kvm_introspection *session);
 
 /* Room for the data of a reply, after struct kvmi_error_code. */

@@ -4,20 +4,23 @@
  *
  *   KVM_INTROSPECTION_HOOK         tool goes away
  *  ------------------------> LIVE -----------------> DEFUNCT
- *                             |                         |
+ *                             |  <-----------------     |
+ *                             | KVM_INTROSPECTION_ATTACH|
  *                             | KVM_INTROSPECTION_UNHOOK, end of the VM
  *                             +------------+------------+
  *                                          v
  *                                        gone
  *
  * All changes but the one to DEFUNCT are made under kvm->lock.  A DEFUNCT
- * session asks nobody: vCPUs go on as if every event was answered with ALLOW,
- * but what was restricted or intercepted stays so until it is unhooked.
+ * session asks nobody: vCPUs go on as if every event was answered with ALLOW, or
+ * KVM_RUN returns, as userspace has chosen.  What was restricted or intercepted
+ * stays so until it is unhooked.
  *
  * What the tool has sent before it went away counts: the receiver makes the
  * session DEFUNCT when it has read all of it, whoever noticed first.
  */
 
+#include <linux/eventfd.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/moduleparam.h>
 #include <linux/net.h>
@@ -90,6 +93,8 @@ static void set_defunct(struct kvm_introspection *session)
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
 		kvmi_vcpu_release(kvmi_to_vcpu(vcpu));
+	if (session->lost && !READ_ONCE(session->ending))
+		eventfd_signal(session->lost);
 	complete_all(&session->over);
 }
 
@@ -99,7 +104,9 @@ static void set_defunct(struct kvm_introspection *session)
  */
 void kvmi_session_wake_receiver(struct kvm_introspection *session)
 {
-	wake_up_interruptible(&session->sock->wq.wait);
+	/* KVM_INTROSPECTION_ATTACH may put another one in its place. */
+	guard(rcu)();
+	wake_up_interruptible(&READ_ONCE(session->sock)->wq.wait);
 }
 
 /* Write what nobody else does, as far as that takes no waiting. */
@@ -314,6 +321,12 @@ static bool in_nested_operation(struct kvm *kvm)
 	return false;
 }
 
+static struct vhost_task *create_receiver(struct kvm_introspection *session)
+{
+	return vhost_task_create(receive, receiver_killed, session,
+				 "kvm-introspection");
+}
+
 static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
@@ -340,8 +353,7 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	if (in_nested_operation(kvm))
 		goto fail;
 
-	session->receiver = vhost_task_create(receive, receiver_killed, session,
-					      "kvm-introspection");
+	session->receiver = create_receiver(session);
 	if (IS_ERR(session->receiver)) {
 		r = PTR_ERR(session->receiver);
 		goto fail;
@@ -362,7 +374,60 @@ fail:
 	return r;
 }
 
-static int __hook(struct kvm *kvm, struct socket *sock, bool *first)
+static bool known_policy(const struct kvm_introspection_hook *hook)
+{
+	return hook->on_loss <= KVM_INTROSPECTION_STOP &&
+	       hook->on_timeout <= KVM_INTROSPECTION_CRASH;
+}
+
+static bool known_ids(const struct kvm_introspection_hook *hook)
+{
+	unsigned int id;
+
+	for (id = KVMI_NR_COMMAND_IDS; id < BITS_PER_BYTE * sizeof(hook->commands); id++) {
+		if (hook->commands[id / 64] & BIT_ULL(id % 64))
+			return false;
+	}
+
+	return !(hook->events & ~GENMASK_ULL(KVMI_NR_EVENT_IDS - 1, 0));
+}
+
+static int check_hook(const struct kvm_introspection_hook *hook)
+{
+	if (hook->flags || hook->pad ||
+	    memchr_inv(hook->reserved, 0, sizeof(hook->reserved)))
+		return -EINVAL;
+	if (!known_policy(hook) || !known_ids(hook))
+		return -EINVAL;
+	/* What can never happen was not meant so. */
+	if ((!hook->timeout && (hook->max_timeout || hook->on_timeout)) ||
+	    (hook->max_timeout && hook->max_timeout < hook->timeout))
+		return -EINVAL;
+
+	return 0;
+}
+
+static void configure(struct kvm_introspection *session,
+		      const struct kvm_introspection_hook *hook)
+{
+	unsigned int id;
+
+	session->stops_on_loss = hook->on_loss == KVM_INTROSPECTION_STOP;
+	session->on_timeout = hook->on_timeout;
+	session->timeout = msecs_to_jiffies(hook->timeout);
+	session->max_timeout = msecs_to_jiffies(hook->max_timeout);
+	for (id = 0; id < KVMI_NR_COMMAND_IDS; id++) {
+		if (hook->commands[id / 64] & BIT_ULL(id % 64))
+			__set_bit(id, session->commands);
+	}
+	for (id = 0; id < KVMI_NR_EVENT_IDS; id++) {
+		if (hook->events & BIT_ULL(id))
+			__set_bit(id, session->events);
+	}
+}
+
+static int __hook(struct kvm *kvm, struct socket *sock, struct eventfd_ctx *lost,
+		  const struct kvm_introspection_hook *hook, bool *first)
 {
 	struct kvm_introspection *session;
 	int r;
@@ -378,6 +443,8 @@ static int __hook(struct kvm *kvm, struct socket *sock, bool *first)
 	if (!session)
 		return -ENOMEM;
 	session->sock = sock;
+	session->lost = lost;
+	configure(session, hook);
 
 	*first = !kvm->introspection_known;
 	kvm->introspection_known = true;
@@ -388,32 +455,123 @@ static int __hook(struct kvm *kvm, struct socket *sock, bool *first)
 	return r;
 }
 
+static struct eventfd_ctx *get_eventfd(int fd)
+{
+	return fd == -1 ? NULL : eventfd_ctx_fdget(fd);
+}
+
+static void put_eventfd(struct eventfd_ctx *eventfd)
+{
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+}
+
 static int hook(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_introspection_hook hook;
+	struct eventfd_ctx *lost;
 	struct socket *sock;
 	bool first = false;
 	int r;
 
 	if (copy_from_user(&hook, argp, sizeof(hook)))
 		return -EFAULT;
-	if (hook.padding)
-		return -EINVAL;
+	r = check_hook(&hook);
+	if (r)
+		return r;
+	lost = get_eventfd(hook.eventfd);
+	if (IS_ERR(lost))
+		return PTR_ERR(lost);
 	sock = get_socket(hook.fd);
-	if (IS_ERR(sock))
+	if (IS_ERR(sock)) {
+		put_eventfd(lost);
 		return PTR_ERR(sock);
+	}
 
 	/* Not under kvm->lock, patching code takes locks of its own. */
 	static_branch_deferred_inc(&kvmi_known_key);
 	static_branch_deferred_inc(&kvmi_key);
-	r = __hook(kvm, sock, &first);
+	r = __hook(kvm, sock, lost, &hook, &first);
 	if (r) {
 		static_branch_slow_dec_deferred(&kvmi_key);
 		sockfd_put(sock);
+		put_eventfd(lost);
 	}
 	/* One for each VM, until it is destroyed. */
 	if (!first)
 		static_branch_slow_dec_deferred(&kvmi_known_key);
+
+	return r;
+}
+
+/* What is in force stays so.  Only what was on its way to the old tool is dropped. */
+static int replace_tool(struct kvm_introspection *session, struct socket **sock)
+{
+	struct vhost_task *receiver;
+
+	receiver = create_receiver(session);
+	if (IS_ERR(receiver))
+		return PTR_ERR(receiver);
+	/* It has nothing more to do. */
+	vhost_task_stop(session->receiver);
+	session->receiver = receiver;
+
+	mutex_lock(&session->send_lock);
+	swap(session->sock, *sock);
+	WRITE_ONCE(session->attachment, session->attachment + 1);
+	WRITE_ONCE(session->broken, false);
+	WRITE_ONCE(session->unsent_size, 0);
+	mutex_unlock(&session->send_lock);
+
+	session->received = 0;
+	session->reply_size = 0;
+	WRITE_ONCE(session->unhook_sent, READ_ONCE(session->unhook_wanted));
+	session->unhook_seq = 0;
+	reinit_completion(&session->over);
+	/* Who finds it not defunct any more finds the new tool. */
+	smp_store_release(&session->defunct, false);
+	vhost_task_start(receiver);
+
+	return 0;
+}
+
+static int __attach(struct kvm *kvm, struct socket **sock)
+{
+	struct kvm_introspection *session;
+	int r;
+
+	guard(mutex)(&kvm->lock);
+
+	session = kvm->introspection;
+	if (!session)
+		return -ENOTCONN;
+	if (!READ_ONCE(session->defunct))
+		return -EBUSY;
+
+	r = replace_tool(session, sock);
+	if (!r)
+		trace_kvmi_attach(kvm);
+
+	return r;
+}
+
+static int attach(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_introspection_attach attach;
+	struct socket *sock;
+	int r;
+
+	if (copy_from_user(&attach, argp, sizeof(attach)))
+		return -EFAULT;
+	if (attach.flags)
+		return -EINVAL;
+	sock = get_socket(attach.fd);
+	if (IS_ERR(sock))
+		return PTR_ERR(sock);
+
+	r = __attach(kvm, &sock);
+	/* The old one, or the new one if that failed */
+	sockfd_put(sock);
 
 	return r;
 }
@@ -443,6 +601,7 @@ static bool __unhook(struct kvm *kvm)
 	kvmi_arch_vm_recalc(kvm);
 
 	sockfd_put(session->sock);
+	put_eventfd(session->lost);
 	kvfree(session);
 	trace_kvmi_unhook(kvm);
 
@@ -502,7 +661,7 @@ static int allow(struct kvm *kvm, void __user *argp, int nr_ids,
 	guard(mutex)(&kvm->lock);
 
 	if (!kvm->introspection)
-		return -EFAULT;
+		return -ENOTCONN;
 
 	return fn(kvm->introspection, &feature);
 }
@@ -519,7 +678,7 @@ static int preunhook(struct kvm *kvm)
 
 	session = kvm->introspection;
 	if (!session)
-		return -EFAULT;
+		return -ENOTCONN;
 	if (READ_ONCE(session->defunct) || READ_ONCE(session->broken) ||
 	    vfs_poll(session->sock->file, NULL) & EPOLLHUP ||
 	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
@@ -542,7 +701,7 @@ static int preunhook(struct kvm *kvm)
 long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 {
 	if (!enable_introspection)
-		return -EPERM;
+		return -ENOTTY;
 
 	switch (ioctl) {
 	case KVM_INTROSPECTION_HOOK:
@@ -556,6 +715,8 @@ long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 		return allow(kvm, argp, KVMI_NR_EVENT_IDS, allow_event);
 	case KVM_INTROSPECTION_PREUNHOOK:
 		return preunhook(kvm);
+	case KVM_INTROSPECTION_ATTACH:
+		return attach(kvm, argp);
 	default:
 		return -ENOTTY;
 	}

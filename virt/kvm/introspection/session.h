@@ -17,6 +17,7 @@
 
 #include "limits.h"
 
+struct eventfd_ctx;
 struct kvmi_view;
 struct vhost_task;
 
@@ -35,9 +36,16 @@ struct kvmi_frame {
  * @kvm: the VM
  * @sock: connection to the tool; a reference is held
  * @receiver: thread that reads from @sock and runs the VM-wide commands
- * @defunct: there is nothing more to come from the tool; the session only waits
- *	to be unhooked.  Set once, by the receiver, then every vCPU is woken.
+ * @defunct: there is nothing more to come from the tool; the session waits to be
+ *	unhooked, or for another one.  Set by the receiver, then every vCPU is woken.
  * @over: the same, for unhooking to wait for
+ * @attachment: number of tools there have been before this one
+ * @lost: told when the session becomes defunct, or NULL
+ * @stops_on_loss: vCPUs that would ask a tool that is lost stop
+ * @on_timeout: KVM_INTROSPECTION_*: what becomes of a vCPU that has waited too long
+ * @timeout: jiffies that the tool may take for an event without doing anything for
+ *	the vCPU; 0 if there is no limit
+ * @max_timeout: jiffies that it may take in all, or 0
  * @broken: @sock takes nothing any more.  Set once, under @send_lock; the
  *	receiver reads what there is, and then sets @defunct.
  * @ending: the session is being unhooked; the receiver does as with @broken
@@ -88,6 +96,12 @@ struct kvm_introspection {
 	struct vhost_task *receiver;
 	bool defunct;
 	struct completion over;
+	unsigned int attachment;
+	struct eventfd_ctx *lost;
+	bool stops_on_loss;
+	u8 on_timeout;
+	unsigned long timeout;
+	unsigned long max_timeout;
 	bool broken;
 	bool ending;
 	unsigned long ending_since;
@@ -127,6 +141,16 @@ struct kvm_introspection {
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);
+
+/**
+ * kvmi_nobody_asked - is there no tool any more, and the guest goes on without?
+ * @session: the session
+ */
+static inline bool kvmi_nobody_asked(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->defunct) &&
+	       (!session->stops_on_loss || READ_ONCE(session->ending));
+}
 
 /**
  * kvmi_unhook_owed - does the device manager wait for the UNHOOK event to be sent?

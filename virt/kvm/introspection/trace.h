@@ -144,6 +144,11 @@ DEFINE_EVENT(kvmi_session, kvmi_defunct,
 	TP_ARGS(kvm)
 );
 
+DEFINE_EVENT(kvmi_session, kvmi_attach,
+	TP_PROTO(struct kvm *kvm),
+	TP_ARGS(kvm)
+);
+
 DEFINE_EVENT(kvmi_session, kvmi_unhook,
 	TP_PROTO(struct kvm *kvm),
 	TP_ARGS(kvm)

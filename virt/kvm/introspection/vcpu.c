@@ -42,21 +42,39 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	return 0;
 }
 
+/* An event that is not raised again by itself is lost with the tool it was sent to. */
+static void owe_again(struct kvm_vcpu_introspection *vi, u16 id)
+{
+	lockdep_assert_held(&vi->lock);
+
+	if (!vi->session || kvmi_nobody_asked(vi->session))
+		return;
+
+	if (id == KVMI_VCPU_EVENT_PAUSE)
+		vi->pauses++;
+	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
+		vi->created = true;
+	kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
+}
+
 /**
  * kvmi_vcpu_release - let go a vCPU that waits for a tool that is gone
  * @vi: the vCPU's introspection
  *
- * The vCPU does what the tool has sent, and goes on as if it had answered ALLOW
- * if it has not.  What the vCPU is to intercept stays.
+ * The vCPU does what the tool has sent.  If that was no answer it goes on as with ALLOW,
+ * or stops, as userspace has chosen.  What the vCPU is to intercept stays.
  *
  * Context: the receiver.
  */
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
-	vi->pauses = 0;
-	if (vi->event.state == KVMI_EVENT_OPEN && !vi->busy)
+	if (kvmi_nobody_asked(vi->session))
+		vi->pauses = 0;
+	if (vi->event.state == KVMI_EVENT_OPEN && !vi->busy) {
 		WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
+		owe_again(vi, vi->event.id);
+	}
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 }
@@ -93,6 +111,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	WRITE_ONCE(vi->nr_commands, 0);
 	vi->pauses = 0;
 	WRITE_ONCE(vi->crashed, false);
+	vi->stop.reason = 0;
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
@@ -213,6 +232,8 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 		return -KVM_EBUSY;
 	}
 	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN;
+	if (cmd->in_event)
+		WRITE_ONCE(vi->event.renewed, jiffies);
 	if (cmd->policy)
 		WRITE_ONCE(vi->policy, vi->policy + 1);
 	list_add_tail(&cmd->node, &vi->commands);
@@ -248,17 +269,39 @@ int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_vcpu_crash - make KVM_RUN return KVM_EXIT_SHUTDOWN from now on
+ * kvmi_vcpu_crash - make KVM_RUN return from now on
+ * @vcpu: the vCPU
+ * @why: what it is to say; the first one counts
+ *
+ * Context: the vCPU's lock is held.
+ */
+void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	lockdep_assert_held(&vi->lock);
+
+	if (!vi->crashed)
+		vi->crash = *why;
+	WRITE_ONCE(vi->crashed, true);
+	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+}
+
+/**
+ * kvmi_vcpu_shutdown - make KVM_RUN return from now on, as the tool wants
  * @vcpu: the vCPU
  *
  * Context: the receiver.
  */
-void kvmi_vcpu_crash(struct kvm_vcpu *vcpu)
+void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 {
+	static const struct kvmi_exit why = {
+		.reason = KVM_INTROSPECTION_EXIT_SHUTDOWN,
+	};
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	spin_lock(&vi->lock);
-	WRITE_ONCE(vi->crashed, true);
+	kvmi_vcpu_crash(vcpu, &why);
 	spin_unlock(&vi->lock);
 
 	kvmi_vcpu_request(vcpu);
@@ -274,10 +317,14 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		return 0;
 
 	kvmi_vcpu_begin_wait(vcpu, session);
-	r = kvmi_message_send(session, &vi->reply, vi->reply_size);
+	r = kvmi_message_send(session, vi->reply_to, &vi->reply, vi->reply_size,
+			      session->timeout ?: MAX_SCHEDULE_TIMEOUT);
 	kvmi_vcpu_end_wait(vcpu);
 	if (r == -EINTR)
 		return r;
+	/* As good as lost */
+	if (r == -ETIME)
+		kvmi_message_give_up(session, vi->reply_to);
 
 	vi->reply_size = 0;
 	return 0;
@@ -334,32 +381,13 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 	}
 }
 
-/**
- * kvmi_vcpu_take_event - begin to send an event
- * @vi: the vCPU's introspection
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
- * Return: false if the tool is not to be told.
- */
-bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
+static bool is_wanted(struct kvm_vcpu_introspection *vi, u16 id)
 {
-	bool owed;
-
-	guard(spinlock)(&vi->lock);
-
-	if (!vi->session || READ_ONCE(vi->session->defunct))
-		return false;
-
 	switch (id) {
 	case KVMI_VCPU_EVENT_PAUSE:
-		owed = vi->pauses;
-		vi->pauses -= owed;
-		return owed;
+		return vi->pauses;
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
-		owed = vi->created;
-		vi->created = false;
-		return owed;
+		return vi->created;
 	default:
 		return test_bit(id, vi->events) ||
 		       kvmi_arch_event_owed(&vi->arch, id);
@@ -367,23 +395,48 @@ bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
 }
 
 /**
+ * kvmi_vcpu_take_event - begin to send an event
+ * @vi: the vCPU's introspection
+ * @id: enum kvmi_vcpu_event_id
+ *
+ * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ */
+enum kvmi_asking kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
+{
+	bool defunct;
+
+	guard(spinlock)(&vi->lock);
+
+	if (!vi->session || kvmi_nobody_asked(vi->session) || !is_wanted(vi, id))
+		return KVMI_ASK_NOBODY;
+
+	/* There may be another tool a moment later. */
+	defunct = READ_ONCE(vi->session->defunct);
+	if (defunct)
+		return vi->session->stops_on_loss ? KVMI_ASK_LATER : KVMI_ASK_NOBODY;
+
+	if (id == KVMI_VCPU_EVENT_PAUSE)
+		vi->pauses--;
+	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
+		vi->created = false;
+
+	return KVMI_ASK_TOOL;
+}
+
+/**
  * kvmi_vcpu_give_event_back - undo what kvmi_vcpu_take_event() did
  * @vi: the vCPU's introspection
  * @id: enum kvmi_vcpu_event_id
  *
- * Context: as kvmi_vcpu_take_event(), if the event could not be sent yet.
+ * Context: as kvmi_vcpu_take_event(), if the event could not be sent yet, or the
+ *	tool is lost.
  */
 void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id)
 {
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->session || vi->event.state != KVMI_EVENT_NONE)
-		return;
-
-	if (id == KVMI_VCPU_EVENT_PAUSE)
-		vi->pauses++;
-	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
-		vi->created = true;
+	if (vi->event.state == KVMI_EVENT_NONE)
+		owe_again(vi, id);
 }
 
 static int send_owed(struct kvm_vcpu *vcpu, u16 id)
@@ -398,7 +451,7 @@ static bool owes_created(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->session || READ_ONCE(vi->session->defunct) ||
+	if (!vi->session || kvmi_nobody_asked(vi->session) ||
 	    !test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, vi->session->vm_events))
 		vi->created = false;
 
@@ -409,7 +462,7 @@ static bool owes_pause(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
 
-	return vi->pauses && vi->session && !READ_ONCE(vi->session->defunct);
+	return vi->pauses && vi->session && !kvmi_nobody_asked(vi->session);
 }
 
 /* Unhooking takes the request back, with the lock held. */
@@ -466,29 +519,59 @@ static int service(struct kvm_vcpu *vcpu)
 	return r ? r : send_pauses(vcpu);
 }
 
+static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
+{
+	vcpu->run->exit_reason = KVM_EXIT_INTROSPECTION;
+	vcpu->run->introspection.reason = why->reason;
+	vcpu->run->introspection.event = why->event;
+	vcpu->run->introspection.seq = why->seq;
+	vcpu->run->introspection.pad = 0;
+	return 0;
+}
+
+/* Is there something that userspace has to know before the vCPU does anything? */
+static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	guard(spinlock)(&vi->lock);
+
+	/* Unhooking takes all of this back. */
+	*why = vi->crashed ? vi->crash : vi->stop;
+	vi->stop.reason = 0;
+	if (!vi->session || !why->reason)
+		return false;
+
+	/* Either it is so for ever, or there is still something to wait for. */
+	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	/* There is another tool. */
+	return why->reason != KVM_INTROSPECTION_EXIT_LOST ||
+	       READ_ONCE(vi->session->defunct);
+}
+
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	bool crashed;
+	struct kvmi_exit why;
 	int r;
 
 	if (!vi || !kvm_check_request(KVM_REQ_INTROSPECTION, vcpu))
 		return 1;
 
+	if (has_to_stop(vcpu, &why) && !vi->crashed)
+		return stop_run(vcpu, &why);
+
 	r = service(vcpu);
 
-	/* Unhooking takes the request back under the lock. */
-	spin_lock(&vi->lock);
-	crashed = vi->crashed;
-	if (crashed)
-		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	spin_unlock(&vi->lock);
-
-	if (crashed) {
-		kvmi_arch_vcpu_shutdown(vcpu);
-		return 0;
+	if (has_to_stop(vcpu, &why)) {
+		if (vi->crashed)
+			kvmi_arch_vcpu_shutdown(vcpu);
+		return stop_run(vcpu, &why);
 	}
 
+	/* Another tool has come just now. */
+	if (r && !signal_pending(current))
+		return 1;
 	if (r) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		++vcpu->stat.signal_exits;

@@ -13,6 +13,7 @@
  * @node: in kvm_vcpu_introspection.commands
  * @hdr: header as received
  * @in_event: it arrived while an event of the vCPU was open
+ * @attachment: kvm_introspection.attachment then
  * @policy: it may change what the tool wants
  * @size: bytes of the request that were received
  * @request: what followed struct kvmi_vcpu_hdr, and zeroes up to what the
@@ -23,6 +24,7 @@ struct kvmi_command {
 	struct kvmi_msg_hdr hdr;
 	bool in_event;
 	bool policy;
+	unsigned int attachment;
 	size_t size;
 	u8 request[];
 };
@@ -41,8 +43,12 @@ enum kvmi_event_state {
  * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
+ * @unanswered: it is not the tool's answer: it has had no more time
  * @seq: number the reply has to carry
  * @since: when the vCPU began to send it, in jiffies
+ * @attachment: kvm_introspection.attachment then
+ * @begun: when the time that the tool may take began, in jiffies
+ * @renewed: when the tool did something for the vCPU last
  * @at: the guest's context then, RIP in it
  * @data_size: bytes in @data
  * @data: the event's own data
@@ -59,8 +65,12 @@ struct kvmi_event {
 	u8 actions;
 	u8 action;
 	bool set_regs;
+	bool unanswered;
 	u32 seq;
 	unsigned long since;
+	unsigned int attachment;
+	unsigned long begun;
+	unsigned long renewed;
 	struct kvmi_context at;
 	size_t data_size;
 	u8 data[KVMI_MAX_EVENT_DATA];
@@ -69,6 +79,18 @@ struct kvmi_event {
 	u32 policy;
 	u32 vm_policy;
 	struct kvm_regs regs;
+};
+
+/**
+ * struct kvmi_exit - why KVM_RUN returns KVM_EXIT_INTROSPECTION
+ * @reason: KVM_INTROSPECTION_EXIT_*, 0 if it does not
+ * @event: the event that is the reason
+ * @seq: its number, 0 if it was not sent
+ */
+struct kvmi_exit {
+	u32 reason;
+	u32 event;
+	u32 seq;
 };
 
 /**
@@ -90,13 +112,16 @@ struct kvmi_event {
  * @errand: what the receiver wants the vCPU's thread to do for it, or NULL
  * @pauses: PAUSE events that are owed to the tool
  * @created: the CREATE_VCPU event is owed to the tool, if it wants it
- * @crashed: the tool answered CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN
+ * @crashed: KVM_RUN returns, and does so again whenever it is called
+ * @crash: why; written before @crashed
+ * @stop: why KVM_RUN is to return once; only the vCPU's thread uses it
  * @events: ids of the vCPU's events the tool has turned on, changed bit by bit on the
  *	vCPU's thread and by unhooking
  * @event: the event the tool has not answered yet.  The answer is the receiver's
  *	to write, with @lock held, while the event is open; the rest, and all of it
  *	if it is not, is the vCPU's thread's.
  * @answered: the last event had an answer; only the vCPU's thread uses it
+ * @expired: number of the last event that the tool has had no more time for
  * @policy: number of commands to the vCPU that have changed what the tool wants;
  *	only the receiver changes it
  * @answers: answers that came after KVM_RUN had returned -EINTR; they are used if
@@ -106,6 +131,7 @@ struct kvmi_event {
  * @arch: what the tool wants to be told of
  * @reply_size: bytes of @reply that could not be sent yet
  * @reply: reply of a command; only the vCPU's thread uses it
+ * @reply_to: kvm_introspection.attachment of the tool that it is for
  *
  * Made when the VM is hooked for the first time, or with the vCPU if that is
  * later, and freed with the vCPU.  So the hooks may look at it without a lock.
@@ -128,10 +154,13 @@ struct kvm_vcpu_introspection {
 	unsigned int pauses;
 	bool created;
 	bool crashed;
+	struct kvmi_exit crash;
+	struct kvmi_exit stop;
 
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	struct kvmi_event event;
 	bool answered;
+	u32 expired;
 	u32 policy;
 	struct kvmi_event answers[KVMI_MAX_KEPT_ANSWERS];
 	unsigned int oldest_answer;
@@ -140,6 +169,7 @@ struct kvm_vcpu_introspection {
 
 	size_t reply_size;
 	struct kvmi_frame reply;
+	unsigned int reply_to;
 };
 
 /**
@@ -171,8 +201,18 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
-void kvmi_vcpu_crash(struct kvm_vcpu *vcpu);
-bool kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id);
+void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why);
+void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu);
+
+/* Is the tool to be told of an event? */
+enum kvmi_asking {
+	KVMI_ASK_NOBODY,
+	KVMI_ASK_TOOL,
+	/* It is, and is lost. */
+	KVMI_ASK_LATER,
+};
+
+enum kvmi_asking kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id);
 void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id);
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session);

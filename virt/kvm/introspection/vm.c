@@ -219,5 +219,5 @@ void kvmi_vm_finish_shutdown(struct kvm_introspection *session)
 
 	session->shutdown = false;
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
-		kvmi_vcpu_crash(vcpu);
+		kvmi_vcpu_shutdown(vcpu);
 }

@@ -184,12 +184,11 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 }
 
 /**
- * kvmi_arch_vcpu_shutdown - make KVM_RUN say that the guest has shut down
+ * kvmi_arch_vcpu_shutdown - give up what KVM_RUN is in the middle of
  * @vcpu: the vCPU
  */
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu)
 {
-	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	vcpu->mmio_needed = 0;
 }
 

@@ -154,7 +154,7 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 	spin_lock(&vi->lock);
 	WRITE_ONCE(step->allowed, false);
 	/* Nobody is there to say when it is enough. */
-	if (!vi->session || READ_ONCE(vi->session->defunct))
+	if (!vi->session || kvmi_nobody_asked(vi->session))
 		WRITE_ONCE(step->wanted, false);
 	step->owed = step->wanted;
 	step->failed = failed;

@@ -416,11 +416,11 @@ static void expect_crashed(struct kvmi_guest *g)
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 		g->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&g->r, NULL, g->vcpu);
 	}
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 }
 
 KVMI_TEST(kvmi_answer, crash_then_close)

@@ -448,10 +448,10 @@ KVMI_TEST(kvmi_rsm, crash)
 	run_smi_handler(g);
 	wait_change(g, CHANGED_CR0, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	for (i = 0; i < 3; i++) {
 		kvmi_run_start(&g->r, &g->s, g->vcpu);
-		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	}
 }
 
@@ -661,9 +661,9 @@ KVMI_TEST(kvmi_task_switch, crash)
 	start_switch(g);
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CR, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 }
 
 KVMI_TEST(kvmi_task_switch, signal)

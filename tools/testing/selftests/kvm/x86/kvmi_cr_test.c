@@ -400,13 +400,13 @@ KVMI_TEST(kvmi_cr, crash)
 
 	start(self, variant->cr, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	TEST_ASSERT_EQ(host_cr(self->vcpu, variant->cr), self->old);
 
 	for (i = 0; i < 3; i++) {
 		self->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&self->r, &self->s, self->vcpu);
-		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	}
 
 	/* Without introspection there is nothing wrong with the guest. */

@@ -135,11 +135,11 @@ KVMI_TEST(kvmi_create, crash)
 
 	start(&self->s, &self->r, self->vcpu, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	for (i = 0; i < 3; i++) {
 		self->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&self->r, &self->s, self->vcpu);
-		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	}
 	TEST_ASSERT_EQ(nr_started(self->vm), 0);
 

@@ -88,14 +88,15 @@ KVMI_TEST(kvmi_off, every_ioctl_is_refused)
 {
 	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_INTROSPECTION), 0);
 	TEST_ASSERT_EQ(vm_check_cap(self->vm, KVM_CAP_INTROSPECTION), 0);
-	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EPERM);
-	TEST_ASSERT_ERRNO(__kvmi_unhook(self->vm), EPERM);
-	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), EPERM);
-	TEST_ASSERT_ERRNO(__kvmi_command(self->vm, 1, -1), EPERM);
-	TEST_ASSERT_ERRNO(__kvmi_event(self->vm, 1, -1), EPERM);
+	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_unhook(self->vm), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_command(self->vm, 1, -1), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_event(self->vm, 1, -1), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_attach(self->vm, -1), ENOTTY);
 	/* Whatever else is wrong */
-	TEST_ASSERT_ERRNO(__kvmi_hook(self->vm, -1), EPERM);
-	TEST_ASSERT_ERRNO(__kvmi_command(self->vm, 2, -2), EPERM);
+	TEST_ASSERT_ERRNO(__kvmi_hook(self->vm, -1), ENOTTY);
+	TEST_ASSERT_ERRNO(__kvmi_command(self->vm, 2, -2), ENOTTY);
 }
 
 /* A VM that is not hooked yet */
@@ -135,7 +136,7 @@ static void assert_unsupported(struct kvm_vm *vm)
 	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_INTROSPECTION), 1);
 	/* What is wrong with the socket comes first. */
 	TEST_ASSERT_ERRNO(__kvmi_hook(vm, -1), EINVAL);
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), ENOTCONN);
 	TEST_ASSERT_EQ(__kvmi_unhook(vm), 0);
 }
 
@@ -217,7 +218,7 @@ static void assert_not_hooked(struct kvm_vm *vm)
 {
 	struct kvmi_session s;
 
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), ENOTCONN);
 	kvmi_hook(&s, vm);
 	assert_alive(&s);
 	kvmi_unhook(&s);
@@ -232,8 +233,25 @@ static void assert_bad_fd(struct kvm_vm *vm, int fd)
 
 KVMI_TEST(kvmi_hook, bad_argument)
 {
-	struct kvm_introspection_hook hook = { .padding = 1 };
-	int fds[2];
+	static const struct kvm_introspection_hook bad[] = {
+		{ .flags = 1 },
+		{ .flags = 0x80000000 },
+		{ .on_loss = KVM_INTROSPECTION_CRASH },
+		{ .on_loss = 0xffffffff },
+		{ .timeout = 1, .on_timeout = 3 },
+		/* A limit that there is not cannot be passed. */
+		{ .on_timeout = KVM_INTROSPECTION_STOP },
+		{ .max_timeout = 1 },
+		{ .timeout = 2, .max_timeout = 1 },
+		{ .pad = 1 },
+		{ .reserved = { 1 } },
+		{ .reserved = { [6] = 0x8000000000000000 } },
+		{ .commands = { [1] = BIT_ULL(KVMI_NUM_COMMANDS - 64) } },
+		{ .commands = { [3] = 0x8000000000000000 } },
+		{ .events = BIT_ULL(KVMI_NUM_EVENTS) },
+	};
+	struct kvm_introspection_hook hook;
+	int fds[2], i;
 
 	TEST_ASSERT_ERRNO(ioctl(self->vm->fd, KVM_INTROSPECTION_HOOK, NULL),
 			  EFAULT);
@@ -242,19 +260,20 @@ KVMI_TEST(kvmi_hook, bad_argument)
 	assert_not_hooked(self->vm);
 
 	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
-	hook.fd = fds[0];
-	TEST_ASSERT_ERRNO(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook),
-			  EINVAL);
-	hook.padding = 0x80000000;
-	TEST_ASSERT_ERRNO(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook),
-			  EINVAL);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		hook = bad[i];
+		hook.fd = fds[0];
+		hook.eventfd = -1;
+		TEST_ASSERT_ERRNO(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook),
+				  EINVAL);
+	}
+	/* Not an eventfd, and none at all */
+	hook = (struct kvm_introspection_hook) { .fd = fds[0], .eventfd = fds[1] };
+	TEST_ASSERT_ERRNO(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook), EINVAL);
+	hook.eventfd = -2;
+	TEST_ASSERT_ERRNO(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook), EBADF);
 	assert_not_hooked(self->vm);
 
-	/* The uuid may be anything. */
-	hook.padding = 0;
-	memset(hook.uuid, 0xff, sizeof(hook.uuid));
-	TEST_ASSERT_EQ(__vm_ioctl(self->vm, KVM_INTROSPECTION_HOOK, &hook), 0);
-	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -443,7 +462,7 @@ KVMI_TEST(kvmi_hook, seqpacket_last_words)
 		kvmi_send(&self->s, &hdr, sizeof(hdr));
 		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
 		kvmi_close(&self->s);
-		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 		TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
 	}
 }
@@ -559,9 +578,9 @@ KVMI_TEST(kvmi_hook, command)
 
 	/* Not hooked.  That an id cannot be is told nevertheless. */
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_COMMAND, NULL), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 0, KVMI_VM_GET_INFO), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, KVMI_NUM_COMMANDS - 1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), ENOTCONN);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 0, KVMI_VM_GET_INFO), ENOTCONN);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, KVMI_NUM_COMMANDS - 1), ENOTCONN);
 	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, KVMI_NUM_COMMANDS), EINVAL);
 	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -2), EINVAL);
 	TEST_ASSERT_ERRNO(__kvmi_command(vm, 2, -1), EINVAL);
@@ -611,7 +630,7 @@ KVMI_TEST(kvmi_hook, command)
 
 	/* Nothing of that passes on to the next session. */
 	kvmi_unhook(s);
-	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_command(vm, 1, -1), ENOTCONN);
 	kvmi_hook_type(s, vm, SOCK_STREAM);
 	TEST_ASSERT_KVMI(kvmi_check_command(s, KVMI_VM_GET_INFO), -KVM_EPERM);
 	kvmi_unhook(s);
@@ -628,9 +647,9 @@ KVMI_TEST(kvmi_hook, event)
 	int i;
 
 	TEST_ASSERT_ERRNO(ioctl(vm->fd, KVM_INTROSPECTION_EVENT, NULL), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, -1), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_event(vm, 0, KVMI_VCPU_EVENT_CR), EFAULT);
-	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, KVMI_NUM_EVENTS - 1), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, -1), ENOTCONN);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 0, KVMI_VCPU_EVENT_CR), ENOTCONN);
+	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, KVMI_NUM_EVENTS - 1), ENOTCONN);
 	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, KVMI_NUM_EVENTS), EINVAL);
 	TEST_ASSERT_ERRNO(__kvmi_event(vm, 1, -2), EINVAL);
 	TEST_ASSERT_ERRNO(__kvmi_event(vm, 2, -1), EINVAL);
@@ -676,7 +695,7 @@ KVMI_TEST(kvmi_hook, preunhook)
 	struct kvmi_msg msg;
 	int i;
 
-	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOTCONN);
 	kvmi_hook(s, self->vm);
 	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
 
@@ -704,7 +723,7 @@ KVMI_TEST(kvmi_hook, preunhook)
 	kvmi_close(s);
 	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
 	kvmi_unhook(s);
-	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), EFAULT);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOTCONN);
 }
 
 KVMI_TEST(kvmi_hook, vcpu_created_later)
@@ -1012,7 +1031,7 @@ KVMI_TEST(kvmi_hook, signal_then_crash)
 	kvmi_run_wait_eintr(&self->r);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
 	kvmi_run_start(&self->r, &self->s, self->vcpu);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	TEST_ASSERT_EQ(host_cr4(self->vcpu), cr4);
 	kvmi_unhook(&self->s);
 }

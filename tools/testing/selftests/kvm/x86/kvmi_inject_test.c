@@ -289,13 +289,13 @@ KVMI_TEST(kvmi_inject, crash)
 	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
 	for (i = 0; i < 3; i++) {
-		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 		kvmi_guest_get_state(g, &g->state);
 		TEST_ASSERT_EQ(g->state.regs.rip, KVMI_GUEST_CODE);
 		g->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&g->r, &g->s, g->vcpu);
 	}
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 }
 
 KVMI_TEST(kvmi_inject, skip)

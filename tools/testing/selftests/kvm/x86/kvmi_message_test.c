@@ -15,15 +15,23 @@
 #define ASSERT_OFFSET(type, field, offset)				\
 	kvm_static_assert(offsetof(struct type, field) == (offset))
 
-kvm_static_assert(KVM_INTROSPECTION_HOOK == 0x4018aed6);
+kvm_static_assert(KVM_INTROSPECTION_HOOK == 0x4080aed6);
 kvm_static_assert(KVM_INTROSPECTION_UNHOOK == 0xaed7);
 kvm_static_assert(KVM_INTROSPECTION_COMMAND == 0x4008aed8);
 kvm_static_assert(KVM_INTROSPECTION_EVENT == 0x4008aed9);
 kvm_static_assert(KVM_INTROSPECTION_PREUNHOOK == 0xaeda);
-ASSERT_SIZE(kvm_introspection_hook, 24);
+ASSERT_SIZE(kvm_introspection_hook, 128);
 ASSERT_OFFSET(kvm_introspection_hook, fd, 0);
-ASSERT_OFFSET(kvm_introspection_hook, padding, 4);
-ASSERT_OFFSET(kvm_introspection_hook, uuid, 8);
+ASSERT_OFFSET(kvm_introspection_hook, flags, 4);
+ASSERT_OFFSET(kvm_introspection_hook, on_loss, 8);
+ASSERT_OFFSET(kvm_introspection_hook, on_timeout, 12);
+ASSERT_OFFSET(kvm_introspection_hook, timeout, 16);
+ASSERT_OFFSET(kvm_introspection_hook, max_timeout, 20);
+ASSERT_OFFSET(kvm_introspection_hook, eventfd, 24);
+ASSERT_OFFSET(kvm_introspection_hook, commands, 32);
+ASSERT_OFFSET(kvm_introspection_hook, events, 64);
+ASSERT_SIZE(kvm_introspection_attach, 8);
+ASSERT_OFFSET(kvm_introspection_attach, flags, 4);
 ASSERT_SIZE(kvm_introspection_feature, 8);
 ASSERT_OFFSET(kvm_introspection_feature, allow, 0);
 ASSERT_OFFSET(kvm_introspection_feature, id, 4);

@@ -325,12 +325,12 @@ KVMI_TEST(kvmi_pause, crash)
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	for (i = 0; i < 3; i++) {
 		self->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&self->r, &self->s, self->vcpu);
-		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	}
 
 	/* That is the session's doing, and ends with it. */
@@ -349,12 +349,12 @@ KVMI_TEST(kvmi_pause, crash_then_close)
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	kvmi_close(&self->s);
 
 	self->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	kvmi_run_start(&self->r, NULL, self->vcpu);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	kvmi_unhook(&self->s);
 	kvmi_run_to_sync(NULL, self->vcpu, &uc);
@@ -370,7 +370,7 @@ KVMI_TEST(kvmi_pause, crash_of_one_of_two)
 	vcpu_arch_set_entry_point(self->vcpu, guest_code);
 	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	kvmi_run_to_sync(&self->s, other, &uc);
 	kvmi_park(&self->r, &self->s, other, &ev);

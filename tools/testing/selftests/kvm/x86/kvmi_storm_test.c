@@ -274,6 +274,54 @@ KVMI_TEST(kvmi_storm, tool_dies)
 	check_leaks(self);
 }
 
+/* Until the last tool is lost the session does not take another one. */
+static void attach(struct kvmi_session *s)
+{
+	int fds[2], ret;
+
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
+	do {
+		ret = __kvmi_attach(s->vm, fds[0]);
+		TEST_ASSERT(!ret || errno == EBUSY, "ATTACH: %s", strerror(errno));
+	} while (ret);
+	close(fds[0]);
+	*s = (struct kvmi_session) { .vm = s->vm, .fd = fds[1], .type = SOCK_STREAM };
+}
+
+/* One tool after the other, each in the middle of some events */
+static void tools(struct _test_data_kvmi_storm *self, int nr, u32 on_loss)
+{
+	struct kvmi_session s;
+	struct kvmi_event ev;
+	int i;
+
+	kvmi_hook_with(&s, self->vm, (struct kvm_introspection_hook) {
+		.on_loss = on_loss,
+	});
+	ask_for_events(&s);
+	while (nr--) {
+		for (i = fuzz_below(&self->random, 4); i; i--) {
+			wait_for_event(&s, &ev);
+			if (i > 1)
+				kvmi_reply(&s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		}
+		kvmi_close(&s);
+		attach(&s);
+	}
+	unhook(&s);
+}
+
+KVMI_TEST(kvmi_storm, tools_are_lost)
+{
+	int i;
+
+	for (i = 0; i < percent; i++) {
+		tools(self, 5, KVM_INTROSPECTION_STOP);
+		tools(self, 5, KVM_INTROSPECTION_ALLOW);
+	}
+	check_leaks(self);
+}
+
 static void *signal_thread(void *arg)
 {
 	struct _test_data_kvmi_storm *self = arg;
@@ -288,9 +336,13 @@ static void *signal_thread(void *arg)
 
 KVMI_TEST(kvmi_storm, signals)
 {
+	int i;
+
 	start_thread(self, signal_thread);
 	sessions(self, 5 * percent, 2, false);
 	sessions(self, 5 * percent, 2, true);
+	for (i = 0; i < percent; i++)
+		tools(self, 2, KVM_INTROSPECTION_STOP);
 	stop_thread(self);
 	check_leaks(self);
 }
@@ -602,15 +654,28 @@ static void check_errno(int ret, int allowed)
 		    strerror(errno));
 }
 
+/* A tool that goes away at once, if there is a session without one. */
+static void attach_dead(struct kvm_vm *vm)
+{
+	int fds[2], ret;
+
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
+	ret = __kvmi_attach(vm, fds[0]);
+	TEST_ASSERT(!ret || errno == ENOTCONN || errno == EBUSY, "ATTACH: %s",
+		    strerror(errno));
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void *ioctl_thread(void *arg)
 {
 	struct _test_data_kvmi_storm *self = arg;
 	struct kvm_random_state random = new_kvm_random_state(2);
 
 	while (!READ_ONCE(self->stop)) {
-		switch (fuzz_below(&random, 5)) {
+		switch (fuzz_below(&random, 6)) {
 		case 0:
-			check_errno(__kvmi_preunhook(self->vm), EFAULT);
+			check_errno(__kvmi_preunhook(self->vm), ENOTCONN);
 			break;
 		case 1:
 			check_errno(__kvmi_hook_dead(self->vm), EEXIST);
@@ -619,10 +684,13 @@ static void *ioctl_thread(void *arg)
 			check_errno(__kvmi_unhook(self->vm), 0);
 			break;
 		case 3:
-			check_errno(__kvmi_command(self->vm, 1, -1), EFAULT);
+			check_errno(__kvmi_command(self->vm, 1, -1), ENOTCONN);
+			break;
+		case 4:
+			attach_dead(self->vm);
 			break;
 		default:
-			check_errno(__kvmi_event(self->vm, 1, -1), EFAULT);
+			check_errno(__kvmi_event(self->vm, 1, -1), ENOTCONN);
 		}
 		self->rounds++;
 	}
@@ -644,8 +712,8 @@ KVMI_TEST(kvmi_storm, ioctls_in_parallel)
 		close(fds[0]);
 		if (!ret)
 			(void)!send(fds[1], &hdr, sizeof(hdr), MSG_NOSIGNAL);
-		check_errno(__kvmi_command(self->vm, 1, -1), EFAULT);
-		check_errno(__kvmi_event(self->vm, 1, -1), EFAULT);
+		check_errno(__kvmi_command(self->vm, 1, -1), ENOTCONN);
+		check_errno(__kvmi_event(self->vm, 1, -1), ENOTCONN);
 		check_errno(__kvmi_unhook(self->vm), 0);
 		close(fds[1]);
 	}

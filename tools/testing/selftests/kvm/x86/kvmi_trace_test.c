@@ -127,6 +127,10 @@ KVMI_TEST(kvmi_trace, session_that_is_broken)
 	kvmi_send(&self->s, &hdr, sizeof(hdr));
 	kvmi_expect_closed(&self->s);
 	assert_traced(self, 1, "kvmi_defunct", "vcpus 1");
+	kvmi_close(&self->s);
+	assert_traced(self, 0, "kvmi_attach", "vcpus 1");
+	kvmi_attach(&self->s, self->vm);
+	assert_traced(self, 1, "kvmi_attach", "vcpus 1");
 	kvmi_unhook(&self->s);
 	assert_traced(self, 1, "kvmi_defunct", "vcpus 1");
 	assert_traced(self, 1, "kvmi_unhook", "vcpus 1");

@@ -310,10 +310,10 @@ KVMI_TEST(kvmi_transitions, init_sipi_after_crash)
 
 	start(self, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	send_init_sipi(self);
 	run(self);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	kvmi_unhook(&self->s);
 	kvmi_run_start(&self->r, NULL, self->vcpu);
@@ -374,11 +374,11 @@ KVMI_TEST(kvmi_transitions, reset_by_the_vmm_after_crash)
 
 	start(self, &ev);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	vcpu_load_state(self->vcpu, state);
 	run(self);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 
 	kvmi_unhook(&self->s);
 	vcpu_load_state(self->vcpu, state);

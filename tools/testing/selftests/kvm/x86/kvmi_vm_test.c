@@ -573,7 +573,7 @@ static void assert_shut_down(struct kvmi_session *s, struct kvm_vcpu *vcpu)
 	for (i = 0; i < 2; i++) {
 		vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&r, s, vcpu);
-		kvmi_run_wait_exit(&r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&r, KVM_EXIT_INTROSPECTION);
 	}
 }
 
@@ -607,7 +607,7 @@ KVMI_TEST(kvmi_vm, shutdown)
 
 	shut_down(&self->s);
 	for (i = 1; i < 4; i++)
-		kvmi_run_wait_exit(&r[i], KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&r[i], KVM_EXIT_INTROSPECTION);
 	for (i = 0; i < 4; i++)
 		assert_shut_down(&self->s, vcpus[i]);
 
@@ -630,7 +630,7 @@ KVMI_TEST(kvmi_vm, shutdown_then_unhook)
 		/* Whoever waits does not look at what the tool gets. */
 		kvmi_run_start(&self->r, NULL, other);
 		seq = kvmi_send_cmd(s, KVMI_VM_SHUTDOWN, NULL, 0);
-		kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 		TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
 		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_SHUTDOWN, seq,
 						 NULL, 0), 0);
@@ -650,7 +650,7 @@ KVMI_TEST(kvmi_vm, shutdown_in_an_event)
 	TEST_ASSERT_KVMI(kvmi_get_registers(&self->s, 0, &rpl), 0);
 	TEST_ASSERT(kvmi_run_is_going(&self->r), "It did not wait");
 	kvmi_unpark(&self->s, &ev);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 	assert_shut_down(&self->s, self->vcpu);
 }
 
@@ -671,7 +671,7 @@ KVMI_TEST(kvmi_vm, shutdown_then_commands)
 	kvmi_run_start(&self->r, s, self->vcpu);
 	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VCPU_GET_INFO, seq, &rpl,
 					 sizeof(rpl)), 0);
-	kvmi_run_wait_exit(&self->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&self->r, KVM_EXIT_INTROSPECTION);
 }
 
 /* Those that come later are not concerned. */

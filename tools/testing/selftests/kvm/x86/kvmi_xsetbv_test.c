@@ -338,7 +338,7 @@ KVMI_TEST(kvmi_xsetbv_emulated, crash)
 
 	start_emulated(g, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	kvmi_guest_get_state(g, &g->state);
 	TEST_ASSERT_EQ(g->state.xcr0, OLD);
 }

@@ -70,6 +70,7 @@ struct kvmi_runner {
 int __kvmi_hook(struct kvm_vm *vm, int fd);
 /* HOOK with a socket whose other end is closed right away. */
 int __kvmi_hook_dead(struct kvm_vm *vm);
+int __kvmi_attach(struct kvm_vm *vm, int fd);
 int __kvmi_unhook(struct kvm_vm *vm);
 int __kvmi_preunhook(struct kvm_vm *vm);
 int __kvmi_command(struct kvm_vm *vm, u32 allow, s32 id);
@@ -87,8 +88,13 @@ do {										\
 		    __ret, __err, strerror(__err), #expected);			\
 } while (0)
 
-/* Hook with a new socket, then allow every command and event. */
+/* Hook with a new socket, and every command and event allowed. */
 void kvmi_hook(struct kvmi_session *s, struct kvm_vm *vm);
+/* The same, and what else HOOK can be told; an eventfd of 0 is none. */
+void kvmi_hook_with(struct kvmi_session *s, struct kvm_vm *vm,
+		    struct kvm_introspection_hook hook);
+/* A new tool for a session that has lost its own */
+void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm);
 /* Hook with a new socket of a type; nothing is allowed. */
 void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type);
 /* Unhook, after a check that the tool has read all there was to read. */

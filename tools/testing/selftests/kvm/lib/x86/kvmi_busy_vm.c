@@ -185,6 +185,10 @@ static void run_once(struct kvmi_busy_vcpu *v)
 	} else if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT) {
 		WRITE_ONCE(v->exits, v->exits + 1);
 		sched_yield();
+	} else if (run->exit_reason == KVM_EXIT_INTROSPECTION &&
+		   run->introspection.reason == KVM_INTROSPECTION_EXIT_LOST) {
+		/* There will be another tool. */
+		sched_yield();
 	} else {
 		WRITE_ONCE(v->broken, true);
 	}

@@ -583,11 +583,11 @@ void kvmi_guest_crash(struct kvmi_guest *g, const struct kvmi_event *ev)
 	int i;
 
 	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_CRASH);
-	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	for (i = 0; i < 3; i++) {
 		g->vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		kvmi_run_start(&g->r, &g->s, g->vcpu);
-		kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
 	}
 
 	/* Nothing has happened. */

@@ -15,12 +15,16 @@
 
 int __kvmi_hook(struct kvm_vm *vm, int fd)
 {
-	struct kvm_introspection_hook hook = {
-		.fd = fd,
-		.uuid = "kvm selftests",
-	};
+	struct kvm_introspection_hook hook = { .fd = fd, .eventfd = -1 };
 
 	return __vm_ioctl(vm, KVM_INTROSPECTION_HOOK, &hook);
+}
+
+int __kvmi_attach(struct kvm_vm *vm, int fd)
+{
+	struct kvm_introspection_attach attach = { .fd = fd };
+
+	return __vm_ioctl(vm, KVM_INTROSPECTION_ATTACH, &attach);
 }
 
 int __kvmi_hook_dead(struct kvm_vm *vm)
@@ -62,7 +66,8 @@ int __kvmi_event(struct kvm_vm *vm, u32 allow, s32 id)
 	return __vm_ioctl(vm, KVM_INTROSPECTION_EVENT, &feature);
 }
 
-void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type)
+/* A session with the other end of a new socket */
+static int new_session(struct kvmi_session *s, struct kvm_vm *vm, int type)
 {
 	int fds[2];
 	int ret;
@@ -70,27 +75,50 @@ void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type)
 	ret = socketpair(AF_UNIX, type, 0, fds);
 	TEST_ASSERT(!ret, "socketpair() failed");
 
-	ret = __kvmi_hook(vm, fds[0]);
-	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_HOOK, ret));
-	close(fds[0]);
-
 	memset(s, 0, sizeof(*s));
 	s->vm = vm;
 	s->fd = fds[1];
 	s->type = type;
+	return fds[0];
+}
+
+void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type)
+{
+	int fd = new_session(s, vm, type);
+	int ret = __kvmi_hook(vm, fd);
+
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_HOOK, ret));
+	close(fd);
+}
+
+void kvmi_hook_with(struct kvmi_session *s, struct kvm_vm *vm,
+		    struct kvm_introspection_hook hook)
+{
+	int ret, i;
+
+	hook.fd = new_session(s, vm, SOCK_STREAM);
+	if (!hook.eventfd)
+		hook.eventfd = -1;
+	for (i = 0; i < KVMI_NUM_COMMANDS; i++)
+		hook.commands[i / 64] |= BIT_ULL(i % 64);
+	hook.events = BIT_ULL(KVMI_NUM_EVENTS) - 1;
+	ret = __vm_ioctl(vm, KVM_INTROSPECTION_HOOK, &hook);
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_HOOK, ret));
+	close(hook.fd);
 }
 
 void kvmi_hook(struct kvmi_session *s, struct kvm_vm *vm)
 {
-	int ret;
+	kvmi_hook_with(s, vm, (struct kvm_introspection_hook) { });
+}
 
-	kvmi_hook_type(s, vm, SOCK_STREAM);
+void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm)
+{
+	int fd = new_session(s, vm, SOCK_STREAM);
+	int ret = __kvmi_attach(vm, fd);
 
-	ret = __kvmi_command(vm, 1, -1);
-	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_COMMAND, ret));
-
-	ret = __kvmi_event(vm, 1, -1);
-	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_EVENT, ret));
+	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_ATTACH, ret));
+	close(fd);
 }
 
 void kvmi_close(struct kvmi_session *s)
