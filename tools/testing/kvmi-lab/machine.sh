@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The two emulated machines; sourced by run and shell, which set $W (a work
-# directory), $kernel, $append, $console and $cpus and get $child.
+# directory), $kernel, $append, $console, $cpus and $disk and get $child.
 
 # What a kernel in trouble says.  "unchecked MSR access" is a WARN that KVM
 # users trip easily, so it is named although it has no WARNING: line.
@@ -150,6 +150,8 @@ start_bochs() {
 	debug: action=ignore
 	clock: sync=none, time0=946684800
 	display_library: nogui
+	${disk:+ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15}
+	${disk:+ata1-master: type=disk, mode=flat, path=$disk}
 	EOF
 	"$B/bochs/bochs" -q -f "$W/bochsrc" >"$W/emulator.log" 2>&1 </dev/null 9>&- &
 	child=$!
