@@ -26,7 +26,7 @@
 #define PTE_LARGE		(1ull << 7)
 #define CR0_PG			(1ull << 31)
 #define CR4_LA57		(1ull << 12)
-#define EFER_LMA		(1ull << 10)
+#define ENTRY_IA32E_MODE	(1ull << 9)
 /* Of ELF's e_phnum, with room for the notes */
 #define MAX_PHDRS		65000
 /* How many times the host's memory a guest may seem to have, as pages are merged */
@@ -456,8 +456,9 @@ void core_write(const struct dump *d, const struct layout *l, const struct vmcs 
 
 	cr4 = layout_value(l, v[0].region, GUEST_CR4);
 	c.tables = 0;
+	/* KVM leaves EFER of the guest out of the VMCS if that of the host will do */
 	if (layout_value(l, v[0].region, GUEST_CR0) & CR0_PG &&
-	    layout_value(l, v[0].region, GUEST_IA32_EFER) & EFER_LMA) {
+	    layout_value(l, v[0].region, ENTRY_CONTROLS) & ENTRY_IA32E_MODE) {
 		const unsigned int levels = cr4 & CR4_LA57 ? 5 : 4;
 
 		walk_guest(&c, layout_value(l, v[0].region, GUEST_CR3) & ADDRESS, levels,

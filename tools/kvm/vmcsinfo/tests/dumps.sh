@@ -52,7 +52,7 @@ has_memory() {
 	[ "$(segments | awk '$3 == "0x0000000000000000"' | wc -l)" -ge 1 ] || return 1
 	offset=$(segments | awk '$3 == "0x0000000000000000" && $4 == "0x0000000000000000" { print $2; exit }')
 	tail -c +$((offset + 0x123 + 1)) core | head -c 16 | grep -q "the guest's code" || return 1
-	segments | grep -q '0xffffffff80000000 0x0000000000000000'
+	segments | grep -q '0xffffffff80000000 0x0000000000000000' || return 1
 	grep -q "the guest's last page" core && readelf -n core 2>/dev/null | grep -q VMCOREINFO
 }
 
@@ -69,7 +69,7 @@ has_registers() {
 
 echo 1..15
 "$dir/fake-host" >host
-check "the layout is found in memory" sh -c "'$tool' fields -d host | grep -q '^681c  0x0f0  8  GUEST_RSP  big-endian'"
+check "the layout is found in memory" sh -c "'$tool' fields -d host | grep -q '^681c  0x0f8  8  GUEST_RSP  big-endian'"
 check "find: the VMCS, and none that only looks like one" found
 check "print: fields in each form" printed
 check "core: memory, by physical and virtual address" has_memory
