@@ -18,8 +18,8 @@ ok() {
 	else
 		failed=1
 		echo "not ok $n $name"
-		for f in out tool.txt qemu.txt guest.txt; do
-			tail -n 15 $f | sed "s/^/# $f: /"
+		for f in out tool.txt qemu.txt guest.txt qmp.txt; do
+			[ ! -e $f ] || tail -n 15 $f | sed "s/^/# $f: /"
 		done
 	fi
 }
