@@ -472,7 +472,7 @@ void core_write(const struct dump *d, const struct layout *l, const struct vmcs 
 	if (1 + c.nr_ranges + c.nr_mappings > MAX_PHDRS)
 		c.nr_mappings = c.nr_ranges + 1 < MAX_PHDRS ? MAX_PHDRS - 1 - c.nr_ranges : 0;
 	put_file(&c, file);
-	fprintf(stderr, "%s: %zu vCPUs, %llu KiB of memory\n", file, nr,
+	fprintf(stderr, "%s: %zu vCPU%s, %llu KiB of memory\n", file, nr, nr == 1 ? "" : "s",
 		(unsigned long long)c.memory / 1024);
 	free(c.ranges);
 	free(c.mappings);
