@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /proc/disk is the second disk of Bochs, to write a dump to.  The kernel of the lab
- * has no block devices.
- *
- * What is zero is not written, as the file that the disk is has holes there.
+ * /proc/disk is the second disk of Bochs, to write pages of a dump to.  The kernel of
+ * the lab has no block devices.
  */
+#include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -65,29 +64,25 @@ static int write_page(const void *page, u32 lba)
 
 static ssize_t disk_write(struct file *file, const char __user *buf, size_t size, loff_t *pos)
 {
-	const size_t n = min(size, PAGE_SIZE);
-	char *page;
-	int r = 0;
+	void *page;
+	int r;
 
-	/* Only what is last is less than a page, and then the rest is zero */
-	if (*pos % PAGE_SIZE || *pos / SECTOR > BIT(28) - SECTORS)
+	if (size != PAGE_SIZE || *pos % PAGE_SIZE || *pos / SECTOR > BIT(28) - SECTORS)
 		return -EINVAL;
-	page = kzalloc(PAGE_SIZE, GFP_KERNEL);
-	if (!page)
-		return -ENOMEM;
-	if (copy_from_user(page, buf, n))
-		r = -EFAULT;
-	else if (memchr_inv(page, 0, n))
-		r = write_page(page, *pos / SECTOR);
+	page = memdup_user(buf, size);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	r = write_page(page, *pos / SECTOR);
 	kfree(page);
 	if (r)
 		return r;
-	*pos += n;
-	return n;
+	*pos += size;
+	return size;
 }
 
 static const struct proc_ops disk_ops = {
 	.proc_write = disk_write,
+	.proc_lseek = default_llseek,
 };
 
 static int __init disk_init(void)
