@@ -274,3 +274,20 @@ bool dump_scan(const struct dump *d,
 	free(chunk);
 	return stop;
 }
+
+void dump_scan_heads(const struct dump *d,
+		     void (*visit)(void *arg, uint64_t physical, uint32_t head), void *arg)
+{
+	uint32_t head;
+	size_t i;
+
+	for (i = 0; i < d->nr; i++) {
+		const struct segment *s = &d->segments[i];
+		uint64_t skip = -s->physical & (PAGE - 1);
+
+		for (; skip < s->size && s->size - skip >= PAGE; skip += PAGE) {
+			if (read_at(d->fd, s->offset + skip, &head, sizeof(head)))
+				visit(arg, s->physical + skip, head);
+		}
+	}
+}

@@ -49,6 +49,13 @@ bool dump_scan(const struct dump *d,
 	       bool (*visit)(void *arg, uint64_t physical, const uint8_t *data, size_t size),
 	       void *arg);
 
+/*
+ * Have @visit look at the first word of each page: where a page is copied by a slow
+ * processor, as /proc/kcore does, that is far less than all of it.
+ */
+void dump_scan_heads(const struct dump *d,
+		     void (*visit)(void *arg, uint64_t physical, uint32_t head), void *arg);
+
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void *allocate(size_t n, size_t size);
 /* Make room for one more than @nr elements in an array that has @room */

@@ -77,38 +77,35 @@ bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **
 }
 
 struct search {
+	const struct dump *dump;
 	const struct layout *layout;
 	struct vmcs *found;
 	size_t nr, room;
 };
 
-static bool find_vmcs(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+static void find_vmcs(void *arg, uint64_t physical, uint32_t revision)
 {
 	struct search *s = arg;
-	uint32_t revision;
+	uint8_t region[PAGE];
 	struct vmcs *v;
-	size_t i;
 
-	for (i = 0; i + PAGE <= size; i += PAGE) {
-		memcpy(&revision, data + i, sizeof(revision));
-		if (revision != s->layout->revision ||
-		    !vmcs_plausible(s->layout, data + i, NULL))
-			continue;
-		if (s->nr == MAX_VMCS)
-			die("there are too many VMCSs: the dump or the layout is wrong");
-		s->found = grow(s->found, s->nr, &s->room, sizeof(*v));
-		v = &s->found[s->nr++];
-		memcpy(v->region, data + i, PAGE);
-		vmcs_set(v, s->layout, physical + i);
-	}
-	return false;
+	if (revision != s->layout->revision ||
+	    !dump_read(s->dump, physical, region, PAGE) ||
+	    !vmcs_plausible(s->layout, region, NULL))
+		return;
+	if (s->nr == MAX_VMCS)
+		die("there are too many VMCSs: the dump or the layout is wrong");
+	s->found = grow(s->found, s->nr, &s->room, sizeof(*v));
+	v = &s->found[s->nr++];
+	memcpy(v->region, region, PAGE);
+	vmcs_set(v, s->layout, physical);
 }
 
 struct vmcs *vmcs_find(const struct dump *d, const struct layout *l, size_t *nr)
 {
-	struct search s = { .layout = l };
+	struct search s = { .dump = d, .layout = l };
 
-	dump_scan(d, find_vmcs, &s);
+	dump_scan_heads(d, find_vmcs, &s);
 	*nr = s.nr;
 	return s.found;
 }
