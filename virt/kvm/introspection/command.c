@@ -289,17 +289,22 @@ static int reply_to(struct kvm_introspection *session, int err, size_t size)
  * kvmi_command_send_reply - send the reply of the last VM-wide command
  * @session: the session
  *
- * A reply that cannot be sent any more is dropped.
+ * A reply that cannot be sent any more is dropped.  If the tool may not take as long as it
+ * likes no lock is held for longer: vCPUs may have to give it up.
  *
  * Context: the receiver.
  * Return: 0, -EINTR to be called again.
  */
 int kvmi_command_send_reply(struct kvm_introspection *session)
 {
+	int r;
+
 	if (!session->reply_size)
 		return 0;
-	if (kvmi_message_send(session, session->attachment, &session->reply,
-			      session->reply_size, MAX_SCHEDULE_TIMEOUT) == -EINTR)
+	r = kvmi_message_send(session, session->attachment, &session->reply,
+			      session->reply_size,
+			      session->timeout ?: MAX_SCHEDULE_TIMEOUT);
+	if (r == -EINTR || r == -ETIME)
 		return -EINTR;
 
 	session->reply_size = 0;
@@ -445,7 +450,7 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		.vcpu = vcpu,
 		.vi = vi,
 		.session = session,
-		.in_event = cmd->in_event,
+		.in_event = cmd->in_event && cmd->event_seq == vi->event.seq,
 		.data = cmd->request,
 		.size = cmd->size,
 		.reply = kvmi_reply_data(&vi->reply),

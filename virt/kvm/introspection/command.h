@@ -112,6 +112,7 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);
+int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu);
 bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
 bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id);

@@ -199,7 +199,7 @@ static bool session_over(struct kvm_vcpu_introspection *vi,
 static long time_left(const struct kvm_introspection *session,
 		      const struct kvmi_event *event)
 {
-	unsigned long end, limit;
+	unsigned long end, limit, now = jiffies;
 
 	if (!session->timeout)
 		return MAX_SCHEDULE_TIMEOUT;
@@ -209,7 +209,41 @@ static long time_left(const struct kvm_introspection *session,
 	if (session->max_timeout && time_before(limit, end))
 		end = limit;
 
-	return time_before(jiffies, end) ? end - jiffies : 0;
+	return time_before(now, end) ? end - now : 0;
+}
+
+/**
+ * kvmi_event_time_left - for how long may a vCPU's thread wait for the tool?
+ * @vi: the vCPU's introspection
+ * @session: the session
+ *
+ * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ * Return: jiffies, MAX_SCHEDULE_TIMEOUT if there is no limit; 0 if the time for the open
+ * event is over.
+ */
+long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
+			  struct kvm_introspection *session)
+{
+	if (READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN)
+		return time_left(session, &vi->event);
+
+	return session->timeout ?: MAX_SCHEDULE_TIMEOUT;
+}
+
+/**
+ * kvmi_event_continue - give the tool its time anew if KVM_RUN has returned as it was over
+ * @vi: the vCPU's introspection
+ *
+ * Context: as kvmi_event_time_left(), when KVM_RUN is called.
+ */
+void kvmi_event_continue(struct kvm_vcpu_introspection *vi)
+{
+	if (!vi->event.stopped)
+		return;
+
+	vi->event.stopped = false;
+	vi->event.begun = jiffies;
+	WRITE_ONCE(vi->event.renewed, jiffies);
 }
 
 static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
@@ -256,6 +290,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
 	event->unanswered = false;
+	event->stopped = false;
 	event->seq = msg.hdr.seq;
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
@@ -324,8 +359,7 @@ static bool expire(struct kvm_vcpu_introspection *vi,
 
 	switch (session->on_timeout) {
 	case KVM_INTROSPECTION_STOP:
-		event->begun = jiffies;
-		WRITE_ONCE(event->renewed, jiffies);
+		event->stopped = true;
 		return true;
 	case KVM_INTROSPECTION_CRASH:
 		vi->expired = event->seq;
@@ -336,6 +370,11 @@ static bool expire(struct kvm_vcpu_introspection *vi,
 		vi->expired = event->seq;
 		event->unanswered = true;
 		event->action = KVMI_EVENT_ACTION_ALLOW;
+		/* The tool has not said what they are for. */
+		event->set_regs = false;
+		event->reply_size = 0;
+		event->policy = READ_ONCE(vi->policy);
+		event->vm_policy = READ_ONCE(session->policy);
 		WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
 		return false;
 	}
@@ -359,10 +398,12 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 	for (;;) {
 		/* What the tool sent before the answer comes before it. */
 		answered = is_answered(vi, session, &over);
+		if (answered && vi->event.unanswered)
+			return 0;
 		r = kvmi_vcpu_run_commands(vcpu, session);
-		if (r || answered)
+		if (r == -EINTR || (!r && answered))
 			return r;
-		if (over)
+		if (!r && over)
 			return -ENOTCONN;
 		left = time_left(session, &vi->event);
 		if (!left) {
@@ -419,11 +460,12 @@ static void stop_for(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 }
 
-static int stop_lost(struct kvm_vcpu *vcpu, u16 id)
+static int stop_lost(struct kvm_vcpu *vcpu, u16 id, unsigned int attachment)
 {
 	const struct kvmi_exit why = {
 		.reason = KVM_INTROSPECTION_EXIT_LOST,
 		.event = id,
+		.attachment = attachment,
 	};
 
 	stop_for(vcpu, &why);
@@ -446,7 +488,7 @@ static int lose_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		return KVMI_EVENT_ACTION_ALLOW;
 
 	kvmi_vcpu_give_event_back(vi, id);
-	return stop_lost(vcpu, id);
+	return stop_lost(vcpu, id, vi->event.attachment);
 }
 
 /*
@@ -648,6 +690,8 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
+	/* KVM_RUN has been called again. */
+	kvmi_event_continue(vi);
 	r = kvmi_event_resume(vcpu, session);
 	if (r)
 		goto interrupted;
@@ -668,7 +712,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		r = KVMI_EVENT_ACTION_ALLOW;
 		goto out;
 	case KVMI_ASK_LATER:
-		r = stop_lost(vcpu, id);
+		r = stop_lost(vcpu, id, READ_ONCE(session->attachment));
 		goto out;
 	case KVMI_ASK_TOOL:
 		break;

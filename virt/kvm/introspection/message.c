@@ -170,7 +170,7 @@ static int send_message(struct kvm_introspection *session, void *msg, size_t siz
 
 	lockdep_assert_held(&session->send_lock);
 
-	if (session->broken)
+	if (READ_ONCE(session->broken))
 		return -EPIPE;
 
 	r = send_unsent(session, flags);
@@ -224,8 +224,8 @@ static int send_within(struct kvm_introspection *session, unsigned int attachmen
 	int r;
 
 	for (;;) {
-		r = -EAGAIN;
-		if (mutex_trylock(&session->send_lock)) {
+		r = READ_ONCE(session->broken) ? -EPIPE : -EAGAIN;
+		if (r == -EAGAIN && mutex_trylock(&session->send_lock)) {
 			r = session->attachment == attachment ?
 			    send_message(session, msg, size, MSG_DONTWAIT) : -EPIPE;
 			mutex_unlock(&session->send_lock);
@@ -282,13 +282,17 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
  * @attachment: kvm_introspection.attachment of the tool
  *
  * The session becomes defunct when the receiver has read what the tool has sent.
+ *
+ * Context: may sleep; the session has a limit for the time that the tool may take.
  */
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment)
 {
-	if (READ_ONCE(session->attachment) != attachment)
-		return;
+	/* With a limit for the time nobody waits with this lock held. */
+	mutex_lock(&session->send_lock);
+	if (session->attachment == attachment)
+		WRITE_ONCE(session->broken, true);
+	mutex_unlock(&session->send_lock);
 
-	WRITE_ONCE(session->broken, true);
 	kvmi_session_wake_receiver(session);
 }
 

@@ -125,9 +125,15 @@ static void send_owed(struct kvm_introspection *session)
 static bool too_late(struct kvm_introspection *session)
 {
 	/* Pairs with smp_store_release() in __unhook(). */
-	return smp_load_acquire(&session->ending) &&
-	       (session->late_messages > KVMI_MAX_LATE_MESSAGES ||
-		time_after(jiffies, session->ending_since + KVMI_MAX_LATE_TIME));
+	bool ending = smp_load_acquire(&session->ending);
+
+	if (session->late_messages > KVMI_MAX_LATE_MESSAGES)
+		return true;
+
+	return (ending && time_after(jiffies,
+				     session->ending_since + KVMI_MAX_LATE_TIME)) ||
+	       (session->late_messages &&
+		time_after(jiffies, session->late_since + KVMI_MAX_LATE_TIME));
 }
 
 /*
@@ -168,6 +174,13 @@ static int receive_next(struct kvm_introspection *session)
 	return r;
 }
 
+/* Has the tool closed the direction that it reads from, but may go on sending? */
+static bool only_talks(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->broken) &&
+	       !(READ_ONCE(session->sock->sk->sk_shutdown) & RCV_SHUTDOWN);
+}
+
 static int receive_message(struct kvm_introspection *session)
 {
 	int r;
@@ -181,8 +194,10 @@ static int receive_message(struct kvm_introspection *session)
 	if (r)
 		return r;
 
-	if (READ_ONCE(session->ending))
-		session->late_messages++;
+	if (READ_ONCE(session->ending) || only_talks(session)) {
+		if (!session->late_messages++)
+			session->late_since = jiffies;
+	}
 	if (too_late(session))
 		return -ENOTCONN;
 
@@ -508,6 +523,7 @@ static int hook(struct kvm *kvm, void __user *argp)
 static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 {
 	struct vhost_task *receiver;
+	struct socket *old;
 
 	receiver = create_receiver(session);
 	if (IS_ERR(receiver))
@@ -517,13 +533,18 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	session->receiver = receiver;
 
 	mutex_lock(&session->send_lock);
-	swap(session->sock, *sock);
+	old = session->sock;
+	WRITE_ONCE(session->sock, *sock);
+	*sock = old;
 	WRITE_ONCE(session->attachment, session->attachment + 1);
 	WRITE_ONCE(session->broken, false);
 	WRITE_ONCE(session->unsent_size, 0);
 	mutex_unlock(&session->send_lock);
 
 	session->received = 0;
+	/* Whatever the last one has sent */
+	session->rx_end = sizeof(session->rx);
+	session->late_messages = 0;
 	session->reply_size = 0;
 	WRITE_ONCE(session->unhook_sent, READ_ONCE(session->unhook_wanted));
 	session->unhook_seq = 0;

@@ -50,8 +50,8 @@ struct kvmi_frame {
  *	receiver reads what there is, and then sets @defunct.
  * @ending: the session is being unhooked; the receiver does as with @broken
  * @ending_since: when that began, in jiffies; written before @ending
- * @late_messages: number of messages received since then; only the receiver uses
- *	it
+ * @late_messages: number of messages received since then, or since @broken was set
+ * @late_since: when the first of them was, in jiffies; only the receiver uses the two
  * @cleanup: the end of the session also ends what it wanted to be told of; only
  *	the receiver changes it
  * @shutdown: the vCPUs are to stop when the reply to KVMI_VM_SHUTDOWN has been
@@ -106,6 +106,7 @@ struct kvm_introspection {
 	bool ending;
 	unsigned long ending_since;
 	unsigned int late_messages;
+	unsigned long late_since;
 	bool cleanup;
 	bool shutdown;
 

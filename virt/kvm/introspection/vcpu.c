@@ -54,6 +54,8 @@ static void owe_again(struct kvm_vcpu_introspection *vi, u16 id)
 		vi->pauses++;
 	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
 		vi->created = true;
+	else if (id == KVMI_VCPU_EVENT_SINGLESTEP)
+		vi->step_lost = true;
 	kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 }
 
@@ -112,6 +114,8 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->pauses = 0;
 	WRITE_ONCE(vi->crashed, false);
 	vi->stop.reason = 0;
+	vi->step_lost = false;
+	vi->expired = 0;
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
@@ -231,7 +235,9 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 		spin_unlock(&vi->lock);
 		return -KVM_EBUSY;
 	}
-	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN;
+	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN &&
+			vi->event.attachment == cmd->attachment;
+	cmd->event_seq = vi->event.seq;
 	if (cmd->in_event)
 		WRITE_ONCE(vi->event.renewed, jiffies);
 	if (cmd->policy)
@@ -311,16 +317,23 @@ void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	unsigned long limit = session->timeout ?: MAX_SCHEDULE_TIMEOUT;
+	unsigned long left;
 	int r;
 
 	if (!vi->reply_size)
 		return 0;
 
 	kvmi_vcpu_begin_wait(vcpu, session);
-	r = kvmi_message_send(session, vi->reply_to, &vi->reply, vi->reply_size,
-			      session->timeout ?: MAX_SCHEDULE_TIMEOUT);
+	do {
+		left = kvmi_event_time_left(vi, session);
+		r = kvmi_message_send(session, vi->reply_to, &vi->reply,
+				      vi->reply_size, min(left, limit));
+		/* A command may have begun the time for the event anew. */
+	} while (r == -ETIME && left < limit && kvmi_event_time_left(vi, session));
 	kvmi_vcpu_end_wait(vcpu);
-	if (r == -EINTR)
+	/* If it is the event whose time is over, the reply is kept. */
+	if (r == -EINTR || (r == -ETIME && left < limit))
 		return r;
 	/* As good as lost */
 	if (r == -ETIME)
@@ -350,7 +363,8 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
  * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
  * @session: the session
  *
- * Return: 0, or -EINTR a signal is pending and more may be to do.
+ * Return: 0; -EINTR a signal is pending, or -ETIME the time for the open event is over,
+ * and more may be to do.
  */
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
@@ -376,6 +390,8 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 		r = send_reply(vcpu, session);
 		if (!r && signal_pending(current))
 			r = -EINTR;
+		if (!r && !kvmi_event_time_left(vi, session))
+			r = -ETIME;
 		if (r)
 			return r;
 	}
@@ -419,6 +435,8 @@ enum kvmi_asking kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
 		vi->pauses--;
 	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
 		vi->created = false;
+	else if (id == KVMI_VCPU_EVENT_SINGLESTEP)
+		vi->step_lost = false;
 
 	return KVMI_ASK_TOOL;
 }
@@ -456,6 +474,13 @@ static bool owes_created(struct kvm_vcpu_introspection *vi)
 		vi->created = false;
 
 	return vi->created;
+}
+
+static bool has_lost_step(struct kvm_vcpu_introspection *vi)
+{
+	guard(spinlock)(&vi->lock);
+
+	return xchg(&vi->step_lost, false);
 }
 
 static bool owes_pause(struct kvm_vcpu_introspection *vi)
@@ -505,14 +530,18 @@ static int service(struct kvm_vcpu *vcpu)
 	if (!session)
 		return 0;
 
+	kvmi_event_continue(vi);
 	r = kvmi_vcpu_run_commands(vcpu, session);
-	if (!r)
+	if (!r || r == -ETIME)
 		r = kvmi_event_resume(vcpu, session);
 
-	if (r)
+	/* Some may be left, if an event was answered without the tool. */
+	if (r || vi->reply_size || kvmi_vcpu_has_work(vi))
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	kvmi_vcpu_leave(vi);
 
+	if (!r && has_lost_step(vi))
+		r = kvmi_arch_vcpu_send_step(vcpu);
 	if (!r && owes_created(vi))
 		r = send_owed(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU);
 
@@ -530,13 +559,14 @@ static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 }
 
 /* Is there something that userspace has to know before the vCPU does anything? */
-static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why)
+static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *crashed)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	guard(spinlock)(&vi->lock);
 
 	/* Unhooking takes all of this back. */
+	*crashed = vi->crashed;
 	*why = vi->crashed ? vi->crash : vi->stop;
 	vi->stop.reason = 0;
 	if (!vi->session || !why->reason)
@@ -544,34 +574,36 @@ static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why)
 
 	/* Either it is so for ever, or there is still something to wait for. */
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	/* There is another tool. */
+	/* There may be another tool. */
 	return why->reason != KVM_INTROSPECTION_EXIT_LOST ||
-	       READ_ONCE(vi->session->defunct);
+	       (why->attachment == READ_ONCE(vi->session->attachment) &&
+		(READ_ONCE(vi->session->defunct) || READ_ONCE(vi->session->broken)));
 }
 
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_exit why;
+	bool crashed;
 	int r;
 
 	if (!vi || !kvm_check_request(KVM_REQ_INTROSPECTION, vcpu))
 		return 1;
 
-	if (has_to_stop(vcpu, &why) && !vi->crashed)
+	if (has_to_stop(vcpu, &why, &crashed) && !crashed)
 		return stop_run(vcpu, &why);
 
-	r = service(vcpu);
+	do {
+		r = service(vcpu);
 
-	if (has_to_stop(vcpu, &why)) {
-		if (vi->crashed)
-			kvmi_arch_vcpu_shutdown(vcpu);
-		return stop_run(vcpu, &why);
-	}
+		if (has_to_stop(vcpu, &why, &crashed)) {
+			if (crashed)
+				kvmi_arch_vcpu_shutdown(vcpu);
+			return stop_run(vcpu, &why);
+		}
+		/* Without a signal another tool has come just now. */
+	} while (r && !signal_pending(current));
 
-	/* Another tool has come just now. */
-	if (r && !signal_pending(current))
-		return 1;
 	if (r) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		++vcpu->stat.signal_exits;

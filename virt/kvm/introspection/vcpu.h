@@ -13,6 +13,7 @@
  * @node: in kvm_vcpu_introspection.commands
  * @hdr: header as received
  * @in_event: it arrived while an event of the vCPU was open
+ * @event_seq: that event's number
  * @attachment: kvm_introspection.attachment then
  * @policy: it may change what the tool wants
  * @size: bytes of the request that were received
@@ -23,6 +24,7 @@ struct kvmi_command {
 	struct list_head node;
 	struct kvmi_msg_hdr hdr;
 	bool in_event;
+	u32 event_seq;
 	bool policy;
 	unsigned int attachment;
 	size_t size;
@@ -44,6 +46,7 @@ enum kvmi_event_state {
  * @action: the answer, KVMI_EVENT_ACTION_*
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @unanswered: it is not the tool's answer: it has had no more time
+ * @stopped: KVM_RUN has returned as the time was over; it begins anew with the next one
  * @seq: number the reply has to carry
  * @since: when the vCPU began to send it, in jiffies
  * @attachment: kvm_introspection.attachment then
@@ -66,6 +69,7 @@ struct kvmi_event {
 	u8 action;
 	bool set_regs;
 	bool unanswered;
+	bool stopped;
 	u32 seq;
 	unsigned long since;
 	unsigned int attachment;
@@ -86,11 +90,13 @@ struct kvmi_event {
  * @reason: KVM_INTROSPECTION_EXIT_*, 0 if it does not
  * @event: the event that is the reason
  * @seq: its number, 0 if it was not sent
+ * @attachment: if the tool is lost, kvm_introspection.attachment of that one
  */
 struct kvmi_exit {
 	u32 reason;
 	u32 event;
 	u32 seq;
+	unsigned int attachment;
 };
 
 /**
@@ -115,6 +121,7 @@ struct kvmi_exit {
  * @crashed: KVM_RUN returns, and does so again whenever it is called
  * @crash: why; written before @crashed
  * @stop: why KVM_RUN is to return once; only the vCPU's thread uses it
+ * @step_lost: a SINGLESTEP event was lost with the tool it was sent to
  * @events: ids of the vCPU's events the tool has turned on, changed bit by bit on the
  *	vCPU's thread and by unhooking
  * @event: the event the tool has not answered yet.  The answer is the receiver's
@@ -156,6 +163,7 @@ struct kvm_vcpu_introspection {
 	bool crashed;
 	struct kvmi_exit crash;
 	struct kvmi_exit stop;
+	bool step_lost;
 
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	struct kvmi_event event;

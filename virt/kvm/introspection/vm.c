@@ -53,7 +53,8 @@ static struct kvmi_vcpu_state state_of(struct kvm_vcpu *vcpu)
 
 	guard(spinlock)(&vi->lock);
 
-	if (vi->event.state == KVMI_EVENT_OPEN) {
+	if (vi->event.state == KVMI_EVENT_OPEN && vi->session &&
+	    vi->event.attachment == vi->session->attachment) {
 		/* It has been sent to the tool, so it takes commands. */
 		state.flags |= KVMI_VCPU_STARTED | KVMI_VCPU_EVENT_OPEN;
 		state.event = vi->event.id;

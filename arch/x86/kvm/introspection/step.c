@@ -221,6 +221,25 @@ static void tell(struct kvm_vcpu *vcpu)
 		step->owed = false;
 }
 
+/**
+ * kvmi_arch_vcpu_send_step - send a SINGLESTEP event again that was lost with the tool
+ * @vcpu: the vCPU
+ *
+ * Context: the vCPU's thread, in the run loop.
+ * Return: 0, or -EINTR to be called again.
+ */
+int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	kvmi_set_todo(vcpu);
+	step->owed = true;
+	tell(vcpu);
+	step->rip = kvm_get_linear_rip(vcpu);
+
+	return step->owed ? -EINTR : 0;
+}
+
 /*
  * An exception that the instruction has caused is not part of it: what its
  * delivery touches is restricted.

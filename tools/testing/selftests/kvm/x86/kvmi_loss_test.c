@@ -135,6 +135,21 @@ KVMI_TEST(kvmi_timeout, allow)
 	kvmi_guest_stop_unchanged(g);
 }
 
+/* What the tool has set is for an answer of its own. */
+KVMI_TEST(kvmi_timeout, registers_are_dropped)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+
+	hook_timeout(g, 500, 0, KVM_INTROSPECTION_ALLOW);
+	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	regs = self->ev.common.arch.regs;
+	regs.rax = ~regs.rax;
+	regs.rsi = ~regs.rsi;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_guest_stop_normally(g);
+}
+
 /* An answer to what was never asked is one. */
 KVMI_TEST(kvmi_timeout, answer_to_nothing)
 {
@@ -481,7 +496,7 @@ static void expect_asked(struct _test_data_kvmi_loss *self, u16 event)
 	TEST_ASSERT(self->ev.hdr.seq != seq, "The number was used before");
 }
 
-static void end(struct _test_data_kvmi_loss *self, u16 event)
+static void end_asked(struct _test_data_kvmi_loss *self, u16 event)
 {
 	struct kvmi_guest *g = &self->g;
 
@@ -499,7 +514,7 @@ KVMI_TEST(kvmi_loss, while_it_is_asked)
 	wait_told(self);
 	expect_lost(self, variant->event);
 	expect_asked(self, variant->event);
-	end(self, variant->event);
+	end_asked(self, variant->event);
 	TEST_ASSERT(!told(self), "It is back");
 }
 
@@ -516,7 +531,7 @@ KVMI_TEST(kvmi_loss, before_it_is_asked)
 	wait_told(self);
 	expect_lost(self, variant->event);
 	expect_asked(self, variant->event);
-	end(self, variant->event);
+	end_asked(self, variant->event);
 }
 
 /* Who breaks the protocol is lost, too. */
@@ -533,7 +548,7 @@ KVMI_TEST(kvmi_loss, garbage)
 	expect_lost(self, variant->event);
 	kvmi_close(&g->s);
 	expect_asked(self, variant->event);
-	end(self, variant->event);
+	end_asked(self, variant->event);
 }
 
 KVMI_TEST(kvmi_loss, unhook)
@@ -546,6 +561,30 @@ KVMI_TEST(kvmi_loss, unhook)
 	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
 	run(g);
 	kvmi_guest_stop_normally(g);
+}
+
+/* Who only talks, and does not listen, is lost as well. */
+KVMI_TEST(kvmi_loss, half_closed)
+{
+	struct kvmi_msg_hdr hdrs[64] = { };
+	struct kvmi_guest *g = &self->g;
+	time_t end;
+	int i;
+
+	for (i = 0; i < 64; i++)
+		hdrs[i].id = KVMI_GET_VERSION;
+	start(g, variant->event, &self->ev);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_RETRY);
+	TEST_ASSERT(!shutdown(g->s.fd, SHUT_RD), "shutdown()");
+	end = time(NULL) + KVMI_TIMEOUT;
+	while (!told(self)) {
+		(void)!send(g->s.fd, hdrs, sizeof(hdrs), MSG_NOSIGNAL | MSG_DONTWAIT);
+		TEST_ASSERT(time(NULL) < end, "Nobody is told");
+	}
+	kvmi_close(&g->s);
+	expect_lost(self, variant->event);
+	expect_asked(self, variant->event);
+	end_asked(self, variant->event);
 }
 
 /* Nothing is lost that is unhooked. */
@@ -591,7 +630,7 @@ KVMI_TEST(kvmi_loss, replies_are_dropped)
 	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_GET_INFO, seq, &info,
 					 sizeof(info)), 0);
 	kvmi_wait_event(&g->s, variant->event, &self->ev);
-	end(self, variant->event);
+	end_asked(self, variant->event);
 }
 
 /* Nor can it answer a question that it has not been asked. */
@@ -632,7 +671,7 @@ KVMI_TEST(kvmi_loss, many_times)
 		}
 		kvmi_wait_event(&g->s, variant->event, &self->ev);
 	}
-	end(self, variant->event);
+	end_asked(self, variant->event);
 }
 
 /* Without STOP the guest goes on in between, and the next tool is asked from then on. */
@@ -703,7 +742,7 @@ KVMI_TEST(kvmi_loss_of, open_pause)
 	kvmi_close(&l->g.s);
 	expect_lost(l, KVMI_VCPU_EVENT_PAUSE);
 	expect_asked(l, KVMI_VCPU_EVENT_PAUSE);
-	end(l, KVMI_VCPU_EVENT_PAUSE);
+	end_asked(l, KVMI_VCPU_EVENT_PAUSE);
 }
 
 KVMI_TEST(kvmi_loss_of, owed_pause)
@@ -716,7 +755,40 @@ KVMI_TEST(kvmi_loss_of, owed_pause)
 	run(&l->g);
 	expect_lost(l, KVMI_VCPU_EVENT_PAUSE);
 	expect_asked(l, KVMI_VCPU_EVENT_PAUSE);
-	end(l, KVMI_VCPU_EVENT_PAUSE);
+	end_asked(l, KVMI_VCPU_EVENT_PAUSE);
+}
+
+/* An instruction that is over cannot raise its event again. */
+KVMI_TEST(kvmi_loss_of, open_step)
+{
+	struct kvmi_vcpu_control_singlestep step = { .enable = 1 };
+	struct _test_data_kvmi_loss *l = &self->l;
+	struct kvmi_session *s = &l->g.s;
+	u64 rip;
+	int ret;
+
+	kvmi_guest_park(&l->g, &l->ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);
+	ret = kvmi_vcpu_cmd(s, 0, KVMI_VCPU_CONTROL_SINGLESTEP, &step, sizeof(step),
+			    NULL, 0);
+	if (ret == -KVM_EOPNOTSUPP)
+		SKIP(return, "No single-stepping here");
+	TEST_ASSERT_KVMI(ret, 0);
+	kvmi_unpark(s, &l->ev);
+	kvmi_wait_event(s, KVMI_VCPU_EVENT_SINGLESTEP, &l->ev);
+	rip = l->ev.common.arch.regs.rip;
+	l->g.r.s = NULL;
+	kvmi_run_signal(&l->g.r);
+	kvmi_run_wait_eintr(&l->g.r);
+	kvmi_close(s);
+	wait_told(l);
+	run(&l->g);
+	expect_lost(l, KVMI_VCPU_EVENT_SINGLESTEP);
+	expect_asked(l, KVMI_VCPU_EVENT_SINGLESTEP);
+	TEST_ASSERT_EQ(l->ev.common.arch.regs.rip, rip);
+	TEST_ASSERT_EQ(__kvmi_unhook(l->g.vm), 0);
+	kvmi_close(s);
+	kvmi_guest_stop_normally(&l->g);
 }
 
 /* All that the tool has chosen is in force for the next one, which can see it. */
@@ -749,7 +821,7 @@ KVMI_TEST(kvmi_loss_of, all_stays)
 	TEST_ASSERT_EQ(kvmi_view_of(s, 0), view);
 	TEST_ASSERT_KVMI(kvmi_get_page_access(s, view, KVMI_GUEST_DATA, &access), 0);
 	TEST_ASSERT_EQ(access, RX);
-	end(l, KVMI_VCPU_EVENT_PAUSE);
+	end_asked(l, KVMI_VCPU_EVENT_PAUSE);
 }
 
 KVMI_TEST(kvmi_loss_of, attach_errors)
