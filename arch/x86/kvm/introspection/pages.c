@@ -29,7 +29,7 @@
 #include "x86.h"
 
 /* Views have to fit in the role of a page table. */
-static_assert(KVMI_NR_VIEWS <= BIT(3));
+static_assert(BIT(3) >= KVMI_NR_VIEWS);
 
 #define ACCESS_X_SPLIT (KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU)
 

@@ -200,7 +200,8 @@ static void event_reply(const struct peer_msg *msg)
 	if (in_linux) {
 		if (fake_linux_reply(sock, rpl))
 			unhook();
-		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused == (late ? 2 * VCPUS : VCPUS))
+		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE &&
+			 paused == (late ? 2 * VCPUS : VCPUS))
 			fake_linux_run(sock);
 		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS)
 			boot_linux();
@@ -443,7 +444,8 @@ int main(int argc, char **argv)
 		}
 		usleep(10000);
 	}
-	if (!peer_handshake(sock, name ? name : "fake", end ? strtoull(end, NULL, 0) : RAM, cookie)) {
+	if (!peer_handshake(sock, name ? name : "fake", end ? strtoull(end, NULL, 0) : RAM,
+			    cookie)) {
 		printf("no handshake\n");
 		return 1;
 	}

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size & 1)
 		shutdown(sv[1], SHUT_WR);
 	if (!kvmi_open(sv[0], &opts, &conn)) {
-		if (memchr(kvmi_peer_info(conn)->name, 0, sizeof(kvmi_peer_info(conn)->name)) == NULL)
+		if (!memchr(kvmi_peer_info(conn)->name, 0,
+			    sizeof(kvmi_peer_info(conn)->name)))
 			abort();
 		kvmi_close(conn);
 	}

@@ -237,7 +237,8 @@ static int copy(struct tool *tool, uint64_t start, uint64_t end, struct output *
 			hole += next - gpa;
 		err = 0;
 		if (file)
-			err = size ? output_write(file, block, size) : output_hole(file, next - gpa);
+			err = size ? output_write(file, block, size) :
+				     output_hole(file, next - gpa);
 		else if (size)
 			dump(gpa, block, size);
 		else if (last_hole != gpa || gpa == start)

@@ -100,9 +100,9 @@ struct kvmi_listen_options {
  * is locked meanwhile, by flock(), for a second at most.
  *
  * Errors: -EINVAL not an address, or options; -ENAMETOOLONG PATH has more bytes
- * than the 107 of a socket's address; -EEXIST PATH is something else than a socket; -EADDRINUSE somebody listens
- * there; what socket(), bind(), listen(), chmod() and chown() return, -EAFNOSUPPORT
- * without vsock in the kernel for instance.
+ * than the 107 of a socket's address; -EEXIST PATH is something else than a socket;
+ * -EADDRINUSE somebody listens there; what socket(), bind(), listen(), chmod() and
+ * chown() return, -EAFNOSUPPORT without vsock in the kernel for instance.
  */
 int kvmi_listen_with(const char *address, const struct kvmi_listen_options *opts,
 		     struct kvmi_listener **listener);
