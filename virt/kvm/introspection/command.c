@@ -302,8 +302,7 @@ int kvmi_command_send_reply(struct kvm_introspection *session)
 	if (!session->reply_size)
 		return 0;
 	r = kvmi_message_send(session, session->attachment, &session->reply,
-			      session->reply_size,
-			      session->timeout ?: MAX_SCHEDULE_TIMEOUT);
+			      session->reply_size, session->timeout);
 	if (r == -EINTR || r == -ETIME)
 		return -EINTR;
 

@@ -201,7 +201,7 @@ static long time_left(const struct kvm_introspection *session,
 {
 	unsigned long end, limit, now = jiffies;
 
-	if (!session->timeout)
+	if (session->timeout == MAX_SCHEDULE_TIMEOUT)
 		return MAX_SCHEDULE_TIMEOUT;
 
 	end = READ_ONCE(event->renewed) + session->timeout;
@@ -227,7 +227,7 @@ long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 	if (READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN)
 		return time_left(session, &vi->event);
 
-	return session->timeout ?: MAX_SCHEDULE_TIMEOUT;
+	return session->timeout;
 }
 
 /**

@@ -216,6 +216,21 @@ static int send_and_wait(struct kvm_introspection *session, unsigned int attachm
 	return r;
 }
 
+/* -EAGAIN: the tool does not read, or somebody else is writing. */
+static int try_send(struct kvm_introspection *session, unsigned int attachment,
+		    void *msg, size_t size)
+{
+	int r;
+
+	if (!mutex_trylock(&session->send_lock))
+		return -EAGAIN;
+	r = session->attachment == attachment ?
+	    send_message(session, msg, size, MSG_DONTWAIT) : -EPIPE;
+	mutex_unlock(&session->send_lock);
+
+	return r;
+}
+
 /* As long as the tool reads this does not wait. */
 static int send_within(struct kvm_introspection *session, unsigned int attachment,
 		       void *msg, size_t size, long timeout)
@@ -224,12 +239,7 @@ static int send_within(struct kvm_introspection *session, unsigned int attachmen
 	int r;
 
 	for (;;) {
-		r = READ_ONCE(session->broken) ? -EPIPE : -EAGAIN;
-		if (r == -EAGAIN && mutex_trylock(&session->send_lock)) {
-			r = session->attachment == attachment ?
-			    send_message(session, msg, size, MSG_DONTWAIT) : -EPIPE;
-			mutex_unlock(&session->send_lock);
-		}
+		r = try_send(session, attachment, msg, size);
 		if (r != -EAGAIN)
 			return r;
 		if (time_after_eq(jiffies, end))
@@ -310,16 +320,9 @@ void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attach
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size)
 {
-	int r;
-
 	/* Pairs with the barrier in kvmi_message_send(). */
 	smp_mb();
-	if (!mutex_trylock(&session->send_lock))
-		return -EAGAIN;
-	r = send_message(session, msg, size, MSG_DONTWAIT);
-	mutex_unlock(&session->send_lock);
-
-	return r;
+	return try_send(session, session->attachment, msg, size);
 }
 
 /**

@@ -429,7 +429,8 @@ static void configure(struct kvm_introspection *session,
 
 	session->stops_on_loss = hook->on_loss == KVM_INTROSPECTION_STOP;
 	session->on_timeout = hook->on_timeout;
-	session->timeout = msecs_to_jiffies(hook->timeout);
+	session->timeout = hook->timeout ? msecs_to_jiffies(hook->timeout) :
+					   MAX_SCHEDULE_TIMEOUT;
 	session->max_timeout = msecs_to_jiffies(hook->max_timeout);
 	for (id = 0; id < KVMI_NR_COMMAND_IDS; id++) {
 		if (hook->commands[id / 64] & BIT_ULL(id % 64))

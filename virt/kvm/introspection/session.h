@@ -44,7 +44,7 @@ struct kvmi_frame {
  * @stops_on_loss: vCPUs that would ask a tool that is lost stop
  * @on_timeout: KVM_INTROSPECTION_*: what becomes of a vCPU that has waited too long
  * @timeout: jiffies that the tool may take for an event without doing anything for
- *	the vCPU; 0 if there is no limit
+ *	the vCPU; MAX_SCHEDULE_TIMEOUT if there is no limit
  * @max_timeout: jiffies that it may take in all, or 0
  * @broken: @sock takes nothing any more.  Set once, under @send_lock; the
  *	receiver reads what there is, and then sets @defunct.

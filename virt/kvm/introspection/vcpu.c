@@ -317,7 +317,6 @@ void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	unsigned long limit = session->timeout ?: MAX_SCHEDULE_TIMEOUT;
 	unsigned long left;
 	int r;
 
@@ -328,12 +327,13 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	do {
 		left = kvmi_event_time_left(vi, session);
 		r = kvmi_message_send(session, vi->reply_to, &vi->reply,
-				      vi->reply_size, min(left, limit));
+				      vi->reply_size, min(left, session->timeout));
 		/* A command may have begun the time for the event anew. */
-	} while (r == -ETIME && left < limit && kvmi_event_time_left(vi, session));
+	} while (r == -ETIME && left < session->timeout &&
+		 kvmi_event_time_left(vi, session));
 	kvmi_vcpu_end_wait(vcpu);
 	/* If it is the event whose time is over, the reply is kept. */
-	if (r == -EINTR || (r == -ETIME && left < limit))
+	if (r == -EINTR || (r == -ETIME && left < session->timeout))
 		return r;
 	/* As good as lost */
 	if (r == -ETIME)

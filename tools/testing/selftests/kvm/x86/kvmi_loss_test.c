@@ -19,6 +19,14 @@
 
 #define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 
+/* It executes CPUID. */
+static void create_guest(struct kvmi_guest *g)
+{
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	kvmi_guest_code(g, CPUID);
+	kvmi_guest_run_normally(g);
+}
+
 static void run(struct kvmi_guest *g)
 {
 	kvmi_run_start(&g->r, NULL, g->vcpu);
@@ -78,9 +86,7 @@ FIXTURE_SETUP(kvmi_timeout)
 {
 	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	kvmi_guest_code(g, CPUID);
-	kvmi_guest_run_normally(g);
+	create_guest(g);
 }
 
 FIXTURE_TEARDOWN(kvmi_timeout)
@@ -297,9 +303,7 @@ FIXTURE_SETUP(kvmi_timeout_full)
 {
 	struct kvmi_guest *g = &self->g;
 
-	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	kvmi_guest_code(g, CPUID);
-	kvmi_guest_run_normally(g);
+	create_guest(g);
 	hook_timeout(g, 200, 0, variant->on_timeout);
 }
 
@@ -682,9 +686,7 @@ FIXTURE(kvmi_loss_allow) {
 
 FIXTURE_SETUP(kvmi_loss_allow)
 {
-	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
-	kvmi_guest_code(&self->g, CPUID);
-	kvmi_guest_run_normally(&self->g);
+	create_guest(&self->g);
 	kvmi_hook(&self->g.s, self->g.vm);
 }
 
@@ -721,9 +723,7 @@ FIXTURE_SETUP(kvmi_loss_of)
 {
 	struct kvmi_guest *g = &self->l.g;
 
-	kvmi_guest_create(g, KVMI_GUEST_LONG);
-	kvmi_guest_code(g, CPUID);
-	kvmi_guest_run_normally(g);
+	create_guest(g);
 	hook_loss(&self->l);
 }
 
