@@ -576,52 +576,74 @@ KVMI_TEST(kvmi_grant_event, vmm)
 
 /*
  * Another CPU puts an instruction in place of the one that is allowed, and back, all
- * the time.  It leads to a write to a page that is protected.
+ * the time.  It leads to a write to a page that is protected.  Both are one instruction
+ * and differ in one byte: there is no mixture that the guest could fetch.
  */
 FIXTURE(kvmi_grant_flip) {
 	struct kvmi_guest g;
 	pthread_t thread;
-	u16 *insn;
-	u16 other;
+	u8 *opcode;
+	u8 store;
+	u8 other;
 	bool stop;
-	bool started;
 };
 
 FIXTURE_VARIANT(kvmi_grant_flip) {
-	u16 insn;
+	const char *store;
+	unsigned int opcode;
+	u8 other;
 };
 
+/* MOVNTI [RDI], RAX */
 FIXTURE_VARIANT_ADD(kvmi_grant_flip, syscall) {
-	.insn = 0x050f,
+	.store = "\x48\x0f\xc3\x07",
+	.opcode = 2,
+	.other = 0x05,
 };
 
 FIXTURE_VARIANT_ADD(kvmi_grant_flip, sysret) {
-	.insn = 0x070f,
+	.store = "\x48\x0f\xc3\x07",
+	.opcode = 2,
+	.other = 0x07,
 };
 
-/* INT 0x50 */
+/* MOV [RDI], AL; INT VECTOR */
 FIXTURE_VARIANT_ADD(kvmi_grant_flip, int_n) {
-	.insn = 0x50cd,
+	.store = "\x88\x07",
+	.opcode = 0,
+	.other = 0xcd,
 };
 
-/* PUSHF; NOP */
+/* STOSQ */
 FIXTURE_VARIANT_ADD(kvmi_grant_flip, pushf) {
-	.insn = 0x909c,
+	.store = "\x48\xab",
+	.opcode = 1,
+	.other = 0x9c,
 };
 
-/* IRETQ */
+#define POPF 0x9d
+
+FIXTURE_VARIANT_ADD(kvmi_grant_flip, popf) {
+	.store = "\x48\xab",
+	.opcode = 1,
+	.other = POPF,
+};
+
 FIXTURE_VARIANT_ADD(kvmi_grant_flip, iret) {
-	.insn = 0xcf48,
+	.store = "\x48\xab",
+	.opcode = 1,
+	.other = 0xcf,
 };
 
-#define STORE		0x0788	/* MOV [RDI], AL */
-#define VECTOR		0x50
+/* The second byte of MOV [RDI], AL */
+#define VECTOR		0x07
 #define RETURN_VECTOR	0x51
 #define HANDLER_SIZE	16
 /* Where SYSCALL, SYSRET, INT and IRET lead to */
 #define ESCAPE		(KVMI_GUEST_CODE + 0x80)
 #define USER_ESCAPE	(KVMI_GUEST_CODE + 0xa0)
 #define AFTER		(KVMI_GUEST_CODE + 0x40)
+#define INSN		(KVMI_GUEST_CODE + 21)
 
 static unsigned int nr_flips = 200;
 
@@ -630,8 +652,8 @@ static void *flip(void *arg)
 	struct _test_data_kvmi_grant_flip *self = arg;
 
 	while (!READ_ONCE(self->stop)) {
-		WRITE_ONCE(*self->insn, self->other);
-		WRITE_ONCE(*self->insn, STORE);
+		WRITE_ONCE(*self->opcode, self->other);
+		WRITE_ONCE(*self->opcode, self->store);
 	}
 
 	return NULL;
@@ -655,18 +677,19 @@ FIXTURE_SETUP(kvmi_grant_flip)
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
 	mem = g->start.mem;
 	g->start.sregs.efer |= EFER_SCE;
-	g->start.regs.rdi = TARGET;
 	g->start.regs.rsi = SOURCE;
 
 	/*
-	 * MOV ESP, STACK_TOP; MOV ECX, USER_ESCAPE; MOV R11D, 2; NOP; the instruction;
-	 * JMP AFTER.  There: CMP BYTE PTR [RBX], 0; JE to the beginning
+	 * MOV ESP, STACK_TOP; MOV ECX, USER_ESCAPE; MOV R11D, 2; MOV EDI, TARGET; the
+	 * instruction; JMP AFTER.  There: CMP BYTE PTR [RBX], 0; JE to the beginning
 	 */
 	kvmi_guest_code(g, "\xbc\x00\x00\x00\x00\xb9\x00\x00\x00\x00"
-			   "\x41\xbb\x02\x00\x00\x00\x88\x07\xe9");
+			   "\x41\xbb\x02\x00\x00\x00\xbf\x00\x00\x00\x00");
 	*(u32 *)(mem + KVMI_GUEST_CODE + 1) = STACK_TOP;
 	*(u32 *)(mem + KVMI_GUEST_CODE + 6) = USER_ESCAPE;
-	put_jump(g, KVMI_GUEST_CODE + 18, AFTER);
+	*(u32 *)(mem + KVMI_GUEST_CODE + 17) = TARGET;
+	strcpy((char *)mem + INSN, variant->store);
+	put_jump(g, INSN + strlen(variant->store), AFTER);
 	memcpy(mem + AFTER, "\x80\x3b\x00\x0f\x84", 5);
 	*(u32 *)(mem + AFTER + 5) = KVMI_GUEST_CODE - (AFTER + 9);
 	/* OUT, as at the end of other code */
@@ -678,8 +701,8 @@ FIXTURE_SETUP(kvmi_grant_flip)
 	memcpy(mem + USER_ESCAPE, "\xc6\x06\x01\xcd\x51", 5);
 	put_jump(g, KVMI_GUEST_HANDLERS + VECTOR * HANDLER_SIZE, ESCAPE);
 	put_jump(g, KVMI_GUEST_HANDLERS + RETURN_VECTOR * HANDLER_SIZE, AFTER);
-	/* What IRET finds */
-	put(g, STACK_TOP, ESCAPE);
+	/* What POPF or IRET finds */
+	put(g, STACK_TOP, variant->other == POPF ? X86_EFLAGS_FIXED : ESCAPE);
 	put(g, STACK_TOP + 8, KVMI_GUEST_KERNEL_CS);
 	put(g, STACK_TOP + 16, X86_EFLAGS_FIXED);
 	put(g, STACK_TOP + 24, STACK_TOP + 64);
@@ -692,8 +715,9 @@ FIXTURE_SETUP(kvmi_grant_flip)
 
 	kvmi_guest_restrict(g, TARGET, R | X);
 	kvmi_guest_restrict(g, SOURCE, R | X);
-	self->insn = addr_gpa2hva(g->vm, KVMI_GUEST_CODE + 16);
-	self->other = variant->insn;
+	self->opcode = addr_gpa2hva(g->vm, INSN + variant->opcode);
+	self->store = variant->store[variant->opcode];
+	self->other = variant->other;
 }
 
 FIXTURE_TEARDOWN(kvmi_grant_flip)
