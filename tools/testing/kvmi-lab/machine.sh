@@ -40,7 +40,7 @@ make_initrd() {
 # mean something.
 # Some selftests have instructions emulated that would not be otherwise.  After an
 # oops locks stay held and nothing more is to be learnt: what ran has failed.
-COMMON="console=ttyS0 panic=-1 oops=panic sysctl.kernel.panic_on_rcu_stall=1 quiet nokaslr kvm.introspection=1 kvm.force_emulation_prefix=1"
+COMMON="console=ttyS0 panic=-1 oops=panic sysctl.kernel.panic_on_rcu_stall=1 nosoftlockup quiet nokaslr kvm.introspection=1 kvm.force_emulation_prefix=1"
 
 # Other ways to boot them: the machine, its kernel's arguments
 boot_variant() {

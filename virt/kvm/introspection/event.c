@@ -231,19 +231,56 @@ long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 }
 
 /**
- * kvmi_event_continue - give the tool its time anew if KVM_RUN has returned as it was over
+ * kvmi_event_suspend - stop the tool's time for the open event
  * @vi: the vCPU's introspection
  *
- * Context: as kvmi_event_time_left(), when KVM_RUN is called.
+ * Commands are not executed while KVM_RUN has returned, and what userspace does
+ * meanwhile is not the tool's fault.
+ *
+ * Context: the vCPU's thread stops using the session; the vCPU's lock is held.
+ */
+void kvmi_event_suspend(struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_event *event = &vi->event;
+
+	lockdep_assert_held(&vi->lock);
+
+	if (event->state != KVMI_EVENT_OPEN)
+		return;
+
+	event->suspended = true;
+	event->suspended_at = jiffies;
+}
+
+/**
+ * kvmi_event_continue - let the tool's time for the open event go on
+ * @vi: the vCPU's introspection
+ *
+ * It begins anew if KVM_RUN has returned as it was over.
+ *
+ * Context: the vCPU's thread begins to use the session; the vCPU's lock is held.
  */
 void kvmi_event_continue(struct kvm_vcpu_introspection *vi)
 {
-	if (!vi->event.stopped)
-		return;
+	struct kvmi_event *event = &vi->event;
+	unsigned long now = jiffies;
+	unsigned long away = now - event->suspended_at;
 
-	vi->event.stopped = false;
-	vi->event.begun = jiffies;
-	WRITE_ONCE(vi->event.renewed, jiffies);
+	lockdep_assert_held(&vi->lock);
+
+	if (event->stopped) {
+		event->begun = now;
+		WRITE_ONCE(event->renewed, now);
+	} else if (event->suspended) {
+		event->begun += away;
+		/* Unless it was renewed meanwhile */
+		if (time_after(event->renewed, event->suspended_at))
+			WRITE_ONCE(event->renewed, now);
+		else
+			WRITE_ONCE(event->renewed, event->renewed + away);
+	}
+	event->stopped = false;
+	event->suspended = false;
 }
 
 static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
@@ -291,6 +328,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->set_regs = false;
 	event->unanswered = false;
 	event->stopped = false;
+	event->suspended = false;
 	event->seq = msg.hdr.seq;
 	event->data_size = size;
 	memcpy(event->data, msg.data, size);
@@ -341,6 +379,13 @@ static void end_standstill(struct kvm_vcpu *vcpu, const struct kvmi_event *event
 		kvmi_arch_vcpu_stood_still(vcpu);
 }
 
+static void expect_late_answer(struct kvm_vcpu_introspection *vi)
+{
+	vi->expired = vi->event.seq;
+	vi->expired_attachment = vi->event.attachment;
+	vi->answers_late = true;
+}
+
 /*
  * The tool has had its time for the open event.  It may get as much again if KVM_RUN
  * returns; and that the guest goes on is an answer, which is kept if need be.
@@ -362,12 +407,12 @@ static bool expire(struct kvm_vcpu_introspection *vi,
 		event->stopped = true;
 		return true;
 	case KVM_INTROSPECTION_CRASH:
-		vi->expired = event->seq;
+		expect_late_answer(vi);
 		WRITE_ONCE(event->state, KVMI_EVENT_NONE);
 		return true;
 	default:
 		vi->vcpu->stat.introspection_timeouts++;
-		vi->expired = event->seq;
+		expect_late_answer(vi);
 		event->unanswered = true;
 		event->action = KVMI_EVENT_ACTION_ALLOW;
 		/* The tool has not said what they are for. */
@@ -690,8 +735,6 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
-	/* KVM_RUN has been called again. */
-	kvmi_event_continue(vi);
 	r = kvmi_event_resume(vcpu, session);
 	if (r)
 		goto interrupted;
@@ -795,10 +838,21 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	return 0;
 }
 
-/* Is it an answer to an event that the tool had no more time for? */
-static bool is_late(const struct kvm_vcpu_introspection *vi, u32 seq)
+/*
+ * Is it an answer to an event that the tool had no more time for?  With the last one
+ * of those the tool has caught up.
+ */
+static bool take_late_answer(struct kvm_vcpu_introspection *vi,
+			     struct kvm_introspection *session, u32 seq)
 {
-	return vi->expired && (s32)(vi->expired - seq) >= 0;
+	if (!vi->expired || (s32)(vi->expired - seq) < 0 ||
+	    vi->expired_attachment != session->attachment)
+		return false;
+
+	if (vi->expired == seq)
+		vi->answers_late = false;
+	vi->vcpu->stat.introspection_late_answers++;
+	return true;
 }
 
 /**
@@ -835,12 +889,9 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 
 	if (event->state != KVMI_EVENT_OPEN || event->seq != session->rx.hdr.seq ||
 	    event->attachment != session->attachment ||
-	    event->id != msg->common.event) {
-		if (!is_late(vi, session->rx.hdr.seq))
-			return -EPROTO;
-		vcpu->stat.introspection_late_answers++;
-		return 0;
-	}
+	    event->id != msg->common.event)
+		return take_late_answer(vi, session, session->rx.hdr.seq) ? 0 : -EPROTO;
+
 	desc = &events[event->id];
 	if (size > desc->reply_size)
 		return -EPROTO;
@@ -850,6 +901,8 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	    !(event->actions & BIT(msg->common.action)))
 		return -EPROTO;
 
+	/* It does not answer the others any more. */
+	vi->answers_late = false;
 	/* Less than the whole datum is made up with zeroes, none is none. */
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);

@@ -29,6 +29,7 @@ bool kvmi_event_answered(struct kvm_vcpu *vcpu);
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id);
 long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 			  struct kvm_introspection *session);
+void kvmi_event_suspend(struct kvm_vcpu_introspection *vi);
 void kvmi_event_continue(struct kvm_vcpu_introspection *vi);
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 int kvmi_event_receive_reply(struct kvm_introspection *session,

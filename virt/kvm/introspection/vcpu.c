@@ -116,6 +116,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->stop.reason = 0;
 	vi->step_lost = false;
 	vi->expired = 0;
+	vi->answers_late = false;
 	vi->created = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
@@ -185,6 +186,7 @@ struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 
 	WARN_ON_ONCE(vi->busy);
 	WRITE_ONCE(vi->busy, true);
+	kvmi_event_continue(vi);
 	return vi->session;
 }
 
@@ -195,6 +197,7 @@ struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
+	kvmi_event_suspend(vi);
 	WRITE_ONCE(vi->busy, false);
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
@@ -237,9 +240,12 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 	}
 	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN &&
 			vi->event.attachment == cmd->attachment;
-	cmd->event_seq = vi->event.seq;
 	if (cmd->in_event)
 		WRITE_ONCE(vi->event.renewed, jiffies);
+	/* A tool that is late has not got to the open event yet. */
+	if (vi->answers_late && vi->expired_attachment == cmd->attachment)
+		cmd->in_event = false;
+	cmd->event_seq = vi->event.seq;
 	if (cmd->policy)
 		WRITE_ONCE(vi->policy, vi->policy + 1);
 	list_add_tail(&cmd->node, &vi->commands);
@@ -530,7 +536,6 @@ static int service(struct kvm_vcpu *vcpu)
 	if (!session)
 		return 0;
 
-	kvmi_event_continue(vi);
 	r = kvmi_vcpu_run_commands(vcpu, session);
 	if (!r || r == -ETIME)
 		r = kvmi_event_resume(vcpu, session);
@@ -556,6 +561,29 @@ static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 	vcpu->run->introspection.seq = why->seq;
 	vcpu->run->introspection.pad = 0;
 	return 0;
+}
+
+/*
+ * A tool that does not read any more is lost when what it has sent has been read,
+ * which takes no more than KVMI_MAX_LATE_TIME.  Userspace could do nothing before.
+ */
+static void wait_until_lost(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_introspection *session;
+
+	if (READ_ONCE(vi->stop.reason) != KVM_INTROSPECTION_EXIT_LOST)
+		return;
+	session = kvmi_vcpu_enter(vi);
+	if (!session)
+		return;
+
+	kvmi_vcpu_begin_wait(vcpu, session);
+	wait_event_interruptible(vi->wait, !READ_ONCE(session->broken) ||
+					   READ_ONCE(session->defunct) ||
+					   !READ_ONCE(vi->session));
+	kvmi_vcpu_end_wait(vcpu);
+	kvmi_vcpu_leave(vi);
 }
 
 /* Is there something that userspace has to know before the vCPU does anything? */
@@ -590,11 +618,13 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 	if (!vi || !kvm_check_request(KVM_REQ_INTROSPECTION, vcpu))
 		return 1;
 
+	wait_until_lost(vcpu);
 	if (has_to_stop(vcpu, &why, &crashed) && !crashed)
 		return stop_run(vcpu, &why);
 
 	do {
 		r = service(vcpu);
+		wait_until_lost(vcpu);
 
 		if (has_to_stop(vcpu, &why, &crashed)) {
 			if (crashed)

@@ -47,6 +47,8 @@ enum kvmi_event_state {
  * @set_regs: the tool wants @regs to be loaded before the guest goes on
  * @unanswered: it is not the tool's answer: it has had no more time
  * @stopped: KVM_RUN has returned as the time was over; it begins anew with the next one
+ * @suspended: KVM_RUN has returned for another reason, and the time does not go on
+ * @suspended_at: since when, in jiffies
  * @seq: number the reply has to carry
  * @since: when the vCPU began to send it, in jiffies
  * @attachment: kvm_introspection.attachment then
@@ -70,6 +72,8 @@ struct kvmi_event {
 	bool set_regs;
 	bool unanswered;
 	bool stopped;
+	bool suspended;
+	unsigned long suspended_at;
 	u32 seq;
 	unsigned long since;
 	unsigned int attachment;
@@ -129,6 +133,9 @@ struct kvmi_exit {
  *	if it is not, is the vCPU's thread's.
  * @answered: the last event had an answer; only the vCPU's thread uses it
  * @expired: number of the last event that the tool has had no more time for
+ * @expired_attachment: the tool that it was sent to
+ * @answers_late: that tool has not answered it yet, nor a later one: its commands are
+ *	not about the event that is open.  These three are under @lock.
  * @policy: number of commands to the vCPU that have changed what the tool wants;
  *	only the receiver changes it
  * @answers: answers that came after KVM_RUN had returned -EINTR; they are used if
@@ -169,6 +176,8 @@ struct kvm_vcpu_introspection {
 	struct kvmi_event event;
 	bool answered;
 	u32 expired;
+	unsigned int expired_attachment;
+	bool answers_late;
 	u32 policy;
 	struct kvmi_event answers[KVMI_MAX_KEPT_ANSWERS];
 	unsigned int oldest_answer;

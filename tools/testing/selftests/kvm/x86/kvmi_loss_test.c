@@ -156,6 +156,54 @@ KVMI_TEST(kvmi_timeout, registers_are_dropped)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The tool is still busy with the last event when the next one is there already. */
+KVMI_TEST(kvmi_timeout, registers_after_the_time)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event next;
+	struct kvm_regs regs;
+
+	kvmi_guest_code(g, CPUID CPUID);
+	hook_timeout(g, 2000, 0, KVM_INTROSPECTION_ALLOW);
+	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &next);
+	regs = self->ev.common.arch.regs;
+	regs.rsi = 0xbad;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), -KVM_EOPNOTSUPP);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+
+	/* From here on it is about that one. */
+	regs = next.common.arch.regs;
+	regs.rdi = 0x600d;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &next, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.regs.rdi, 0x600d);
+	TEST_ASSERT_EQ(g->state.regs.rsi, g->start.regs.rsi);
+	TEST_ASSERT_EQ(stat(g, "introspection_late_answers"), 1);
+}
+
+/* Nor are they refused for ever if the tool does not answer the last one at all. */
+KVMI_TEST(kvmi_timeout, answer_left_out)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+
+	kvmi_guest_code(g, CPUID CPUID CPUID);
+	hook_timeout(g, 2000, 0, KVM_INTROSPECTION_ALLOW);
+	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	regs = self->ev.common.arch.regs;
+	regs.rdi = 0x600d;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.regs.rdi, 0x600d);
+	TEST_ASSERT_EQ(stat(g, "introspection_timeouts"), 1);
+}
+
 /* An answer to what was never asked is one. */
 KVMI_TEST(kvmi_timeout, answer_to_nothing)
 {
@@ -257,7 +305,7 @@ KVMI_TEST(kvmi_timeout, renewed)
 	kvmi_guest_stop_normally(g);
 }
 
-/* Signals do not give the tool more time. */
+/* Signals do not give the tool more time in KVM_RUN. */
 KVMI_TEST(kvmi_timeout, signals)
 {
 	struct kvmi_guest *g = &self->g;
@@ -275,6 +323,73 @@ KVMI_TEST(kvmi_timeout, signals)
 	}
 	TEST_ASSERT_EQ(g->vcpu->run->exit_reason, KVM_EXIT_IO);
 	TEST_ASSERT_EQ(stat(g, "introspection_timeouts"), 1);
+}
+
+/* What the VMM does between two KVM_RUNs is not the tool's fault. */
+FIXTURE(kvmi_timeout_away) {
+	struct kvmi_guest g;
+	struct kvmi_event ev;
+};
+
+FIXTURE_VARIANT(kvmi_timeout_away) {
+	u32 max_timeout;
+	u32 on_timeout;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_timeout_away, allow) {
+	.on_timeout = KVM_INTROSPECTION_ALLOW,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_timeout_away, stop) {
+	.on_timeout = KVM_INTROSPECTION_STOP,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_timeout_away, crash) {
+	.on_timeout = KVM_INTROSPECTION_CRASH,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_timeout_away, max) {
+	.max_timeout = 1500,
+	.on_timeout = KVM_INTROSPECTION_CRASH,
+};
+
+FIXTURE_SETUP(kvmi_timeout_away)
+{
+	struct kvmi_guest *g = &self->g;
+
+	create_guest(g);
+	hook_timeout(g, 1500, variant->max_timeout, variant->on_timeout);
+}
+
+FIXTURE_TEARDOWN(kvmi_timeout_away)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_timeout_away, commands_are_run)
+{
+	struct kvmi_vcpu_get_info_reply info;
+	struct kvmi_guest *g = &self->g;
+	u32 seq;
+	int i;
+
+	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	for (i = 0; i < 2; i++) {
+		kvmi_run_signal(&g->r);
+		kvmi_run_wait_eintr(&g->r);
+		/* The second time the tool does nothing meanwhile. */
+		if (!i)
+			seq = kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_GET_INFO, NULL, 0);
+		usleep(2000000);
+		run(g);
+		if (!i) {
+			TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_GET_INFO,
+							 seq, &info, sizeof(info)), 0);
+		}
+	}
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+	TEST_ASSERT_EQ(stat(g, "introspection_timeouts"), 0);
 }
 
 /* A tool that does not read what there is for it */
