@@ -102,6 +102,7 @@ int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req);
 /* Of the architecture, see arch/ARCH/kvm/introspection/. */
 void kvmi_arch_features(struct kvmi_features *features);
 bool kvmi_arch_vm_supported(struct kvm *kvm);
+bool kvmi_arch_vcpu_supported(struct kvm_vcpu *vcpu);
 bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu);
 bool kvmi_arch_vcpu_ready(struct kvm_vcpu *vcpu);
 int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu);
@@ -113,6 +114,7 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);
 int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu);
 bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
 bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id);

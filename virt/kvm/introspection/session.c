@@ -21,7 +21,9 @@
  */
 
 #include <linux/eventfd.h>
+#include <linux/file.h>
 #include <linux/jump_label_ratelimit.h>
+#include <linux/llist.h>
 #include <linux/moduleparam.h>
 #include <linux/net.h>
 #include <linux/poll.h>
@@ -29,6 +31,7 @@
 #include <linux/sched/vhost_task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <net/af_unix.h>
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
@@ -50,11 +53,69 @@ EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_key);
 DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_known_key, HZ);
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_known_key);
 
+/*
+ * What a receiver must not do itself.  Files may be on their way through its socket,
+ * the VM's own among them: the last one to be closed destroys the VM, for which the
+ * receiver is stopped.
+ */
+struct leftover {
+	struct llist_node node;
+	/* A socket that is not read any more, and the VM whose session it was of */
+	struct socket *sock;
+	struct kvm *kvm;
+	/* Or a session that has been unhooked by its receiver */
+	struct kvm_introspection *session;
+};
+
+static LLIST_HEAD(leftovers);
+
+static void drop_messages(struct socket *sock)
+{
+	u8 buf[256];
+	int n;
+
+	do {
+		struct kvec vec = { .iov_base = buf, .iov_len = sizeof(buf) };
+		struct msghdr msg = { };
+
+		n = kernel_recvmsg(sock, &msg, &vec, 1, sizeof(buf), MSG_DONTWAIT);
+	} while (n > 0);
+}
+
+static void drop_leftovers(struct work_struct *work)
+{
+	struct leftover *leftover, *next;
+
+	llist_for_each_entry_safe(leftover, next, llist_del_all(&leftovers), node) {
+		if (leftover->session) {
+			vhost_task_stop(leftover->session->receiver);
+			kvfree(leftover->session);
+		} else {
+			drop_messages(leftover->sock);
+			sockfd_put(leftover->sock);
+			kvm_put_kvm(leftover->kvm);
+		}
+		kfree(leftover);
+	}
+}
+
+static DECLARE_WORK(leftovers_work, drop_leftovers);
+
+static void leave(struct leftover leftover)
+{
+	struct leftover *copy;
+
+	copy = kmemdup(&leftover, sizeof(leftover), GFP_KERNEL | __GFP_NOFAIL);
+	if (llist_add(&copy->node, &leftovers))
+		schedule_work(&leftovers_work);
+}
+
 /**
  * kvmi_exit - let nothing of introspection go on after KVM
  */
 void kvmi_exit(void)
 {
+	flush_work(&leftovers_work);
 	static_key_deferred_flush(&kvmi_key);
 	static_key_deferred_flush(&kvmi_known_key);
 }
@@ -80,6 +141,12 @@ bool __kvmi_vm_hooked(struct kvm *kvm)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_vm_hooked);
 
+static bool has_files(struct socket *sock)
+{
+	return sock->ops->family == AF_UNIX &&
+	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
+}
+
 /* Note that there is nothing more to come from the tool. */
 static void set_defunct(struct kvm_introspection *session)
 {
@@ -90,6 +157,13 @@ static void set_defunct(struct kvm_introspection *session)
 		trace_kvmi_defunct(session->kvm);
 	WRITE_ONCE(session->defunct, true);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
+	if (has_files(session->sock) && kvm_get_kvm_safe(session->kvm)) {
+		get_file(session->sock->file);
+		leave((struct leftover) {
+			.sock = session->sock,
+			.kvm = session->kvm,
+		});
+	}
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
 		kvmi_vcpu_release(kvmi_to_vcpu(vcpu));
@@ -156,6 +230,10 @@ static int receive_next(struct kvm_introspection *session)
 		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
 		/* What it has sent is there if this has been seen. */
 		smp_rmb();
+		if (has_files(session->sock)) {
+			r = -EPROTO;
+			break;
+		}
 		r = kvmi_message_receive(session);
 		if (r != -EAGAIN)
 			break;
@@ -209,6 +287,8 @@ static bool receive(void *data)
 	struct kvm_introspection *session = data;
 	int r;
 
+	WRITE_ONCE(session->receiver_task, current);
+
 	/* Nothing more to do, sleep until being stopped. */
 	if (READ_ONCE(session->defunct)) {
 		kvmi_vm_finish_shutdown(session);
@@ -237,17 +317,18 @@ static void receiver_killed(void *data)
 /*
  * Files that come with a message would be closed by the receiver, which a tool
  * could make do anything that closing a file can do.  Have them refused when they
- * are sent.
+ * are sent, and take no socket that has some already.
  */
 static int refuse_files(struct socket *sock)
 {
-	int no = 0;
+	int r, no = 0;
 
 	if (sock->ops->family != AF_UNIX)
 		return 0;
 
-	return sock_setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS,
-			       KERNEL_SOCKPTR(&no), sizeof(no));
+	r = sock_setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS,
+			    KERNEL_SOCKPTR(&no), sizeof(no));
+	return r ? r : has_files(sock) ? -EINVAL : 0;
 }
 
 static struct socket *get_socket(int fd)
@@ -323,17 +404,19 @@ static void detach_vcpus(struct kvm *kvm, bool forget)
 	}
 }
 
-static bool in_nested_operation(struct kvm *kvm)
+static int check_vcpus(struct kvm *kvm)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (kvmi_arch_vcpu_in_nested_operation(vcpu))
-			return true;
+			return -EBUSY;
+		if (!kvmi_arch_vcpu_supported(vcpu))
+			return -EOPNOTSUPP;
 	}
 
-	return false;
+	return 0;
 }
 
 static struct vhost_task *create_receiver(struct kvm_introspection *session)
@@ -355,8 +438,8 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	}
 
 	/* A guest that has nested guests must not notice that this fails. */
-	r = -EBUSY;
-	if (in_nested_operation(kvm))
+	r = check_vcpus(kvm);
+	if (r)
 		goto fail;
 
 	/*
@@ -365,7 +448,8 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	 */
 	WRITE_ONCE(kvm->introspection, session);
 	synchronize_srcu(&kvm->srcu);
-	if (in_nested_operation(kvm))
+	r = check_vcpus(kvm);
+	if (r)
 		goto fail;
 
 	session->receiver = create_receiver(session);
@@ -531,6 +615,7 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 		return PTR_ERR(receiver);
 	/* It has nothing more to do. */
 	vhost_task_stop(session->receiver);
+	WRITE_ONCE(session->receiver_task, NULL);
 	session->receiver = receiver;
 
 	mutex_lock(&session->send_lock);
@@ -598,16 +683,9 @@ static int attach(struct kvm *kvm, void __user *argp)
 	return r;
 }
 
-static bool __unhook(struct kvm *kvm)
+/* Wait for what the tool has sent, and end the receiver. */
+static void stop_receiver(struct kvm_introspection *session)
 {
-	struct kvm_introspection *session;
-
-	guard(mutex)(&kvm->lock);
-
-	session = kvm->introspection;
-	if (!session)
-		return false;
-
 	/* Nobody waits for the tool any more, but what it has sent counts. */
 	session->ending_since = jiffies;
 	/* Pairs with smp_load_acquire() in too_late(). */
@@ -616,6 +694,29 @@ static bool __unhook(struct kvm *kvm)
 	kvmi_session_wake_receiver(session);
 	wait_for_completion(&session->over);
 	vhost_task_stop(session->receiver);
+}
+
+static bool __unhook(struct kvm *kvm)
+{
+	struct kvm_introspection *session;
+	bool by_receiver;
+
+	guard(mutex)(&kvm->lock);
+
+	session = kvm->introspection;
+	if (!session)
+		return false;
+
+	/*
+	 * Userspace may have undone refuse_files(), and the VM's last file been closed
+	 * by the receiver as it is killed, which it must not wait for.
+	 */
+	by_receiver = READ_ONCE(session->receiver_task) == current;
+	if (!by_receiver)
+		stop_receiver(session);
+	else if (!READ_ONCE(session->defunct))
+		set_defunct(session);
+	session->shutdown = false;
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_views_end(session);
 	kvmi_waits_end(session);
@@ -624,7 +725,10 @@ static bool __unhook(struct kvm *kvm)
 
 	sockfd_put(session->sock);
 	put_eventfd(session->lost);
-	kvfree(session);
+	if (by_receiver)
+		leave((struct leftover) { .session = session });
+	else
+		kvfree(session);
 	trace_kvmi_unhook(kvm);
 
 	return true;

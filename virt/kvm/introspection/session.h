@@ -36,6 +36,7 @@ struct kvmi_frame {
  * @kvm: the VM
  * @sock: connection to the tool; a reference is held
  * @receiver: thread that reads from @sock and runs the VM-wide commands
+ * @receiver_task: the same, only to compare it
  * @defunct: there is nothing more to come from the tool; the session waits to be
  *	unhooked, or for another one.  Set by the receiver, then every vCPU is woken.
  * @over: the same, for unhooking to wait for
@@ -94,6 +95,7 @@ struct kvm_introspection {
 	struct kvm *kvm;
 	struct socket *sock;
 	struct vhost_task *receiver;
+	struct task_struct *receiver_task;
 	bool defunct;
 	struct completion over;
 	unsigned int attachment;

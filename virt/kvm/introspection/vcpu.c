@@ -640,5 +640,6 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 		return r;
 	}
 
+	kvmi_arch_vcpu_recheck_step(vcpu);
 	return 1;
 }

@@ -301,6 +301,7 @@ bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 
 #ifdef CONFIG_KVM_INTROSPECTION
 
+void __kvmi_limit_caps(struct kvm_vcpu *vcpu);
 bool __kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr);
 bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr);
 enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
@@ -371,6 +372,16 @@ static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) &&
 	       READ_ONCE(vcpu->arch.introspection_todo);
+}
+
+/**
+ * kvmi_limit_caps - take what cannot be introspected from a vCPU's capabilities
+ * @vcpu: the vCPU, whose capabilities have just been set
+ */
+static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		__kvmi_limit_caps(vcpu);
 }
 
 /**
@@ -786,6 +797,7 @@ static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
+static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr) { return false; }
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr) { return false; }
 

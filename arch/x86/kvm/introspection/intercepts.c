@@ -45,6 +45,8 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 	WRITE_ONCE(arch->step.owed, false);
 	kvmi_update_view(vcpu);
 	WRITE_ONCE(arch->not_emulated, false);
+	/* Interrupts may have had to wait for a step. */
+	kvm_make_request(KVM_REQ_EVENT, vcpu);
 	if (!forget)
 		return;
 

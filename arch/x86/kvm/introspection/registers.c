@@ -53,6 +53,29 @@ bool kvmi_arch_vm_supported(struct kvm *kvm)
 }
 
 /**
+ * kvmi_arch_vcpu_supported - can the vCPU be introspected?
+ * @vcpu: the vCPU, which may be running
+ *
+ * In an SGX enclave nothing can be stepped, as hardware suppresses the monitor trap
+ * flag: what is granted to one instruction would be so to all of the enclave.
+ */
+bool kvmi_arch_vcpu_supported(struct kvm_vcpu *vcpu)
+{
+	return !guest_cpu_cap_has(vcpu, X86_FEATURE_SGX);
+}
+
+void __kvmi_limit_caps(struct kvm_vcpu *vcpu)
+{
+	/*
+	 * Pairs with synchronize_srcu() in start_session(): either this finds the
+	 * session, or that finds the capability.
+	 */
+	smp_mb();
+	if (READ_ONCE(vcpu->kvm->introspection))
+		guest_cpu_cap_clear(vcpu, X86_FEATURE_SGX);
+}
+
+/**
  * kvmi_arch_vcpu_in_nested_operation - can the vCPU have a nested guest?
  * @vcpu: the vCPU, which may be running
  *

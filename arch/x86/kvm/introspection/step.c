@@ -318,6 +318,21 @@ void kvmi_step_check(struct kvm_vcpu *vcpu)
 		end_step(vcpu, true);
 }
 
+/**
+ * kvmi_arch_vcpu_recheck_step - take back what is granted if the tool has set other
+ *	registers, or another view, since kvmi_check_step()
+ * @vcpu: the vCPU
+ *
+ * Context: the vCPU's thread, about to enter the guest.
+ */
+void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	if (step->allowed && step_is_over(vcpu, step))
+		kvmi_step_cancel(vcpu);
+}
+
 bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);

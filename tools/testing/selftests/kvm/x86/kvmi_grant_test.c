@@ -574,6 +574,36 @@ KVMI_TEST(kvmi_grant_event, vmm)
 	stop_in_handler(g, &ev);
 }
 
+/* The tool moves the guest before the instruction that it has allowed. */
+KVMI_TEST(kvmi_grant_event, registers_in_pause)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+
+	/* MOV [RDI], RAX; MOV [RDI + 8], RAX */
+	kvmi_guest_code(g, "\x48\x89\x07\x48\x89\x47\x08");
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	regs = ev.common.arch.regs;
+	TEST_ASSERT_EQ(regs.rip, KVMI_GUEST_CODE);
+	regs.rip += 3;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE + 3);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET + 8);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[TARGET], 0);
+	TEST_ASSERT_EQ(g->state.mem[TARGET + 8], 0);
+}
+
 /*
  * Another CPU puts an instruction in place of the one that is allowed, and back, all
  * the time.  It leads to a write to a page that is protected.  Both are one instruction

@@ -5,6 +5,7 @@
  * The ioctls with all their errors, and all the ways in which the device
  * manager, the tool or the VM may go away.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
@@ -406,8 +407,7 @@ KVMI_TEST(kvmi_hook, vsock_seqpacket)
 	close(server);
 }
 
-/* KVM would have to close them. */
-static void send_file(struct kvmi_session *s, int fd, int err)
+static ssize_t try_send_file(int to, int fd)
 {
 	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };
 	struct iovec iov = { .iov_base = &hdr, .iov_len = sizeof(hdr) };
@@ -429,7 +429,13 @@ static void send_file(struct kvmi_session *s, int fd, int err)
 	};
 
 	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(fd));
-	TEST_ASSERT(sendmsg(s->fd, &msg, 0) < 0 && errno == err,
+	return sendmsg(to, &msg, MSG_NOSIGNAL);
+}
+
+/* KVM would have to close them. */
+static void send_file(struct kvmi_session *s, int fd, int err)
+{
+	TEST_ASSERT(try_send_file(s->fd, fd) < 0 && errno == err,
 		    "A file can be sent to KVM");
 }
 
@@ -444,6 +450,82 @@ KVMI_TEST(kvmi_hook, files)
 	send_file(&self->s, self->vm->fd, EPERM);
 	assert_alive(&self->s);
 	kvmi_unhook(&self->s);
+}
+
+KVMI_TEST(kvmi_hook, files_before)
+{
+	int fds[2];
+
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
+	TEST_ASSERT(try_send_file(fds[1], self->vm->fd) > 0, "sendmsg()");
+	TEST_ASSERT_ERRNO(__kvmi_hook(self->vm, fds[0]), EINVAL);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+/*
+ * The owner of the socket lets files be sent all the same: the VM's own.  It must not
+ * stay for ever because of that, nor keep its process from ending.
+ */
+static void send_vm_and_exit(int type, bool defunct)
+{
+	struct kvmi_msg_hdr bad = { .size = -1 };
+	struct kvm_vcpu *vcpu;
+	int fds[2], yes = 1;
+	struct kvm_vm *vm;
+	int i;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
+	TEST_ASSERT(!socketpair(AF_UNIX, type, 0, fds), "socketpair()");
+	TEST_ASSERT_EQ(__kvmi_hook(vm, fds[0]), 0);
+	TEST_ASSERT(!setsockopt(fds[0], SOL_SOCKET, SO_PASSRIGHTS, &yes, sizeof(yes)),
+		    "SO_PASSRIGHTS");
+	if (defunct)
+		TEST_ASSERT(send(fds[1], &bad, sizeof(bad), MSG_NOSIGNAL) > 0, "send()");
+	/* Until the session does not take them any more */
+	for (i = 0; i < 100 && try_send_file(fds[1], vm->fd) > 0; i++)
+		;
+	_exit(0);
+}
+
+static bool vm_is_gone(pid_t pid)
+{
+	char name[32];
+	struct dirent *entry;
+	bool gone = true;
+	DIR *dir;
+
+	snprintf(name, sizeof(name), "%d-", pid);
+	dir = opendir("/sys/kernel/debug/kvm");
+	TEST_ASSERT(dir, "/sys/kernel/debug/kvm");
+	while ((entry = readdir(dir))) {
+		if (!strncmp(entry->d_name, name, strlen(name)))
+			gone = false;
+	}
+	closedir(dir);
+
+	return gone;
+}
+
+KVMI_TEST(kvmi_hook, files_of_the_owner)
+{
+	int i, j, status;
+	pid_t pid;
+
+	for (i = 0; i < 20; i++) {
+		pid = fork();
+		if (!pid)
+			send_vm_and_exit(i & 1 ? SOCK_SEQPACKET : SOCK_STREAM, i & 2);
+		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		TEST_ASSERT_EQ(status, 0);
+		for (j = 0; j < KVMI_TIMEOUT * 100 && !vm_is_gone(pid); j++)
+			usleep(10000);
+		TEST_ASSERT(vm_is_gone(pid), "The VM is still there");
+	}
 }
 
 /* The socket says first that the tool has not read all, then what it has sent. */

@@ -204,6 +204,24 @@ KVMI_TEST(kvmi_page_slot, deleted_and_created_before_use)
 	check_restriction(self);
 }
 
+/* What is remembered of a device must not outlive it. */
+KVMI_TEST(kvmi_page_slot, touched_while_deleted)
+{
+	struct ucall uc;
+	int i;
+
+	set_access(self, PAGE_GPA(P), 1, 0);
+	for (i = 0; i < 2; i++) {
+		vm_mem_region_delete(self->vm, SLOT);
+		start(self, READ, PAGE_GPA(P), 0);
+		kvmi_run_wait_exit(&self->r, KVM_EXIT_MMIO);
+		kvmi_run_start(&self->r, &self->s, self->vcpu);
+		kvmi_run_wait_sync(&self->r, &uc);
+		add_slot(self->vm);
+		do_access_pf(self, READ, PAGE_GPA(P), 0, KVMI_EVENT_ACTION_ALLOW);
+	}
+}
+
 /* The memory leaves its restrictions behind, and finds others. */
 KVMI_TEST(kvmi_page_slot, moved)
 {
