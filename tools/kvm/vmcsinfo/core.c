@@ -8,6 +8,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +18,28 @@
 #include "guest.h"
 
 #define PAGE			4096ull
-#define ADDRESS			0xffffffffff000ull
-/* KVM marks a leaf so, be it accessible or not at the moment */
-#define EPT_KVM_PRESENT		(1ull << 11)
-#define EPT_RWX			7ull
-#define EPT_LARGE		(1ull << 7)
 #define PTE_PRESENT		1ull
 #define PTE_LARGE		(1ull << 7)
 #define CR0_PG			(1ull << 31)
 #define CR4_LA57		(1ull << 12)
 #define ENTRY_IA32E_MODE	(1ull << 9)
-/* Of ELF's e_phnum, with room for the notes */
-#define MAX_PHDRS		65000
-/* How many times the host's memory a guest may seem to have, as pages are merged */
-#define MAX_OVERCOMMIT		16
+/* Segments by virtual address: far more than a kernel has contiguous mappings */
+#define MAX_MAPPINGS		(1u << 20)
+/* Entries of a guest's tables are not more than that many for each page it has */
+#define MAX_ENTRIES		16
 
 /* A part of guest memory, contiguous in the guest and the host */
 struct range {
 	uint64_t guest;
 	uint64_t host;
 	uint64_t size;
+};
+
+/* A part that is contiguous in the guest, and so in the core */
+struct part {
+	uint64_t guest;
+	uint64_t size;
+	/* From the first one */
 	uint64_t offset;
 };
 
@@ -49,86 +52,39 @@ struct mapping {
 struct core {
 	const struct dump *dump;
 	struct range *ranges;
-	size_t nr_ranges, room;
+	size_t nr_ranges, range_room;
+	struct part *parts;
+	size_t nr_parts, part_room;
 	uint64_t memory;
 	struct mapping *mappings;
 	size_t nr_mappings, mapping_room;
-	uint64_t tables;
+	/* Of the guest's own page tables: which page was one, by its offset in the core */
+	uint8_t *is_table;
+	uint64_t entries, tables_again, tables_missing;
+	const char *cut;
 	char *notes;
 	size_t notes_size;
 };
 
-/* Tables of a guest are fewer than pages of the host; a loop of them is not */
-static void read_table(struct core *c, uint64_t host, uint64_t *table)
+static void add_range(void *arg, uint64_t guest, uint64_t host, uint64_t size)
 {
-	if (++c->tables > c->dump->memory / PAGE)
-		die("there are more page tables than memory: the dump is corrupt");
-	if (!dump_read(c->dump, host, table, PAGE))
-		memset(table, 0, PAGE);
-}
-
-static void add_range(struct core *c, uint64_t guest, uint64_t host, uint64_t size)
-{
+	struct core *c = arg;
 	struct range *r = c->nr_ranges ? &c->ranges[c->nr_ranges - 1] : NULL;
+	struct part *p = c->nr_parts ? &c->parts[c->nr_parts - 1] : NULL;
 
+	if (p && p->guest + p->size == guest) {
+		p->size += size;
+	} else {
+		c->parts = grow(c->parts, c->nr_parts, &c->part_room, sizeof(*p));
+		c->parts[c->nr_parts++] = (struct part) { guest, size, c->memory };
+	}
 	c->memory += size;
-	if (c->memory / MAX_OVERCOMMIT > c->dump->memory)
-		die("EPT maps far more than the host's memory: the dump is corrupt");
 	if (r && r->guest + r->size == guest && r->host + r->size == host) {
 		r->size += size;
 		return;
 	}
-	c->ranges = grow(c->ranges, c->nr_ranges, &c->room, sizeof(*r));
-	c->ranges[c->nr_ranges++] = (struct range) { guest, host, size, 0 };
-}
-
-static bool in_dump(const struct core *c, uint64_t host)
-{
-	uint8_t byte;
-
-	return dump_read(c->dump, host, &byte, 1);
-}
-
-static bool ept_present(uint64_t entry, bool leaf)
-{
-	switch (entry & EPT_RWX) {
-	case 0:
-		/* Neither read, write nor execute: KVM keeps pages so to see if they're used */
-		return leaf && entry & EPT_KVM_PRESENT;
-	case 2:
-	case 6:
-		/* A misconfiguration: KVM's mark for MMIO */
-		return false;
-	default:
-		return true;
-	}
-}
-
-static void walk_ept(struct core *c, uint64_t host, unsigned int level, uint64_t guest)
-{
-	const uint64_t size = PAGE << (9 * (level - 1));
-	uint64_t *table = allocate(1, PAGE), page;
-	bool leaf;
-	int i;
-
-	read_table(c, host, table);
-	for (i = 0; i < 512; i++, guest += size) {
-		leaf = level == 1 || (level <= 3 && table[i] & EPT_LARGE);
-		if (!ept_present(table[i], leaf))
-			continue;
-		host = table[i] & ADDRESS;
-		if (!leaf) {
-			walk_ept(c, host, level - 1, guest);
-			continue;
-		}
-		host &= ~(size - 1);
-		/* Of a huge page, what the dump has */
-		for (page = 0; page < size; page += PAGE) {
-			if (in_dump(c, host + page))
-				add_range(c, guest + page, host + page, PAGE);
-		}
-	}
-	free(table);
+	c->ranges = grow(c->ranges, c->nr_ranges, &c->range_room, sizeof(*r));
+	c->ranges[c->nr_ranges++] = (struct range) { guest, host, size };
 }
 
 static int compare_range(const void *key, const void *element)
@@ -139,16 +95,35 @@ static int compare_range(const void *key, const void *element)
 	return guest < r->guest ? -1 : guest - r->guest >= r->size;
 }
 
-static const struct range *range_at(const struct core *c, uint64_t guest)
+static bool read_guest_page(const struct core *c, uint64_t guest, void *buf)
 {
-	return bsearch(&guest, c->ranges, c->nr_ranges, sizeof(*c->ranges), compare_range);
-}
-
-static bool read_guest_page(struct core *c, uint64_t guest, void *buf)
-{
-	const struct range *r = range_at(c, guest);
+	const struct range *r = bsearch(&guest, c->ranges, c->nr_ranges, sizeof(*r),
+					compare_range);
 
 	return r && dump_read(c->dump, r->host + (guest - r->guest), buf, PAGE);
+}
+
+/* The first part that ends behind @guest */
+static size_t part_from(const struct core *c, uint64_t guest)
+{
+	size_t low = 0, high = c->nr_parts, i;
+
+	while (low < high) {
+		i = low + (high - low) / 2;
+		if (c->parts[i].guest + c->parts[i].size <= guest)
+			low = i + 1;
+		else
+			high = i;
+	}
+	return low;
+}
+
+/* Where in the core @guest is, which is in it */
+static uint64_t core_offset(const struct core *c, uint64_t guest)
+{
+	const struct part *p = &c->parts[part_from(c, guest)];
+
+	return p->offset + (guest - p->guest);
 }
 
 static void add_mapping(struct core *c, uint64_t virtual, uint64_t guest, uint64_t size)
@@ -156,51 +131,72 @@ static void add_mapping(struct core *c, uint64_t virtual, uint64_t guest, uint64
 	struct mapping *m = c->nr_mappings ? &c->mappings[c->nr_mappings - 1] : NULL;
 
 	if (m && m->virtual + m->size == virtual && m->guest + m->size == guest) {
+		/* In the same part, as parts do not adjoin */
 		m->size += size;
+		return;
+	}
+	if (c->nr_mappings == MAX_MAPPINGS) {
+		c->cut = "it has too many mappings";
 		return;
 	}
 	c->mappings = grow(c->mappings, c->nr_mappings, &c->mapping_room, sizeof(*m));
 	c->mappings[c->nr_mappings++] = (struct mapping) { virtual, guest, size };
 }
 
-/* A mapping of which the dump has parts only is as many mappings */
+/* A mapping of which the core has parts only is as many mappings */
 static void add_mappings(struct core *c, uint64_t virtual, uint64_t guest, uint64_t size)
 {
-	uint64_t n;
+	const uint64_t last = guest + size - 1;
+	uint64_t from, to;
+	size_t i;
 
-	for (; size; virtual += n, guest += n, size -= n) {
-		const struct range *r = range_at(c, guest);
+	for (i = part_from(c, guest); i < c->nr_parts && !c->cut; i++) {
+		const struct part *p = &c->parts[i];
 
-		n = r ? r->guest + r->size - guest : PAGE;
-		if (n > size)
-			n = size;
-		if (r && c->nr_mappings < MAX_PHDRS)
-			add_mapping(c, virtual, guest, n);
+		if (p->guest > last)
+			break;
+		from = p->guest > guest ? p->guest : guest;
+		to = p->guest + p->size - 1 < last ? p->guest + p->size - 1 : last;
+		add_mapping(c, virtual + (from - guest), from, to - from + 1);
 	}
 }
 
-/* The upper half of the guest's virtual addresses, which is its kernel's */
+/*
+ * The upper half of the guest's virtual addresses, which is its kernel's.  These tables
+ * are what the guest makes of them, and it may make what has no end: they only end what
+ * is found by them.  A table that is there again, as in a map of the tables themselves
+ * or in KASAN's, is not followed again.
+ */
 static void walk_guest(struct core *c, uint64_t guest, unsigned int level, uint64_t virtual,
 		       unsigned int first)
 {
 	const uint64_t size = PAGE << (9 * (level - 1));
-	uint64_t *table = allocate(1, PAGE), address;
+	uint64_t table[512], address, page;
 	unsigned int i;
 
-	if (++c->tables > c->dump->memory / PAGE)
-		die("the guest has more page tables than there is memory: the dump is corrupt");
-	if (!read_guest_page(c, guest, table))
-		memset(table, 0, PAGE);
-	for (i = first; i < 512; i++) {
+	if (!read_guest_page(c, guest, table)) {
+		c->tables_missing++;
+		return;
+	}
+	page = core_offset(c, guest) / PAGE;
+	if (c->is_table[page / 8] & 1 << page % 8) {
+		c->tables_again++;
+		return;
+	}
+	c->is_table[page / 8] |= 1 << page % 8;
+	for (i = first; i < 512 && !c->cut; i++) {
 		if (!(table[i] & PTE_PRESENT))
 			continue;
+		if (++c->entries > MAX_ENTRIES * (c->memory / PAGE) + MAX_MAPPINGS) {
+			c->cut = "its page tables have far more entries than it has memory";
+			break;
+		}
 		address = table[i] & ADDRESS;
 		if (level > 1 && !(level <= 3 && table[i] & PTE_LARGE))
 			walk_guest(c, address, level - 1, virtual + i * size, 0);
 		else
 			add_mappings(c, virtual + i * size, address & ~(size - 1), size);
 	}
-	free(table);
 }
 
 /* ------------------------------------------------------------------------ notes */
@@ -251,8 +247,8 @@ static struct qemu_segment segment(const struct layout *l, const uint8_t *region
 	return s;
 }
 
-static void add_cpu(struct core *c, const struct layout *l, const struct vmcs *v,
-		    const struct registers *r, unsigned int cpu)
+static void add_cpu(struct core *c, const struct layout *l, const uint8_t *region,
+		    const struct vcpu *r, unsigned int cpu)
 {
 	static const int qemu_order[] = { 0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15 };
 	struct elf_prstatus status = { .pr_pid = cpu + 1 };
@@ -261,7 +257,7 @@ static void add_cpu(struct core *c, const struct layout *l, const struct vmcs *v
 	uint64_t gpr[16], rip;
 	int i;
 
-#define value(field)	layout_value(l, v->region, field)
+#define value(field)	layout_value(l, region, field)
 	memcpy(gpr, r->gpr, sizeof(gpr));
 	if (!r->rsp_changed)
 		gpr[4] = value(GUEST_RSP);
@@ -301,14 +297,14 @@ static void add_cpu(struct core *c, const struct layout *l, const struct vmcs *v
 		q.gpr[i] = gpr[qemu_order[i]];
 	q.rip = rip;
 	q.rflags = value(GUEST_RFLAGS);
-	q.es = segment(l, v->region, 0);
-	q.cs = segment(l, v->region, 1);
-	q.ss = segment(l, v->region, 2);
-	q.ds = segment(l, v->region, 3);
-	q.fs = segment(l, v->region, 4);
-	q.gs = segment(l, v->region, 5);
-	q.ldt = segment(l, v->region, 6);
-	q.tr = segment(l, v->region, 7);
+	q.es = segment(l, region, 0);
+	q.cs = segment(l, region, 1);
+	q.ss = segment(l, region, 2);
+	q.ds = segment(l, region, 3);
+	q.fs = segment(l, region, 4);
+	q.gs = segment(l, region, 5);
+	q.ldt = segment(l, region, 6);
+	q.tr = segment(l, region, 7);
 	q.gdt.limit = value(GUEST_GDTR_LIMIT);
 	q.gdt.base = value(GUEST_GDTR_BASE);
 	q.idt.limit = value(GUEST_IDTR_LIMIT);
@@ -365,27 +361,39 @@ static void put_memory(struct core *c, struct output *o)
 {
 	const size_t chunk = 1 << 20;
 	char *buf = allocate(1, chunk);
-	uint64_t done, n;
+	uint64_t done, n, page, host, unreadable = 0;
 	size_t i;
 
 	for (i = 0; i < c->nr_ranges; i++) {
 		for (done = 0; done < c->ranges[i].size; done += n) {
 			n = c->ranges[i].size - done < chunk ? c->ranges[i].size - done : chunk;
-			if (!dump_read(c->dump, c->ranges[i].host + done, buf, n))
-				memset(buf, 0, n);
+			host = c->ranges[i].host + done;
+			if (!dump_read(c->dump, host, buf, n)) {
+				for (page = 0; page < n; page += PAGE) {
+					if (dump_read(c->dump, host + page, buf + page, PAGE))
+						continue;
+					memset(buf + page, 0, PAGE);
+					unreadable++;
+				}
+			}
 			put(o, buf, n);
 		}
 	}
 	free(buf);
+	if (unreadable)
+		warn("%" PRIu64 " pages of the guest can't be read and are zero", unreadable);
 }
 
 static void put_file(struct core *c, const char *name)
 {
-	const size_t phdrs = 1 + c->nr_ranges + c->nr_mappings;
-	const uint64_t notes = sizeof(Elf64_Ehdr) + phdrs * sizeof(Elf64_Phdr);
-	uint64_t offset = (notes + c->notes_size + PAGE - 1) & ~(PAGE - 1);
+	const size_t phdrs = 1 + c->nr_parts + c->nr_mappings;
+	/* If they are more than e_phnum can count, a section header that is none does */
+	const bool many = phdrs >= PN_XNUM;
+	const uint64_t table = sizeof(Elf64_Ehdr) + (many ? sizeof(Elf64_Shdr) : 0);
+	const uint64_t notes = table + phdrs * sizeof(Elf64_Phdr);
+	const uint64_t start = (notes + c->notes_size + PAGE - 1) & ~(PAGE - 1);
 	static const char zeros[PAGE];
-	const uint64_t start = offset;
+	const Elf64_Shdr s = { .sh_info = phdrs };
 	struct output o = { .name = name };
 	Elf64_Ehdr e = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
@@ -393,17 +401,17 @@ static void put_file(struct core *c, const char *name)
 		.e_type = ET_CORE,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
-		.e_phoff = sizeof(e),
+		.e_phoff = table,
+		.e_shoff = many ? sizeof(e) : 0,
 		.e_ehsize = sizeof(e),
 		.e_phentsize = sizeof(Elf64_Phdr),
-		.e_phnum = phdrs,
+		.e_phnum = many ? PN_XNUM : phdrs,
+		.e_shentsize = many ? sizeof(s) : 0,
+		.e_shnum = many,
 	};
 	Elf64_Phdr p = { .p_type = PT_NOTE, .p_offset = notes, .p_filesz = c->notes_size };
 	size_t i;
 	int fd;
-
-	if (phdrs > MAX_PHDRS)
-		die("the guest's memory is in too many parts (%zu)", phdrs);
 
 	/* The registers and memory of a guest are not for everyone */
 	fd = !strcmp(name, "-") ? dup(1) : open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -411,25 +419,25 @@ static void put_file(struct core *c, const char *name)
 	if (!o.file)
 		die("%s: %s", name, strerror(errno));
 	put(&o, &e, sizeof(e));
+	if (many)
+		put(&o, &s, sizeof(s));
 	put(&o, &p, sizeof(p));
-	for (i = 0; i < c->nr_ranges; i++) {
-		struct range *r = &c->ranges[i];
-
-		r->offset = offset;
-		p = (Elf64_Phdr) {
-			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X, .p_offset = offset,
-			.p_paddr = r->guest, .p_filesz = r->size, .p_memsz = r->size,
-		};
-		put(&o, &p, sizeof(p));
-		offset += r->size;
-	}
-	for (i = 0; i < c->nr_mappings; i++) {
-		const struct mapping *m = &c->mappings[i];
-		const struct range *r = range_at(c, m->guest);
+	for (i = 0; i < c->nr_parts; i++) {
+		const struct part *r = &c->parts[i];
 
 		p = (Elf64_Phdr) {
 			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X,
-			.p_offset = r->offset + (m->guest - r->guest),
+			.p_offset = start + r->offset,
+			.p_paddr = r->guest, .p_filesz = r->size, .p_memsz = r->size,
+		};
+		put(&o, &p, sizeof(p));
+	}
+	for (i = 0; i < c->nr_mappings; i++) {
+		const struct mapping *m = &c->mappings[i];
+
+		p = (Elf64_Phdr) {
+			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X,
+			.p_offset = start + core_offset(c, m->guest),
 			.p_vaddr = m->virtual, .p_paddr = m->guest,
 			.p_filesz = m->size, .p_memsz = m->size,
 		};
@@ -442,39 +450,85 @@ static void put_file(struct core *c, const char *name)
 		die("%s: %s", name, strerror(errno));
 }
 
-void core_write(const struct dump *d, const struct layout *l, const struct vmcs *v,
-		const struct registers *r, size_t nr, const char *file)
+/* Of the EPTs that a guest has, the one that maps most; others may be obsolete, or SMM's */
+static uint64_t choose_eptp(const struct dump *d, const struct guest *g)
 {
-	const uint64_t eptp = v[0].eptp;
-	struct core c = { .dump = d };
-	uint64_t cr4;
+	const char *error, *last_error = "EPT maps nothing that is in the dump";
+	uint64_t eptp = 0, most = 0;
+	struct ept ept;
 	size_t i;
 
-	walk_ept(&c, eptp & ADDRESS, (eptp >> 3 & 7) + 1, 0);
-	if (!c.nr_ranges)
-		die("EPT maps nothing that is in the dump");
-
-	cr4 = layout_value(l, v[0].region, GUEST_CR4);
-	c.tables = 0;
-	/* KVM leaves EFER of the guest out of the VMCS if that of the host will do */
-	if (layout_value(l, v[0].region, GUEST_CR0) & CR0_PG &&
-	    layout_value(l, v[0].region, ENTRY_CONTROLS) & ENTRY_IA32E_MODE) {
-		const unsigned int levels = cr4 & CR4_LA57 ? 5 : 4;
-
-		walk_guest(&c, layout_value(l, v[0].region, GUEST_CR3) & ADDRESS, levels,
-			   levels == 5 ? 0xfe00000000000000 : 0xffff000000000000, 256);
+	for (i = 0; i < g->nr_eptps; i++) {
+		error = ept_walk(d, g->eptps[i], &ept, NULL, NULL);
+		if (error) {
+			last_error = error;
+			if (g->nr_eptps > 1)
+				warn("EPTP 0x%" PRIx64 ": %s", g->eptps[i], error);
+		} else if (ept.memory > most) {
+			most = ept.memory;
+			eptp = g->eptps[i];
+		}
 	}
+	if (!most)
+		die("%s: %s", d->name, last_error);
+	if (g->nr_eptps > 1)
+		warn("the guest has %zu EPTs: its memory is by EPTP 0x%" PRIx64 ", which maps most",
+		     g->nr_eptps, eptp);
+	return eptp;
+}
 
-	for (i = 0; i < nr; i++)
-		add_cpu(&c, l, &v[i], &r[i], i);
+/* By the first vCPU that has paging on, in 64-bit mode */
+static void add_kernel(struct core *c, const struct layout *l, const uint8_t *region)
+{
+	const unsigned int levels = layout_value(l, region, GUEST_CR4) & CR4_LA57 ? 5 : 4;
+
+	c->is_table = allocate(c->memory / PAGE / 8 + 1, 1);
+	walk_guest(c, layout_value(l, region, GUEST_CR3) & ADDRESS, levels,
+		   levels == 5 ? 0xfe00000000000000 : 0xffff000000000000, 256);
+	free(c->is_table);
+	if (c->cut)
+		warn("not all of the guest is there by virtual addresses: %s", c->cut);
+	if (c->tables_again)
+		warn("%" PRIu64 " page tables of the guest are there again, and left out there",
+		     c->tables_again);
+	if (c->tables_missing)
+		warn("%" PRIu64 " page tables of the guest are not in the dump", c->tables_missing);
+}
+
+void core_write(const struct dump *d, const struct layout *l, const struct guest *g,
+		const char *file)
+{
+	struct core c = { .dump = d };
+	bool has_kernel = false;
+	uint8_t region[PAGE];
+	struct ept ept;
+	size_t i;
+
+	if (ept_walk(d, choose_eptp(d, g), &ept, add_range, &c))
+		die("%s: EPT changes: it is of a host that runs", d->name);
+	for (i = 0; i < g->nr; i++) {
+		if (!vmcs_read(d, g->vmcs[i].physical, region))
+			die("0x%" PRIx64 " can't be read", g->vmcs[i].physical);
+		add_cpu(&c, l, region, &g->vcpus[i], i);
+		/* KVM leaves EFER of the guest out of the VMCS if that of the host will do */
+		if (!has_kernel && layout_value(l, region, GUEST_CR0) & CR0_PG &&
+		    layout_value(l, region, ENTRY_CONTROLS) & ENTRY_IA32E_MODE) {
+			add_kernel(&c, l, region);
+			has_kernel = true;
+		}
+	}
 	add_vmcoreinfo(&c);
-	/* With many parts, those by physical address are what must be there */
-	if (1 + c.nr_ranges + c.nr_mappings > MAX_PHDRS)
-		c.nr_mappings = c.nr_ranges + 1 < MAX_PHDRS ? MAX_PHDRS - 1 - c.nr_ranges : 0;
 	put_file(&c, file);
-	fprintf(stderr, "%s: %zu vCPU%s, %llu KiB of memory\n", file, nr, nr == 1 ? "" : "s",
-		(unsigned long long)c.memory / 1024);
+	if (ept.missing)
+		warn("%" PRIu64 " KiB that EPT maps are not in the dump, nor in the core",
+		     ept.missing / 1024);
+	if (ept.tables_missing)
+		warn("%" PRIu64 " tables of EPT are not in the dump, nor what they map in the core",
+		     ept.tables_missing);
+	fprintf(stderr, "%s: %zu vCPU%s, %" PRIu64 " KiB of memory\n", file, g->nr,
+		g->nr == 1 ? "" : "s", c.memory / 1024);
 	free(c.ranges);
+	free(c.parts);
 	free(c.mappings);
 	free(c.notes);
 }

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <inttypes.h>
 #include <libelf.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "dump.h"
@@ -19,17 +21,31 @@
 /* A dump has a few per NUMA node and hole in memory */
 #define MAX_SEGMENTS	(1u << 20)
 
+static void message(const char *format, va_list args)
+{
+	fflush(stdout);
+	fputs("vmcsinfo: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
 void die(const char *format, ...)
 {
 	va_list args;
 
-	fflush(stdout);
-	fputs("vmcsinfo: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	message(format, args);
 	va_end(args);
-	fputc('\n', stderr);
 	exit(1);
+}
+
+void warn(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	message(format, args);
+	va_end(args);
 }
 
 void *allocate(size_t n, size_t size)
@@ -74,7 +90,10 @@ static int by_physical(const void *a, const void *b)
 {
 	const struct segment *x = a, *y = b;
 
-	return x->physical < y->physical ? -1 : x->physical > y->physical;
+	if (x->physical != y->physical)
+		return x->physical < y->physical ? -1 : 1;
+	/* The larger one first */
+	return x->size < y->size ? 1 : x->size > y->size ? -1 : 0;
 }
 
 static void add_segment(struct dump *d, const GElf_Phdr *p, uint64_t file_size)
@@ -121,10 +140,63 @@ static void read_notes(struct dump *d, Elf *elf, const GElf_Phdr *p, uint64_t fi
 	}
 }
 
+/*
+ * The kernel's image is there twice.  Where segments overlap, that of the direct map
+ * is to remain, which is larger; of the other one what is beyond.
+ */
+static void merge_segments(struct dump *d)
+{
+	size_t i, n = 1;
+
+	qsort(d->segments, d->nr, sizeof(*d->segments), by_physical);
+	for (i = 1; i < d->nr; i++) {
+		struct segment *last = &d->segments[n - 1], s = d->segments[i];
+		const uint64_t end = last->physical + last->size;
+		uint64_t skip;
+
+		if (s.physical < end && s.physical > last->physical && s.size > last->size) {
+			last->size = s.physical - last->physical;
+		} else if (s.physical < end) {
+			/* All memory from there to the end is in segments already */
+			skip = end - s.physical;
+			if (skip >= s.size)
+				continue;
+			s.physical += skip;
+			s.virtual += skip;
+			s.offset += skip;
+			s.size -= skip;
+		}
+		d->segments[n++] = s;
+	}
+	d->nr = n;
+}
+
+static void make_runs(struct dump *d)
+{
+	uint64_t start, end, skip;
+	size_t i, j;
+
+	d->runs = allocate(d->nr, sizeof(*d->runs));
+	for (i = 0; i < d->nr; i = j) {
+		start = d->segments[i].physical;
+		end = start + d->segments[i].size;
+		for (j = i + 1; j < d->nr && d->segments[j].physical == end; j++)
+			end += d->segments[j].size;
+		skip = -start & (PAGE - 1);
+		if (end - start < skip + PAGE)
+			continue;
+		start += skip;
+		end &= ~(uint64_t)(PAGE - 1);
+		d->runs[d->nr_runs++] = (struct run) { start, end - start };
+		d->memory += end - start;
+	}
+}
+
 void dump_open(struct dump *d, const char *name)
 {
 	uint64_t file_size;
-	struct stat st;
+	struct statfs fs;
+	off_t size;
 	GElf_Ehdr ehdr;
 	GElf_Phdr phdr;
 	size_t n, i;
@@ -133,10 +205,12 @@ void dump_open(struct dump *d, const char *name)
 	memset(d, 0, sizeof(*d));
 	d->name = name;
 	d->fd = open(name, O_RDONLY);
-	if (d->fd < 0 || fstat(d->fd, &st))
+	if (d->fd < 0 || fstatfs(d->fd, &fs))
 		die("%s: %s", name, strerror(errno));
 	/* In /proc the size is anything */
-	file_size = S_ISREG(st.st_mode) && strncmp(name, "/proc/", 6) ? st.st_size : 0;
+	size = fs.f_type == PROC_SUPER_MAGIC ? 0 : lseek(d->fd, 0, SEEK_END);
+	file_size = size > 0 ? size : 0;
+	lseek(d->fd, 0, SEEK_SET);
 
 	elf_version(EV_CURRENT);
 	elf = elf_begin(d->fd, ELF_C_READ, NULL);
@@ -161,24 +235,18 @@ void dump_open(struct dump *d, const char *name)
 	if (!d->nr)
 		die("%s: it has no memory in it", name);
 
-	/* The kernel's image is there twice; that of the direct map is larger */
-	qsort(d->segments, d->nr, sizeof(*d->segments), by_physical);
-	for (i = 1, n = 1; i < d->nr; i++) {
-		struct segment *last = &d->segments[n - 1], *s = &d->segments[i];
-
-		if (s->physical >= last->physical + last->size)
-			d->segments[n++] = *s;
-		else if (s->size > last->size)
-			*last = *s;
-	}
-	d->nr = n;
-	for (i = 0; i < d->nr; i++)
-		d->memory += d->segments[i].size;
+	merge_segments(d);
+	make_runs(d);
+	if (!d->nr_runs)
+		die("%s: it has no page of memory in it", name);
 }
 
 void dump_close(struct dump *d)
 {
+	if (d->unreadable)
+		warn("%s: %" PRIu64 " pages of it can't be read", d->name, d->unreadable);
 	free(d->segments);
+	free(d->runs);
 	close(d->fd);
 }
 
@@ -215,17 +283,27 @@ bool dump_read(const struct dump *d, uint64_t physical, void *buf, size_t size)
 	return true;
 }
 
-bool dump_read_virtual(const struct dump *d, uint64_t virtual, void *buf, size_t size)
+uint64_t dump_next(const struct dump *d, uint64_t physical, uint64_t end, uint64_t *start)
 {
-	size_t i;
+	size_t low = 0, high = d->nr_runs, i;
+	const struct run *r;
 
-	for (i = 0; i < d->nr; i++) {
-		const struct segment *s = &d->segments[i];
-
-		if (virtual >= s->virtual && virtual - s->virtual < s->size)
-			return dump_read(d, s->physical + (virtual - s->virtual), buf, size);
+	/* The first that ends behind @physical */
+	while (low < high) {
+		i = low + (high - low) / 2;
+		r = &d->runs[i];
+		if (r->physical + r->size <= physical)
+			low = i + 1;
+		else
+			high = i;
 	}
-	return false;
+	r = &d->runs[low];
+	if (low == d->nr_runs || r->physical >= end)
+		return 0;
+	*start = r->physical > physical ? r->physical : physical;
+	if (r->physical + r->size < end)
+		end = r->physical + r->size;
+	return end - *start;
 }
 
 bool dump_virtual(const struct dump *d, uint64_t physical, uint64_t *virtual)
@@ -237,57 +315,48 @@ bool dump_virtual(const struct dump *d, uint64_t physical, uint64_t *virtual)
 	return s;
 }
 
-bool dump_scan(const struct dump *d,
-	       bool (*visit)(void *arg, uint64_t physical, const uint8_t *data, size_t size),
+void dump_scan(struct dump *d,
+	       void (*visit)(void *arg, uint64_t physical, const uint8_t *data, size_t size),
 	       void *arg)
 {
 	uint8_t *chunk = allocate(1, CHUNK);
-	bool stop = false;
+	uint64_t done, n, page;
 	size_t i;
 
-	for (i = 0; i < d->nr && !stop; i++) {
-		const struct segment *s = &d->segments[i];
-		uint64_t skip = -s->physical & (PAGE - 1), n;
+	for (i = 0; i < d->nr_runs; i++) {
+		const struct run *r = &d->runs[i];
 
-		for (; skip < s->size && !stop; skip += n) {
-			n = s->size - skip < CHUNK ? s->size - skip : CHUNK;
-			/* What is no page is not of interest */
-			if (n < PAGE)
-				break;
-			n -= n % PAGE;
-			if (!read_at(d->fd, s->offset + skip, chunk, n)) {
-				/* In /proc some pages can't be read, by themselves */
-				if (n == PAGE)
-					continue;
-				uint64_t page;
-
-				for (page = 0; page < n && !stop; page += PAGE) {
-					if (read_at(d->fd, s->offset + skip + page, chunk, PAGE))
-						stop = visit(arg, s->physical + skip + page,
-							     chunk, PAGE);
-				}
+		for (done = 0; done < r->size; done += n) {
+			n = r->size - done < CHUNK ? r->size - done : CHUNK;
+			if (dump_read(d, r->physical + done, chunk, n)) {
+				visit(arg, r->physical + done, chunk, n);
 				continue;
 			}
-			stop = visit(arg, s->physical + skip, chunk, n);
+			/* In /proc some pages can't be read, by themselves */
+			for (page = 0; page < n; page += PAGE) {
+				if (dump_read(d, r->physical + done + page, chunk, PAGE))
+					visit(arg, r->physical + done + page, chunk, PAGE);
+				else
+					d->unreadable++;
+			}
 		}
 	}
 	free(chunk);
-	return stop;
 }
 
-void dump_scan_heads(const struct dump *d,
+void dump_scan_heads(struct dump *d,
 		     void (*visit)(void *arg, uint64_t physical, uint32_t head), void *arg)
 {
+	uint64_t done;
 	uint32_t head;
 	size_t i;
 
-	for (i = 0; i < d->nr; i++) {
-		const struct segment *s = &d->segments[i];
-		uint64_t skip = -s->physical & (PAGE - 1);
-
-		for (; skip < s->size && s->size - skip >= PAGE; skip += PAGE) {
-			if (read_at(d->fd, s->offset + skip, &head, sizeof(head)))
-				visit(arg, s->physical + skip, head);
+	for (i = 0; i < d->nr_runs; i++) {
+		for (done = 0; done < d->runs[i].size; done += PAGE) {
+			if (dump_read(d, d->runs[i].physical + done, &head, sizeof(head)))
+				visit(arg, d->runs[i].physical + done, head);
+			else
+				d->unreadable++;
 		}
 	}
 }

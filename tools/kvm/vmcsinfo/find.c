@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
 
 #define PAGE			4096
-/* Far more vCPUs than a host can have */
-#define MAX_VMCS		(1u << 20)
 
 #define CR0_PE			0x1ull
 #define CR0_NE			0x20ull
@@ -17,14 +16,6 @@
 #define RFLAGS_RESERVED		(~0x3f7fd7ull)
 #define SECONDARY_ACTIVE	0x80000000ull
 #define SECONDARY_EPT		0x2ull
-
-static bool eptp_ok(uint64_t eptp)
-{
-	const unsigned int type = eptp & 7, levels = (eptp >> 3 & 7) + 1;
-
-	return (type == 0 || type == 6) && (levels == 4 || levels == 5) &&
-	       !(eptp & 0xf00) && !(eptp >> 52);
-}
 
 static bool canonical_kernel(uint64_t address)
 {
@@ -37,10 +28,17 @@ static bool uses_ept(const struct layout *l, const uint8_t *region)
 	       layout_value(l, region, SECONDARY_CONTROLS) & SECONDARY_EPT;
 }
 
-void vmcs_set(struct vmcs *v, const struct layout *l, uint64_t physical)
+bool vmcs_read(const struct dump *d, uint64_t physical, uint8_t *region)
 {
-	v->physical = physical;
-	v->eptp = uses_ept(l, v->region) ? layout_value(l, v->region, EPT_POINTER) : 0;
+	return dump_read(d, physical, region, PAGE);
+}
+
+void vmcs_set(struct vmcs *v, const struct layout *l, uint64_t physical,
+	      const uint8_t *region)
+{
+	*v = (struct vmcs) { .physical = physical };
+	if (uses_ept(l, region))
+		v->eptp = layout_value(l, region, EPT_POINTER);
 }
 
 bool vmcs_plausible(const struct layout *l, const uint8_t *region, const char **why)
@@ -87,21 +85,15 @@ static void find_vmcs(void *arg, uint64_t physical, uint32_t revision)
 {
 	struct search *s = arg;
 	uint8_t region[PAGE];
-	struct vmcs *v;
 
-	if (revision != s->layout->revision ||
-	    !dump_read(s->dump, physical, region, PAGE) ||
+	if (revision != s->layout->revision || !vmcs_read(s->dump, physical, region) ||
 	    !vmcs_plausible(s->layout, region, NULL))
 		return;
-	if (s->nr == MAX_VMCS)
-		die("there are too many VMCSs: the dump or the layout is wrong");
-	s->found = grow(s->found, s->nr, &s->room, sizeof(*v));
-	v = &s->found[s->nr++];
-	memcpy(v->region, region, PAGE);
-	vmcs_set(v, s->layout, physical);
+	s->found = grow(s->found, s->nr, &s->room, sizeof(*s->found));
+	vmcs_set(&s->found[s->nr++], s->layout, physical, region);
 }
 
-struct vmcs *vmcs_find(const struct dump *d, const struct layout *l, size_t *nr)
+struct vmcs *vmcs_find(struct dump *d, const struct layout *l, size_t *nr)
 {
 	struct search s = { .dump = d, .layout = l };
 
@@ -110,19 +102,43 @@ struct vmcs *vmcs_find(const struct dump *d, const struct layout *l, size_t *nr)
 	return s.found;
 }
 
-static bool find_layout(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+struct layouts {
+	const char *dump;
+	struct layout *layout;
+	bool found;
+	uint64_t where;
+};
+
+/*
+ * The memory of guests is searched, too, and so are files in the page cache.  Which of
+ * two is that of this host can't be told.
+ */
+static void find_layout(void *arg, uint64_t physical, const uint8_t *data, size_t size)
 {
+	struct layouts *s = arg;
+	struct layout l;
 	size_t i, used;
 
-	(void)physical;
-	for (i = 0; i + PAGE <= size; i += PAGE) {
-		if (layout_parse_note(arg, data + i, PAGE, &used))
-			return true;
+	for (i = 0; i < size; i += PAGE) {
+		if (!layout_parse_note(&l, data + i, PAGE, &used))
+			continue;
+		if (!s->found) {
+			*s->layout = l;
+			s->where = physical + i;
+			s->found = true;
+		} else if (!layout_equal(s->layout, &l)) {
+			die("%s: there are different layouts in it, of revision 0x%x at 0x%"
+			    PRIx64 " and of revision 0x%x at 0x%" PRIx64
+			    ": a guest may have written one (use -l)", s->dump,
+			    s->layout->revision, s->where, l.revision, physical + i);
+		}
 	}
-	return false;
 }
 
-bool layout_find(const struct dump *d, struct layout *l)
+bool layout_find(struct dump *d, struct layout *l)
 {
-	return dump_scan(d, find_layout, l);
+	struct layouts s = { .dump = d->name, .layout = l };
+
+	dump_scan(d, find_layout, &s);
+	return s.found;
 }

@@ -298,6 +298,12 @@ bool layout_parse_note(struct layout *l, const void *note, size_t size, size_t *
 	return layout_parse(l, p + sizeof(h) + name_size, h.n_descsz);
 }
 
+bool layout_equal(const struct layout *a, const struct layout *b)
+{
+	return a->revision == b->revision && a->region_size == b->region_size &&
+	       a->nr == b->nr && !memcmp(a->fields, b->fields, a->nr * sizeof(a->fields[0]));
+}
+
 static int compare_field(const void *key, const void *element)
 {
 	const uint32_t encoding = *(const uint32_t *)key;

@@ -62,6 +62,8 @@ bool layout_parse(struct layout *l, const void *desc, size_t size);
 /* A whole note, as it is in sysfs and in memory; its size is returned in @used */
 bool layout_parse_note(struct layout *l, const void *note, size_t size, size_t *used);
 
+bool layout_equal(const struct layout *a, const struct layout *b);
+
 const struct vmcsinfo_field *layout_field(const struct layout *l, uint32_t encoding);
 
 /* The value of a field in @region, of region_size bytes; false if it's not known */

@@ -16,25 +16,28 @@
 static const char usage_text[] =
 "usage: vmcsinfo save FILE\n"
 "       vmcsinfo fields [-l NOTE | -d DUMP]\n"
-"       vmcsinfo find   -d DUMP [-l NOTE]\n"
+"       vmcsinfo find   -d DUMP [-l NOTE] [-t VMLINUX]\n"
 "       vmcsinfo print  -d DUMP [-l NOTE] ADDRESS\n"
 "       vmcsinfo print  [-l NOTE] -r FILE\n"
-"       vmcsinfo core   -d DUMP [-l NOTE] [-t VMLINUX] -o FILE [ADDRESS...]\n"
+"       vmcsinfo core   -d DUMP [-l NOTE] [-t VMLINUX] [-f] -o FILE [ADDRESS...]\n"
 "\n"
 "Save the layout of VMCSs, print it; find and print the VMCSs in a dump of a host;\n"
 "make an ELF core of a guest out of that.\n"
 "\n"
 "  -d, --dump=FILE    an ELF dump of the host, /proc/vmcore or /proc/kcore\n"
 "  -l, --layout=FILE  what \"vmcsinfo save\" saved on the host; without it the layout\n"
-"                     is looked for in the dump\n"
+"                     is looked for in the dump; or the address of a page of the\n"
+"                     dump that has it\n"
 "  -r, --region=FILE  a VMCS region by itself\n"
 "  -t, --types=FILE   the host's vmlinux or kvm-intel.ko with debugging information,\n"
-"                     for the general registers\n"
+"                     for the general registers, and to know which VMCSs KVM has\n"
+"  -f, --force        use VMCSs that are doubtful, or of which the EPTs differ\n"
 "  -o, --output=FILE  where the core goes, - for the standard output\n"
 "  ADDRESS            the physical address of a VMCS\n";
 
 static struct {
 	const char *dump, *layout, *region, *types, *output;
+	bool force;
 } options;
 
 static void __attribute__((noreturn)) usage(void)
@@ -69,18 +72,36 @@ static size_t read_note(const char *name, struct layout *l, char *buf)
 	return used;
 }
 
+static uint64_t parse_address(const char *text)
+{
+	char *end;
+	uint64_t address;
+
+	errno = 0;
+	address = strtoull(text, &end, 0);
+	if (errno || *end || end == text || address & 0xfff)
+		die("%s: it is no address of a page", text);
+	return address;
+}
+
 static void get_layout(struct layout *l, struct dump *d)
 {
 	char buf[MAX_NOTE];
+	size_t used;
 
-	if (options.layout)
+	if (options.layout && d && !strncmp(options.layout, "0x", 2)) {
+		if (!dump_read(d, parse_address(options.layout), buf, sizeof(buf)) ||
+		    !layout_parse_note(l, buf, sizeof(buf), &used))
+			die("%s: there is no layout of VMCSs", options.layout);
+	} else if (options.layout) {
 		read_note(options.layout, l, buf);
-	else if (!d)
+	} else if (!d) {
 		read_note(SYSFS_NOTE, l, buf);
-	else if (d->has_layout)
+	} else if (d->has_layout) {
 		*l = d->layout;
-	else if (!layout_find(d, l))
+	} else if (!layout_find(d, l)) {
 		die("%s: the layout of VMCSs is not in it (use -l)", d->name);
+	}
 }
 
 static void save(const char *name)
@@ -144,29 +165,10 @@ static void print_region(const struct layout *l, const uint8_t *region)
 	}
 }
 
-static uint64_t parse_address(const char *text)
-{
-	char *end;
-	uint64_t address;
-
-	errno = 0;
-	address = strtoull(text, &end, 0);
-	if (errno || *end || end == text || address & 0xfff)
-		die("%s: it is no address of a page", text);
-	return address;
-}
-
-static void read_vmcs(const struct dump *d, const struct layout *l, uint64_t address,
-		      struct vmcs *v)
-{
-	if (!dump_read(d, address, v->region, sizeof(v->region)))
-		die("0x%" PRIx64 " is not in the dump", address);
-	vmcs_set(v, l, address);
-}
-
 static void print(int argc, char **argv)
 {
-	struct vmcs v = {};
+	uint8_t region[4096] = {};
+	uint64_t address;
 	struct layout l;
 	const char *why;
 	struct dump d;
@@ -176,36 +178,57 @@ static void print(int argc, char **argv)
 	if (options.dump) {
 		dump_open(&d, options.dump);
 		get_layout(&l, &d);
-		read_vmcs(&d, &l, parse_address(argv[0]), &v);
+		address = parse_address(argv[0]);
+		if (!vmcs_read(&d, address, region))
+			die("0x%" PRIx64 " is not in the dump", address);
 		dump_close(&d);
 	} else {
 		get_layout(&l, NULL);
-		if (read_whole(options.region, v.region, sizeof(v.region)) < l.region_size)
+		if (read_whole(options.region, region, sizeof(region)) < l.region_size)
 			die("%s: it is smaller than a VMCS region", options.region);
 	}
-	if (!vmcs_plausible(&l, v.region, &why))
-		fprintf(stderr, "vmcsinfo: that may be no VMCS of a VM: %s\n", why);
-	print_region(&l, v.region);
+	if (!vmcs_plausible(&l, region, &why))
+		warn("that may be no VMCS of a VM: %s", why);
+	print_region(&l, region);
 }
 
 static void find(void)
 {
+	uint8_t region[4096];
+	struct vcpu vcpu;
 	struct layout l;
+	struct types t;
 	struct vmcs *v;
 	struct dump d;
 	size_t nr, i;
 
 	if (!options.dump)
 		usage();
+	if (options.types)
+		types_read(&t, options.types);
 	dump_open(&d, options.dump);
 	get_layout(&l, &d);
 	v = vmcs_find(&d, &l, &nr);
+	if (options.types) {
+		vcpus_find(&d, &t, v, nr);
+		vmcs_check_owner(&d, &t, v, nr);
+	}
 	for (i = 0; i < nr; i++) {
+		if (!vmcs_read(&d, v[i].physical, region))
+			continue;
 		printf("0x%" PRIx64 "  RIP 0x%" PRIx64 "  RSP 0x%" PRIx64 "  CR3 0x%" PRIx64
-		       "  EPTP 0x%" PRIx64 "\n", v[i].physical,
-		       layout_value(&l, v[i].region, GUEST_RIP),
-		       layout_value(&l, v[i].region, GUEST_RSP),
-		       layout_value(&l, v[i].region, GUEST_CR3), v[i].eptp);
+		       "  EPTP 0x%" PRIx64, v[i].physical, layout_value(&l, region, GUEST_RIP),
+		       layout_value(&l, region, GUEST_RSP), layout_value(&l, region, GUEST_CR3),
+		       v[i].eptp);
+		if (options.types)
+			vcpu_read(&d, &t, &v[i], &vcpu);
+		if (options.types && vcpu.known)
+			printf("  VM 0x%" PRIx64 "  vCPU %u%s%s", vcpu.kvm, vcpu.id,
+			       v[i].eptp && !vcpu.has_root ? "  (EPT is obsolete)" : "",
+			       vcpu.nested ? "  (runs a guest of its guest)" : "");
+		if (v[i].doubt)
+			printf("  (%s)", v[i].doubt);
+		putchar('\n');
 	}
 	if (!nr)
 		die("%s: there is no VMCS in it", options.dump);
@@ -213,35 +236,14 @@ static void find(void)
 	dump_close(&d);
 }
 
-/* The vCPUs of one guest have one EPTP; of which guest is for the user to say */
-static struct vmcs *select_guest(const struct dump *d, const struct layout *l, size_t *nr)
-{
-	struct vmcs *v = vmcs_find(d, l, nr);
-	size_t i, kept = 0;
-
-	for (i = 0; i < *nr; i++) {
-		if (v[i].eptp)
-			v[kept++] = v[i];
-	}
-	*nr = kept;
-	for (i = 1; i < kept; i++) {
-		if (v[i].eptp != v[0].eptp)
-			die("%s: there are several guests in it: name the VMCSs of one",
-			    d->name);
-	}
-	if (!kept)
-		die("%s: there is no VMCS of a guest with EPT in it", d->name);
-	return v;
-}
-
 static void core(int argc, char **argv)
 {
-	struct registers *r;
+	uint64_t *addresses;
 	struct layout l;
+	struct guest g;
 	struct types t;
-	struct vmcs *v;
 	struct dump d;
-	size_t nr, i, j;
+	int i;
 
 	if (!options.dump || !options.output || argc > MAX_SELECTED)
 		usage();
@@ -249,43 +251,13 @@ static void core(int argc, char **argv)
 		types_read(&t, options.types);
 	dump_open(&d, options.dump);
 	get_layout(&l, &d);
-	nr = argc;
-	if (nr) {
-		v = allocate(nr, sizeof(*v));
-		for (i = 0; i < nr; i++) {
-			read_vmcs(&d, &l, parse_address(argv[i]), &v[i]);
-			if (!v[i].eptp || v[i].eptp != v[0].eptp)
-				die("%s: it has no EPT, or that of another guest than %s",
-				    argv[i], argv[0]);
-		}
-	} else {
-		v = select_guest(&d, &l, &nr);
-	}
-
-	r = allocate(nr, sizeof(*r));
-	if (options.types)
-		registers_find(&d, &t, v, r, nr);
-	for (i = 0; i < nr; i++) {
-		if (options.types && !r[i].known)
-			fprintf(stderr, "vmcsinfo: 0x%" PRIx64
-				": its general registers are not known, no vCPU has it\n",
-				v[i].physical);
-	}
-	/* By the number of the vCPU, which is the guest's CPU */
-	for (i = 1; i < nr; i++) {
-		for (j = i; j && r[j].known && r[j - 1].known && r[j].id < r[j - 1].id; j--) {
-			const struct registers tr = r[j];
-			const struct vmcs tv = v[j];
-
-			r[j] = r[j - 1];
-			r[j - 1] = tr;
-			v[j] = v[j - 1];
-			v[j - 1] = tv;
-		}
-	}
-	core_write(&d, &l, v, r, nr, options.output);
-	free(r);
-	free(v);
+	addresses = allocate(argc, sizeof(*addresses));
+	for (i = 0; i < argc; i++)
+		addresses[i] = parse_address(argv[i]);
+	guest_select(&g, &d, &l, options.types ? &t : NULL, addresses, argc, options.force);
+	core_write(&d, &l, &g, options.output);
+	guest_free(&g);
+	free(addresses);
 	dump_close(&d);
 }
 
@@ -297,13 +269,14 @@ int main(int argc, char **argv)
 		{ "region", required_argument, NULL, 'r' },
 		{ "types", required_argument, NULL, 't' },
 		{ "output", required_argument, NULL, 'o' },
+		{ "force", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
 	const char *command;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "d:l:r:t:o:h", longs, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "d:l:r:t:o:fh", longs, NULL)) != -1) {
 		switch (o) {
 		case 'd':
 			options.dump = optarg;
@@ -319,6 +292,9 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 			options.output = optarg;
+			break;
+		case 'f':
+			options.force = true;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);

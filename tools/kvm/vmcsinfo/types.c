@@ -75,12 +75,16 @@ static bool path(Dwarf_Die *structure, const char * const *names, uint64_t *offs
 
 static bool read_types(struct types *t, Dwarf_Die *vcpu_vmx)
 {
+	static const char * const vmcs01[] = { "vmcs01", NULL };
 	static const char * const vmcs[] = { "vmcs01", "vmcs", NULL };
 	static const char * const loaded[] = { "loaded_vmcs", NULL };
 	static const char * const regs[] = { "vcpu", "arch", "regs", NULL };
 	static const char * const rip[] = { "vcpu", "arch", "rip", NULL };
 	static const char * const dirty[] = { "vcpu", "arch", "regs_dirty", NULL };
 	static const char * const id[] = { "vcpu", "vcpu_id", NULL };
+	static const char * const kvm[] = { "vcpu", "kvm", NULL };
+	static const char * const root[] = { "vcpu", "arch", "root_mmu", "root", "hpa", NULL };
+	static const char * const old_root[] = { "vcpu", "arch", "root_mmu", "root_hpa", NULL };
 	int size = dwarf_bytesize(vcpu_vmx);
 
 	if (size <= 0 || size > 1 << 20)
@@ -90,8 +94,13 @@ static bool read_types(struct types *t, Dwarf_Die *vcpu_vmx)
 		return false;
 	if (!path(vcpu_vmx, rip, &t->rip))
 		t->rip = t->regs + REG_RIP * 8;
-	return path(vcpu_vmx, vmcs, &t->vmcs01_vmcs) && path(vcpu_vmx, loaded, &t->loaded_vmcs) &&
+	t->has_root = path(vcpu_vmx, root, &t->root) || path(vcpu_vmx, old_root, &t->root);
+	if (t->has_root && t->root + 8 > t->size)
+		return false;
+	return path(vcpu_vmx, vmcs01, &t->vmcs01) && path(vcpu_vmx, vmcs, &t->vmcs01_vmcs) &&
+	       path(vcpu_vmx, loaded, &t->loaded_vmcs) && path(vcpu_vmx, kvm, &t->kvm) &&
 	       path(vcpu_vmx, dirty, &t->regs_dirty) && path(vcpu_vmx, id, &t->vcpu_id) &&
+	       t->vmcs01 <= t->size && t->kvm + 8 <= t->size &&
 	       t->vmcs01_vmcs + 8 <= t->size && t->loaded_vmcs + 8 <= t->size &&
 	       t->regs + 16 * 8 <= t->size && t->rip + 8 <= t->size &&
 	       t->regs_dirty + 8 <= t->size && t->vcpu_id + 4 <= t->size;
@@ -129,15 +138,25 @@ void types_read(struct types *t, const char *file)
 		die("%s: it has no debugging information with struct vcpu_vmx", file);
 }
 
+/* A VMCS by its address in the host's direct map */
+struct place {
+	uint64_t virtual;
+	struct vmcs *vmcs;
+};
+
 struct search {
 	const struct dump *dump;
 	const struct types *types;
-	const struct vmcs *vmcs;
-	struct registers *registers;
-	/* By address of the VMCS in the host's direct map */
-	uint64_t *virtual;
-	size_t nr, found;
+	struct place *places;
+	size_t nr;
 };
+
+static int compare_place(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	return x->virtual < y->virtual ? -1 : x->virtual > y->virtual;
+}
 
 /* Most of a host's memory is unused, and much of that never was */
 static bool is_zero(const uint8_t *page)
@@ -153,12 +172,23 @@ static bool is_zero(const uint8_t *page)
 	return !any;
 }
 
-static bool find_pointers(void *arg, uint64_t physical, const uint8_t *data, size_t size)
+/* Whether a vcpu_vmx is there; if so, the VMCS that is loaded is @loaded */
+static bool is_vcpu(const struct dump *d, const struct types *t, uint64_t start,
+		    uint64_t *virtual, uint64_t *loaded)
+{
+	/* The VMCS that is loaded is vmcs01, or one for a nested guest */
+	return dump_virtual(d, start, virtual) &&
+	       dump_read(d, start + t->loaded_vmcs, loaded, 8) &&
+	       *loaded >= *virtual && *loaded - *virtual < t->size;
+}
+
+static void find_pointers(void *arg, uint64_t physical, const uint8_t *data, size_t size)
 {
 	struct search *s = arg;
 	const struct types *t = s->types;
-	uint64_t pointer;
-	size_t i, j;
+	uint64_t pointer, start, virtual, loaded;
+	struct place *p;
+	size_t i;
 
 	for (i = 0; i + 8 <= size; i += 8) {
 		if (!(i & 0xfff) && is_zero(data + i)) {
@@ -167,44 +197,63 @@ static bool find_pointers(void *arg, uint64_t physical, const uint8_t *data, siz
 		}
 		memcpy(&pointer, data + i, 8);
 		/* Hardly anything is a pointer to any VMCS */
-		if (pointer & 0xfff || pointer >> 56 != 0xff)
+		if (pointer & 0xfff || pointer >> 56 != 0xff || physical + i < t->vmcs01_vmcs)
 			continue;
-		for (j = 0; j < s->nr; j++) {
-			struct registers *r = &s->registers[j];
-			uint64_t start = physical + i - t->vmcs01_vmcs, virtual, loaded;
-			uint64_t dirty;
-			uint32_t id;
-
-			if (pointer != s->virtual[j] || r->known || physical + i < t->vmcs01_vmcs)
-				continue;
-			/* The VMCS that is loaded is that one, or one for a nested guest */
-			if (!dump_virtual(s->dump, start, &virtual) ||
-			    !dump_read(s->dump, start + t->loaded_vmcs, &loaded, 8) ||
-			    loaded < virtual || loaded >= virtual + t->size)
-				continue;
-			if (!dump_read(s->dump, start + t->vcpu_id, &id, 4) || id > 1 << 16 ||
-			    !dump_read(s->dump, start + t->regs, r->gpr, sizeof(r->gpr)) ||
-			    !dump_read(s->dump, start + t->rip, &r->rip, 8) ||
-			    !dump_read(s->dump, start + t->regs_dirty, &dirty, 8))
-				continue;
-			r->rsp_changed = dirty >> REG_RSP & 1;
-			r->rip_changed = dirty >> REG_RIP & 1;
-			r->id = id;
-			r->known = true;
-			s->found++;
+		p = bsearch(&(struct place) { pointer, NULL }, s->places, s->nr,
+			    sizeof(*s->places), compare_place);
+		start = physical + i - t->vmcs01_vmcs;
+		if (!p || !is_vcpu(s->dump, t, start, &virtual, &loaded))
+			continue;
+		if (p->vmcs->vcpu) {
+			p->vmcs->doubt = "several vCPUs seem to have it";
+		} else {
+			p->vmcs->vcpu = start;
+			p->vmcs->doubt = NULL;
 		}
 	}
-	return s->found == s->nr;
 }
 
-void registers_find(const struct dump *d, const struct types *t, const struct vmcs *v,
-		    struct registers *r, size_t nr)
+void vcpus_find(struct dump *d, const struct types *t, struct vmcs *v, size_t nr)
 {
-	struct search s = { d, t, v, r, allocate(nr, sizeof(*s.virtual)), nr, 0 };
+	struct search s = { .dump = d, .types = t, .places = allocate(nr, sizeof(*s.places)) };
 	size_t i;
 
-	for (i = 0; i < nr; i++)
-		dump_virtual(d, v[i].physical, &s.virtual[i]);
+	for (i = 0; i < nr; i++) {
+		v[i].vcpu = 0;
+		v[i].doubt = "no vCPU has it";
+		if (dump_virtual(d, v[i].physical, &s.places[s.nr].virtual))
+			s.places[s.nr++].vmcs = &v[i];
+	}
+	qsort(s.places, s.nr, sizeof(*s.places), compare_place);
 	dump_scan(d, find_pointers, &s);
-	free(s.virtual);
+	free(s.places);
+}
+
+void vcpu_read(const struct dump *d, const struct types *t, const struct vmcs *v,
+	       struct vcpu *vcpu)
+{
+	uint64_t virtual, loaded, dirty, root;
+	uint32_t id;
+
+	*vcpu = (struct vcpu) {};
+	if (!v->vcpu || !is_vcpu(d, t, v->vcpu, &virtual, &loaded) ||
+	    !dump_read(d, v->vcpu + t->vcpu_id, &id, 4) ||
+	    !dump_read(d, v->vcpu + t->kvm, &vcpu->kvm, 8) ||
+	    !dump_read(d, v->vcpu + t->regs_dirty, &dirty, 8) ||
+	    (t->has_root && !dump_read(d, v->vcpu + t->root, &root, 8)))
+		return;
+	vcpu->id = id;
+	/* Of a root that it does not keep, the memory may be used for anything by now */
+	vcpu->has_root = v->eptp && (!t->has_root || root == (v->eptp & ADDRESS));
+	vcpu->nested = loaded != virtual + t->vmcs01;
+	vcpu->known = true;
+	if (vcpu->nested)
+		return;
+	if (!dump_read(d, v->vcpu + t->regs, vcpu->gpr, sizeof(vcpu->gpr)) ||
+	    !dump_read(d, v->vcpu + t->rip, &vcpu->rip, 8)) {
+		vcpu->known = false;
+		return;
+	}
+	vcpu->rsp_changed = dirty >> REG_RSP & 1;
+	vcpu->rip_changed = dirty >> REG_RIP & 1;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Write the dump of a host that never was: 64 pages of memory, with a guest in it.
- * Its object is what the tests read types from, too.
+ * fake-host [VARIANT...]: write the dump of a host that never was: 64 pages of memory,
+ * with a guest in it.  Its object is what the tests read types from, too.
  */
 #include <elf.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,10 @@
 
 #define PAGE		4096
 #define PAGES		64
+/* Of larger guests: tables, and pages that each are mapped many times */
+#define MORE_TABLES	300
+#define MORE_PAGES	4400
+#define MORE_LEAVES	70000
 #define PHYSICAL	0x100000ull
 #define DIRECT_MAP	0xffff888000000000ull
 #define REVISION	0x12
@@ -19,6 +24,11 @@
 enum {
 	NOTE, VMCS, PML4, PDPT, PD, PT, GUEST0, GUEST_PML4, GUEST_PDPT, GUEST_PD, GUEST_NOTE,
 	VMXON, DECOY, VCPU, GUEST_LAST,
+	/* Of other guests, or of other vCPUs of this one */
+	VMCS2, PML4_2, VCPU2, VMCS3, PML4_3, VCPU3, SECRET,
+	/* What this guest has written into its own memory */
+	EVIL_VMCS, EVIL_PML4, EVIL_PDPT, EVIL_PD, EVIL_PT, EVIL_VCPU, EVIL_NOTE, EVIL_END,
+	KVM = 60, KVM2,
 };
 
 struct loaded_vmcs {
@@ -26,13 +36,22 @@ struct loaded_vmcs {
 	void *vmcs;
 };
 
+struct kvm_mmu {
+	struct {
+		unsigned long pgd;
+		unsigned long hpa;
+	} root;
+};
+
 struct kvm_vcpu_arch {
 	unsigned long regs[16];
 	unsigned long rip;
 	unsigned long regs_dirty;
+	struct kvm_mmu root_mmu;
 };
 
 struct kvm_vcpu {
+	void *kvm;
 	int vcpu_id;
 	struct kvm_vcpu_arch arch;
 };
@@ -41,10 +60,22 @@ struct vcpu_vmx {
 	struct kvm_vcpu vcpu;
 	struct loaded_vmcs vmcs01;
 	struct loaded_vmcs *loaded_vmcs;
+	struct loaded_vmcs vmcs02;
 };
 
-static uint8_t memory[PAGES][PAGE];
+static char **variants;
+static uint8_t memory[PAGES + MORE_TABLES + MORE_PAGES][PAGE];
+static int pages = PAGES;
 static struct layout layout = { .revision = REVISION, .region_size = 1024 };
+
+static bool is(const char *variant)
+{
+	char **v = variants;
+
+	while (*v && strcmp(*v, variant))
+		v++;
+	return *v;
+}
 
 static uint64_t physical(int page) { return PHYSICAL + page * PAGE; }
 static uint64_t virtual(int page) { return DIRECT_MAP + physical(page); }
@@ -101,11 +132,11 @@ static void set_field(int page, uint32_t encoding, uint64_t value)
 		memory[page][f->offset + i] = value >> (8 * i);
 }
 
-static void make_vmcs(int page)
+static void make_vmcs(int page, int pml4)
 {
 	memcpy(memory[page], &(uint32_t) { REVISION }, 4);
 	set_field(page, 0x2800, ~0ull);
-	set_field(page, EPT_POINTER, physical(PML4) | 0x1e);
+	set_field(page, EPT_POINTER, physical(pml4) | 0x1e);
 	set_field(page, PRIMARY_CONTROLS, 0x80000000);
 	set_field(page, SECONDARY_CONTROLS, 2);
 	set_field(page, GUEST_CS_SELECTOR, 0x10);
@@ -134,7 +165,7 @@ static void make_note(int page, const char *name, uint32_t type, const void *des
 	memcpy(memory[page] + sizeof(h) + 12, desc, size);
 }
 
-static void make_memory(void)
+static void make_layout_note(int page)
 {
 	struct {
 		struct vmcsinfo_header header;
@@ -142,20 +173,140 @@ static void make_memory(void)
 	} desc = {
 		.header = { VMCSINFO_VERSION, REVISION, layout.region_size, layout.nr },
 	};
-	static const char info[] = "OSRELEASE=7.3.fake\nSYMBOL(init_task)=0\n";
+
+	memcpy(desc.fields, layout.fields, sizeof(desc.fields));
+	make_note(page, VMCSINFO_NOTE_NAME, VMCSINFO_NOTE_TYPE, &desc,
+		  sizeof(desc.header) + layout.nr * sizeof(desc.fields[0]));
+}
+
+static void make_vcpu(int page, int id, int kvm, int vmcs, uint64_t root)
+{
+	const uint64_t at = virtual(page) + 0x100;
 	struct vcpu_vmx vcpu = {};
 	int i;
 
-	memcpy(desc.fields, layout.fields, sizeof(desc.fields));
-	make_note(NOTE, VMCSINFO_NOTE_NAME, VMCSINFO_NOTE_TYPE, &desc,
-		  sizeof(desc.header) + layout.nr * sizeof(desc.fields[0]));
-	make_vmcs(VMCS);
+	vcpu.vcpu.kvm = (void *)virtual(kvm);
+	vcpu.vcpu.vcpu_id = id;
+	for (i = 0; i < 16; i++)
+		vcpu.vcpu.arch.regs[i] = 0x1111111111111111ull * i;
+	/* KVM has moved RIP on */
+	vcpu.vcpu.arch.rip = 0xffffffff80000125;
+	vcpu.vcpu.arch.regs_dirty = 1 << 16;
+	vcpu.vcpu.arch.root_mmu.root.hpa = root;
+	vcpu.vmcs01.vmcs = (void *)virtual(vmcs);
+	if (is("nested") && page == VCPU)
+		vcpu.loaded_vmcs = (void *)(at + offsetof(struct vcpu_vmx, vmcs02));
+	else
+		vcpu.loaded_vmcs = (void *)(at + offsetof(struct vcpu_vmx, vmcs01));
+	/* And a pointer that is just the same */
+	memcpy(memory[page] + 0x20, &vcpu.vmcs01.vmcs, 8);
+	memcpy(memory[page] + 0x100, &vcpu, sizeof(vcpu));
+}
+
+/* A guest whose memory is in many places, with holes or without */
+static void make_large(void)
+{
+	int i, guest, data = PAGES + MORE_TABLES;
+
+	pages = PAGES + MORE_TABLES + MORE_PAGES;
+	for (i = 0; i < MORE_LEAVES; i++) {
+		guest = is("holes") ? 2 * i : i;
+		set_entry(PD, 1 + guest / 512, physical(PAGES + guest / 512) | 7);
+		set_entry(PAGES + guest / 512, guest % 512,
+			  physical(data + i * 7 % MORE_PAGES) | 0x837);
+	}
+}
+
+/* More mappings than are made segments of: tables full of the first page */
+static void make_mappings(void)
+{
+	const int tables = 2200, first = 512;
+	int i, j, page;
+
+	pages = PAGES + MORE_TABLES + MORE_PAGES;
+	for (i = 0; i < tables; i++) {
+		page = PAGES + MORE_TABLES + i;
+		set_entry(PD, 1 + i / 512, physical(PAGES + i / 512) | 7);
+		set_entry(PAGES + i / 512, i % 512, physical(page) | 0x837);
+		for (j = 0; j < 512; j++)
+			set_entry(page, j, 3);
+		/* The guest's own directories are the next ones */
+		page = PAGES + MORE_TABLES + tables + i / 512;
+		set_entry(PAGES + (tables + i / 512) / 512, (tables + i / 512) % 512,
+			  physical(page) | 0x837);
+		set_entry(page, i % 512, ((uint64_t)(first + i) << 12) | 3);
+		set_entry(GUEST_PDPT, i / 512, ((uint64_t)(first + tables + i / 512) << 12) | 3);
+	}
+}
+
+static void make_evil(void)
+{
+	int i;
+
+	for (i = EVIL_VMCS; i < EVIL_END; i++)
+		set_entry(PT, 8 + i - EVIL_VMCS, physical(i) | 0x837);
+	strcpy((char *)memory[SECRET], "another guest's secret");
+	if (is("decoy") || is("forged")) {
+		make_vmcs(EVIL_VMCS, EVIL_PML4);
+		set_entry(EVIL_PML4, 0, physical(EVIL_PDPT) | 7);
+		set_entry(EVIL_PDPT, 0, physical(EVIL_PD) | 7);
+		set_entry(EVIL_PD, 0, physical(EVIL_PT) | 7);
+		set_entry(EVIL_PT, 0, physical(SECRET) | 0x837);
+	}
+	if (is("forged"))
+		make_vcpu(EVIL_VCPU, 0, KVM, EVIL_VMCS, physical(EVIL_PML4));
+	if (is("same-note"))
+		make_layout_note(EVIL_NOTE);
+	if (is("other-note")) {
+		layout.fields[5].offset += 512;
+		make_layout_note(EVIL_NOTE);
+	}
+	/* EPT with many times the same table, of huge pages that are no memory */
+	for (i = 1; i < (is("endless") ? 512 : is("elsewhere") ? 40 : 0); i++)
+		set_entry(PML4, i, physical(EVIL_PDPT) | 7);
+	for (i = 0; i < (is("endless") || is("elsewhere") ? 512 : 0); i++)
+		set_entry(EVIL_PDPT, i, 0x4000000087);
+	/* The guest's own page tables, likewise; and a map of themselves */
+	if (is("guest-endless")) {
+		for (i = 256; i < 300; i++)
+			set_entry(GUEST_PML4, i, (8 + EVIL_PDPT - EVIL_VMCS) << 12 | 3);
+		for (i = 0; i < 512; i++)
+			set_entry(EVIL_PDPT, i, 0x4000000083);
+		set_entry(GUEST_PML4, 300, 0x1003);
+	}
+}
+
+static void make_others(void)
+{
+	int i;
+
+	if (is("two-guests") || is("roots")) {
+		make_vmcs(VMCS2, PML4_2);
+		make_vcpu(VCPU2, 1, is("roots") ? KVM : KVM2, VMCS2, physical(PML4_2));
+		set_entry(PML4_2, 0, is("roots") ? 0 : physical(PDPT) | 7);
+	}
+	/* A root that KVM has freed, and that is of something else now */
+	if (is("roots")) {
+		make_vmcs(VMCS3, PML4_3);
+		make_vcpu(VCPU3, 2, KVM, VMCS3, ~0ull);
+		for (i = 0; i < 4; i++)
+			set_entry(PML4_3, i, physical(PDPT) | 7);
+	}
+}
+
+static void make_memory(void)
+{
+	static const char info[] = "OSRELEASE=7.3.fake\nSYMBOL(init_task)=0\n";
+	int i;
+
+	make_layout_note(NOTE);
+	make_vmcs(VMCS, PML4);
 	/*
 	 * The same revision and nothing else, and a VMCS that can't be one, with EPT
 	 * off and a pointer to it that is left
 	 */
 	memcpy(memory[VMXON], &(uint32_t) { REVISION }, 4);
-	make_vmcs(DECOY);
+	make_vmcs(DECOY, PML4);
 	set_field(DECOY, GUEST_RFLAGS, 0);
 	set_field(DECOY, SECONDARY_CONTROLS, 0);
 
@@ -173,45 +324,57 @@ static void make_memory(void)
 	set_entry(GUEST_PDPT, 510, 0x3000 | 3);
 	set_entry(GUEST_PD, 0, 0x83);
 	make_note(GUEST_NOTE, "VMCOREINFO", 0, info, sizeof(info) - 1);
-
-	vcpu.vcpu.vcpu_id = 3;
-	for (i = 0; i < 16; i++)
-		vcpu.vcpu.arch.regs[i] = 0x1111111111111111ull * i;
-	/* KVM has moved RIP on */
-	vcpu.vcpu.arch.rip = 0xffffffff80000125;
-	vcpu.vcpu.arch.regs_dirty = 1 << 16;
-	vcpu.vmcs01.vmcs = (void *)virtual(VMCS);
-	vcpu.loaded_vmcs = (void *)(virtual(VCPU) + 0x100 + offsetof(struct vcpu_vmx, vmcs01));
-	/* And a pointer that is just the same */
-	memcpy(memory[VCPU] + 0x20, &vcpu.vmcs01.vmcs, 8);
-	memcpy(memory[VCPU] + 0x100, &vcpu, sizeof(vcpu));
+	make_vcpu(VCPU, 3, KVM, VMCS, physical(PML4));
+	make_others();
+	if (is("scattered") || is("holes"))
+		make_large();
+	else if (is("mappings"))
+		make_mappings();
+	else if (*variants)
+		make_evil();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const Elf64_Ehdr e = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, 1 },
 		.e_type = ET_CORE, .e_machine = EM_X86_64, .e_version = 1,
 		.e_phoff = sizeof(e), .e_ehsize = sizeof(e),
-		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 3,
+		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 4,
 	};
-	const Elf64_Phdr p[] = {
-		{ .p_type = PT_NOTE, .p_offset = 512, .p_filesz = 20 },
-		{ .p_type = PT_LOAD, .p_offset = PAGE, .p_paddr = PHYSICAL, .p_vaddr = virtual(0),
-		  .p_filesz = 32 * PAGE, .p_memsz = 32 * PAGE },
-		{ .p_type = PT_LOAD, .p_offset = 33 * PAGE, .p_paddr = PHYSICAL + 32 * PAGE,
-		  .p_vaddr = virtual(32), .p_filesz = 32 * PAGE, .p_memsz = 32 * PAGE },
-	};
+	/* First and last page of the segments */
+	static const int whole[3][2] = { { 0, 31 }, { 32, 40 }, { 41, PAGES - 1 } };
+	static const int overlap[3][2] = { { 0, GUEST_LAST - 1 }, { 9, GUEST_LAST },
+					   { VMCS2, PAGES - 1 } };
+	static const int overlap_larger[3][2] = { { 0, 20 }, { 8, 50 }, { 49, PAGES - 1 } };
+	Elf64_Phdr p[4] = { { .p_type = PT_NOTE, .p_offset = 512, .p_filesz = 20 } };
 	static const struct {
 		Elf64_Nhdr h;
 		char name[8];
 	} other = { { 5, 0, 1 }, "CORE" };
 	uint8_t head[PAGE] = {};
+	int i, first, last;
 
+	(void)argc;
+	variants = argv + 1;
 	make_layout();
 	make_memory();
+	for (i = 0; i < 3; i++) {
+		const int (*s)[2] = is("overlap") ? overlap :
+				    is("overlap-larger") ? overlap_larger : whole;
+
+		first = s[i][0];
+		last = s[i][1] == PAGES - 1 ? pages - 1 : s[i][1];
+		p[1 + i] = (Elf64_Phdr) {
+			.p_type = PT_LOAD, .p_offset = (1 + first) * PAGE,
+			.p_paddr = physical(first), .p_vaddr = virtual(first),
+			.p_filesz = (last - first + 1) * PAGE,
+			.p_memsz = (last - first + 1) * PAGE,
+		};
+	}
 	memcpy(head, &e, sizeof(e));
 	memcpy(head + sizeof(e), p, sizeof(p));
 	memcpy(head + 512, &other, sizeof(other));
-	return fwrite(head, PAGE, 1, stdout) != 1 || fwrite(memory, sizeof(memory), 1, stdout) != 1;
+	return fwrite(head, PAGE, 1, stdout) != 1 ||
+	       fwrite(memory, PAGE, pages, stdout) != (size_t)pages;
 }

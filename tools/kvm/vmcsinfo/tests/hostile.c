@@ -80,9 +80,9 @@ int main(int argc, char **argv)
 	fclose(f);
 	char *commands[][10] = {
 		{ argv[1], "fields", "-d", dump },
-		{ argv[1], "find", "-d", dump },
+		{ argv[1], "find", "-d", dump, "-t", argv[3] },
 		{ argv[1], "print", "-d", dump, "0x101000" },
-		{ argv[1], "core", "-d", dump, "-o", "hostile.core", "0x101000" },
+		{ argv[1], "core", "-d", dump, "-o", "hostile.core", "-f", "0x101000" },
 		{ argv[1], "core", "-d", dump, "-o", "hostile.core", "-t", argv[3] },
 	};
 	for (i = 0; i < (unsigned int)atoi(argv[4]); i++) {
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 			n = 1 + rnd(4);
 			for (j = 0; j < n; j++) {
 				/* Headers; the note, the VMCS and tables; anything */
-				uint32_t at = i % 4 == 1 ? rnd(240) :
+				uint32_t at = i % 4 == 1 ? rnd(300) :
 					      i % 4 == 2 ? 4096 + rnd(16 * 4096) : rnd(size - 8);
 				uint64_t value = interesting();
 
