@@ -51,7 +51,7 @@ static const char *map(struct walk *w, uint64_t guest, uint64_t host, uint64_t s
 	while ((n = dump_next(w->dump, host, end, &start))) {
 		w->ept->memory += n;
 		if (w->ept->memory / MAX_OVERCOMMIT > w->dump->memory)
-			return "EPT maps far more than the host's memory";
+			return "EPT maps far more than is in the dump";
 		if (w->visit)
 			w->visit(w->arg, guest + size - (end - start), start, n);
 		found += n;
@@ -60,7 +60,7 @@ static const char *map(struct walk *w, uint64_t guest, uint64_t host, uint64_t s
 	w->ept->missing += size - found;
 	if (!found && ++w->elsewhere >
 		      MAX_ELSEWHERE + MAX_OVERCOMMIT * (w->dump->memory / PAGE))
-		return "EPT maps far more than the host's memory";
+		return "EPT maps far more than is in the dump";
 	return NULL;
 }
 

@@ -75,7 +75,6 @@ void vmcs_check_owner(const struct dump *d, const struct types *t, struct vmcs *
 	struct owners o = { .doubt = "it, or what seems its vCPU, is in the memory of a guest" };
 	uint64_t *eptps = allocate(nr, sizeof(*eptps)), page, tables = 0;
 	size_t i, nr_eptps = 0, believed = 0;
-	struct vcpu vcpu;
 	struct ept ept;
 
 	for (i = 0; i < nr; i++)
@@ -87,8 +86,8 @@ void vmcs_check_owner(const struct dump *d, const struct types *t, struct vmcs *
 		o.pages[o.nr++] = (struct host_page) { v[i].physical, &v[i] };
 		for (page = v[i].vcpu & ~(PAGE - 1); page < v[i].vcpu + t->size; page += PAGE)
 			o.pages[o.nr++] = (struct host_page) { page, &v[i] };
-		vcpu_read(d, t, &v[i], &vcpu);
-		if (vcpu.known && vcpu.has_root)
+		/* Even if it is doubtful: a guest can make its own so, not to be heard */
+		if (v[i].has_root)
 			eptps[nr_eptps++] = v[i].eptp;
 	}
 	qsort(o.pages, o.nr, sizeof(*o.pages), compare_page);

@@ -15,6 +15,8 @@ struct vmcs {
 	uint64_t eptp;
 	/* By vcpus_find(): where in memory the vcpu_vmx is that has it, 0 if none */
 	uint64_t vcpu;
+	/* There are more; for one of all KVM keeps the root of that EPT */
+	bool several, has_root;
 	/* And why it may not be what KVM runs a guest with, NULL if nothing is known */
 	const char *doubt;
 };

@@ -182,6 +182,16 @@ static bool is_vcpu(const struct dump *d, const struct types *t, uint64_t start,
 	       *loaded >= *virtual && *loaded - *virtual < t->size;
 }
 
+/* If KVM does not keep a root, its memory may be used for anything by now */
+static bool keeps_root(const struct dump *d, const struct types *t, uint64_t start,
+		       const struct vmcs *v)
+{
+	uint64_t root;
+
+	return v->eptp && (!t->has_root || (dump_read(d, start + t->root, &root, 8) &&
+					    root == (v->eptp & ADDRESS)));
+}
+
 static void find_pointers(void *arg, uint64_t physical, const uint8_t *data, size_t size)
 {
 	struct search *s = arg;
@@ -204,7 +214,10 @@ static void find_pointers(void *arg, uint64_t physical, const uint8_t *data, siz
 		start = physical + i - t->vmcs01_vmcs;
 		if (!p || !is_vcpu(s->dump, t, start, &virtual, &loaded))
 			continue;
+		if (keeps_root(s->dump, t, start, p->vmcs))
+			p->vmcs->has_root = true;
 		if (p->vmcs->vcpu) {
+			p->vmcs->several = true;
 			p->vmcs->doubt = "several vCPUs seem to have it";
 		} else {
 			p->vmcs->vcpu = start;
@@ -220,6 +233,7 @@ void vcpus_find(struct dump *d, const struct types *t, struct vmcs *v, size_t nr
 
 	for (i = 0; i < nr; i++) {
 		v[i].vcpu = 0;
+		v[i].several = v[i].has_root = false;
 		v[i].doubt = "no vCPU has it";
 		if (dump_virtual(d, v[i].physical, &s.places[s.nr].virtual))
 			s.places[s.nr++].vmcs = &v[i];
@@ -232,19 +246,17 @@ void vcpus_find(struct dump *d, const struct types *t, struct vmcs *v, size_t nr
 void vcpu_read(const struct dump *d, const struct types *t, const struct vmcs *v,
 	       struct vcpu *vcpu)
 {
-	uint64_t virtual, loaded, dirty, root;
+	uint64_t virtual, loaded, dirty;
 	uint32_t id;
 
 	*vcpu = (struct vcpu) {};
-	if (!v->vcpu || !is_vcpu(d, t, v->vcpu, &virtual, &loaded) ||
+	if (!v->vcpu || v->several || !is_vcpu(d, t, v->vcpu, &virtual, &loaded) ||
 	    !dump_read(d, v->vcpu + t->vcpu_id, &id, 4) ||
 	    !dump_read(d, v->vcpu + t->kvm, &vcpu->kvm, 8) ||
-	    !dump_read(d, v->vcpu + t->regs_dirty, &dirty, 8) ||
-	    (t->has_root && !dump_read(d, v->vcpu + t->root, &root, 8)))
+	    !dump_read(d, v->vcpu + t->regs_dirty, &dirty, 8))
 		return;
 	vcpu->id = id;
-	/* Of a root that it does not keep, the memory may be used for anything by now */
-	vcpu->has_root = v->eptp && (!t->has_root || root == (v->eptp & ADDRESS));
+	vcpu->has_root = keeps_root(d, t, v->vcpu, v);
 	vcpu->nested = loaded != virtual + t->vmcs01;
 	vcpu->known = true;
 	if (vcpu->nested)

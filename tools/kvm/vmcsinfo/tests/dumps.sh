@@ -107,6 +107,13 @@ forged_vcpu() {
 		refuses 'memory of a guest' "$tool" core -d forged -o core -t "$types" 0x116000
 }
 
+forged_twice() {
+	"$tool" find -d forged-twice -t "$types" >find && cat find && grep -q '^0x101000.*(it, or what seems its vCPU' find &&
+		refuses 'memory of a guest' "$tool" core -d forged-twice -o core -t "$types" 0x116000 &&
+		refuses 'are doubtful' "$tool" core -d forged-twice -o core -t "$types" &&
+		make_core forged-twice -t "$types" -f 0x101000 && said 'registers are not known' && right_core
+}
+
 one_layout() {
 	"$tool" find -d same-note && refuses 'different layouts.*use -l' "$tool" find -d other-note &&
 		"$tool" find -d other-note -l note | grep -q 0xffffffff80000123 &&
@@ -190,10 +197,10 @@ no_types() { make_core host && said 'without -t general registers are zero'; }
 
 in_proc() { refuses truncated "$tool" find -d /proc/self/cwd/cut; }
 
-echo 1..32
+echo 1..33
 types=$dir/fake-host.o
 "$dir/fake-host" >host
-for variant in decoy forged same-note other-note nested roots two-guests scattered holes mappings \
+for variant in decoy forged forged-twice same-note other-note nested roots two-guests scattered holes mappings \
 	       endless elsewhere guest-endless; do
 	"$dir/fake-host" $variant >$variant
 done
@@ -222,6 +229,7 @@ check "a decoy in the guest's memory: no core without types" decoy_without_types
 check "a decoy: the right core with types" decoy_with_types
 check "a decoy: find says so with types" decoy_listed
 check "a decoy with a vCPU of its own" forged_vcpu
+check "a decoy, and a vCPU for the real VMCS" forged_twice
 check "a guest that runs a guest: no registers of that one" nested_guest
 check "a guest with several EPTs, one obsolete" several_roots
 check "two guests" several_guests

@@ -246,14 +246,17 @@ static void make_evil(void)
 	for (i = EVIL_VMCS; i < EVIL_END; i++)
 		set_entry(PT, 8 + i - EVIL_VMCS, physical(i) | 0x837);
 	strcpy((char *)memory[SECRET], "another guest's secret");
-	if (is("decoy") || is("forged")) {
+	if (is("decoy") || is("forged") || is("forged-twice")) {
 		make_vmcs(EVIL_VMCS, EVIL_PML4);
 		set_entry(EVIL_PML4, 0, physical(EVIL_PDPT) | 7);
 		set_entry(EVIL_PDPT, 0, physical(EVIL_PD) | 7);
 		set_entry(EVIL_PD, 0, physical(EVIL_PT) | 7);
 		set_entry(EVIL_PT, 0, physical(SECRET) | 0x837);
 	}
-	if (is("forged"))
+	/* The VMCS of the guest itself is not to say whose memory it is */
+	if (is("forged-twice"))
+		make_vcpu(GUEST_LAST, 3, KVM, VMCS, 0);
+	if (is("forged") || is("forged-twice"))
 		make_vcpu(EVIL_VCPU, 0, KVM, EVIL_VMCS, physical(EVIL_PML4));
 	if (is("same-note"))
 		make_layout_note(EVIL_NOTE);
@@ -324,7 +327,7 @@ static void make_memory(void)
 	set_entry(GUEST_PDPT, 510, 0x3000 | 3);
 	set_entry(GUEST_PD, 0, 0x83);
 	make_note(GUEST_NOTE, "VMCOREINFO", 0, info, sizeof(info) - 1);
-	make_vcpu(VCPU, 3, KVM, VMCS, physical(PML4));
+	make_vcpu(is("forged-twice") ? VCPU2 : VCPU, 3, KVM, VMCS, physical(PML4));
 	make_others();
 	if (is("scattered") || is("holes"))
 		make_large();
