@@ -75,6 +75,7 @@ void vmcs_check_owner(const struct dump *d, const struct types *t, struct vmcs *
 	struct owners o = { .doubt = "it, or what seems its vCPU, is in the memory of a guest" };
 	uint64_t *eptps = allocate(nr, sizeof(*eptps)), page, tables = 0;
 	size_t i, nr_eptps = 0, believed = 0;
+	const char *error = NULL;
 	struct ept ept;
 
 	for (i = 0; i < nr; i++)
@@ -92,23 +93,18 @@ void vmcs_check_owner(const struct dump *d, const struct types *t, struct vmcs *
 	}
 	qsort(o.pages, o.nr, sizeof(*o.pages), compare_page);
 	nr_eptps = unique(eptps, nr_eptps);
-	for (i = 0; i < nr_eptps; i++) {
-		/* If there is something wrong with it, that is for who makes a core of it */
-		ept_walk(d, eptps[i], &ept, find_host_pages, &o);
+	for (i = 0; i < nr_eptps && !error; i++) {
+		error = ept_walk(d, eptps[i], &ept, find_host_pages, &o);
 		tables += ept.tables;
-		if (tables / 2 > d->memory / PAGE) {
-			warn("%s: guests have more page tables than there is memory", d->name);
-			break;
-		}
+		if (tables > d->memory / PAGE)
+			error = "guests have more tables of EPT than there is memory";
 	}
-	/* What was not looked at is not believed */
-	for (; i < nr_eptps; i++) {
-		size_t j;
-
-		for (j = 0; j < nr; j++) {
-			if (v[j].vcpu && v[j].eptp == eptps[i] && !v[j].doubt)
-				v[j].doubt = "it could not be checked";
-		}
+	/* What was not looked at could say of any that it is a guest's */
+	if (error)
+		warn("%s: %s: all VMCSs are doubtful", d->name, error);
+	for (i = 0; error && i < nr; i++) {
+		if (!v[i].doubt)
+			v[i].doubt = "whether it is in the memory of a guest is not known";
 	}
 	free(o.pages);
 	free(eptps);

@@ -114,6 +114,11 @@ forged_twice() {
 		make_core forged-twice -t "$types" -f 0x101000 && said 'registers are not known' && right_core
 }
 
+forged_loops() {
+	"$tool" find -d forged-loops -t "$types" >find && cat find && [ "$(grep -c '(.*)$' find)" = 4 ] &&
+		refuses 'are doubtful' ends "$tool" core -d forged-loops -o core -t "$types"
+}
+
 one_layout() {
 	"$tool" find -d same-note && refuses 'different layouts.*use -l' "$tool" find -d other-note &&
 		"$tool" find -d other-note -l note | grep -q 0xffffffff80000123 &&
@@ -197,10 +202,10 @@ no_types() { make_core host && said 'without -t general registers are zero'; }
 
 in_proc() { refuses truncated "$tool" find -d /proc/self/cwd/cut; }
 
-echo 1..33
+echo 1..34
 types=$dir/fake-host.o
 "$dir/fake-host" >host
-for variant in decoy forged forged-twice same-note other-note nested roots two-guests scattered holes mappings \
+for variant in decoy forged forged-twice forged-loops same-note other-note nested roots two-guests scattered holes mappings \
 	       endless elsewhere guest-endless; do
 	"$dir/fake-host" $variant >$variant
 done
@@ -230,6 +235,7 @@ check "a decoy: the right core with types" decoy_with_types
 check "a decoy: find says so with types" decoy_listed
 check "a decoy with a vCPU of its own" forged_vcpu
 check "a decoy, and a vCPU for the real VMCS" forged_twice
+check "decoys whose EPTs have no end" forged_loops
 check "a guest that runs a guest: no registers of that one" nested_guest
 check "a guest with several EPTs, one obsolete" several_roots
 check "two guests" several_guests

@@ -241,7 +241,7 @@ static void make_mappings(void)
 
 static void make_evil(void)
 {
-	int i;
+	int i, j;
 
 	for (i = EVIL_VMCS; i < EVIL_END; i++)
 		set_entry(PT, 8 + i - EVIL_VMCS, physical(i) | 0x837);
@@ -258,6 +258,20 @@ static void make_evil(void)
 		make_vcpu(GUEST_LAST, 3, KVM, VMCS, 0);
 	if (is("forged") || is("forged-twice"))
 		make_vcpu(EVIL_VCPU, 0, KVM, EVIL_VMCS, physical(EVIL_PML4));
+	/* EPTs that have no end, and come before that of the guest itself */
+	for (i = 0; i < (is("forged-loops") ? 3 : 0); i++) {
+		static const int vmcs[] = { EVIL_VMCS, EVIL_PD, EVIL_PT };
+		static const int vcpus[] = { EVIL_VCPU, EVIL_NOTE, GUEST_LAST };
+		static const int roots[] = { GUEST0, GUEST_PD, GUEST_NOTE };
+
+		make_vmcs(vmcs[i], roots[i]);
+		make_vcpu(vcpus[i], 0, KVM2, vmcs[i], physical(roots[i]));
+		for (j = 0; j < 512; j++) {
+			set_entry(roots[i], j, physical(GUEST_PML4) | 7);
+			set_entry(GUEST_PML4, j, physical(GUEST_PDPT) | 7);
+			set_entry(GUEST_PDPT, j, physical(EVIL_END) | 7);
+		}
+	}
 	if (is("same-note"))
 		make_layout_note(EVIL_NOTE);
 	if (is("other-note")) {
@@ -303,7 +317,7 @@ static void make_memory(void)
 	int i;
 
 	make_layout_note(NOTE);
-	make_vmcs(VMCS, PML4);
+	make_vmcs(VMCS, is("forged-loops") ? PML4_2 : PML4);
 	/*
 	 * The same revision and nothing else, and a VMCS that can't be one, with EPT
 	 * off and a pointer to it that is left
@@ -313,7 +327,7 @@ static void make_memory(void)
 	set_field(DECOY, GUEST_RFLAGS, 0);
 	set_field(DECOY, SECONDARY_CONTROLS, 0);
 
-	set_entry(PML4, 0, physical(PDPT) | 7);
+	set_entry(is("forged-loops") ? PML4_2 : PML4, 0, physical(PDPT) | 7);
 	set_entry(PDPT, 0, physical(PD) | 7);
 	set_entry(PD, 0, physical(PT) | 7);
 	for (i = 0; i < 5; i++)
@@ -327,7 +341,8 @@ static void make_memory(void)
 	set_entry(GUEST_PDPT, 510, 0x3000 | 3);
 	set_entry(GUEST_PD, 0, 0x83);
 	make_note(GUEST_NOTE, "VMCOREINFO", 0, info, sizeof(info) - 1);
-	make_vcpu(is("forged-twice") ? VCPU2 : VCPU, 3, KVM, VMCS, physical(PML4));
+	make_vcpu(is("forged-twice") ? VCPU2 : VCPU, 3, KVM, VMCS,
+		  physical(is("forged-loops") ? PML4_2 : PML4));
 	make_others();
 	if (is("scattered") || is("holes"))
 		make_large();
