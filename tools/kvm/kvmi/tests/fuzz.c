@@ -27,7 +27,7 @@ static uint64_t next(void)
 }
 
 /* What a crash leaves behind says which input it was */
-static volatile unsigned long long current;
+static unsigned long long current;
 
 static void tell_seed(void)
 {

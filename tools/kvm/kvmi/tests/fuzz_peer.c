@@ -71,11 +71,12 @@ static void send_message(struct input *in, uint16_t id, uint32_t seq, unsigned i
 /* What is there before the next call, for up to some commands of it */
 static void play(struct kvmi_conn *conn, struct input *in, uint16_t id)
 {
-	unsigned int n = take(in) % 4, i, how;
+	unsigned int n = take(in) % 4, i, how, kind;
 
 	for (i = 0; i <= n; i++) {
 		how = take(in);
-		switch (take(in) % 8) {
+		kind = take(in) % 8;
+		switch (kind) {
 		case 0:
 			send_message(in, KVMI_VCPU_EVENT, take(in), how);
 			break;
@@ -85,11 +86,9 @@ static void play(struct kvmi_conn *conn, struct input *in, uint16_t id)
 		case 2:
 			send_message(in, take(in), conn->seq + 1 + i, how);
 			break;
-		case 3:
-			if (how < 8)
-				shutdown(peer, SHUT_WR);
-			/* fall through */
 		default:
+			if (kind == 3 && how < 8)
+				shutdown(peer, SHUT_WR);
 			send_message(in, id, conn->seq + 1 + (how & 0x80 ? take(in) : i),
 				     how & 0x70 ? how & 1 : how);
 		}
@@ -190,8 +189,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct kvmi_get_version_reply version = {
 		.version = KVMI_VERSION, .max_msg_size = KVMI_MAX_MSG_SIZE,
 	};
-	struct { struct kvmi_msg_hdr hdr; struct kvmi_error_code ec;
-		 struct kvmi_get_version_reply version; } first = {
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_error_code ec;
+		struct kvmi_get_version_reply version;
+	} first = {
 		.hdr = { .id = KVMI_GET_VERSION, .seq = 1,
 			 .size = sizeof(first) - sizeof(first.hdr) },
 		.version = version,

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include "test.h"
 
-static char dir[] = "/tmp/kvmi-test.XXXXXX";
+static const char *dir;
 
 static const char *path_of(const char *name)
 {
@@ -203,7 +203,10 @@ static bool test_locked(void)
 
 void listener_tests(void)
 {
-	if (!mkdtemp(dir))
+	char template[] = "/tmp/kvmi-test.XXXXXX";
+
+	dir = mkdtemp(template);
+	if (!dir)
 		abort();
 	result("socket of mode 0600, whatever the umask", test_mode(0, 0, 0600));
 	result("socket of a chosen mode", test_mode(077, 0666, 0666));
