@@ -222,7 +222,9 @@ static const struct act {
 	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W },
 };
 
-static const struct act *act, *acts_end;
+unsigned int fake_linux_rounds = 1;
+
+static const struct act *act, *acts, *acts_end;
 static uint32_t seq = 1000;
 
 static void send_act(int sock)
@@ -256,12 +258,13 @@ void fake_linux_run(int sock)
 	if (changed) {
 		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
 		       ram[OPENAT]);
-		act = breaks;
+		acts = breaks;
 		acts_end = breaks + sizeof(breaks) / sizeof(breaks[0]);
 	} else if (restricted) {
-		act = attack;
+		acts = attack;
 		acts_end = attack + sizeof(attack) / sizeof(attack[0]);
 	}
+	act = acts;
 	if (act)
 		send_act(sock);
 }
@@ -286,8 +289,11 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
 	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
 		printf("the copy has %#x\n", ram[spare + 0x10]);
-	if (++act == acts_end)
-		return true;
+	if (++act == acts_end) {
+		if (!--fake_linux_rounds)
+			return true;
+		act = acts;
+	}
 	send_act(sock);
 	return false;
 }

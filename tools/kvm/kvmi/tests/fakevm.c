@@ -13,7 +13,8 @@
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
- * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event;
+ * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
+ * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused.
  *
@@ -36,6 +37,7 @@
 #define LSTAR 0xc0000082
 #define EFER 0xc0000080
 #define NR_CHATTY 3000
+#define NR_ROUNDS 600
 #define BANNER 0x7ffa		/* crosses into the next page */
 
 static const struct step {
@@ -431,6 +433,8 @@ int main(int argc, char **argv)
 	old = !strncmp(what, "old", 3);
 	in_linux = !strncmp(what, "linux", 5);
 	late = !strncmp(what, "linuxlate", 9);
+	if (strstr(what, "loop"))
+		fake_linux_rounds = NR_ROUNDS;
 	if (in_linux && !late)
 		boot_linux();
 	deny = !strcmp(what, "deny");

@@ -226,6 +226,22 @@ ok "watch: no limit" sh -c "[ \$(grep -c ' CR4 ' $dir/out) = 3000 ]"
 run chatty watch --cr 4 --once --rate 20
 ok "watch: a limit" sh -c "[ \$(grep -c ' CR4 ' $dir/out) -lt 1200 ]"
 ok "watch: the others are counted" has 'all     19[0-9][0-9] more so far, without a line'
+run linuxloop protect --kernel --once --json --rate 1
+ok "protect: JSON: a limit" sh -c "[ \$(grep -c denied $dir/out) -lt 1400 ]"
+ok "protect: but for the first thousand" sh -c "[ \$(grep -c '\"event\":\"pf\".*denied' $dir/out) -ge 1000 ]"
+ok "protect: the others are counted" has '"event":"left-out","events":[4-8][0-9][0-9]}'
+ok "protect: and all are denied" sh -c "[ \$(grep -c '^event 17 SKIP' $dir/vm) = 1800 ]"
+run linuxloop protect --kernel --once --json
+ok "protect: a limit without being asked" has '"event":"left-out"'
+run linuxloop protect --kernel --once --json --rate 0
+ok "protect: no limit" sh -c "[ \$(grep -c denied $dir/out) -ge 1800 ]"
+run linuxwriteloop break --call openat --once --rate 1
+ok "break: a limit" sh -c "[ \$(grep -c openat\( $dir/out) -lt 1150 ]"
+ok "break: but for the first thousand" sh -c "[ \$(grep -c openat\( $dir/out) -ge 1000 ]"
+ok "break: the others are counted" has 'all     [12][0-9][0-9] more so far, without a line (--rate)'
+ok "break: and all go on" has ' end after 1200 stops: '
+run linuxwriteloop break --call openat --once
+ok "break: no limit unless asked for" sh -c "[ \$(grep -c openat\( $dir/out) = 1200 ]"
 
 # ---- Words
 mkdir "$dir/directory"
