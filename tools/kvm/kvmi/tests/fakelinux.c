@@ -30,6 +30,8 @@ static bool exists[VIEWS] = { true };
 static uint16_t view_of[VCPUS];
 static bool stepping[VCPUS];
 static unsigned int restricted, changed;
+unsigned int fake_linux_rounds = 1;
+bool fake_linux_dma;
 static uint64_t spare;
 
 static void put(uint64_t gpa, uint64_t value)
@@ -148,6 +150,10 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 	struct kvmi_vm_create_view_reply new = { 0 };
 	unsigned char all[KVMI_MAX_GET_ACCESS];
 
+	if (fake_linux_dma && spare && ram[spare + 0x10] == 0x88) {
+		printf("the copy has what the device wrote\n");
+		fake_linux_dma = false;
+	}
 	switch (msg->hdr.id) {
 	case KVMI_VM_GET_FEATURES:
 		peer_reply(sock, msg, 0, &f, sizeof(f));
@@ -222,8 +228,6 @@ static const struct act {
 	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W },
 };
 
-unsigned int fake_linux_rounds = 1;
-
 static const struct act *act, *acts, *acts_end;
 static uint32_t seq = 1000;
 
@@ -255,7 +259,9 @@ static void send_step(int sock)
 /* Every vCPU has had its PAUSE event */
 void fake_linux_run(int sock)
 {
-	if (changed) {
+	if (fake_linux_dma) {
+		ram[IMAGE + 0x10] = 0x88;
+	} else if (changed) {
 		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
 		       ram[OPENAT]);
 		acts = breaks;

@@ -14,7 +14,8 @@
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
  * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
- * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times;
+ * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
+ * "linuxwritedma" a device writes the text, which no vCPU reports;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused.
  *
@@ -435,6 +436,7 @@ int main(int argc, char **argv)
 	late = !strncmp(what, "linuxlate", 9);
 	if (strstr(what, "loop"))
 		fake_linux_rounds = NR_ROUNDS;
+	fake_linux_dma = strstr(what, "dma");
 	if (in_linux && !late)
 		boot_linux();
 	deny = !strcmp(what, "deny");

@@ -14,6 +14,7 @@
 extern unsigned char ram[RAM];
 extern bool in_linux, fake_xsave_grows;
 extern unsigned int fake_linux_rounds;	/* how often the guest does what it does */
+extern bool fake_linux_dma;		/* a device writes its text instead */
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);

@@ -84,6 +84,14 @@ ok "break: and then stops there" vm_has '^event [0-9]* RETRY, view 0, stepping$'
 ends_by TERM
 wait $vm
 
+# ---- A page that a device writes
+start_vm linuxwritedma
+in_background "$out/kvmi" break --call openat >"$dir/out" 2>&1
+until_seen 'the device' "$dir/vm"
+ok "break: the copy follows what no vCPU wrote" vm_has 'the copy has what the device wrote'
+ends_by TERM
+wait $vm
+
 # ---- Text
 FAKE_NAME=$(printf '\033[2J\033]0;title\007\nuuid        fake "\\ Pr\303\274f \302\233 \377')
 export FAKE_NAME

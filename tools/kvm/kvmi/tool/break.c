@@ -334,9 +334,11 @@ static void on_armed(struct tool *tool)
 		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
 }
 
-static void on_tick(struct tool *tool)
+static int on_tick(struct tool *tool)
 {
 	rate_print(tool, brk.json, false);
+	/* What a device of the guest writes to its text is reported by no vCPU */
+	return brk.begun ? hidden_refresh(tool) : 0;
 }
 
 static void on_end(struct tool *tool, const char *why)

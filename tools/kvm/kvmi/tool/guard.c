@@ -190,9 +190,10 @@ static void on_armed(struct tool *tool)
 		printf("%9.3f  every vCPU is guarded\n", session_seconds(tool));
 }
 
-static void on_tick(struct tool *tool)
+static int on_tick(struct tool *tool)
 {
 	rate_print(tool, guard.json, false);
+	return 0;
 }
 
 static void on_end(struct tool *tool, const char *why)

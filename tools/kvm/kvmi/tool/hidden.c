@@ -220,7 +220,7 @@ int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access)
 	return write_copy(tool, page_of(gpa));
 }
 
-/* The guest may have written its pages: the copies have to follow */
+/* The guest, or a device, may have written its pages: the copies have to follow */
 int hidden_refresh(struct tool *tool)
 {
 	unsigned char now[PAGE_SIZE];

@@ -149,8 +149,8 @@ static int run_session(struct loop *loop)
 		if (now >= next_tick) {
 			next_tick = now + TICK_MS * 1000000ll;
 			if (loop->monitor->tick)
-				loop->monitor->tick(tool);
-			if (++ticks % NEW_VCPUS_TICKS == 0)
+				err = loop->monitor->tick(tool);
+			if (!err && ++ticks % NEW_VCPUS_TICKS == 0)
 				err = find_new_vcpus(loop);
 			if (err)
 				break;

@@ -255,10 +255,11 @@ static void print_silent(struct tool *tool, bool now)
 		       session_seconds(tool), protect.silent.count);
 }
 
-static void on_tick(struct tool *tool)
+static int on_tick(struct tool *tool)
 {
 	print_silent(tool, false);
 	rate_print(tool, protect.json, false);
+	return 0;
 }
 
 static void on_end(struct tool *tool, const char *why)

@@ -110,7 +110,7 @@ struct monitor {
 	/* a session begins; all vCPUs are armed; several times a second; it ends */
 	void (*begin)(struct tool *tool);
 	void (*armed)(struct tool *tool);
-	void (*tick)(struct tool *tool);
+	int (*tick)(struct tool *tool);
 	/* it is about to end, with everything still turned on; may be NULL */
 	void (*leave)(struct tool *tool);
 	void (*end)(struct tool *tool, const char *why);

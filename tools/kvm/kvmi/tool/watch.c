@@ -274,10 +274,11 @@ static void on_begin(struct tool *tool)
 	session_describe(tool, stdout);
 }
 
-static void on_tick(struct tool *tool)
+static int on_tick(struct tool *tool)
 {
 	tally_print(tool, watch.json, false);
 	rate_print(tool, watch.json, false);
+	return 0;
 }
 
 static void on_end(struct tool *tool, const char *why)
