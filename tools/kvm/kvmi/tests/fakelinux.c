@@ -32,6 +32,7 @@ static bool stepping[VCPUS];
 static unsigned int restricted, changed;
 unsigned int fake_linux_rounds = 1;
 bool fake_linux_dma;
+const char *fake_linux_maps;
 static uint64_t spare;
 
 static void put(uint64_t gpa, uint64_t value)
@@ -54,6 +55,14 @@ void fake_linux_boot(void)
 	/* A module: read-only too, but not in one piece with the image */
 	put(0xa2000 + 256 * 8, 0xa4000 | 3);
 	put(0xa4000, 0xc0000 | RO_X);
+	if (!strcmp(fake_linux_maps, "holes")) {
+		/* Pages beyond the end of memory, and more pieces than anybody wants to see */
+		for (i = 10; i < 300; i += 2)
+			put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
+	}
+	/* No processor has pages of 512 GiB */
+	if (!strcmp(fake_linux_maps, "large"))
+		put(FAKE_CR3 + 511 * 8, 0xa1000 | 0x83);
 
 	for (i = 0; i < NR_CALLS; i++) {
 		put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);
@@ -152,6 +161,8 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 
 	if (fake_linux_dma && spare && ram[spare + 0x10] == 0x88) {
 		printf("the copy has what the device wrote\n");
+		/* And then it writes to the page of the copy */
+		ram[spare + 0x20] = 0x99;
 		fake_linux_dma = false;
 	}
 	switch (msg->hdr.id) {
@@ -273,6 +284,12 @@ void fake_linux_run(int sock)
 	act = acts;
 	if (act)
 		send_act(sock);
+}
+
+void fake_linux_end(void)
+{
+	if (spare)
+		printf("the page of the copy is left with %#x\n", ram[spare + 0x20]);
 }
 
 /* Returns true when the guest has nothing left to do */

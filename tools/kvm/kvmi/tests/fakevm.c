@@ -15,9 +15,11 @@
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
  * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
- * "linuxwritedma" a device writes the text, which no vCPU reports;
+ * "linuxwritedma" a device writes the text, which no vCPU reports, "linuxholes" and
+ * "linuxlarge" have page tables that are wrong;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
- * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused.
+ * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
+ * "http" is no device manager.
  *
  * The environment may have the VM's name, FAKE_NAME, and where its memory ends,
  * FAKE_MAX_GPA.
@@ -437,6 +439,7 @@ int main(int argc, char **argv)
 	if (strstr(what, "loop"))
 		fake_linux_rounds = NR_ROUNDS;
 	fake_linux_dma = strstr(what, "dma");
+	fake_linux_maps = in_linux ? what + strlen("linux") : "";
 	if (in_linux && !late)
 		boot_linux();
 	deny = !strcmp(what, "deny");
@@ -449,6 +452,10 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		usleep(10000);
+	}
+	if (!strcmp(what, "http")) {
+		dprintf(sock, "GET / HTTP/1.0\r\n\r\n");
+		return 0;
 	}
 	if (!peer_handshake(sock, name ? name : "fake", end ? strtoull(end, NULL, 0) : RAM,
 			    cookie)) {
@@ -477,6 +484,8 @@ int main(int argc, char **argv)
 		else
 			command(&msg);
 	}
+	if (in_linux)
+		fake_linux_end();
 	printf("left on: %d %d %d %d\n", on[0], on[1], on[2], on[3]);
 	return 0;
 }

@@ -15,6 +15,7 @@ extern unsigned char ram[RAM];
 extern bool in_linux, fake_xsave_grows;
 extern unsigned int fake_linux_rounds;	/* how often the guest does what it does */
 extern bool fake_linux_dma;		/* a device writes its text instead */
+extern const char *fake_linux_maps;	/* what is wrong with its page tables */
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);
@@ -24,6 +25,7 @@ void fake_linux_boot(void);
 bool fake_linux_translate(uint64_t gva, __u64 *gpa);
 bool fake_linux(int sock, const struct peer_msg *msg);
 void fake_linux_run(int sock);
+void fake_linux_end(void);
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);
 
 #endif

@@ -91,6 +91,15 @@ until_seen 'the device' "$dir/vm"
 ok "break: the copy follows what no vCPU wrote" vm_has 'the copy has what the device wrote'
 ends_by TERM
 wait $vm
+ok "break: and what it wrote to the page of the copy stays" vm_has 'copy is left with 0x99'
+
+# ---- Page tables of the guest's
+run linuxholes protect --kernel --once
+ok "protect: what is no memory is left out" has '0x100000-0x100fff is left out, not all of it is memory$'
+ok "protect: and pieces beyond so many" has 'protect: [0-9]* pieces of the kernel are left out, it is in more than 64$'
+ok "protect: and the rest is protected" vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+run linuxlarge protect --kernel --once
+ok "protect: a page larger than can be is none" has 'runs no 64-bit Linux kernel'
 
 # ---- Text
 FAKE_NAME=$(printf '\033[2J\033]0;title\007\nuuid        fake "\\ Pr\303\274f \302\233 \377')
@@ -210,6 +219,15 @@ for i in 1 2 3; do
 done
 ends_by TERM
 ok "a failure that repeats" sh -c "[ \$(grep -c 'closed by the device manager' $dir/out) = 1 ]"
+in_background "$out/kvmi" info >"$dir/out" 2>&1
+waits_for_vm
+"$out/tests/fakevm" "$sock" http
+start_vm boot
+wait $tool
+status=$?
+ok "info: somebody who is no device manager, and then one" has '^vCPUs *2'
+ok "info: which is success" status_is 0
+wait $vm
 in_background sh -c "ulimit -n 7; exec \"$out/kvmi\" watch" >"$dir/out" 2>&1
 waits_for_vm
 start_vm boot

@@ -438,6 +438,7 @@ wrong "letters rwx" protect --kernel --against q
 wrong "START-LAST or START+LENGTH" protect --range 8K-4K
 wrong "START-LAST or START+LENGTH" protect --range 0xfffffffffffff000+8K
 wrong "give a symbol" protect --kernel --trust 5-4
+wrong "give a symbol" protect --kernel --trust ""
 wrong "No such file" protect --kernel --symbols /nowhere
 wrong "not the System.map" protect --kernel --symbols /dev/null
 wrong "say where" break

@@ -329,7 +329,7 @@ static bool add_trusted(const char *text)
 		return false;
 	}
 	if (!parse_extent(text, &t->gpa, &t->size)) {
-		if (*text >= '0' && *text <= '9') {
+		if (!*text || (*text >= '0' && *text <= '9')) {
 			error("--trust %s: give a symbol, or START-LAST of virtual addresses",
 			      text);
 			return false;
