@@ -86,6 +86,20 @@ static bool zap(struct kvm *kvm, const struct kvmi_changed_gfn *entry, bool flus
 	return kvmi_arch_zap_lost(kvm, entry->view, entry->as_id, &lost, flush);
 }
 
+/*
+ * A page must not be mapped on top of the one that was shown: nobody sees the change
+ * before that one is unmapped, as mmu_lock is held for writing.
+ */
+static bool show(struct kvm_introspection *session, struct kvmi_changed_gfn *entry,
+		 gfn_t shown, bool flush)
+{
+	unlink_shown(session, entry);
+	WRITE_ONCE(entry->shown, shown);
+	link_shown(session, entry);
+
+	return zap(session->kvm, entry, flush);
+}
+
 static struct kvmi_changed_gfn *add_entry(struct kvm_introspection *session,
 					  struct kvmi_view *view, unsigned int id,
 					  int as_id, gfn_t gfn, gfn_t shown)
@@ -122,6 +136,7 @@ int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 {
 	struct kvmi_changed_gfn *entry;
 	unsigned long index;
+	bool flush = false;
 	int i;
 
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
@@ -131,11 +146,16 @@ int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 		}
 	}
 
-	/* Nothing is mapped in the view before it is found with all of them. */
+	/*
+	 * Nothing is mapped in the view before it is found with all of them: who
+	 * unmaps a page may see some of them already.
+	 */
 	KVM_MMU_LOCK(session->kvm);
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
-		xa_for_each(&to->changed[i], index, entry)
+		xa_for_each(&to->changed[i], index, entry) {
+			kvmi_mmu_lock_yield(session->kvm, &flush);
 			link_shown(session, entry);
+		}
 	}
 	KVM_MMU_UNLOCK(session->kvm);
 
@@ -143,30 +163,42 @@ int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 }
 
 /**
- * kvmi_changed_end - have nothing mapped that a view shows
+ * kvmi_changed_end - have a view show each page where it is at home
  * @session: the session
  * @view: the view, which is about to end
- * @flush: a TLB flush is needed already
  *
- * Context: mmu_lock is held for writing, and nobody finds the view when it is
- *	dropped: who unmaps a page does not find what the view showed.
- * Return: whether a TLB flush is needed.
+ * Each page is changed together with what is mapped, as by KVMI_VM_CHANGE_GFN, so
+ * mmu_lock may be dropped between any two of them:
+ *
+ * - Who maps a page maps what the view shows at that time.  What is done already is
+ *   at home, and needs not be found by who unmaps what is shown.  The rest is found.
+ * - The entries stay where they are: only the receiver, or who has seen its end,
+ *   adds and removes some, and this is its thread.
+ * - Nothing else of the view changes, what is restricted stays so.
+ *
+ * A vCPU that runs in the view meanwhile sees one page after the other change.  The
+ * caller sees to it that there is none, but in view 0 when the session ends.
+ *
+ * Context: may sleep.  The memory is that of kvmi_changed_free().
  */
-bool kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view,
-		      bool flush)
+void kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view)
 {
 	struct kvmi_changed_gfn *entry;
+	struct kvm *kvm = session->kvm;
 	unsigned long index;
+	bool flush = false;
 	int i;
 
+	KVM_MMU_LOCK(kvm);
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
 		xa_for_each(&view->changed[i], index, entry) {
-			flush = zap(session->kvm, entry, flush);
-			unlink_shown(session, entry);
+			kvmi_mmu_lock_yield(kvm, &flush);
+			flush = show(session, entry, entry->gfn, flush);
 		}
 	}
-
-	return flush;
+	if (flush)
+		kvm_flush_remote_tlbs(kvm);
+	KVM_MMU_UNLOCK(kvm);
 }
 
 /**
@@ -272,15 +304,8 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 			return -KVM_ENOMEM;
 	}
 
-	/*
-	 * A page must not be mapped on top of the one that was shown: nobody sees
-	 * the change before that one is unmapped.
-	 */
 	KVM_MMU_LOCK(kvm);
-	unlink_shown(session, entry);
-	WRITE_ONCE(entry->shown, data->new_gfn);
-	link_shown(session, entry);
-	if (zap(kvm, entry, false))
+	if (show(session, entry, data->new_gfn, false))
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
 

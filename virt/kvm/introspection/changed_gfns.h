@@ -31,8 +31,7 @@ gfn_t kvmi_changed_shown(struct xarray *changed, gfn_t gfn);
 bool kvmi_changed_any(struct xarray *changed, const struct kvmi_gfn_range *range);
 int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 		      unsigned int id, struct kvmi_view *from);
-bool kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view,
-		      bool flush);
+void kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view);
 void kvmi_changed_free(struct kvm_introspection *session, struct kvmi_view *view);
 bool kvmi_changed_unmap(struct kvm *kvm, int as_id,
 			const struct kvmi_gfn_range *range, bool flush);

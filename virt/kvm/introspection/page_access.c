@@ -111,27 +111,14 @@ static void zap_and_flush(struct zapping *z)
 	z->flush = false;
 }
 
-static bool mmu_lock_wanted(struct kvm *kvm)
-{
-	if (need_resched())
-		return true;
-#ifdef KVM_HAVE_MMU_RWLOCK
-	return rwlock_needbreak(&kvm->mmu_lock);
-#else
-	return spin_needbreak(&kvm->mmu_lock);
-#endif
-}
-
 /* Let others have mmu_lock if they want it. */
 static void make_way(struct zapping *z)
 {
-	if (!mmu_lock_wanted(z->kvm))
+	if (!kvmi_mmu_lock_is_wanted(z->kvm))
 		return;
 
-	zap_and_flush(z);
-	KVM_MMU_UNLOCK(z->kvm);
-	cond_resched();
-	KVM_MMU_LOCK(z->kvm);
+	zap_lost(z);
+	kvmi_mmu_lock_yield(z->kvm, &z->flush);
 }
 
 /*

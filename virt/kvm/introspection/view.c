@@ -129,6 +129,39 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 	       !kvmi_changed_any(&view->changed[as_id], range);
 }
 
+/**
+ * kvmi_mmu_lock_is_wanted - should mmu_lock be dropped for a moment?
+ * @kvm: the VM, with its mmu_lock held for writing
+ */
+bool kvmi_mmu_lock_is_wanted(struct kvm *kvm)
+{
+	if (need_resched())
+		return true;
+#ifdef KVM_HAVE_MMU_RWLOCK
+	return rwlock_needbreak(&kvm->mmu_lock);
+#else
+	return spin_needbreak(&kvm->mmu_lock);
+#endif
+}
+
+/**
+ * kvmi_mmu_lock_yield - let others have mmu_lock if they want it
+ * @kvm: the VM, with its mmu_lock held for writing
+ * @flush: a TLB flush is needed before mmu_lock is dropped
+ */
+void kvmi_mmu_lock_yield(struct kvm *kvm, bool *flush)
+{
+	if (!kvmi_mmu_lock_is_wanted(kvm))
+		return;
+
+	if (*flush)
+		kvm_flush_remote_tlbs(kvm);
+	*flush = false;
+	KVM_MMU_UNLOCK(kvm);
+	cond_resched();
+	KVM_MMU_LOCK(kvm);
+}
+
 static unsigned long nr_nodes_of(const struct kvmi_view *view)
 {
 	unsigned long nr = 0;
@@ -248,7 +281,6 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	struct kvm_introspection *session = req->session;
 	struct kvm *kvm = session->kvm;
 	struct kvmi_view *view;
-	bool flush;
 
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
@@ -264,12 +296,10 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 		return -KVM_EBUSY;
 
 	scoped_guard(mutex, &kvm->slots_lock) {
+		kvmi_changed_end(session, view);
 		KVM_MMU_LOCK(kvm);
-		flush = kvmi_changed_end(session, view, false);
 		rcu_assign_pointer(session->views[data->view], NULL);
 		kvmi_arch_end_view(kvm, data->view);
-		if (flush)
-			kvm_flush_remote_tlbs(kvm);
 		KVM_MMU_UNLOCK(kvm);
 		kvmi_arch_free_views(kvm);
 	}
@@ -378,6 +408,31 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 	return 0;
 }
 
+/*
+ * What is shown ends page by page.  To see that is left to those who are in view 0:
+ * nobody is to be in another one any more, and when its page tables are gone nobody
+ * is.
+ */
+static void end_changed(struct kvm_introspection *session)
+{
+	struct kvm *kvm = session->kvm;
+	unsigned int id;
+
+	if (!session->nr_changed)
+		return;
+
+	KVM_MMU_LOCK(kvm);
+	kvmi_arch_end_views(kvm);
+	KVM_MMU_UNLOCK(kvm);
+
+	for (id = 0; id < KVMI_NR_VIEWS; id++) {
+		struct kvmi_view *view = kvmi_session_view(session, id, 0);
+
+		if (view)
+			kvmi_changed_end(session, view);
+	}
+}
+
 /**
  * kvmi_views_end - the end of all views, and of the session for those who map
  *	guest memory
@@ -390,25 +445,18 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 void kvmi_views_end(struct kvm_introspection *session)
 {
 	struct kvm *kvm = session->kvm;
-	bool flush = false;
 	unsigned int id;
 
-	/*
-	 * All at once: what is unmapped must not be mapped again as it was, and who
-	 * is still in another view must not have anything mapped there as it is not.
-	 */
 	mutex_lock(&kvm->slots_lock);
-	KVM_MMU_LOCK(kvm);
-	for (id = 0; id < KVMI_NR_VIEWS; id++) {
-		struct kvmi_view *view = kvmi_session_view(session, id, 0);
+	end_changed(session);
 
-		if (view)
-			flush = kvmi_changed_end(session, view, flush);
-	}
+	/*
+	 * At once: who is still in another view must not have anything mapped there
+	 * as it is not.
+	 */
+	KVM_MMU_LOCK(kvm);
 	kvmi_arch_end_views(kvm);
 	WRITE_ONCE(kvm->introspection, NULL);
-	if (flush)
-		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
 
 	/*

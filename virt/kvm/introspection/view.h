@@ -38,6 +38,9 @@ gfn_t kvmi_view_shown_gfn(struct kvmi_view *view, int as_id, gfn_t gfn);
 bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 			  const struct kvmi_gfn_range *range);
 
+bool kvmi_mmu_lock_is_wanted(struct kvm *kvm);
+void kvmi_mmu_lock_yield(struct kvm *kvm, bool *flush);
+
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session);
 void kvmi_views_end(struct kvm_introspection *session);
 
