@@ -175,9 +175,10 @@ struct event_msg {
 	u8 data[KVMI_MAX_EVENT_DATA];
 };
 
+/* 0 is no event's number. */
 static u32 next_seq(struct kvm_introspection *session)
 {
-	return atomic_inc_return(&session->seq);
+	return atomic_inc_return(&session->seq) ?: atomic_inc_return(&session->seq);
 }
 
 static void drop_event(struct kvm_vcpu_introspection *vi)

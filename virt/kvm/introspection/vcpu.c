@@ -238,14 +238,14 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 		spin_unlock(&vi->lock);
 		return -KVM_EBUSY;
 	}
-	cmd->in_event = vi->event.state == KVMI_EVENT_OPEN &&
-			vi->event.attachment == cmd->attachment;
-	if (cmd->in_event)
+	cmd->event_seq = 0;
+	if (vi->event.state == KVMI_EVENT_OPEN &&
+	    vi->event.attachment == cmd->attachment) {
 		WRITE_ONCE(vi->event.renewed, jiffies);
-	/* A tool that is late has not got to the open event yet. */
-	if (vi->answers_late && vi->expired_attachment == cmd->attachment)
-		cmd->in_event = false;
-	cmd->event_seq = vi->event.seq;
+		/* A tool that is late has not got to the open event yet. */
+		if (!vi->answers_late || vi->expired_attachment != cmd->attachment)
+			cmd->event_seq = vi->event.seq;
+	}
 	if (cmd->policy)
 		WRITE_ONCE(vi->policy, vi->policy + 1);
 	list_add_tail(&cmd->node, &vi->commands);

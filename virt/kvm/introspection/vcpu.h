@@ -12,8 +12,7 @@
  * struct kvmi_command - a command that waits for a vCPU's thread
  * @node: in kvm_vcpu_introspection.commands
  * @hdr: header as received
- * @in_event: it arrived while an event of the vCPU was open
- * @event_seq: that event's number
+ * @event_seq: number of the vCPU's event that was open when it arrived, or 0
  * @attachment: kvm_introspection.attachment then
  * @policy: it may change what the tool wants
  * @size: bytes of the request that were received
@@ -23,7 +22,6 @@
 struct kvmi_command {
 	struct list_head node;
 	struct kvmi_msg_hdr hdr;
-	bool in_event;
 	u32 event_seq;
 	bool policy;
 	unsigned int attachment;
