@@ -159,18 +159,25 @@ static int decode(struct kvm_vcpu *vcpu, struct kvmi_emulation *emulation)
 	return r;
 }
 
-/* Does the view show other code than the guest has there? */
-static bool sees_other_code(struct kvm_vcpu *vcpu)
+/*
+ * Is the code in the page of the entry, where the view shows another page?  With the
+ * access to the entry granted it is the guest's own page that the processor fetches
+ * from, too, and so another instruction than has been decoded.
+ */
+static bool changes_code(struct kvm_vcpu *vcpu, gpa_t entry)
 {
 	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
 	gva_t first = kvm_get_linear_rip(vcpu), last;
+	gfn_t gfn = gpa_to_gfn(entry);
 	gpa_t gpa;
+
+	if (kvmi_shown_gfn(vcpu, gfn) == gfn)
+		return false;
 
 	last = first + (ctxt->fetch.end - ctxt->fetch.data) - 1;
 	for (; ; first = last) {
 		gpa = kvm_mmu_gva_to_gpa_system(vcpu, first, NULL);
-		if (gpa != INVALID_GPA &&
-		    kvmi_shown_gfn(vcpu, gpa_to_gfn(gpa)) != gpa_to_gfn(gpa))
+		if (gpa != INVALID_GPA && gpa_to_gfn(gpa) == gfn)
 			return true;
 		if (first == last)
 			return false;
@@ -278,7 +285,7 @@ static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int 
 	bool decoded = decode(vcpu, emulation) == EMULATION_OK;
 
 	if (decoded && may_exit(vcpu, ctxt))
-		return sees_other_code(vcpu) ? -EOPNOTSUPP : 0;
+		return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : 0;
 	/* The emulator would not ask the tool. */
 	if (decoded && is_descriptor_access(ctxt) && kvmi_wants_descriptor(vcpu))
 		return -EOPNOTSUPP;
@@ -300,7 +307,7 @@ static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int 
 		return -EACCES;
 	}
 
-	return sees_other_code(vcpu) ? -EOPNOTSUPP : check_unknown(vcpu, event);
+	return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : check_unknown(vcpu, event);
 }
 
 /* An exception or interrupt is being delivered, no instruction executed. */
