@@ -9,7 +9,6 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/ioctl.h>
 
 #include "kvmi_test_harness.h"
 
@@ -64,14 +63,6 @@ FIXTURE_VARIANT_ADD(kvmi_blocked, pause) { .place = PAUSE };
 FIXTURE_VARIANT_ADD(kvmi_blocked, event) { .place = EVENT };
 FIXTURE_VARIANT_ADD(kvmi_blocked, answer) { .place = ANSWER };
 
-static int bytes_to_read(struct kvmi_session *s)
-{
-	int bytes;
-
-	TEST_ASSERT(!ioctl(s->fd, FIONREAD, &bytes), "FIONREAD");
-	return bytes;
-}
-
 /* Ask a vCPU until it can answer no more. */
 static void fill_socket(struct kvmi_session *s, u16 vcpu)
 {
@@ -84,11 +75,11 @@ static void fill_socket(struct kvmi_session *s, u16 vcpu)
 	for (i = 0; i < NR_MSRS; i++)
 		list.index[i] = MSR_STAR;
 	do {
-		before = bytes_to_read(s);
+		before = kvmi_bytes_to_read(s);
 		kvmi_send_vcpu_cmd(s, vcpu, KVMI_VCPU_GET_REGISTERS, &list,
 				   sizeof(list));
 		for (rounds = 0; rounds < 50; rounds++) {
-			if (bytes_to_read(s) >= before + NR_MSRS * 16)
+			if (kvmi_bytes_to_read(s) >= before + NR_MSRS * 16)
 				break;
 			usleep(10000);
 		}

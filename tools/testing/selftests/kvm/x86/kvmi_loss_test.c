@@ -427,14 +427,6 @@ FIXTURE_TEARDOWN(kvmi_timeout_full)
 	kvmi_guest_free(&self->g);
 }
 
-static int bytes_to_read(struct kvmi_session *s)
-{
-	int bytes;
-
-	TEST_ASSERT(!ioctl(s->fd, FIONREAD, &bytes), "FIONREAD");
-	return bytes;
-}
-
 #define NR_REQUESTS	120
 
 /* Ask for more than the socket takes, but for no more than may wait to be asked. */
@@ -446,9 +438,9 @@ static void fill_socket(struct kvmi_session *s, u32 *seq)
 	for (i = 0; i < NR_REQUESTS; i++)
 		seq[i] = kvmi_send_cmd(s, KVMI_VM_READ_PHYSICAL, &req, sizeof(req));
 	do {
-		before = bytes_to_read(s);
+		before = kvmi_bytes_to_read(s);
 		usleep(200000);
-	} while (bytes_to_read(s) != before);
+	} while (kvmi_bytes_to_read(s) != before);
 	TEST_ASSERT(before < NR_REQUESTS * 4096, "All of it was sent");
 }
 

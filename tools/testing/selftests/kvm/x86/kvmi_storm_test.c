@@ -274,20 +274,6 @@ KVMI_TEST(kvmi_storm, tool_dies)
 	check_leaks(self);
 }
 
-/* Until the last tool is lost the session does not take another one. */
-static void attach(struct kvmi_session *s)
-{
-	int fds[2], ret;
-
-	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
-	do {
-		ret = __kvmi_attach(s->vm, fds[0]);
-		TEST_ASSERT(!ret || errno == EBUSY, "ATTACH: %s", strerror(errno));
-	} while (ret);
-	close(fds[0]);
-	*s = (struct kvmi_session) { .vm = s->vm, .fd = fds[1], .type = SOCK_STREAM };
-}
-
 /* One tool after the other, each in the middle of some events */
 static void tools(struct _test_data_kvmi_storm *self, int nr, u32 on_loss)
 {
@@ -306,7 +292,7 @@ static void tools(struct _test_data_kvmi_storm *self, int nr, u32 on_loss)
 				kvmi_reply(&s, &ev, KVMI_EVENT_ACTION_ALLOW);
 		}
 		kvmi_close(&s);
-		attach(&s);
+		kvmi_attach_when_lost(&s, s.vm);
 	}
 	unhook(&s);
 }
@@ -649,22 +635,12 @@ KVMI_TEST(kvmi_storm, vcpus_are_created)
 
 static void check_errno(int ret, int allowed)
 {
-	/* ENOENT: no tool asked for the UNHOOK event. */
-	TEST_ASSERT(!ret || errno == allowed || errno == ENOENT, "ioctl: %s",
-		    strerror(errno));
-}
-
-/* A tool that goes away at once, if there is a session without one. */
-static void attach_dead(struct kvm_vm *vm)
-{
-	int fds[2], ret;
-
-	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair()");
-	ret = __kvmi_attach(vm, fds[0]);
-	TEST_ASSERT(!ret || errno == ENOTCONN || errno == EBUSY, "ATTACH: %s",
-		    strerror(errno));
-	close(fds[0]);
-	close(fds[1]);
+	/*
+	 * ENOENT: no tool asked for the UNHOOK event.  EBUSY: a new tool for a
+	 * session that has one.
+	 */
+	TEST_ASSERT(!ret || errno == allowed || errno == ENOENT || errno == EBUSY,
+		    "ioctl: %s", strerror(errno));
 }
 
 static void *ioctl_thread(void *arg)
@@ -687,7 +663,7 @@ static void *ioctl_thread(void *arg)
 			check_errno(__kvmi_command(self->vm, 1, -1), ENOTCONN);
 			break;
 		case 4:
-			attach_dead(self->vm);
+			check_errno(__kvmi_attach_dead(self->vm), ENOTCONN);
 			break;
 		default:
 			check_errno(__kvmi_event(self->vm, 1, -1), ENOTCONN);

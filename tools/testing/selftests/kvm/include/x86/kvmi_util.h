@@ -75,6 +75,7 @@ int __kvmi_unhook(struct kvm_vm *vm);
 int __kvmi_preunhook(struct kvm_vm *vm);
 int __kvmi_command(struct kvm_vm *vm, u32 allow, s32 id);
 int __kvmi_event(struct kvm_vm *vm, u32 allow, s32 id);
+int __kvmi_attach_dead(struct kvm_vm *vm);
 
 #define TEST_ASSERT_ERRNO(expr, expected)					\
 do {										\
@@ -99,6 +100,8 @@ void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm);
 void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type);
 /* Unhook, after a check that the tool has read all there was to read. */
 void kvmi_unhook(struct kvmi_session *s);
+/* The same, as soon as KVM knows that the last tool has gone */
+void kvmi_attach_when_lost(struct kvmi_session *s, struct kvm_vm *vm);
 /* The tool goes away. */
 void kvmi_close(struct kvmi_session *s);
 /* Wait until the kernel has closed the session. */
@@ -108,6 +111,9 @@ void kvmi_expect_closed(struct kvmi_session *s);
 void kvmi_send(struct kvmi_session *s, const void *buf, size_t size);
 void kvmi_recv(struct kvmi_session *s, struct kvmi_msg *msg);
 u32 kvmi_send_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size);
+/* How much is there to read? */
+int kvmi_bytes_to_read(struct kvmi_session *s);
+
 u32 kvmi_send_vcpu_cmd(struct kvmi_session *s, u16 vcpu, u16 id,
 		       const void *req, size_t size);
 int kvmi_recv_reply(struct kvmi_session *s, u16 id, u32 seq,

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,14 +28,14 @@ int __kvmi_attach(struct kvm_vm *vm, int fd)
 	return __vm_ioctl(vm, KVM_INTROSPECTION_ATTACH, &attach);
 }
 
-int __kvmi_hook_dead(struct kvm_vm *vm)
+static int with_dead_socket(struct kvm_vm *vm, int (*fn)(struct kvm_vm *vm, int fd))
 {
 	int fds[2];
 	int ret, err;
 
 	ret = socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
 	TEST_ASSERT(!ret, "socketpair() failed");
-	ret = __kvmi_hook(vm, fds[0]);
+	ret = fn(vm, fds[0]);
 	err = errno;
 	close(fds[0]);
 	close(fds[1]);
@@ -45,6 +46,16 @@ int __kvmi_hook_dead(struct kvm_vm *vm)
 int __kvmi_unhook(struct kvm_vm *vm)
 {
 	return __vm_ioctl(vm, KVM_INTROSPECTION_UNHOOK, NULL);
+}
+
+int __kvmi_hook_dead(struct kvm_vm *vm)
+{
+	return with_dead_socket(vm, __kvmi_hook);
+}
+
+int __kvmi_attach_dead(struct kvm_vm *vm)
+{
+	return with_dead_socket(vm, __kvmi_attach);
 }
 
 int __kvmi_preunhook(struct kvm_vm *vm)
@@ -112,20 +123,33 @@ void kvmi_hook(struct kvmi_session *s, struct kvm_vm *vm)
 	kvmi_hook_with(s, vm, (struct kvm_introspection_hook) { });
 }
 
-void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm)
+static void attach(struct kvmi_session *s, struct kvm_vm *vm, bool when_lost)
 {
 	int fd = new_session(s, vm, SOCK_STREAM);
-	int ret = __kvmi_attach(vm, fd);
+	int ret;
 
 	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_ATTACH, ret));
 	close(fd);
 }
 
 void kvmi_close(struct kvmi_session *s)
+	do {
+		ret = __kvmi_attach(vm, fd);
+	} while (ret && when_lost && errno == EBUSY);
 {
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
+void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm)
+{
+	attach(s, vm, false);
+}
+
+void kvmi_attach_when_lost(struct kvmi_session *s, struct kvm_vm *vm)
+{
+	attach(s, vm, true);
+}
+
 	s->nr_queued = 0;
 }
 
@@ -151,6 +175,14 @@ void kvmi_send(struct kvmi_session *s, const void *buf, size_t size)
 	ssize_t ret = send(s->fd, buf, size, MSG_NOSIGNAL);
 
 	TEST_ASSERT(ret == size, "send() returned %zd, wanted %zu", ret, size);
+int kvmi_bytes_to_read(struct kvmi_session *s)
+{
+	int bytes;
+
+	TEST_ASSERT(!ioctl(s->fd, FIONREAD, &bytes), "FIONREAD");
+	return bytes;
+}
+
 }
 
 /* Returns 0 at the end of the stream. */
