@@ -908,10 +908,7 @@ static void attach(struct way *way)
 	kvmi_park(&r, &way->s, way->vcpu, &pause);
 	control(way);
 	kvmi_run_signal(&r);
-	ret = pthread_join(r.thread, NULL);
-	TEST_ASSERT(!ret, "pthread_join() returned %d", ret);
-	TEST_ASSERT(r.ret == -1 && r.err == EINTR, "KVM_RUN returned %d", r.ret);
-	close(r.done);
+	kvmi_run_wait_eintr(&r);
 	kvmi_unpark(&way->s, &pause);
 
 	ret = pthread_create(&way->tool, NULL, tool, way);

@@ -176,6 +176,8 @@ void kvmi_guest_start(struct kvmi_guest *g, u16 event, struct kvmi_event *ev);
 /* Hook and run, but stay in a PAUSE event: commands are possible now. */
 void kvmi_guest_park(struct kvmi_guest *g, struct kvmi_event *pause);
 
+/* Which exception has a vCPU taken that KVM_RUN has returned for at this RIP? */
+int kvmi_guest_stopped_by(const struct kvm_vcpu *vcpu, u64 rip);
 /* Wait until the guest is at its end or in a handler, and look at it. */
 int kvmi_guest_stop(struct kvmi_guest *g);
 /* DR6, or what is added to it, without breakpoints that the guest does not use */

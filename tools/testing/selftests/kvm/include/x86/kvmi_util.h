@@ -14,6 +14,8 @@
 /* In seconds.  These only end what has failed: nothing waits for a time. */
 #define KVMI_TIMEOUT		60
 #define KVMI_TEST_TIMEOUT	300
+/* How long to wait for an event of vCPUs that do not run any more */
+#define KVMI_RETURNED_TIMEOUT	10
 
 /* One past the ids that KVM_INTROSPECTION_COMMAND and _EVENT accept. */
 #define KVMI_NUM_COMMANDS	94
@@ -64,6 +66,8 @@ struct kvmi_runner {
 	int done;
 	int ret;
 	int err;
+	/* All that have been started and not been waited for */
+	struct kvmi_runner *next;
 };
 
 /* The device manager's side: return what the ioctl returns. */
@@ -71,11 +75,11 @@ int __kvmi_hook(struct kvm_vm *vm, int fd);
 /* HOOK with a socket whose other end is closed right away. */
 int __kvmi_hook_dead(struct kvm_vm *vm);
 int __kvmi_attach(struct kvm_vm *vm, int fd);
+int __kvmi_attach_dead(struct kvm_vm *vm);
 int __kvmi_unhook(struct kvm_vm *vm);
 int __kvmi_preunhook(struct kvm_vm *vm);
 int __kvmi_command(struct kvm_vm *vm, u32 allow, s32 id);
 int __kvmi_event(struct kvm_vm *vm, u32 allow, s32 id);
-int __kvmi_attach_dead(struct kvm_vm *vm);
 
 #define TEST_ASSERT_ERRNO(expr, expected)					\
 do {										\
@@ -96,24 +100,24 @@ void kvmi_hook_with(struct kvmi_session *s, struct kvm_vm *vm,
 		    struct kvm_introspection_hook hook);
 /* A new tool for a session that has lost its own */
 void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm);
+/* The same, as soon as KVM knows that the last tool has gone */
+void kvmi_attach_when_lost(struct kvmi_session *s, struct kvm_vm *vm);
 /* Hook with a new socket of a type; nothing is allowed. */
 void kvmi_hook_type(struct kvmi_session *s, struct kvm_vm *vm, int type);
 /* Unhook, after a check that the tool has read all there was to read. */
 void kvmi_unhook(struct kvmi_session *s);
-/* The same, as soon as KVM knows that the last tool has gone */
-void kvmi_attach_when_lost(struct kvmi_session *s, struct kvm_vm *vm);
 /* The tool goes away. */
 void kvmi_close(struct kvmi_session *s);
 /* Wait until the kernel has closed the session. */
 void kvmi_expect_closed(struct kvmi_session *s);
 
+/* How much is there to read? */
+int kvmi_bytes_to_read(struct kvmi_session *s);
+
 /* The tool's side.  Results are 0 or -KVM_E*. */
 void kvmi_send(struct kvmi_session *s, const void *buf, size_t size);
 void kvmi_recv(struct kvmi_session *s, struct kvmi_msg *msg);
 u32 kvmi_send_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size);
-/* How much is there to read? */
-int kvmi_bytes_to_read(struct kvmi_session *s);
-
 u32 kvmi_send_vcpu_cmd(struct kvmi_session *s, u16 vcpu, u16 id,
 		       const void *req, size_t size);
 int kvmi_recv_reply(struct kvmi_session *s, u16 id, u32 seq,

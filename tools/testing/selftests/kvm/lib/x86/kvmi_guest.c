@@ -465,8 +465,19 @@ static void get_frame(struct kvmi_guest *g)
 	}
 }
 
+int kvmi_guest_stopped_by(const struct kvm_vcpu *vcpu, u64 rip)
+{
+	if (vcpu->run->exit_reason != KVM_EXIT_IO || vcpu->run->io.port != STOP_PORT ||
+	    rip < KVMI_GUEST_HANDLERS ||
+	    rip >= KVMI_GUEST_HANDLERS + NR_VECTORS * HANDLER_SIZE)
+		return KVMI_GUEST_NO_EXCEPTION;
+
+	return (rip - KVMI_GUEST_HANDLERS) / HANDLER_SIZE;
+}
+
 int kvmi_guest_stop(struct kvmi_guest *g)
 {
+	int vector;
 	u64 rip;
 
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
@@ -480,11 +491,10 @@ int kvmi_guest_stop(struct kvmi_guest *g)
 	if (rip == g->end)
 		return KVMI_GUEST_NO_EXCEPTION;
 
-	TEST_ASSERT(rip >= KVMI_GUEST_HANDLERS &&
-		    rip < KVMI_GUEST_HANDLERS + NR_VECTORS * HANDLER_SIZE,
-		    "Stopped at 0x%lx", rip);
+	vector = kvmi_guest_stopped_by(g->vcpu, rip);
+	TEST_ASSERT(vector != KVMI_GUEST_NO_EXCEPTION, "Stopped at 0x%lx", rip);
 	get_frame(g);
-	return (rip - KVMI_GUEST_HANDLERS) / HANDLER_SIZE;
+	return vector;
 }
 
 void kvmi_guest_run_normally(struct kvmi_guest *g)

@@ -11,8 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kvmi_guest.h"
 #include "kvmi_util.h"
 #include "test_util.h"
+
+/* Several threads of a test may start vCPUs. */
+static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct kvmi_runner *runners;
 
 int __kvmi_hook(struct kvm_vm *vm, int fd)
 {
@@ -43,11 +48,6 @@ static int with_dead_socket(struct kvm_vm *vm, int (*fn)(struct kvm_vm *vm, int 
 	return ret;
 }
 
-int __kvmi_unhook(struct kvm_vm *vm)
-{
-	return __vm_ioctl(vm, KVM_INTROSPECTION_UNHOOK, NULL);
-}
-
 int __kvmi_hook_dead(struct kvm_vm *vm)
 {
 	return with_dead_socket(vm, __kvmi_hook);
@@ -56,6 +56,11 @@ int __kvmi_hook_dead(struct kvm_vm *vm)
 int __kvmi_attach_dead(struct kvm_vm *vm)
 {
 	return with_dead_socket(vm, __kvmi_attach);
+}
+
+int __kvmi_unhook(struct kvm_vm *vm)
+{
+	return __vm_ioctl(vm, KVM_INTROSPECTION_UNHOOK, NULL);
 }
 
 int __kvmi_preunhook(struct kvm_vm *vm)
@@ -128,18 +133,13 @@ static void attach(struct kvmi_session *s, struct kvm_vm *vm, bool when_lost)
 	int fd = new_session(s, vm, SOCK_STREAM);
 	int ret;
 
+	do {
+		ret = __kvmi_attach(vm, fd);
+	} while (ret && when_lost && errno == EBUSY);
 	TEST_ASSERT(!ret, KVM_IOCTL_ERROR(KVM_INTROSPECTION_ATTACH, ret));
 	close(fd);
 }
 
-void kvmi_close(struct kvmi_session *s)
-	do {
-		ret = __kvmi_attach(vm, fd);
-	} while (ret && when_lost && errno == EBUSY);
-{
-	if (s->fd >= 0)
-		close(s->fd);
-	s->fd = -1;
 void kvmi_attach(struct kvmi_session *s, struct kvm_vm *vm)
 {
 	attach(s, vm, false);
@@ -150,6 +150,11 @@ void kvmi_attach_when_lost(struct kvmi_session *s, struct kvm_vm *vm)
 	attach(s, vm, true);
 }
 
+void kvmi_close(struct kvmi_session *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
 	s->nr_queued = 0;
 }
 
@@ -170,11 +175,6 @@ void kvmi_unhook(struct kvmi_session *s)
 	kvmi_close(s);
 }
 
-void kvmi_send(struct kvmi_session *s, const void *buf, size_t size)
-{
-	ssize_t ret = send(s->fd, buf, size, MSG_NOSIGNAL);
-
-	TEST_ASSERT(ret == size, "send() returned %zd, wanted %zu", ret, size);
 int kvmi_bytes_to_read(struct kvmi_session *s)
 {
 	int bytes;
@@ -183,22 +183,99 @@ int kvmi_bytes_to_read(struct kvmi_session *s)
 	return bytes;
 }
 
+void kvmi_send(struct kvmi_session *s, const void *buf, size_t size)
+{
+	ssize_t ret = send(s->fd, buf, size, MSG_NOSIGNAL);
+
+	TEST_ASSERT(ret == size, "send() returned %zd, wanted %zu", ret, size);
+}
+
+static bool is_readable(int fd, int ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int ret = poll(&pfd, 1, ms);
+
+	TEST_ASSERT(ret >= 0 || errno == EINTR, "poll()");
+	return ret > 0;
+}
+
+/* What KVM_RUN returned is the reason why nothing comes. */
+static void print_returned(const struct kvmi_runner *r)
+{
+	struct kvm_run *run = r->vcpu->run;
+	struct kvm_regs regs;
+	struct ucall uc;
+	int vector;
+
+	if (r->ret) {
+		ksft_print_msg("vCPU %u: KVM_RUN returned %d, %s\n", r->vcpu->id,
+			       r->ret, strerror(r->err));
+		return;
+	}
+
+	vcpu_regs_get(r->vcpu, &regs);
+	ksft_print_msg("vCPU %u: KVM_RUN returned, exit reason %u (%s), RIP 0x%llx\n",
+		       r->vcpu->id, run->exit_reason,
+		       exit_reason_str(run->exit_reason), regs.rip);
+	vector = kvmi_guest_stopped_by(r->vcpu, regs.rip);
+	if (vector != KVMI_GUEST_NO_EXCEPTION)
+		ksft_print_msg("vCPU %u: exception %d\n", r->vcpu->id, vector);
+	/* It says what is wrong, e.g. an exception that it has no handler for. */
+	if (get_ucall(r->vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+}
+
+/*
+ * Has everybody returned from KVM_RUN who may send something?  Not so if nobody is
+ * known: a test may have threads of its own.
+ */
+static bool have_returned(const struct kvmi_session *s, bool print)
+{
+	struct kvmi_runner *r;
+	bool all = true;
+	int nr = 0;
+
+	pthread_mutex_lock(&runners_lock);
+	for (r = runners; r; r = r->next) {
+		if (r->s != s)
+			continue;
+		nr++;
+		if (!is_readable(r->done, 0))
+			all = false;
+		else if (print)
+			print_returned(r);
+	}
+	pthread_mutex_unlock(&runners_lock);
+
+	return nr && all;
+}
+
+/* Wait for something to read, if it is an event only as long as there is a reason to. */
+static void wait_for_message(const struct kvmi_session *s, bool is_event)
+{
+	int seconds, returned = 0;
+
+	for (seconds = 0; seconds < KVMI_TIMEOUT; seconds++) {
+		if (is_readable(s->fd, 1000))
+			return;
+		if (!is_event || !have_returned(s, false))
+			returned = 0;
+		else if (++returned == KVMI_RETURNED_TIMEOUT)
+			break;
+	}
+
+	have_returned(s, true);
+	TEST_FAIL("Nothing received in %d seconds", seconds);
 }
 
 /* Returns 0 at the end of the stream. */
 static size_t kvmi_read(struct kvmi_session *s, void *buf, size_t size)
 {
-	struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
 	size_t done = 0;
 	ssize_t ret;
 
 	while (done < size) {
-		ret = poll(&pfd, 1, KVMI_TIMEOUT * 1000);
-		if (ret < 0 && errno == EINTR)
-			continue;
-		TEST_ASSERT(ret > 0, "Nothing received in %d seconds",
-			    KVMI_TIMEOUT);
-
+		wait_for_message(s, false);
 		ret = recv(s->fd, buf + done, size - done, 0);
 		if (!ret || (ret < 0 && errno == ECONNRESET)) {
 			TEST_ASSERT(!done, "Message cut after %zu bytes", done);
@@ -583,6 +660,7 @@ void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
 	struct kvmi_msg msg;
 
 	if (!s->nr_queued) {
+		wait_for_message(s, true);
 		kvmi_recv(s, &msg);
 		TEST_ASSERT(msg.hdr.id == KVMI_VCPU_EVENT,
 			    "Message %u instead of event %u", msg.hdr.id, event);
@@ -658,6 +736,22 @@ void kvmi_run_start(struct kvmi_runner *r, struct kvmi_session *s,
 	r->done = kvm_new_eventfd();
 	ret = pthread_create(&r->thread, NULL, kvmi_runner_thread, r);
 	TEST_ASSERT(!ret, "pthread_create() returned %d", ret);
+
+	pthread_mutex_lock(&runners_lock);
+	r->next = runners;
+	runners = r;
+	pthread_mutex_unlock(&runners_lock);
+}
+
+static void forget_runner(struct kvmi_runner *r)
+{
+	struct kvmi_runner **p;
+
+	pthread_mutex_lock(&runners_lock);
+	for (p = &runners; *p != r; p = &(*p)->next)
+		TEST_ASSERT(*p, "vCPU %u does not run", r->vcpu->id);
+	*p = r->next;
+	pthread_mutex_unlock(&runners_lock);
 }
 
 void kvmi_run_signal(struct kvmi_runner *r)
@@ -669,13 +763,8 @@ void kvmi_run_signal(struct kvmi_runner *r)
 
 bool kvmi_run_is_going(struct kvmi_runner *r)
 {
-	struct pollfd pfd = { .fd = r->done, .events = POLLIN };
-	int ret;
-
 	/* A while, not a time to rely on */
-	ret = poll(&pfd, 1, 10);
-	TEST_ASSERT(ret >= 0 || errno == EINTR, "poll()");
-	return ret <= 0;
+	return !is_readable(r->done, 10);
 }
 
 void kvmi_run_wait(struct kvmi_runner *r)
@@ -707,6 +796,7 @@ void kvmi_run_wait(struct kvmi_runner *r)
 		pfd[1].fd = -1;
 	}
 
+	forget_runner(r);
 	ret = pthread_join(r->thread, NULL);
 	TEST_ASSERT(!ret, "pthread_join() returned %d", ret);
 	close(r->done);
