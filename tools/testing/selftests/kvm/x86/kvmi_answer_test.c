@@ -704,33 +704,31 @@ static void ask_twice(struct _test_data_kvmi_kept *self, u64 signals)
 			    g->normal.mem + KVMI_GUEST_DATA, 10), "Nothing was written");
 }
 
-#define NEED_PAGE_ACCESS()						\
-do {									\
-	if (!kvmi_has_page_access())					\
-		SKIP(return, "Needs the TDP MMU");			\
-} while (0)
-
 KVMI_TEST(kvmi_kept, two_events)
 {
-	NEED_PAGE_ACCESS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 	ask_twice(self, 0);
 }
 
 KVMI_TEST(kvmi_kept, two_events_signal_in_first)
 {
-	NEED_PAGE_ACCESS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR));
 }
 
 KVMI_TEST(kvmi_kept, two_events_signal_in_second)
 {
-	NEED_PAGE_ACCESS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_PF));
 }
 
 KVMI_TEST(kvmi_kept, two_events_signal_in_both)
 {
-	NEED_PAGE_ACCESS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 	ask_twice(self, BIT_ULL(KVMI_VCPU_EVENT_DESCRIPTOR) |
 			BIT_ULL(KVMI_VCPU_EVENT_PF));
 }

@@ -129,12 +129,6 @@ static void get_vcpus(struct kvmi_session *s, u32 start, union reply *rpl)
 		TEST_ASSERT_EQ(rpl->vcpus.vcpus[i].padding, 0);
 }
 
-#define NEED_VIEWS()							\
-do {									\
-	if (!kvmi_has_page_access())					\
-		SKIP(return, "Needs the TDP MMU");			\
-} while (0)
-
 static void expect_entry(const union reply *rpl, int i, u64 gpa, u32 npages,
 			 u8 access)
 {
@@ -158,7 +152,8 @@ KVMI_TEST(kvmi_list, page_access)
 	union reply rpl;
 	u16 view;
 
-	NEED_VIEWS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 
 	list_access(s, 0, 0, &rpl);
 	TEST_ASSERT_EQ(rpl.access.count, 0);
@@ -206,7 +201,8 @@ KVMI_TEST(kvmi_list, page_access_goes_on)
 	union reply rpl;
 	u64 start = 0;
 
-	NEED_VIEWS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 
 	for (i = 0; i < 1500; i += 2)
 		set(s, 0, GPA + i * PAGE, 1, RX);
@@ -285,7 +281,8 @@ KVMI_TEST(kvmi_list, changed_gfns)
 	union reply rpl;
 	u16 view;
 
-	NEED_VIEWS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 
 	view = kvmi_new_view(s, 0);
 	list_changed(s, view, 0, &rpl);
@@ -319,7 +316,8 @@ KVMI_TEST(kvmi_list, changed_gfns_go_on)
 	union reply rpl;
 	u64 start = 0;
 
-	NEED_VIEWS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 
 	for (i = 0; i < 800; i++)
 		TEST_ASSERT_KVMI(kvmi_change_gfn(s, 0, GPA + i * PAGE,
@@ -343,7 +341,8 @@ KVMI_TEST(kvmi_list, views)
 	size_t size;
 	int i;
 
-	NEED_VIEWS();
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
 
 	views[1] = kvmi_new_view(s, 0);
 	views[2] = kvmi_new_view(s, 0);

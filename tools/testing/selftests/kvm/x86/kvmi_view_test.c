@@ -597,76 +597,105 @@ FIXTURE(kvmi_view_write) {
 	u16 view;
 };
 
-FIXTURE_VARIANT(kvmi_view_write) {
+struct register_write {
 	u16 event;
 	/* Which control register, or MSR */
 	u32 nr;
-	u8 code[4];
 	/* What to flip */
 	u64 bits;
+	const char *code;
+};
+
+FIXTURE_VARIANT(kvmi_view_write) {
+	const struct register_write *write;
 	bool emulate;
 };
 
-#define WRITE_VARIANT(_name, _event, _nr, _bits, ...)			\
-FIXTURE_VARIANT_ADD(kvmi_view_write, _name) {				\
-	.event = KVMI_VCPU_EVENT_##_event,				\
-	.nr = (_nr),							\
-	.code = { __VA_ARGS__ },					\
-	.bits = (_bits),						\
-};									\
-FIXTURE_VARIANT_ADD(kvmi_view_write, _name##_emulated) {		\
-	.event = KVMI_VCPU_EVENT_##_event,				\
-	.nr = (_nr),							\
-	.code = { __VA_ARGS__ },					\
-	.bits = (_bits),						\
-	.emulate = true,						\
-}
-
 /* MOV to a control register, WRMSR and XSETBV, with a NOP */
-#define MOV_TO_CR0	0x0f, 0x22, 0xc0, 0x90
-#define MOV_TO_CR4	0x0f, 0x22, 0xe0, 0x90
-#define WRMSR		0x0f, 0x30, 0x90, 0x90
-#define XSETBV		0x0f, 0x01, 0xd1, 0x90
+#define MOV_TO_CR0	"\x0f\x22\xc0\x90"
+#define MOV_TO_CR4	"\x0f\x22\xe0\x90"
+#define WRMSR		"\x0f\x30\x90\x90"
+#define XSETBV		"\x0f\x01\xd1\x90"
 
-WRITE_VARIANT(cr0_wp, CR, 0, X86_CR0_WP, MOV_TO_CR0);
-WRITE_VARIANT(cr0_am, CR, 0, X86_CR0_AM, MOV_TO_CR0);
-WRITE_VARIANT(cr0_wp_am, CR, 0, X86_CR0_WP | X86_CR0_AM, MOV_TO_CR0);
-WRITE_VARIANT(cr4_pse, CR, 4, X86_CR4_PSE, MOV_TO_CR4);
-WRITE_VARIANT(cr4_pge, CR, 4, X86_CR4_PGE, MOV_TO_CR4);
-WRITE_VARIANT(efer_nx, MSR, MSR_EFER, EFER_NX, WRMSR);
-WRITE_VARIANT(efer_sce, MSR, MSR_EFER, EFER_SCE, WRMSR);
-WRITE_VARIANT(xsetbv, XSETBV, 0, XFEATURE_MASK_SSE, XSETBV);
+static const struct register_write write_cr0_wp = {
+	KVMI_VCPU_EVENT_CR, 0, X86_CR0_WP, MOV_TO_CR0
+};
+
+static const struct register_write write_cr0_am = {
+	KVMI_VCPU_EVENT_CR, 0, X86_CR0_AM, MOV_TO_CR0
+};
+
+static const struct register_write write_cr0_wp_am = {
+	KVMI_VCPU_EVENT_CR, 0, X86_CR0_WP | X86_CR0_AM, MOV_TO_CR0
+};
+
+static const struct register_write write_cr4_pse = {
+	KVMI_VCPU_EVENT_CR, 4, X86_CR4_PSE, MOV_TO_CR4
+};
+
+static const struct register_write write_cr4_pge = {
+	KVMI_VCPU_EVENT_CR, 4, X86_CR4_PGE, MOV_TO_CR4
+};
+
+static const struct register_write write_efer_nx = {
+	KVMI_VCPU_EVENT_MSR, MSR_EFER, EFER_NX, WRMSR
+};
+
+static const struct register_write write_efer_sce = {
+	KVMI_VCPU_EVENT_MSR, MSR_EFER, EFER_SCE, WRMSR
+};
+
+static const struct register_write write_xsetbv = {
+	KVMI_VCPU_EVENT_XSETBV, 0, XFEATURE_MASK_SSE, XSETBV
+};
+
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_wp) { &write_cr0_wp };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_wp_emulated) { &write_cr0_wp, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_am) { &write_cr0_am };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_am_emulated) { &write_cr0_am, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_wp_am) { &write_cr0_wp_am };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr0_wp_am_emulated) { &write_cr0_wp_am, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr4_pse) { &write_cr4_pse };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr4_pse_emulated) { &write_cr4_pse, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr4_pge) { &write_cr4_pge };
+FIXTURE_VARIANT_ADD(kvmi_view_write, cr4_pge_emulated) { &write_cr4_pge, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, efer_nx) { &write_efer_nx };
+FIXTURE_VARIANT_ADD(kvmi_view_write, efer_nx_emulated) { &write_efer_nx, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, efer_sce) { &write_efer_sce };
+FIXTURE_VARIANT_ADD(kvmi_view_write, efer_sce_emulated) { &write_efer_sce, true };
+FIXTURE_VARIANT_ADD(kvmi_view_write, xsetbv) { &write_xsetbv };
+FIXTURE_VARIANT_ADD(kvmi_view_write, xsetbv_emulated) { &write_xsetbv, true };
 
 /* What is in the pages */
 #define OWN		0x11
 #define SHOWN		0x77
 
-/* MOV CL, [RDI] */
-#define READ		0x8a, 0x0f
+/* MOV CL, [RDI]; MOV AL, 0x5a; MOV [RDI], AL */
+#define READ_AND_WRITE	"\x8a\x0f\xb0\x5a\x88\x07"
 
 FIXTURE_SETUP(kvmi_view_write)
 {
-	static const u8 prefix[] = { 0x0f, 0x0b, 'k', 'v', 'm' };
 	struct kvmi_guest *g = &self->g;
 	struct kvm_sregs *sregs = &g->start.sregs;
 	struct kvm_regs *regs = &g->start.regs;
-	u8 code[16] = { }, *p = code;
+	const struct register_write *write = variant->write;
+	char code[32];
 
 	if (!kvmi_has_page_access())
 		SKIP(return, "Needs the TDP MMU");
 	if (variant->emulate && !is_forced_emulation_enabled)
 		SKIP(return, "Needs kvm.force_emulation_prefix");
-	if (variant->event == KVMI_VCPU_EVENT_XSETBV && !kvm_cpu_has(X86_FEATURE_XSAVE))
+	if (write->event == KVMI_VCPU_EVENT_XSETBV && !kvm_cpu_has(X86_FEATURE_XSAVE))
 		SKIP(return, "Needs XSAVE");
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
 	g->start.mem[DATA] = OWN;
 	g->start.mem[OTHER] = SHOWN;
-	regs->rcx = variant->nr;
-	regs->rax = variant->bits;
-	switch (variant->event) {
+	regs->rcx = write->nr;
+	regs->rax = write->bits;
+	switch (write->event) {
 	case KVMI_VCPU_EVENT_CR:
-		regs->rax ^= variant->nr ? sregs->cr4 : sregs->cr0;
+		regs->rax ^= write->nr ? sregs->cr4 : sregs->cr0;
 		break;
 	case KVMI_VCPU_EVENT_MSR:
 		regs->rax ^= sregs->efer;
@@ -677,17 +706,12 @@ FIXTURE_SETUP(kvmi_view_write)
 	}
 
 	/* The write, a read of the data page, and another one with a write to it */
-	if (variant->emulate) {
-		memcpy(p, prefix, sizeof(prefix));
-		p += sizeof(prefix);
-	}
-	memcpy(p, variant->code, sizeof(variant->code));
-	p += sizeof(variant->code);
-	memcpy(p, (u8[]){ READ, 0xb0, 0x5a, 0x88, 0x07 }, 6);
-	__kvmi_guest_code(g, code, p + 6 - code);
+	snprintf(code, sizeof(code), "%s%s" READ_AND_WRITE,
+		 variant->emulate ? "\x0f\x0bkvm" : "", write->code);
+	__kvmi_guest_code(g, (const u8 *)code, strlen(code));
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
-	if (variant->event == KVMI_VCPU_EVENT_XSETBV && !variant->emulate &&
+	if (write->event == KVMI_VCPU_EVENT_XSETBV && !variant->emulate &&
 	    host_cpu_is_amd_compatible && g->normal.xcr0 == g->start.xcr0)
 		SKIP(return, "The (emulated) processor does not intercept it");
 
@@ -701,8 +725,8 @@ FIXTURE_TEARDOWN(kvmi_view_write)
 }
 
 /* Run in one view until the write, and answer it after the switch to another one. */
-static void switch_in_event(FIXTURE_DATA(kvmi_view_write) *self,
-			    const FIXTURE_VARIANT(kvmi_view_write) *variant,
+static void switch_in_event(struct _test_data_kvmi_view_write *self,
+			    const struct _fixture_variant_kvmi_view_write *variant,
 			    u16 from, u16 to)
 {
 	struct kvmi_guest *g = &self->g;
@@ -710,15 +734,15 @@ static void switch_in_event(FIXTURE_DATA(kvmi_view_write) *self,
 
 	kvmi_guest_park(g, &self->ev);
 	switch_view(s, from);
-	if (variant->event == KVMI_VCPU_EVENT_CR)
-		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->nr, 1), 0);
-	if (variant->event == KVMI_VCPU_EVENT_MSR)
-		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->nr, 1), 0);
-	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->event, 1), 0);
+	if (variant->write->event == KVMI_VCPU_EVENT_CR)
+		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, variant->write->nr, 1), 0);
+	if (variant->write->event == KVMI_VCPU_EVENT_MSR)
+		TEST_ASSERT_KVMI(kvmi_control_msr(s, 0, variant->write->nr, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, variant->write->event, 1), 0);
 	enable_pf(s);
 	kvmi_unpark(s, &self->ev);
 
-	kvmi_wait_event(s, variant->event, &self->ev);
+	kvmi_wait_event(s, variant->write->event, &self->ev);
 	TEST_ASSERT_EQ(self->ev.common.arch.view, from);
 	switch_view(s, to);
 	kvmi_reply(s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
@@ -746,8 +770,8 @@ static void stop_written(struct kvmi_guest *g, u8 read)
 }
 
 /* Into the view, where this is read and the write is asked about, and out of it */
-static void switch_there_and_back(FIXTURE_DATA(kvmi_view_write) *self,
-				  const FIXTURE_VARIANT(kvmi_view_write) *variant,
+static void switch_there_and_back(struct _test_data_kvmi_view_write *self,
+				  const struct _fixture_variant_kvmi_view_write *variant,
 				  u8 read)
 {
 	struct kvmi_guest *g = &self->g;
@@ -801,7 +825,7 @@ KVMI_TEST(kvmi_view_write, unhook)
 	kvmi_guest_reset(g);
 
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
-	kvmi_wait_event(&g->s, variant->event, &self->ev);
+	kvmi_wait_event(&g->s, variant->write->event, &self->ev);
 	kvmi_unhook(&g->s);
 	g->s.vm = NULL;
 	g->r.s = NULL;
