@@ -10,6 +10,7 @@
 
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
+#include "kvmi_view.h"
 
 #define PAGE		4096ul
 
@@ -1073,6 +1074,100 @@ KVMI_TEST(kvmi_pf_pdptes, skip)
 	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	kvmi_guest_stop_unchanged(g);
+}
+
+/* Code that the view shows in place of the guest's own, and walks that are refused */
+FIXTURE(kvmi_pf_shown) {
+	struct kvmi_guest g;
+	int levels;
+};
+
+FIXTURE_SETUP(kvmi_pf_shown)
+{
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+	self->levels = 4;
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_shown)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* What is shown, and the page that it is in */
+#define CPUID		"\x0f\xa2"
+#define SHOWN		0xd000
+
+/* What KVM decodes is what the processor executes: it accesses no memory. */
+KVMI_TEST(kvmi_pf_shown, code)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_guest *g = &self->g;
+	u8 left = R | X;
+	int i;
+
+	kvmi_guest_code(g, CPUID);
+	memcpy(g->start.mem + SHOWN, g->start.mem + KVMI_GUEST_CODE, PAGE);
+	kvmi_guest_reset(g);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	/* The guest's own is UD2. */
+	g->start.mem[KVMI_GUEST_CODE + 1] = 0x0b;
+	g->normal.mem[KVMI_GUEST_CODE + 1] = 0x0b;
+	kvmi_guest_reset(g);
+
+	kvmi_hook(&g->s, g->vm);
+	if (host_cpu_is_intel) {
+		kvmi_get_features(&g->s, &features);
+		if (!(features.flags & KVMI_FEATURE_EXEC_ONLY))
+			SKIP(return, "EPT completes walks");
+		left = X;
+	}
+	for (i = 0; i < self->levels; i++)
+		kvmi_guest_restrict(g, KVMI_GUEST_PAGE_TABLES + i * PAGE, left);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, KVMI_GUEST_CODE, SHOWN), 0);
+	begin(g);
+	kvmi_guest_stop_normally(g);
+}
+
+/*
+ * In a page table the code is another one as soon as the walk is granted, so that is
+ * asked about.
+ */
+KVMI_TEST(kvmi_pf_shown, code_in_page_table)
+{
+	u64 code = KVMI_GUEST_PAGE_TABLES + PAGE / 2;
+	struct kvmi_guest *g = &self->g;
+	u8 *mem = g->start.mem;
+	struct kvmi_event ev;
+
+	g->start.regs.rip = code;
+	kvmi_guest_code(g, WRITE_BYTE);
+	memcpy(mem + code, mem + KVMI_GUEST_CODE, 16);
+	g->end = code + sizeof(WRITE_BYTE) - 1;
+	memcpy(mem + SHOWN, mem + KVMI_GUEST_PAGE_TABLES, PAGE);
+	memcpy(mem + SHOWN + PAGE / 2, CPUID, sizeof(CPUID) - 1);
+	/* There is a flag to be set, if that makes a difference. */
+	mem[SHOWN] &= ~ACCESSED;
+	kvmi_guest_reset(g);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+
+	kvmi_hook(&g->s, g->vm);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, KVMI_GUEST_PAGE_TABLES, SHOWN),
+			 0);
+	begin(g);
+	wait_pf(g, &ev, W, KVMI_GUEST_PAGE_TABLES);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, code);
+	TEST_ASSERT(!memcmp(addr_gpa2hva(g->vm, KVMI_GUEST_DATA),
+			    mem + KVMI_GUEST_DATA, PAGE), "Written");
+
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, KVMI_GUEST_PAGE_TABLES,
+					 KVMI_GUEST_PAGE_TABLES), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_normally(g);
 }
 
 int main(int argc, char **argv)
