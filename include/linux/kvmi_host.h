@@ -3,7 +3,7 @@
 #define __LINUX_KVMI_HOST_H
 
 /*
- * KVM introspection: what the rest of KVM sees of it.
+ * KVM introspection: the interface to the rest of KVM.
  *
  * A VM that is not introspected pays one predicted branch at each hook; with
  * CONFIG_KVM_INTROSPECTION=n the hooks are gone.
@@ -17,11 +17,11 @@
 #ifdef CONFIG_KVM_INTROSPECTION
 
 /*
- * On while any VM of the host is introspected, and a while longer: who hooks and
- * unhooks all the time must not have code patched all the time.
+ * Enabled while any VM of the host is introspected, and a while longer: hooking
+ * and unhooking in a loop must not patch code in a loop.
  */
 extern struct static_key_false_deferred kvmi_key;
-/* On while there is any VM that has ever been introspected, and a while longer. */
+/* The same, for VMs that have ever been introspected */
 extern struct static_key_false_deferred kvmi_known_key;
 
 void kvmi_exit(void);
@@ -34,13 +34,11 @@ void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu);
 
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
 
-/**
- * kvmi_vcpu_service - do what the introspection tool wants of a vCPU
- * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
- *
- * To be called in the outer run loop, i.e. whether or not the vCPU is runnable.
- *
- * Return: 1 to go on, 0 or negative for KVM_RUN to return that.
+/*
+ * Process what the tool requests of a vCPU.  Called in the outer run loop,
+ * whether or not the vCPU is runnable.  The vCPU is loaded, and its SRCU lock
+ * may be dropped and retaken.  Return 1 to go on, else what KVM_RUN has to
+ * return.
  */
 static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
@@ -52,12 +50,7 @@ static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 
 bool __kvmi_vm_hooked(struct kvm *kvm);
 
-/**
- * kvmi_vm_hooked - is the VM introspected?
- * @kvm: the VM
- *
- * Return: true from KVM_INTROSPECTION_HOOK to KVM_INTROSPECTION_UNHOOK.
- */
+/* Return true from KVM_INTROSPECTION_HOOK to KVM_INTROSPECTION_UNHOOK. */
 static inline bool kvmi_vm_hooked(struct kvm *kvm)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_vm_hooked(kvm);

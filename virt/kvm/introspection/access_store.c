@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: the store of what is left of the access to pages.
+ * KVM introspection: the access that views leave to pages.
  *
- * A change has three phases.  To prepare it puts in the nodes that it needs, with
- * the access that the pages have: it may fail, and nobody sees a difference.  To
- * commit it takes no memory, and cannot fail.  To settle it takes out again what is
- * not needed, whether or not the change was committed: again nobody sees that.
+ * A change has three phases.  Preparing it adds the nodes that are needed, with
+ * the access that the pages have: it may fail, and has no visible effect.
+ * Committing it needs no memory, and can't fail.  Settling it removes the nodes
+ * that are not needed any more, whether or not the change was committed; again
+ * without a visible effect.
  */
 
 #include <linux/kvm_host.h>
@@ -14,8 +15,8 @@
 #include "access_store.h"
 
 /*
- * What is stored for a page.  A word in place of a node is that as the value of an
- * entry of an xarray, or NULL for all rights.
+ * What is stored for a page.  A word in place of a node holds the same, as a
+ * value entry of an xarray, or is NULL for all rights.
  */
 #define STORED_R		BIT(0)
 #define STORED_W		BIT(1)
@@ -98,23 +99,14 @@ static u8 leaf_get(const struct kvmi_access_leaf *leaf, gfn_t gfn)
 	return rights >> page % PAGES_PER_WORD * STORED_BITS & STORED_RWX;
 }
 
-/**
- * kvmi_access_init - make a store that restricts nothing
- * @store: the store
- */
+/* Initialize a store that restricts nothing. */
 void kvmi_access_init(struct kvmi_access_store *store)
 {
 	xa_init_flags(&store->top, XA_FLAGS_ACCOUNT);
 	store->nr_nodes = 0;
 }
 
-/**
- * kvmi_access_get - what is left of the access to a page
- * @store: the store
- * @gfn: guest frame number
- *
- * Return: KVMI_PAGE_ACCESS_*
- */
+/* Return the KVMI_PAGE_ACCESS_* left to a page; lockless. */
 u8 kvmi_access_get(struct kvmi_access_store *store, gfn_t gfn)
 {
 	struct kvmi_access_dir *dir;
@@ -133,12 +125,10 @@ u8 kvmi_access_get(struct kvmi_access_store *store, gfn_t gfn)
 	return access_of(word_to_stored(word));
 }
 
-/**
- * kvmi_access_is_uniform - is the access to all pages of a range the same?
- * @store: the store
- * @range: guest frame numbers, all of a leaf or all of a directory
- *
- * For a moment the answer may be no where it should be yes.
+/*
+ * Return true if the access to all pages of @range, a whole leaf or directory,
+ * is the same.  During a change it may still return false where it is uniform
+ * already.
  */
 bool kvmi_access_is_uniform(struct kvmi_access_store *store,
 			    const struct kvmi_gfn_range *range)
@@ -156,7 +146,7 @@ bool kvmi_access_is_uniform(struct kvmi_access_store *store,
 	return !is_node(rcu_access_pointer(dir->words[dir_index(range->first)]));
 }
 
-/* There is one thread that changes a store. */
+/* Protected as only one thread changes a store */
 static void *dir_word(const struct kvmi_access_dir *dir, unsigned int index)
 {
 	return rcu_dereference_protected(dir->words[index], true);
@@ -167,7 +157,7 @@ static void *dir_of(struct kvmi_access_store *store, gfn_t gfn)
 	return xa_load(&store->top, gfn >> KVMI_DIR_SHIFT);
 }
 
-/* What is stored for a page, and the same for those behind it up to @last */
+/* What is stored for a page, and for those behind it up to @last */
 static u8 run_of(struct kvmi_access_store *store, gfn_t gfn, gfn_t *last)
 {
 	void *word = dir_of(store, gfn);
@@ -192,15 +182,10 @@ static u8 run_of(struct kvmi_access_store *store, gfn_t gfn, gfn_t *last)
 	return stored;
 }
 
-/**
- * kvmi_access_next - find the next pages that do not have all access
- * @store: the store
- * @gfn: guest frame number to begin at
- * @range: the pages, which all have the same access
- * @access: KVMI_PAGE_ACCESS_*
- *
- * Context: the thread that changes the store.
- * Return: false if there are none.
+/*
+ * Find the next range of pages from @gfn on that have the same, restricted
+ * access.  Return false if there is none.  For the thread that changes the
+ * store.
  */
 bool kvmi_access_next(struct kvmi_access_store *store, gfn_t gfn,
 		      struct kvmi_gfn_range *range, u8 *access)
@@ -243,10 +228,7 @@ static void free_dir(struct kvmi_access_dir *dir)
 	kfree(dir);
 }
 
-/**
- * kvmi_access_free - free what is in a store that nobody reads any more
- * @store: the store
- */
+/* Free the contents of a store that has no readers any more. */
 void kvmi_access_free(struct kvmi_access_store *store)
 {
 	unsigned long index;
@@ -283,12 +265,9 @@ static struct kvmi_access_dir *copy_dir(const struct kvmi_access_dir *from)
 	return dir;
 }
 
-/**
- * kvmi_access_copy - make a store what another one is
- * @to: the store, new; to be freed also if this fails
- * @from: the other one
- *
- * Return: 0 or -ENOMEM.
+/*
+ * Copy a store to a new one, which has to be freed also if this fails.  Return
+ * 0 or -ENOMEM.
  */
 int kvmi_access_copy(struct kvmi_access_store *to, struct kvmi_access_store *from)
 {
@@ -348,7 +327,10 @@ add_dir(struct kvmi_access_change *change, gfn_t gfn, void *word)
 	return dir;
 }
 
-/* Will @word be what the change makes of it, whatever is changed before? */
+/*
+ * Return true if the change does not have to touch @word, in any order of its
+ * ranges.
+ */
 static bool is_done(const struct kvmi_access_change *change, const void *word,
 		    u8 stored)
 {
@@ -375,7 +357,7 @@ static int prepare_leaf(struct kvmi_access_change *change,
 	return 0;
 }
 
-/* The part of a range from @gfn on that is in one node for 1 << @shift pages */
+/* The part of a range from @gfn on within one node of 1 << @shift pages */
 static struct kvmi_gfn_range part_of(const struct kvmi_gfn_range *range, gfn_t gfn,
 				     unsigned int shift)
 {
@@ -410,7 +392,7 @@ static int prepare_dir(struct kvmi_access_change *change,
 			return -ENOMEM;
 	}
 
-	/* Only the first and the last leaf can be such as concern it in part. */
+	/* Only the first and the last leaf can be affected in part. */
 	part = part_of(range, range->first, KVMI_LEAF_SHIFT);
 	if (!is_whole(&part, KVMI_LEAF_SHIFT)) {
 		r = prepare_leaf(change, dir, part.first, stored);
@@ -425,13 +407,6 @@ static int prepare_dir(struct kvmi_access_change *change,
 	return 0;
 }
 
-/**
- * kvmi_access_begin - begin to change a store
- * @change: the change
- * @store: the store
- * @max_nodes: how much memory it may take, in leaves
- * @same_access: all ranges are to have the same access
- */
 void kvmi_access_begin(struct kvmi_access_change *change,
 		       struct kvmi_access_store *store, unsigned long max_nodes,
 		       bool same_access)
@@ -444,13 +419,9 @@ void kvmi_access_begin(struct kvmi_access_change *change,
 	};
 }
 
-/**
- * kvmi_access_prepare - allocate what it takes to change the access to a range
- * @change: the change; all of its ranges are prepared before any is committed
- * @range: guest frame numbers
- * @access: KVMI_PAGE_ACCESS_*
- *
- * Return: 0 or -ENOMEM.
+/*
+ * Allocate what it takes to change the access to a range.  All ranges of a
+ * change are prepared before any is committed.  Return 0 or -ENOMEM.
  */
 int kvmi_access_prepare(struct kvmi_access_change *change,
 			const struct kvmi_gfn_range *range, u8 access)
@@ -469,13 +440,7 @@ int kvmi_access_prepare(struct kvmi_access_change *change,
 	return r;
 }
 
-/**
- * kvmi_access_is_word - does one word say what the access to a range is?
- * @change: the change
- * @range: guest frame numbers
- *
- * Return: whether it is all of a directory, and there is none.
- */
+/* Return true if a range is a whole directory that is represented by a word. */
 bool kvmi_access_is_word(struct kvmi_access_change *change,
 			 const struct kvmi_gfn_range *range)
 {
@@ -483,13 +448,9 @@ bool kvmi_access_is_word(struct kvmi_access_change *change,
 	       !is_node(dir_of(change->store, range->first));
 }
 
-/**
- * kvmi_access_commit_word - change such a word
- * @change: the change, which has been prepared
- * @gfn: the first guest frame number
- * @access: KVMI_PAGE_ACCESS_*
- *
- * Return: whether the pages have less access than before.
+/*
+ * Change such a word of a change that was prepared.  Return true if the pages
+ * have less access than before.
  */
 bool kvmi_access_commit_word(struct kvmi_access_change *change, gfn_t gfn, u8 access)
 {
@@ -502,7 +463,7 @@ bool kvmi_access_commit_word(struct kvmi_access_change *change, gfn_t gfn, u8 ac
 	if (old == stored)
 		return false;
 
-	/* The slot is there, and to be kept for what the change may still do. */
+	/* The slot exists, and has to stay for what the change may still do. */
 	new = stored_to_word(stored) ?: XA_ZERO_ENTRY;
 	WARN_ON_ONCE(xa_err(xa_store(top, gfn >> KVMI_DIR_SHIFT, new, GFP_NOWAIT)));
 
@@ -572,12 +533,9 @@ static void commit_dir(struct kvmi_access_change *change, struct kvmi_access_dir
 	}
 }
 
-/**
- * kvmi_access_commit - change the access to pages
- * @change: the change, which has been prepared
- * @range: guest frame numbers within a leaf
- * @access: KVMI_PAGE_ACCESS_*
- * @lost: where pages that have less access than before are added, of the same leaf
+/*
+ * Change the access to pages of one leaf, of a change that was prepared.  Pages
+ * that lose access are added to @lost, which is for the same leaf.
  */
 void kvmi_access_commit(struct kvmi_access_change *change,
 			const struct kvmi_gfn_range *range, u8 access,
@@ -607,12 +565,9 @@ static void commit_page(struct kvmi_access_leaf *leaf, unsigned int page, u8 sto
 	}
 }
 
-/**
- * kvmi_access_commit_pages - change the access to single pages of a leaf
- * @change: the change, which has been prepared, and committed for a page of the leaf
- * @entries: which pages, and the access
- * @nr: number of @entries
- * @lost: where pages that have less access than before are added, of the same leaf
+/*
+ * Change the access to single pages of the leaf that kvmi_access_commit() was
+ * called for last.
  */
 void kvmi_access_commit_pages(struct kvmi_access_change *change,
 			      const struct kvmi_page_access_entry *entries,
@@ -622,7 +577,7 @@ void kvmi_access_commit_pages(struct kvmi_access_change *change,
 	u8 access = KVMI_PAGE_ACCESS_RWX, stored = STORED_RWX;
 	unsigned int i;
 
-	/* There is none where nothing is to be changed. */
+	/* There is no leaf where nothing changes. */
 	if (lost->base >> KVMI_LEAF_SHIFT != change->committed)
 		return;
 
@@ -636,7 +591,7 @@ void kvmi_access_commit_pages(struct kvmi_access_change *change,
 	}
 }
 
-/* Put a word in the place of a leaf that says the same. */
+/* Replace a leaf whose pages have the same access by a word. */
 static void settle_leaf(struct kvmi_access_store *store, struct kvmi_access_dir *dir,
 			unsigned int index)
 {
@@ -674,17 +629,16 @@ static void settle_dir(struct kvmi_access_store *store, struct kvmi_access_dir *
 			return;
 	}
 
-	/* What is there is replaced, or erased, without memory. */
+	/* Neither replacing nor erasing an entry takes memory. */
 	WARN_ON_ONCE(xa_err(xa_store(&store->top, range->first >> KVMI_DIR_SHIFT,
 				     word, GFP_KERNEL_ACCOUNT)));
 	store->nr_nodes -= DIR_NODES;
 	kfree_rcu_mightsleep(dir);
 }
 
-/**
- * kvmi_access_settle - take out what is not needed any more
- * @change: the change; all of its ranges have been committed, or none
- * @range: guest frame numbers
+/*
+ * Remove nodes that are not needed any more, when all ranges of the change have
+ * been committed, or none.
  */
 void kvmi_access_settle(struct kvmi_access_change *change,
 			const struct kvmi_gfn_range *range)

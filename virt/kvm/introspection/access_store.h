@@ -7,7 +7,7 @@
 #include <linux/kvmi.h>
 #include <linux/xarray.h>
 
-/* Pages that a leaf is for, and pages that a directory of leaves is for */
+/* Pages that a leaf, and a directory of leaves, describes */
 #define KVMI_LEAF_SHIFT		9
 #define KVMI_LEAF_PAGES		BIT(KVMI_LEAF_SHIFT)
 #define KVMI_DIR_SHIFT		18
@@ -15,57 +15,48 @@
 
 struct kvmi_access_leaf;
 
-/**
- * struct kvmi_gfn_range - guest frame numbers
- * @first: the first one
- * @last: the last one
- */
+/* Guest frames from @first to @last, inclusive */
 struct kvmi_gfn_range {
 	gfn_t first;
 	gfn_t last;
 };
 
-/**
- * struct kvmi_access_store - what is left of the access to each page
- * @top: directories of leaves, or the access to all pages of one; by gfn
- * @nr_nodes: how much memory it takes, in leaves
+/*
+ * The access that a view leaves to each page.
  *
- * It has the shape of page tables: a leaf has four bits for each of 512 pages, a
- * directory 512 leaves.  Where all pages have the same access a word says which,
- * in place of a leaf or directory, and none is there where nothing is restricted.
+ * The store has the shape of page tables: a leaf has four bits for each of 512
+ * pages, and a directory has 512 leaves.  Where all pages have the same access,
+ * one word takes the place of a leaf or a directory; without an entry, nothing
+ * is restricted.
  *
- * One thread changes it, and says when that takes effect; anybody may read it at
- * any time.
+ * A single thread changes a store, and decides when a change takes effect.
+ * Reading needs no lock.
  */
 struct kvmi_access_store {
+	/* Directories of leaves, or the access to all pages of one, by gfn */
 	struct xarray top;
+	/* Memory in use, in units of leaves */
 	unsigned long nr_nodes;
 };
 
-/**
- * struct kvmi_access_change - a change of a store that is being made
- * @store: the store
- * @max_nodes: how much memory it may take, in leaves
- * @same_access: all ranges are to have the same access
- * @committed: the leaf that was changed last: gfn >> KVMI_LEAF_SHIFT
- * @leaf: that leaf itself
- */
+/* A change of a store that is in progress */
 struct kvmi_access_change {
 	struct kvmi_access_store *store;
+	/* Most memory that @store may use, in units of leaves */
 	unsigned long max_nodes;
+	/* All ranges get the same access */
 	bool same_access;
+	/* The leaf that was committed last, as gfn >> KVMI_LEAF_SHIFT */
 	gfn_t committed;
+	/* The node of that leaf */
 	struct kvmi_access_leaf *leaf;
 };
 
-/**
- * struct kvmi_lost_gfns - pages that have less access than before
- * @base: the first of KVMI_LEAF_PAGES pages that @gfns is for
- * @any: there are any
- * @gfns: bitmap of the pages
- */
+/* Pages that a change leaves less access to, out of those of one leaf */
 struct kvmi_lost_gfns {
+	/* The first page of the leaf */
 	gfn_t base;
+	/* Any bit in @gfns is set */
 	bool any;
 	DECLARE_BITMAP(gfns, KVMI_LEAF_PAGES);
 };

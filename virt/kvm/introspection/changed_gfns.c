@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: pages that a view shows in place of others.
+ * KVM introspection: gfns that a view remaps.
  *
- * They are looked up by where they are shown, in a view, and by what is shown, in
- * all views of a VM: who unmaps a page has to find all places where it is.
+ * They are looked up by gfn, in a view, and by the page that is mapped there,
+ * in all views of a VM: unmapping a page has to find all gfns that it is mapped
+ * at.
  */
 
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
 #include "kvm_mm.h"
+#include "access_store.h"
+#include "arch.h"
 #include "changed_gfns.h"
 #include "command.h"
+#include "limits.h"
 #include "memslots.h"
+#include "session.h"
+#include "view.h"
 
-/**
- * kvmi_changed_shown - which page is seen at an address?
- * @changed: pages of an address space of a view
- * @gfn: guest frame number of the address
- *
- * Return: guest frame number of the page.
- */
+/* Return the gfn of the page that is mapped at @gfn; lockless. */
 gfn_t kvmi_changed_shown(struct xarray *changed, gfn_t gfn)
 {
 	struct kvmi_changed_gfn *entry;
@@ -32,11 +32,7 @@ gfn_t kvmi_changed_shown(struct xarray *changed, gfn_t gfn)
 	return entry ? READ_ONCE(entry->shown) : gfn;
 }
 
-/**
- * kvmi_changed_any - is another page shown anywhere in a range?
- * @changed: pages of an address space of a view
- * @range: guest frame numbers
- */
+/* Return true if any gfn of a range is remapped. */
 bool kvmi_changed_any(struct xarray *changed, const struct kvmi_gfn_range *range)
 {
 	struct kvmi_changed_gfn *entry;
@@ -75,7 +71,8 @@ static void unlink_shown(struct kvm_introspection *session,
 		rb_erase(&entry->by_shown, &session->shown[entry->as_id]);
 }
 
-static bool zap(struct kvm *kvm, const struct kvmi_changed_gfn *entry, bool flush)
+static bool kvmi_zap_changed(struct kvm *kvm,
+			     const struct kvmi_changed_gfn *entry, bool flush)
 {
 	struct kvmi_lost_gfns lost = {
 		.base = entry->gfn & ~(KVMI_LEAF_PAGES - 1),
@@ -87,17 +84,17 @@ static bool zap(struct kvm *kvm, const struct kvmi_changed_gfn *entry, bool flus
 }
 
 /*
- * A page must not be mapped on top of the one that was shown: nobody sees the change
- * before that one is unmapped, as mmu_lock is held for writing.
+ * Remap a gfn.  A page must not be mapped on top of the previous one: the
+ * change takes effect after that was unmapped, as mmu_lock is held for writing.
  */
-static bool show(struct kvm_introspection *session, struct kvmi_changed_gfn *entry,
-		 gfn_t shown, bool flush)
+static bool kvmi_remap_gfn(struct kvm_introspection *session,
+			   struct kvmi_changed_gfn *entry, gfn_t shown, bool flush)
 {
 	unlink_shown(session, entry);
 	WRITE_ONCE(entry->shown, shown);
 	link_shown(session, entry);
 
-	return zap(session->kvm, entry, flush);
+	return kvmi_zap_changed(session->kvm, entry, flush);
 }
 
 static struct kvmi_changed_gfn *add_entry(struct kvm_introspection *session,
@@ -122,14 +119,9 @@ static struct kvmi_changed_gfn *add_entry(struct kvm_introspection *session,
 	return entry;
 }
 
-/**
- * kvmi_changed_copy - show in a new view what another one shows
- * @session: the session
- * @to: the new view; to be freed also if this fails
- * @id: its number
- * @from: the other view
- *
- * Return: 0 or -ENOMEM.
+/*
+ * Remap in a new view what another one remaps.  The new view has to be freed
+ * also if this fails.  Return 0 or -ENOMEM.
  */
 int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 		      unsigned int id, struct kvmi_view *from)
@@ -147,8 +139,8 @@ int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 	}
 
 	/*
-	 * Nothing is mapped in the view before it is found with all of them: who
-	 * unmaps a page may see some of them already.
+	 * Nothing is mapped in the view before the view is published: unmapping
+	 * a page may find some of the entries already.
 	 */
 	KVM_MMU_LOCK(session->kvm);
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
@@ -162,24 +154,22 @@ int kvmi_changed_copy(struct kvm_introspection *session, struct kvmi_view *to,
 	return 0;
 }
 
-/**
- * kvmi_changed_end - have a view show each page where it is at home
- * @session: the session
- * @view: the view, which is about to end
+/*
+ * Undo all remapping of a view that is about to end.
  *
- * Each page is changed together with what is mapped, as by KVMI_VM_CHANGE_GFN, so
+ * Each gfn is changed together with its SPTE, as by KVMI_VM_CHANGE_GFN, so that
  * mmu_lock may be dropped between any two of them:
  *
- * - Who maps a page maps what the view shows at that time.  What is done already is
- *   at home, and needs not be found by who unmaps what is shown.  The rest is found.
- * - The entries stay where they are: only the receiver, or who has seen its end,
- *   adds and removes some, and this is its thread.
- * - Nothing else of the view changes, what is restricted stays so.
+ * - Page faults map what the view maps at that time.  A gfn that is done maps its
+ *   own page, so unmapping another page need not find it; the others are found.
+ * - Entries are added and removed by the receiver only, or after its end, which
+ *   is the current thread.
+ * - Restrictions of the view do not change.
  *
- * A vCPU that runs in the view meanwhile sees one page after the other change.  The
- * caller sees to it that there is none, but in view 0 when the session ends.
+ * A vCPU that runs in the view sees one gfn change after the other.  The caller
+ * ensures that there is none, except for view 0 when the session ends.
  *
- * Context: may sleep.  The memory is that of kvmi_changed_free().
+ * May sleep.  kvmi_changed_free() frees the entries.
  */
 void kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view)
 {
@@ -193,7 +183,7 @@ void kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view)
 	for (i = 0; i < KVM_MAX_NR_ADDRESS_SPACES; i++) {
 		xa_for_each(&view->changed[i], index, entry) {
 			kvmi_mmu_lock_yield(kvm, &flush);
-			flush = show(session, entry, entry->gfn, flush);
+			flush = kvmi_remap_gfn(session, entry, entry->gfn, flush);
 		}
 	}
 	if (flush)
@@ -201,11 +191,7 @@ void kvmi_changed_end(struct kvm_introspection *session, struct kvmi_view *view)
 	KVM_MMU_UNLOCK(kvm);
 }
 
-/**
- * kvmi_changed_free - free what is left of such pages
- * @session: the session
- * @view: the view, which nobody can find any more
- */
+/* Free what is left of remapped gfns once the view can't be found any more. */
 void kvmi_changed_free(struct kvm_introspection *session, struct kvmi_view *view)
 {
 	struct kvmi_changed_gfn *entry;
@@ -221,14 +207,9 @@ void kvmi_changed_free(struct kvm_introspection *session, struct kvmi_view *view
 	}
 }
 
-/**
- * kvmi_changed_unmap - unmap pages wherever they are shown in place of others
- * @kvm: the VM, with its mmu_lock held for writing
- * @as_id: address space
- * @range: guest frame numbers of the pages
- * @flush: a TLB flush is needed already
- *
- * Return: whether a TLB flush is needed.
+/*
+ * Unmap pages wherever they are mapped at other gfns. mmu_lock is held for
+ * writing.  Return true if a TLB flush is needed.
  */
 bool kvmi_changed_unmap(struct kvm *kvm, int as_id,
 			const struct kvmi_gfn_range *range, bool flush)
@@ -240,7 +221,7 @@ bool kvmi_changed_unmap(struct kvm *kvm, int as_id,
 	if (!session)
 		return flush;
 
-	/* The first one that is not before the range */
+	/* The first entry that is not before the range */
 	node = NULL;
 	next = session->shown[as_id].rb_node;
 	while (next) {
@@ -257,7 +238,7 @@ bool kvmi_changed_unmap(struct kvm *kvm, int as_id,
 		entry = rb_entry(node, struct kvmi_changed_gfn, by_shown);
 		if (entry->shown > range->last)
 			break;
-		flush = zap(kvm, entry, flush);
+		flush = kvmi_zap_changed(kvm, entry, flush);
 	}
 
 	return flush;
@@ -271,10 +252,6 @@ static bool has_memory(struct kvm *kvm, u16 as_id, gfn_t gfn)
 	return kvmi_range_has_memory(__kvm_memslots(kvm, as_id), &range);
 }
 
-/**
- * kvmi_vm_change_gfn - KVMI_VM_CHANGE_GFN
- * @req: the request
- */
 int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_change_gfn *data = req->data;
@@ -305,7 +282,7 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 	}
 
 	KVM_MMU_LOCK(kvm);
-	if (show(session, entry, data->new_gfn, false))
+	if (kvmi_remap_gfn(session, entry, data->new_gfn, false))
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
 
@@ -318,10 +295,6 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_list_changed_gfns - KVMI_VM_LIST_CHANGED_GFNS
- * @req: the request
- */
 int kvmi_vm_list_changed_gfns(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_list_changed_gfns *data = req->data;

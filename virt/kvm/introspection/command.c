@@ -1,17 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: the commands, from the message to the reply.
+ * KVM introspection: lookup and dispatch of commands.
  *
- * The receiver runs the VM-wide commands itself.  It hands the commands to a
- * vCPU to that vCPU's thread, which runs them in KVM_RUN.
+ * The receiver runs VM-wide commands itself.  Commands to a vCPU are queued for
+ * the vCPU's thread, which runs them in KVM_RUN.
  */
 
+#include <linux/kvm_host.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
 
+#include "arch.h"
+#include "changed_gfns.h"
 #include "command.h"
 #include "event.h"
+#include "limits.h"
+#include "memory.h"
+#include "memslots.h"
+#include "message.h"
+#include "page_access.h"
+#include "session.h"
 #include "trace.h"
+#include "vcpu.h"
+#include "view.h"
+#include "vm.h"
 
 enum kvmi_scope {
 	KVMI_SCOPE_NONE,
@@ -20,100 +32,27 @@ enum kvmi_scope {
 	KVMI_SCOPE_EVENT_REPLY,
 };
 
-/* Commands from here on are younger than the protocol. */
+/* Requests of commands from here on must not exceed what this kernel knows */
 #define FIRST_YOUNGER_ID	KVMI_VM_MESSAGE_ID(32)
 
-/**
- * struct kvmi_command_desc - one command
- * @scope: who runs it
- * @always_allowed: the device manager cannot forbid it
- * @policy: it may change what the tool wants: an answer that is kept is void
- * @is_list: the request goes on after @size bytes
- * @size: bytes of the request, or of its fixed part; fewer are made up with
- *	zeroes, as older tools may know fewer fields
- * @vm: handler of KVMI_SCOPE_VM
- * @vcpu: handler of KVMI_SCOPE_VCPU
- */
 struct kvmi_command_desc {
 	enum kvmi_scope scope;
+	/* The device manager can't forbid the command */
 	bool always_allowed;
+	/* The command makes replies to events that were kept stale */
 	bool policy;
+	/* The request continues after @size bytes */
 	bool is_list;
+	/*
+	 * Bytes of the request, or of its fixed part.  Shorter ones are
+	 * zero-extended, as older tools may know fewer fields.
+	 */
 	size_t size;
+	/* Handler for KVMI_SCOPE_VM */
 	int (*vm)(struct kvmi_vm_request *req);
+	/* Handler for KVMI_SCOPE_VCPU */
 	int (*vcpu)(struct kvmi_vcpu_request *req);
 };
-
-static int get_version(struct kvmi_vm_request *req)
-{
-	struct kvmi_get_version_reply *reply = req->reply;
-
-	memset(reply, 0, sizeof(*reply));
-	reply->version = KVMI_VERSION;
-	reply->max_msg_size = KVMI_MAX_MSG_SIZE;
-	kvmi_arch_features(&reply->features);
-	req->reply_size = sizeof(*reply);
-
-	return 0;
-}
-
-static int vm_check_command(struct kvmi_vm_request *req)
-{
-	const struct kvmi_vm_check_command *data = req->data;
-
-	if (data->padding1 || data->padding2)
-		return -KVM_EINVAL;
-	if (!kvmi_command_known(data->id))
-		return -KVM_ENOENT;
-	if (!kvmi_command_allowed(req->session, data->id))
-		return -KVM_EPERM;
-
-	return 0;
-}
-
-static int vm_check_event(struct kvmi_vm_request *req)
-{
-	const struct kvmi_vm_check_event *data = req->data;
-
-	if (data->padding1 || data->padding2)
-		return -KVM_EINVAL;
-	if (!kvmi_event_known(data->id))
-		return -KVM_ENOENT;
-	if (!kvmi_event_allowed(req->session, data->id))
-		return -KVM_EPERM;
-
-	return 0;
-}
-
-static int vm_get_info(struct kvmi_vm_request *req)
-{
-	struct kvmi_vm_get_info_reply *reply = req->reply;
-	struct kvm *kvm = req->session->kvm;
-
-	memset(reply, 0, sizeof(*reply));
-	reply->vcpu_count = atomic_read(&kvm->online_vcpus);
-	reply->arch = KVMI_ARCH_X86;
-	reply->address_spaces = kvm_arch_nr_memslot_as_ids(kvm);
-	req->reply_size = sizeof(*reply);
-
-	return 0;
-}
-
-static int vm_control_events(struct kvmi_vm_request *req)
-{
-	const struct kvmi_vm_control_events *data = req->data;
-
-	if (data->padding1 || data->padding2 || data->enable > 1)
-		return -KVM_EINVAL;
-	if (!kvmi_event_of_vm(data->event_id))
-		return -KVM_EINVAL;
-	if (!kvmi_event_allowed(req->session, data->event_id))
-		return -KVM_EPERM;
-
-	assign_bit(data->event_id, req->session->vm_events, data->enable);
-
-	return 0;
-}
 
 #define VM(_handler, _size)						\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler) }
@@ -131,15 +70,15 @@ static int vm_control_events(struct kvmi_vm_request *req)
 
 static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_GET_VERSION] =
-		VM_ALWAYS(get_version, 0),
+		VM_ALWAYS(kvmi_get_version, 0),
 	[KVMI_VM_CHECK_COMMAND] =
-		VM_ALWAYS(vm_check_command, sizeof(struct kvmi_vm_check_command)),
+		VM_ALWAYS(kvmi_vm_check_command, sizeof(struct kvmi_vm_check_command)),
 	[KVMI_VM_CHECK_EVENT] =
-		VM_ALWAYS(vm_check_event, sizeof(struct kvmi_vm_check_event)),
+		VM_ALWAYS(kvmi_vm_check_event, sizeof(struct kvmi_vm_check_event)),
 	[KVMI_VM_GET_INFO] =
-		VM(vm_get_info, 0),
+		VM(kvmi_vm_get_info, 0),
 	[KVMI_VM_CONTROL_EVENTS] =
-		VM_POLICY(vm_control_events, sizeof(struct kvmi_vm_control_events)),
+		VM_POLICY(kvmi_vm_control_events, sizeof(struct kvmi_vm_control_events)),
 	[KVMI_VM_READ_PHYSICAL] =
 		VM(kvmi_vm_read_physical, sizeof(struct kvmi_vm_read_physical)),
 	[KVMI_VM_WRITE_PHYSICAL] =
@@ -245,19 +184,13 @@ static const struct kvmi_command_desc *find_command(u16 id)
 	return &commands[array_index_nospec(id, ARRAY_SIZE(commands))];
 }
 
-/**
- * kvmi_command_known - does this kernel have the command?
- * @id: message id
- */
+/* Return true if this kernel implements the command. */
 bool kvmi_command_known(u16 id)
 {
 	return find_command(id);
 }
 
-/**
- * kvmi_command_always_allowed - may the command not be forbidden?
- * @id: message id
- */
+/* Return true if the device manager can't forbid the command. */
 bool kvmi_command_always_allowed(u16 id)
 {
 	const struct kvmi_command_desc *desc = find_command(id);
@@ -265,7 +198,7 @@ bool kvmi_command_always_allowed(u16 id)
 	return desc && desc->always_allowed;
 }
 
-/* Which vCPU the message is for, as far as it can be told */
+/* The vCPU that the message is for, not validated */
 static int traced_vcpu(struct kvm_introspection *session)
 {
 	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
@@ -285,15 +218,10 @@ static int reply_to(struct kvm_introspection *session, int err, size_t size)
 	return kvmi_command_send_reply(session);
 }
 
-/**
- * kvmi_command_send_reply - send the reply of the last VM-wide command
- * @session: the session
- *
- * A reply that cannot be sent any more is dropped.  If the tool may not take as long as it
- * likes no lock is held for longer: vCPUs may have to give it up.
- *
- * Context: the receiver.
- * Return: 0, -EINTR to be called again.
+/*
+ * Send the reply of the last VM-wide command.  Return 0, or -EINTR to be called
+ * again.  A reply that can't be sent any more is dropped.  With a timeout set,
+ * send_lock is not held while waiting, as vCPUs may have to give up.
  */
 int kvmi_command_send_reply(struct kvm_introspection *session)
 {
@@ -333,7 +261,7 @@ static int run_vm_command(struct kvm_introspection *session,
 	return reply_to(session, r, req.reply_size);
 }
 
-/* Which vCPU the message is for; NULL if it does not say so as it should */
+/* The vCPU that the message is for; NULL if it is malformed or there is none */
 static struct kvm_vcpu *find_vcpu(struct kvm_introspection *session)
 {
 	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
@@ -390,7 +318,7 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 	return reply_to(session, err, 0);
 }
 
-/* Does a request say something that this kernel would miss? */
+/* Return true if a request has data that this kernel would ignore. */
 static bool has_surplus(const struct kvm_introspection *session,
 			const struct kvmi_command_desc *desc)
 {
@@ -403,13 +331,10 @@ static bool has_surplus(const struct kvm_introspection *session,
 	       memchr_inv(session->rx.payload + known, 0, size - known);
 }
 
-/**
- * kvmi_command_receive - do what the message in session->rx asks for
- * @session: the session
- *
- * Context: the receiver.
- * Return: 0, -EINTR if kvmi_command_send_reply() has to be called, another
- * error if the session is over.
+/*
+ * Process the message in session->rx.  Return 0, -EINTR if
+ * kvmi_command_send_reply() has to be called, or another error to end the
+ * session.
  */
 int kvmi_command_receive(struct kvm_introspection *session)
 {
@@ -433,14 +358,7 @@ int kvmi_command_receive(struct kvm_introspection *session)
 	return queue_vcpu_command(session, desc);
 }
 
-/**
- * kvmi_command_run - run a command and prepare its reply in vi->reply
- * @vcpu: the vCPU
- * @session: the session
- * @cmd: the command
- *
- * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
- */
+/* Run a command on the vCPU's thread and put its reply in vi->reply. */
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd)
 {

@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: events, and the wait for the tool's answers.
+ * KVM introspection: sending events and waiting for the replies.
  *
- * A vCPU has at most one event open.  While it waits for the answer its thread
- * runs the commands the tool sends, with nothing of KVM's locked but
+ * A vCPU has at most one event open.  While waiting for the reply its thread
+ * runs the commands that the tool sends, without any lock of KVM but
  * vcpu->mutex.
  *
- * A signal ends the wait, so that a slow tool cannot keep the VMM from its
- * vCPU: KVM_RUN returns -EINTR and the event stays open.  The next KVM_RUN
- * first waits for the answer, see kvmi_event_resume(), which keeps it for when
- * the guest executes the same instruction with the same operands again.
+ * A signal ends the wait, so that a slow tool can't keep the VMM from its vCPU:
+ * KVM_RUN returns -EINTR and the event stays open.  The next KVM_RUN waits for
+ * the reply first, see kvmi_event_resume(), and keeps it for when the guest
+ * executes the same instruction with the same operands again.
  */
 
+#include <linux/kvm_host.h>
+
+#include "arch.h"
 #include "command.h"
 #include "event.h"
+#include "limits.h"
+#include "memslots.h"
+#include "message.h"
+#include "session.h"
 #include "trace.h"
+#include "vcpu.h"
+#include "wait.h"
 
 enum {
 	ALLOW = BIT(KVMI_EVENT_ACTION_ALLOW),
@@ -24,39 +33,36 @@ enum {
 };
 
 enum kvmi_event_kind {
-	/* There is no such event. */
+	/* No such event */
 	KVMI_EVENT_UNKNOWN,
-	/* Of the VM, nobody waits for an answer. */
+	/* Of the VM, without a reply */
 	KVMI_EVENT_OF_VM,
-	/* Of a vCPU, turned on for the VM. */
+	/* Of a vCPU, enabled for the VM */
 	KVMI_EVENT_OF_NEW_VCPU,
-	/* Of a vCPU, not about what its guest does. */
+	/* Of a vCPU, not caused by its guest */
 	KVMI_EVENT_OF_VCPU,
-	/* Of a vCPU, raised again if it is interrupted. */
+	/* Of a vCPU, raised again if KVM_RUN is interrupted */
 	KVMI_EVENT_OF_GUEST,
-	/* The same, about an instruction that ALLOW and SKIP complete. */
+	/* The same, for an instruction that ALLOW and SKIP complete */
 	KVMI_EVENT_OF_INSTRUCTION,
 };
 
-/**
- * struct kvmi_event_desc - one event
- * @kind: what it is about
- * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
- * @reply_size: most bytes of data in the reply
- * @reply_is_good: may the data of the reply be what they are?  NULL if they may be
- *	anything.
- * @old_value: where the data have what is to be replaced, a u64 that may change
- *	by itself; 0 if they have no such thing
- */
 struct kvmi_event_desc {
 	enum kvmi_event_kind kind;
+	/* Bits of the KVMI_EVENT_ACTION_* that the event accepts */
 	u8 actions;
+	/* Most bytes of event-specific data in the reply */
 	u8 reply_size;
+	/*
+	 * Offset of the value to be replaced in the event's data, a u64 that may
+	 * change without the guest; 0 if there is none
+	 */
 	u8 old_value;
+	/* Validates the event-specific data of the reply, or NULL */
 	bool (*reply_is_good)(const void *reply);
 };
 
-/* So that more can be said in a reply one day */
+/* Refuse unknown flags, so that they can be given a meaning */
 static bool pf_reply_is_good(const void *reply)
 {
 	const struct kvmi_vcpu_event_pf_reply *pf = reply;
@@ -125,19 +131,13 @@ static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_msr_reply) <= KVMI_MAX_EVENT_REPLY);
 static_assert(sizeof(struct kvmi_vcpu_event_access_reply) <= KVMI_MAX_EVENT_REPLY);
 
-/**
- * kvmi_event_known - does this kernel have the event?
- * @id: event id
- */
+/* Return true if this kernel implements the event. */
 bool kvmi_event_known(u16 id)
 {
 	return id < ARRAY_SIZE(events) && events[id].kind != KVMI_EVENT_UNKNOWN;
 }
 
-/**
- * kvmi_event_of_vm - is this an event that is turned on for the VM?
- * @id: event id
- */
+/* Return true if the event is enabled for the VM. */
 bool kvmi_event_of_vm(u16 id)
 {
 	return kvmi_event_known(id) && events[id].kind <= KVMI_EVENT_OF_NEW_VCPU;
@@ -148,18 +148,18 @@ static bool event_of_vcpu(u16 id)
 	return kvmi_event_known(id) && events[id].kind > KVMI_EVENT_OF_NEW_VCPU;
 }
 
-/* Will the guest do the same again if the answer comes too late? */
+/*
+ * Return true if the guest re-executes the instruction, i.e. if a late reply
+ * can still be matched.
+ */
 static bool raised_again(u16 id)
 {
 	return events[id].kind >= KVMI_EVENT_OF_GUEST;
 }
 
-/**
- * kvmi_event_wanted - has the tool turned the event on?
- * @vcpu: the vCPU
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: any; see kvmi_to_vcpu().
+/*
+ * Return true if the tool has enabled the event for the vCPU.  No lock needed,
+ * see kvmi_to_vcpu().
  */
 bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id)
 {
@@ -175,7 +175,7 @@ struct event_msg {
 	u8 data[KVMI_MAX_EVENT_DATA];
 };
 
-/* 0 is no event's number. */
+/* 0 is not used for events. */
 static u32 next_seq(struct kvm_introspection *session)
 {
 	return atomic_inc_return(&session->seq) ?: atomic_inc_return(&session->seq);
@@ -188,7 +188,7 @@ static void drop_event(struct kvm_vcpu_introspection *vi)
 	spin_unlock(&vi->lock);
 }
 
-/* Is the tool gone that has the open event? */
+/* Return true if the tool that the open event was sent to is lost. */
 static bool session_over(struct kvm_vcpu_introspection *vi,
 			 struct kvm_introspection *session)
 {
@@ -196,7 +196,7 @@ static bool session_over(struct kvm_vcpu_introspection *vi,
 	       READ_ONCE(session->attachment) != vi->event.attachment;
 }
 
-/* For how many jiffies may the tool still do nothing for the vCPU? */
+/* Jiffies for which the tool may still leave the event unanswered */
 static long time_left(const struct kvm_introspection *session,
 		      const struct kvmi_event *event)
 {
@@ -213,14 +213,10 @@ static long time_left(const struct kvm_introspection *session,
 	return time_before(now, end) ? end - now : 0;
 }
 
-/**
- * kvmi_event_time_left - for how long may a vCPU's thread wait for the tool?
- * @vi: the vCPU's introspection
- * @session: the session
- *
- * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
- * Return: jiffies, MAX_SCHEDULE_TIMEOUT if there is no limit; 0 if the time for the open
- * event is over.
+/*
+ * Return the jiffies for which the vCPU's thread may wait for the tool, or
+ * MAX_SCHEDULE_TIMEOUT; 0 if the time for the open event has expired.  Between
+ * kvmi_vcpu_enter() and kvmi_vcpu_leave().
  */
 long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 			  struct kvm_introspection *session)
@@ -231,14 +227,10 @@ long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 	return session->timeout;
 }
 
-/**
- * kvmi_event_suspend - stop the tool's time for the open event
- * @vi: the vCPU's introspection
- *
- * Commands are not executed while KVM_RUN has returned, and what userspace does
- * meanwhile is not the tool's fault.
- *
- * Context: the vCPU's thread stops using the session; the vCPU's lock is held.
+/*
+ * Stop the time for the open event while KVM_RUN has returned: commands are not
+ * executed then, and what userspace does is not up to the tool.  Called when
+ * the vCPU's thread stops using the session.
  */
 void kvmi_event_suspend(struct kvm_vcpu_introspection *vi)
 {
@@ -253,13 +245,9 @@ void kvmi_event_suspend(struct kvm_vcpu_introspection *vi)
 	event->suspended_at = jiffies;
 }
 
-/**
- * kvmi_event_continue - let the tool's time for the open event go on
- * @vi: the vCPU's introspection
- *
- * It begins anew if KVM_RUN has returned as it was over.
- *
- * Context: the vCPU's thread begins to use the session; the vCPU's lock is held.
+/*
+ * Continue the time for the open event, or restart it if KVM_RUN has returned
+ * because it expired.  Called when the vCPU's thread begins to use the session.
  */
 void kvmi_event_continue(struct kvm_vcpu_introspection *vi)
 {
@@ -289,6 +277,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	size_t total = offsetof(struct event_msg, data) + size;
+	int as_id = kvmi_arch_vcpu_address_space(vcpu);
 	struct kvmi_event *event = &vi->event;
 	struct event_msg msg = {
 		.hdr = {
@@ -300,13 +289,13 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		.common = {
 			.size = sizeof(msg.common),
 			.vcpu = vcpu->vcpu_idx,
-			.cookie = kvmi_memory_cookie(session,
-						     kvmi_arch_vcpu_address_space(vcpu)),
+			.cookie = kvmi_memslots_cookie(session,
+						       __kvm_memslots(vcpu->kvm, as_id)),
 		},
 	};
 	int r;
 
-	/* The frame goes over the wire byte by byte, it must have no holes. */
+	/* The frame is sent as it is, and must not have holes. */
 	static_assert(offsetof(struct event_msg, data) ==
 		      sizeof(msg.hdr) + sizeof(msg.ev) + sizeof(msg.common));
 
@@ -318,7 +307,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	WRITE_ONCE(event->since, jiffies);
 	event->begun = jiffies;
 
-	/* The answer may be faster than the return from sending. */
+	/* The reply may arrive before sending returns. */
 	spin_lock(&vi->lock);
 	WRITE_ONCE(event->state, KVMI_EVENT_OPEN);
 	event->session = vi->nr_sessions;
@@ -351,7 +340,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	return r;
 }
 
-/* Is there a reason for a vCPU that waits for an answer to wake up? */
+/* Return true if a vCPU that waits for a reply has to wake up. */
 static bool something_to_do(struct kvm_vcpu_introspection *vi,
 			    struct kvm_introspection *session)
 {
@@ -359,13 +348,15 @@ static bool something_to_do(struct kvm_vcpu_introspection *vi,
 	       kvmi_vcpu_has_work(vi) || session_over(vi, session);
 }
 
-/* Has the answer come, and if not, is there nobody to wait for? */
+/*
+ * Return true if the event is answered; @over: there will be no reply any more
+ */
 static bool is_answered(struct kvm_vcpu_introspection *vi,
 			struct kvm_introspection *session, bool *over)
 {
 	/*
-	 * The receiver takes an answer, with this lock held, before it says that
-	 * there is nothing more to come.
+	 * The receiver processes a reply, with this lock held, before it marks
+	 * the session as defunct.
 	 */
 	guard(spinlock)(&vi->lock);
 
@@ -373,7 +364,7 @@ static bool is_answered(struct kvm_vcpu_introspection *vi,
 	return vi->event.state == KVMI_EVENT_ANSWERED;
 }
 
-/* The vCPU goes on.  Its guest is told if it was held for long. */
+/* The vCPU goes on.  Notify its guest if it was stopped for long. */
 static void end_standstill(struct kvm_vcpu *vcpu, const struct kvmi_event *event)
 {
 	if (time_after_eq(jiffies, event->since + KVMI_STANDSTILL))
@@ -388,13 +379,14 @@ static void expect_late_answer(struct kvm_vcpu_introspection *vi)
 }
 
 /*
- * The tool has had its time for the open event.  It may get as much again if KVM_RUN
- * returns; and that the guest goes on is an answer, which is kept if need be.
+ * The time for the open event has expired.  If KVM_RUN returns, the time
+ * restarts with the next one.  If the guest goes on, that is a reply, which is
+ * kept like others.
  *
- * Return: false if there is an answer, perhaps the tool's at the last moment.
+ * Return false if there is a reply, possibly the tool's at the last moment.
  */
-static bool expire(struct kvm_vcpu_introspection *vi,
-		   struct kvm_introspection *session)
+static bool kvmi_event_expire(struct kvm_vcpu_introspection *vi,
+			      struct kvm_introspection *session)
 {
 	struct kvmi_event *event = &vi->event;
 
@@ -416,7 +408,7 @@ static bool expire(struct kvm_vcpu_introspection *vi,
 		expect_late_answer(vi);
 		event->unanswered = true;
 		event->action = KVMI_EVENT_ACTION_ALLOW;
-		/* The tool has not said what they are for. */
+		/* The tool has not said what the registers are for. */
 		event->set_regs = false;
 		event->reply_size = 0;
 		event->policy = READ_ONCE(vi->policy);
@@ -427,12 +419,11 @@ static bool expire(struct kvm_vcpu_introspection *vi,
 }
 
 /*
- * Wait until the open event is answered, running commands meanwhile.
+ * Wait until the open event is answered, running commands meanwhile.  A reply
+ * counts, and so do the commands before it, even if the tool is lost since.
  *
- * An answer counts, and so do the commands before it, whoever has gone since.
- *
- * Return: 0 answered, -EINTR a signal is pending, -ETIME the tool has had its time,
- * another error if the session is over without an answer.
+ * Return 0 if answered, -EINTR if a signal is pending, -ETIME if the time has
+ * expired, another error if the session is over without a reply.
  */
 static int wait_for_answer(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
@@ -442,7 +433,7 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 	long left, r;
 
 	for (;;) {
-		/* What the tool sent before the answer comes before it. */
+		/* Run commands that were sent before the reply first. */
 		answered = is_answered(vi, session, &over);
 		if (answered && vi->event.unanswered)
 			return 0;
@@ -453,7 +444,7 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 			return -ENOTCONN;
 		left = time_left(session, &vi->event);
 		if (!left) {
-			if (expire(vi, session))
+			if (kvmi_event_expire(vi, session))
 				return -ETIME;
 			continue;
 		}
@@ -470,14 +461,14 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 	}
 }
 
-/* Do what @event's answer says, whatever the event. */
+/* Apply the reply to an event, whatever its kind, and return the action. */
 static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 		       void *reply, size_t reply_size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	vi->answered = !event->unanswered;
-	/* The receiver does not know of an answer that was kept. */
+	/* The receiver does not access replies that were kept. */
 	if (event == &vi->event)
 		drop_event(vi);
 	else
@@ -485,8 +476,9 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 
 	if (event->set_regs) {
 		/*
-		 * The hardware knows where the instruction ends, some by the
-		 * length, some by the address.  Only RETRY can move the guest.
+		 * The instruction's end is derived from its length by some
+		 * hardware, from its address by other.  Only RETRY can move the
+		 * guest.
 		 */
 		if (events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION &&
 		    event->action != KVMI_EVENT_ACTION_RETRY)
@@ -499,7 +491,7 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 	return event->action;
 }
 
-/* Have KVM_RUN return, once. */
+/* Make KVM_RUN return, once. */
 static void stop_for(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 {
 	kvmi_to_vcpu(vcpu)->stop = *why;
@@ -519,9 +511,10 @@ static int stop_lost(struct kvm_vcpu *vcpu, u16 id, unsigned int attachment)
 }
 
 /*
- * The tool is lost, and was asked: what becomes of the vCPU?
+ * The tool is lost with an event to be answered: go on as with ALLOW, or stop
+ * the vCPU.
  *
- * Return: KVMI_EVENT_*, see __kvmi_event().
+ * Return KVMI_EVENT_*, see __kvmi_event().
  */
 static int lose_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      u16 id)
@@ -533,15 +526,15 @@ static int lose_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	    READ_ONCE(session->ending))
 		return KVMI_EVENT_ACTION_ALLOW;
 
-	kvmi_vcpu_give_event_back(vi, id);
+	kvmi_vcpu_unclaim_event(vi, id);
 	return stop_lost(vcpu, id, vi->event.attachment);
 }
 
 /*
- * The tool has had its time for an event.
- * @seq: number of the event, 0 if it could not be sent
+ * The time for an event has expired.  @seq: its sequence number, 0 if it could
+ * not be sent
  *
- * Return: as lose_event().
+ * Return KVMI_EVENT_*, see __kvmi_event().
  */
 static int expire_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			u16 id, u32 seq)
@@ -556,9 +549,12 @@ static int expire_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 	vcpu->stat.introspection_timeouts++;
 	switch (session->on_timeout) {
 	case KVM_INTROSPECTION_STOP:
-		/* If it has not been sent it is raised again, as after a signal. */
+		/*
+		 * An event that was not sent is raised again, as after a
+		 * signal.
+		 */
 		if (!seq)
-			kvmi_vcpu_give_event_back(vi, id);
+			kvmi_vcpu_unclaim_event(vi, id);
 		stop_for(vcpu, &why);
 		return KVMI_EVENT_INTERRUPTED;
 	case KVM_INTROSPECTION_CRASH:
@@ -571,10 +567,10 @@ static int expire_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 }
 
 /*
- * There is no answer: what becomes of the vCPU?  @r: -ETIME, or another error if the
- * tool is lost; @seq: as expire_event() has it
+ * There is no reply.  @r: -ETIME, or another error if the tool is lost; @seq:
+ * as for expire_event()
  *
- * Return: as lose_event().
+ * Return KVMI_EVENT_*, see __kvmi_event().
  */
 static int go_without_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			     u16 id, u32 seq, int r)
@@ -600,8 +596,8 @@ static bool same_data(const struct kvmi_event *event, const u8 *data, size_t siz
 }
 
 /*
- * The context counts too: the tool may have set some registers, for what was
- * going on at the time, and another process may execute the same instruction.
+ * The context has to match, too: the tool may have set registers for the
+ * context that it saw, and another process may execute the same instruction.
  */
 static bool same_context(const struct kvmi_event *event, struct kvm_vcpu *vcpu)
 {
@@ -612,7 +608,7 @@ static bool same_context(const struct kvmi_event *event, struct kvm_vcpu *vcpu)
 	return !memcmp(&event->at, &now, sizeof(now));
 }
 
-/* Is this an answer that was kept, and the session the one that gave it? */
+/* Return true for a reply that was kept in the current session. */
 static bool is_kept(const struct kvm_vcpu_introspection *vi,
 		    const struct kvmi_event *answer)
 {
@@ -621,7 +617,7 @@ static bool is_kept(const struct kvm_vcpu_introspection *vi,
 	       READ_ONCE(vi->session);
 }
 
-/* A tool that has thought again since is to be asked again. */
+/* After a command that changes what the tool requests, send the event again. */
 static bool is_stale(struct kvm_vcpu_introspection *vi,
 		     struct kvm_introspection *session,
 		     const struct kvmi_event *event)
@@ -630,7 +626,10 @@ static bool is_stale(struct kvm_vcpu_introspection *vi,
 	       event->vm_policy != READ_ONCE(session->policy);
 }
 
-/* Are these two of the same instruction, if it is the same context? */
+/*
+ * Return true for two events that one instruction can raise, given the same
+ * context.
+ */
 static bool of_one_instruction(u16 id, u16 other)
 {
 	return events[id].kind == KVMI_EVENT_OF_INSTRUCTION &&
@@ -638,9 +637,9 @@ static bool of_one_instruction(u16 id, u16 other)
 }
 
 /*
- * Find the answer that was kept for an event.  An instruction may ask more than one
- * question, each of them again when it begins anew: the answers to the others are kept on
- * for as long as it is the same one.
+ * Find the reply that was kept for an event, and drop those that are stale.  An
+ * instruction may raise more than one event, each of them again when it
+ * restarts: keep the replies to the others as long as the context is the same.
  */
 static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 				      struct kvm_introspection *session, u16 id,
@@ -667,7 +666,9 @@ static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 	return found;
 }
 
-/* Keep the answer to the open event for when the guest does the same again. */
+/*
+ * Keep the reply to the open event for when the guest repeats what it is about.
+ */
 static void keep_answer(struct kvm_vcpu_introspection *vi)
 {
 	struct kvmi_event *answer = NULL;
@@ -685,13 +686,7 @@ static void keep_answer(struct kvm_vcpu_introspection *vi)
 	drop_event(vi);
 }
 
-/**
- * kvmi_event_answer_kept - is there an answer for when the guest does the same?
- * @vcpu: the vCPU
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: the vCPU's thread.
- */
+/* Return true if a reply was kept for an event; vCPU's thread only. */
 bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -706,18 +701,20 @@ bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 }
 
 /**
- * __kvmi_event - send an event and wait for the tool's answer
- * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
+ * __kvmi_event - send an event and wait for the tool's reply
+ * @vcpu: the vCPU, loaded
  * @id: enum kvmi_vcpu_event_id
- * @forbidden: bits of the KVMI_EVENT_ACTION_* it does not accept this time
- * @data: the event's data
+ * @forbidden: bits of the KVMI_EVENT_ACTION_* not accepted this time
+ * @data: event-specific data
  * @size: bytes of @data
- * @reply: data of the answer; left alone if there is none
+ * @reply: event-specific data of the reply; untouched if there is none
  * @reply_size: bytes of @reply
  *
- * Return: KVMI_EVENT_ACTION_*, which is ALLOW if there is no tool to ask, see
- * kvmi_event_answered(), or KVMI_EVENT_INTERRUPTED: KVM_REQ_INTROSPECTION is pending
- * and the run loop must be returned to with the guest's state as it is.
+ * Context: the vCPU's thread, with its SRCU lock held, which may be dropped and
+ * retaken.  No other lock may be held.
+ * Return: KVMI_EVENT_ACTION_*, which is ALLOW if the event is not sent, see
+ * kvmi_event_answered(); or KVMI_EVENT_INTERRUPTED, with KVM_REQ_INTROSPECTION
+ * pending: return to the run loop with the guest's state unchanged.
  */
 int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		 size_t size, void *reply, size_t reply_size)
@@ -732,7 +729,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (!session)
 		return KVMI_EVENT_ACTION_ALLOW;
 
-	/* KVM may emulate some more before it gets to the run loop. */
+	/* KVM may emulate more before it returns to the run loop. */
 	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
@@ -750,15 +747,18 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		}
 	}
 
-	/* This may be another session than the one that wanted to be told. */
-	switch (kvmi_vcpu_take_event(vi, id)) {
-	case KVMI_ASK_NOBODY:
+	/*
+	 * The session may be another one than when the event was found to be
+	 * enabled.
+	 */
+	switch (kvmi_vcpu_claim_event(vi, id)) {
+	case KVMI_CLAIM_NONE:
 		r = KVMI_EVENT_ACTION_ALLOW;
 		goto out;
-	case KVMI_ASK_LATER:
+	case KVMI_CLAIM_LOST:
 		r = stop_lost(vcpu, id, READ_ONCE(session->attachment));
 		goto out;
-	case KVMI_ASK_TOOL:
+	case KVMI_CLAIM_SEND:
 		break;
 	}
 
@@ -767,7 +767,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		seq = vi->event.seq;
 		r = wait_for_answer(vcpu, session);
 	} else if (r == -EINTR) {
-		kvmi_vcpu_give_event_back(vi, id);
+		kvmi_vcpu_unclaim_event(vi, id);
 	}
 
 	if (r == -EINTR)
@@ -789,24 +789,19 @@ out:
 	return r;
 }
 
-/**
- * kvmi_event_answered - is the action of the last event what the tool has answered?
- * @vcpu: the vCPU
- *
- * Context: the vCPU's thread, after kvmi_event().
+/*
+ * Return true if the action of the last event was the tool's.  For the vCPU's
+ * thread, after kvmi_event().
  */
 bool kvmi_event_answered(struct kvm_vcpu *vcpu)
 {
 	return kvmi_to_vcpu(vcpu)->answered;
 }
 
-/**
- * kvmi_event_resume - wait for the answer to an event that a signal left open
- * @vcpu: the vCPU, as for kvmi_event()
- * @session: the session
- *
- * Context: the run loop, before the guest is entered.
- * Return: 0, or -EINTR if a signal is pending or KVM_RUN is to return.
+/*
+ * Wait for the reply to an event that is still open, before the guest is
+ * entered.  Return 0, or -EINTR if a signal is pending or KVM_RUN has to
+ * return.
  */
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
@@ -825,12 +820,15 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	}
 
 	end_standstill(vcpu, &vi->event);
-	/* CRASH is for the vCPU, whatever its guest does next. */
+	/* CRASH applies to the vCPU, whatever its guest does next. */
 	if (raised_again(vi->event.id) &&
 	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
 		keep_answer(vi);
 	} else {
-		/* If userspace has set others, the tool's were for what was before. */
+		/*
+		 * Userspace may have set registers since: drop those of the
+		 * tool.
+		 */
 		if (!same_context(&vi->event, vcpu))
 			vi->event.set_regs = false;
 		take_answer(vcpu, &vi->event, NULL, 0);
@@ -840,8 +838,8 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 }
 
 /*
- * Is it an answer to an event that the tool had no more time for?  With the last one
- * of those the tool has caught up.
+ * Return true for the reply to an event whose time has expired.  With the reply
+ * to the last such event the tool has caught up.
  */
 static bool take_late_answer(struct kvm_vcpu_introspection *vi,
 			     struct kvm_introspection *session, u32 seq)
@@ -856,13 +854,9 @@ static bool take_late_answer(struct kvm_vcpu_introspection *vi,
 	return true;
 }
 
-/**
- * kvmi_event_receive_reply - take the tool's answer to an event
- * @session: the session, with the message in session->rx
- * @vcpu: the vCPU that it is for
- *
- * Context: the receiver.
- * Return: 0, or an error if the session is over.
+/*
+ * Process the reply to an event of a vCPU, which is in session->rx.  Receiver
+ * only.  Return 0, or an error to end the session.
  */
 int kvmi_event_receive_reply(struct kvm_introspection *session,
 			     struct kvm_vcpu *vcpu)
@@ -902,9 +896,9 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	    !(event->actions & BIT(msg->common.action)))
 		return -EPROTO;
 
-	/* It does not answer the others any more. */
+	/* The tool has skipped the events whose time expired. */
 	vi->answers_late = false;
-	/* Less than the whole datum is made up with zeroes, none is none. */
+	/* Zero-extend event-specific data, but leave out none. */
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);
 	event->action = msg->common.action;
@@ -925,13 +919,9 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	return 0;
 }
 
-/**
- * kvmi_event_send_unhook - tell the tool that the VM is about to be unhooked
- * @session: the session
- *
- * The event is owed as long as it cannot be sent without waiting.
- *
- * Context: the receiver.
+/*
+ * Send the UNHOOK event if that does not block; else it stays pending.
+ * Receiver only.
  */
 void kvmi_event_send_unhook(struct kvm_introspection *session)
 {
@@ -954,7 +944,7 @@ void kvmi_event_send_unhook(struct kvm_introspection *session)
 	if (kvmi_message_try_send(session, &msg, sizeof(msg)) == -EAGAIN)
 		return;
 
-	/* It may have been wanted once more meanwhile. */
+	/* Another one may have been requested meanwhile. */
 	WRITE_ONCE(session->unhook_sent, wanted);
 	session->unhook_seq = 0;
 	trace_kvmi_event(session->kvm, KVMI_TRACE_VM, msg.ev.event, msg.hdr.seq, 0);
@@ -970,10 +960,6 @@ static int check_control(struct kvmi_vcpu_request *req, u16 id)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_control_events - KVMI_VCPU_CONTROL_EVENTS
- * @req: the request
- */
 int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_events *data = req->data;
@@ -987,7 +973,7 @@ int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 	if (err)
 		return err;
 
-	/* Unlike other events this one says so if it is as asked already. */
+	/* Unlike for other events, there is an error if nothing changes. */
 	if (id == KVMI_VCPU_EVENT_BREAKPOINT &&
 	    test_bit(id, enabled) == data->enable)
 		return -KVM_EBUSY;
@@ -1003,10 +989,6 @@ int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_control_event_set - KVMI_VCPU_CONTROL_EVENT_SET
- * @req: the request
- */
 int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_event_set *data = req->data;

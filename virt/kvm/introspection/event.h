@@ -4,10 +4,12 @@
 
 #include "vcpu.h"
 
-/* Returned by kvmi_event() beside the actions: KVM_RUN has to return first. */
+struct kvmi_vcpu_request;
+
+/* Returned by kvmi_event() besides the actions: KVM_RUN has to return first */
 #define KVMI_EVENT_INTERRUPTED (-EINTR)
 
-/* Bytes of the payload of an event reply without data of the event's own */
+/* Bytes of the payload of an event reply without event-specific data */
 #define KVMI_MIN_EVENT_REPLY \
 	(sizeof(struct kvmi_vcpu_hdr) + sizeof(struct kvmi_vcpu_event_reply))
 
@@ -18,7 +20,7 @@ bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id);
 int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		 size_t size, void *reply, size_t reply_size);
 
-/* An event that accepts all its actions, see __kvmi_event(). */
+/* As __kvmi_event(), for an event that accepts all actions of its kind */
 static inline int kvmi_event(struct kvm_vcpu *vcpu, u16 id, const void *data,
 			     size_t size, void *reply, size_t reply_size)
 {
@@ -35,5 +37,8 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 int kvmi_event_receive_reply(struct kvm_introspection *session,
 			     struct kvm_vcpu *vcpu);
 void kvmi_event_send_unhook(struct kvm_introspection *session);
+
+int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req);
 
 #endif /* __KVMI_EVENT_H */

@@ -9,65 +9,66 @@
  * of the process that owns the VM.
  */
 
-/*
- * Commands that wait for one vCPU's thread.  A tool that sends more gets
- * -KVM_EBUSY for the surplus.
- */
+/* Commands queued for one vCPU's thread.  Further ones get -KVM_EBUSY. */
 #define KVMI_MAX_QUEUED_COMMANDS	32
 
 /*
- * Messages of the tool that are looked at once unhooking has begun.  A tool that
- * has gone cannot have left more, unless it was asking for trouble.
+ * Messages of the tool that are processed once unhooking has begun.  A tool that
+ * has gone away before cannot have left more, unless it floods the socket.
  */
 #define KVMI_MAX_LATE_MESSAGES		4096
 
-/* Jiffies for which messages of the tool are looked at then; some take long to do. */
+/* Jiffies for which messages are processed then; some commands take long */
 #define KVMI_MAX_LATE_TIME		HZ
 
-/* PAUSE events that one vCPU still owes. */
+/*
+ * Pending PAUSE events of one vCPU.  Version 12 of the series, which introduced
+ * the protocol, had the same limit.
+ */
 #define KVMI_MAX_PAUSES			1001
 
 /*
- * Jiffies that a vCPU may wait for the tool before its guest is told that it stands
- * still, and before it is told again.
+ * Jiffies that a vCPU may wait for the tool before its guest is notified that
+ * it was stopped, and between two such notifications.
  */
 #define KVMI_STANDSTILL			HZ
 
 /*
- * Answers that come while a vCPU's thread is in userspace and are kept until its guest
- * does the same again.  An instruction may raise one event before it accesses memory,
- * with one PF after the other.
+ * Replies that arrive while a vCPU's thread is in userspace, and are kept until
+ * the guest repeats what they are about.  An instruction may raise one event
+ * before it accesses memory, and then one PF event after the other.
  */
 #define KVMI_MAX_KEPT_ANSWERS		3
 
-/* Bytes of an event's own data, and of its reply's. */
+/* Bytes of event-specific data, and of event-specific data of a reply */
 #define KVMI_MAX_EVENT_DATA		56
 #define KVMI_MAX_EVENT_REPLY		32
 
 /*
- * Views of guest memory, the first one included.  Together with the one that
- * steps are made in they have to fit in kvm_mmu_page_role.view.
+ * Views of guest memory, including the first one.  Together with the one that is
+ * used for single-stepping they have to fit in kvm_mmu_page_role.view.
  */
 #define KVMI_NR_VIEWS			7
 
 /*
- * Memory for the restrictions of all views of a VM together, in nodes of 256 bytes:
- * one for each 2M of which not all has the same access, and 16 for each 1G with
- * such.  Besides there is one word for each 1G of guest memory at most.  And
- * changed pages, of all views together.  More is -KVM_ENOMEM and -KVM_EBUSY.
+ * Memory for the restrictions of all views of a VM, in nodes of 256 bytes: one
+ * for each 2M whose pages differ in access, and 16 for each 1G with such.
+ * Besides, there is at most one word for each 1G of guest memory.  And remapped
+ * gfns of all views.  Beyond these limits commands return -KVM_ENOMEM and
+ * -KVM_EBUSY.
  */
 #define KVMI_MAX_ACCESS_NODES		BIT(17)
 #define KVMI_MAX_CHANGED_GFNS		1024
 
 /*
- * Jiffies that the receiver waits for one vCPU's thread to run an errand before
- * it asks another.
+ * Jiffies that the receiver waits for one vCPU's thread to run its work before
+ * trying another vCPU.
  */
-#define KVMI_ERRAND_PATIENCE		1
+#define KVMI_VCPU_WORK_TIMEOUT		1
 
 /*
- * Ids that KVM_INTROSPECTION_COMMAND and KVM_INTROSPECTION_EVENT take are below
- * these.
+ * Ids of commands and events, as in KVM_INTROSPECTION_COMMAND and
+ * KVM_INTROSPECTION_EVENT, are below these.
  */
 #define KVMI_NR_COMMAND_IDS		94
 #define KVMI_NR_EVENT_IDS		26

@@ -3,56 +3,35 @@
  * KVM introspection: reading and writing guest memory.
  *
  * The receiver shares the address space of the process that owns the VM, so
- * guest memory is a plain user access away.
+ * guest memory is accessed as user memory.
  */
 
+#include <linux/kvm_host.h>
 #include <linux/pagemap.h>
 #include <linux/uaccess.h>
 
+#include "arch.h"
 #include "command.h"
-#include "errand.h"
-
-/* A write can only be recorded on behalf of a vCPU; nothing was written. */
-#define NEEDS_VCPU	(KVMI_CLOSE + 1)
-
-/**
- * struct guest_range - bytes of guest memory a command is about
- * @slots: memory slots of the address space, valid while the SRCU lock is held
- * @gpa: first byte
- * @size: number of bytes, not 0
- * @cookie: generation of @slots
- */
-struct guest_range {
-	struct kvm_memslots *slots;
-	u64 gpa;
-	size_t size;
-	u32 cookie;
-};
+#include "memory.h"
+#include "memslots.h"
+#include "session.h"
+#include "vcpu_work.h"
 
 /*
- * While new slots are being installed they are in use with the generation of
- * the old ones and a flag on top.  Tell the two apart.
+ * The write has to be recorded in the dirty ring of a vCPU; nothing was written
  */
-static u32 slots_cookie(struct kvm_introspection *session,
-			struct kvm_memslots *slots)
-{
-	u64 gen = READ_ONCE(slots->generation);
-	bool updating = gen & KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS;
+#define NEEDS_VCPU	(KVMI_CLOSE + 1)
 
-	return session->cookie_base + ((u32)gen << 1 | updating);
-}
-
-/**
- * kvmi_memory_cookie - generation of an address space's memory slots
- * @session: the session
- * @as_id: address space
- *
- * Context: kvm->srcu is held.
- */
-u32 kvmi_memory_cookie(struct kvm_introspection *session, int as_id)
-{
-	return slots_cookie(session, __kvm_memslots(session->kvm, as_id));
-}
+/* Bytes of guest memory that a command is about */
+struct guest_range {
+	/* Memslots of the address space, protected by kvm->srcu */
+	struct kvm_memslots *slots;
+	u64 gpa;
+	/* Not 0 */
+	size_t size;
+	/* Generation of @slots */
+	u32 cookie;
+};
 
 static int check_range(struct kvm_introspection *session, struct guest_range *range,
 		       const struct kvmi_vm_read_physical *data, u16 flags,
@@ -72,7 +51,7 @@ static int check_range(struct kvm_introspection *session, struct guest_range *ra
 	range->gpa = data->gpa;
 	range->size = data->size;
 	range->slots = __kvm_memslots(session->kvm, data->as_id);
-	range->cookie = slots_cookie(session, range->slots);
+	range->cookie = kvmi_memslots_cookie(session, range->slots);
 	return 0;
 }
 
@@ -104,8 +83,8 @@ static int read_range(const struct guest_range *range, u8 *to)
 }
 
 /*
- * Find the user address of a byte that is to be written, and what keeps track
- * of it for migration.
+ * Find the user address of a byte that is to be written, and the memslot that
+ * tracks dirty pages.
  */
 static int writable_page(const struct guest_range *range, u64 gpa,
 			 struct kvm_memory_slot **slot, void __user **to)
@@ -126,7 +105,7 @@ static int writable_page(const struct guest_range *range, u64 gpa,
 	return 0;
 }
 
-/* Let a migration see a write, in the slot's bitmap or the vCPU's ring. */
+/* Record a write in the memslot's bitmap or the vCPU's ring. */
 static void mark_dirty(struct kvm *kvm, struct kvm_memory_slot *slot, u64 gpa)
 {
 	gfn_t gfn = gpa_to_gfn(gpa);
@@ -171,8 +150,8 @@ static int write_range(struct kvm *kvm, const struct guest_range *range,
 }
 
 /*
- * Write the second @size bytes of @from if memory holds the first.  As they are
- * aligned they are in one page.
+ * Write the second @size bytes of @from if memory holds the first.  Being
+ * aligned, they are within one page.
  */
 static int exchange_range(struct kvm *kvm, const struct guest_range *range,
 			  const u8 *from)
@@ -195,10 +174,6 @@ static int exchange_range(struct kvm *kvm, const struct guest_range *range,
 	return 0;
 }
 
-/**
- * kvmi_vm_read_physical - KVMI_VM_READ_PHYSICAL
- * @req: the request
- */
 int kvmi_vm_read_physical(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_read_physical *data = req->data;
@@ -276,39 +251,29 @@ static int write_physical(const struct kvmi_vm_request *req)
 			 write_range(kvm, &range, from);
 }
 
-/**
- * struct write_errand - a write that needs a vCPU
- * @errand: for whoever does it
- * @req: the request
- */
-struct write_errand {
-	struct kvmi_errand errand;
+struct write_work {
+	struct kvmi_vcpu_work work;
 	const struct kvmi_vm_request *req;
 };
 
-static int run_write_errand(struct kvmi_errand *errand)
+static int run_write_work(struct kvmi_vcpu_work *work)
 {
-	return write_physical(container_of(errand, struct write_errand,
-					   errand)->req);
+	return write_physical(container_of(work, struct write_work,
+					   work)->req);
 }
 
-/**
- * kvmi_vm_write_physical - KVMI_VM_WRITE_PHYSICAL
- * @req: the request
- *
- * Memory that dirty rings track is written on behalf of a vCPU.
- */
+/* Memory that dirty rings track is written with a vCPU loaded. */
 int kvmi_vm_write_physical(struct kvmi_vm_request *req)
 {
-	struct write_errand write = {
-		.errand.fn = run_write_errand,
+	struct write_work write = {
+		.work.fn = run_write_work,
 		.req = req,
 	};
 	int err;
 
 	err = write_physical(req);
 	if (err == NEEDS_VCPU)
-		err = kvmi_errand_run(req->session, &write.errand);
+		err = kvmi_run_on_vcpu(req->session, &write.work);
 
 	return err;
 }

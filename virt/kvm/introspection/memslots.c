@@ -2,25 +2,40 @@
 /*
  * KVM introspection: the layout of guest memory.
  *
- * Only the slots that userspace has made are guest memory.  Those that KVM
- * needs for itself are of no use to a tool.
+ * Only memslots that userspace has created are guest memory; KVM's internal
+ * ones are not reported.
  */
+
+#include <linux/kvm_host.h>
 
 #include "command.h"
 #include "memslots.h"
+#include "session.h"
 
-/* Has userspace made the slot, and is it there to stay? */
+/*
+ * The generation of an address space's memslots, as reported to tools.  While
+ * new memslots are being installed they are in use with the generation of the
+ * old ones and a flag on top: distinguish the two.
+ */
+u32 kvmi_memslots_cookie(struct kvm_introspection *session,
+			 struct kvm_memslots *slots)
+{
+	u64 gen = READ_ONCE(slots->generation);
+	bool updating = gen & KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS;
+
+	return session->cookie_base + ((u32)gen << 1 | updating);
+}
+
+/* Userspace has created the memslot and is not deleting it */
 static bool is_guest_memory(const struct kvm_memory_slot *slot)
 {
 	return slot->id < KVM_USER_MEM_SLOTS &&
 	       !(slot->flags & KVM_MEMSLOT_INVALID);
 }
 
-/**
- * kvmi_find_memory - is there guest memory at all of a range?
- * @slots: an address space, within kvm->srcu
- * @range: guest frame numbers
- * @slot_range: where to put those of the last slot of it
+/*
+ * Return true if all of a range is guest memory, and the range of its last
+ * memslot in @slot_range.  @slots: protected by kvm->srcu
  */
 bool kvmi_find_memory(struct kvm_memslots *slots, const struct kvmi_gfn_range *range,
 		      struct kvmi_gfn_range *slot_range)
@@ -39,7 +54,7 @@ bool kvmi_find_memory(struct kvm_memslots *slots, const struct kvmi_gfn_range *r
 	return true;
 }
 
-/* First gfn after the last slot of guest memory */
+/* First gfn behind the last memslot of guest memory */
 static gfn_t end_of_memory(struct kvm_memslots *slots)
 {
 	const struct kvm_memory_slot *slot;
@@ -55,10 +70,6 @@ static gfn_t end_of_memory(struct kvm_memslots *slots)
 	return 0;
 }
 
-/**
- * kvmi_vm_get_max_gfn - KVMI_VM_GET_MAX_GFN
- * @req: the request
- */
 int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req)
 {
 	struct kvmi_vm_get_max_gfn_reply *reply = req->reply;
@@ -76,10 +87,6 @@ int kvmi_vm_get_max_gfn(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_get_memslots - KVMI_VM_GET_MEMSLOTS
- * @req: the request
- */
 int kvmi_vm_get_memslots(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_get_memslots *data = req->data;
@@ -97,7 +104,7 @@ int kvmi_vm_get_memslots(struct kvmi_vm_request *req)
 
 	slots = __kvm_memslots(kvm, data->as_id);
 	reply->nr_slots = 0;
-	reply->cookie = kvmi_memory_cookie(req->session, data->as_id);
+	reply->cookie = kvmi_memslots_cookie(req->session, slots);
 	for (node = rb_first(&slots->gfn_tree); node; node = rb_next(node)) {
 		const struct kvm_memory_slot *slot;
 

@@ -2,17 +2,17 @@
 /*
  * KVM introspection: reading and writing messages.
  *
- * The receiver alone reads.  It keeps what has arrived of a message, so that a
- * signal, e.g. the freezer's, loses nothing.
+ * Only the receiver reads.  A message that has arrived in part is kept, so that
+ * a signal, e.g. of the freezer, loses nothing.
  *
- * Anybody may write.  A message is written as a whole or not at all, as far as
- * other writers and the tool can tell: if the connection takes only its
- * beginning, the rest is kept and precedes whatever is sent next.  The receiver
- * writes what nobody else does, see kvmi_message_owed().
+ * Any thread of the VM may write.  A message is written as a whole or not at
+ * all, as far as other writers and the tool can see: if the socket takes only
+ * its beginning, the rest is kept and precedes whatever is sent next.  The
+ * receiver writes what no other thread does, see kvmi_message_pending().
  *
- * A connection that takes nothing any more is not the end of a session: what the
- * tool has sent before counts.  So that is for the receiver to say, once there
- * is nothing more to read.
+ * A socket that can't be written to any more does not end the session at once,
+ * as messages that the tool has sent before count.  The receiver ends the
+ * session when nothing is left to read.
  */
 
 #include <linux/socket.h>
@@ -20,8 +20,9 @@
 #include <net/sock.h>
 
 #include "message.h"
+#include "session.h"
 
-/* What the wire format froze */
+/* Fixed by the wire format */
 static_assert(sizeof(struct kvmi_msg_hdr) == 8);
 static_assert(sizeof(struct kvmi_vcpu_hdr) == 8);
 static_assert(sizeof(struct kvmi_error_code) == 8);
@@ -59,7 +60,7 @@ static int receive_up_to(struct kvm_introspection *session, size_t size)
 	return 0;
 }
 
-/* A record is read as a whole: what is not taken of it would be lost. */
+/* Read a record as a whole, the rest of it would be lost. */
 static int receive_record(struct kvm_introspection *session)
 {
 	struct kvec vec = {
@@ -71,7 +72,10 @@ static int receive_record(struct kvm_introspection *session)
 
 	n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
 			   MSG_DONTWAIT | MSG_TRUNC);
-	/* That a tool has not read all is told before what it has sent. */
+	/*
+	 * The error for data that the tool did not read precedes what the tool
+	 * has sent.
+	 */
 	if (n == -ECONNRESET)
 		n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
 				   MSG_DONTWAIT | MSG_TRUNC);
@@ -87,15 +91,10 @@ static int receive_record(struct kvm_introspection *session)
 	return 0;
 }
 
-/**
- * kvmi_message_receive - read the next message into session->rx
- * @session: the session
- *
- * What follows the message in session->rx is zero.
- *
- * Context: the receiver.
- * Return: 0; -EAGAIN it is not there yet; -EINTR to be called again after
- * signals were looked at; another error if there is nothing more to come.
+/*
+ * Read the next message into session->rx; what follows it there is zeroed.
+ * Return 0; -EAGAIN if it is not complete; -EINTR to be called again after
+ * signals were handled; another error if nothing more will arrive.
  */
 int kvmi_message_receive(struct kvm_introspection *session)
 {
@@ -136,7 +135,7 @@ static int send_some(struct kvm_introspection *session, void *data, size_t size,
 		if (n != -EAGAIN || flags & MSG_DONTWAIT)
 			break;
 
-		/* Whoever owns the socket has limited the time that it waits. */
+		/* The owner of the socket has set SO_SNDTIMEO. */
 		schedule_timeout_interruptible(1);
 		if (signal_pending(current))
 			return -EINTR;
@@ -162,7 +161,7 @@ static int send_unsent(struct kvm_introspection *session, unsigned int flags)
 	return 0;
 }
 
-/* Write all of a message, or begin it and leave the rest to whoever is next. */
+/* Write a message, or begin it and leave the rest to the next writer. */
 static int send_message(struct kvm_introspection *session, void *msg, size_t size,
 			unsigned int flags)
 {
@@ -180,7 +179,7 @@ static int send_message(struct kvm_introspection *session, void *msg, size_t siz
 		WRITE_ONCE(session->unsent_size, size - r);
 		memcpy(session->unsent, msg + r, session->unsent_size);
 		r = send_unsent(session, flags);
-		/* It has begun, so it will be ended. */
+		/* A message that has begun will be completed. */
 		if (r == -EINTR || r == -EAGAIN)
 			r = 0;
 	}
@@ -192,13 +191,10 @@ static int send_message(struct kvm_introspection *session, void *msg, size_t siz
 	return r < 0 ? r : 0;
 }
 
-/**
- * kvmi_message_owed - is there something for the receiver to write?
- * @session: the session
- */
-bool kvmi_message_owed(struct kvm_introspection *session)
+/* Return true if the receiver has to write something. */
+bool kvmi_message_pending(struct kvm_introspection *session)
 {
-	return READ_ONCE(session->unsent_size) || kvmi_unhook_owed(session);
+	return READ_ONCE(session->unsent_size) || kvmi_unhook_pending(session);
 }
 
 static int send_and_wait(struct kvm_introspection *session, unsigned int attachment,
@@ -216,7 +212,7 @@ static int send_and_wait(struct kvm_introspection *session, unsigned int attachm
 	return r;
 }
 
-/* -EAGAIN: the tool does not read, or somebody else is writing. */
+/* -EAGAIN: the tool does not read, or another thread is writing. */
 static int try_send(struct kvm_introspection *session, unsigned int attachment,
 		    void *msg, size_t size)
 {
@@ -231,7 +227,7 @@ static int try_send(struct kvm_introspection *session, unsigned int attachment,
 	return r;
 }
 
-/* As long as the tool reads this does not wait. */
+/* No waiting as long as the tool reads */
 static int send_within(struct kvm_introspection *session, unsigned int attachment,
 		       void *msg, size_t size, long timeout)
 {
@@ -254,14 +250,14 @@ static int send_within(struct kvm_introspection *session, unsigned int attachmen
  * kvmi_message_send - write a message
  * @session: the session
  * @attachment: kvm_introspection.attachment of the tool that it is for
- * @msg: the message, with its header
- * @size: its bytes, at most a struct kvmi_frame's
- * @timeout: jiffies that it may take, or MAX_SCHEDULE_TIMEOUT
+ * @msg: the message, including its header
+ * @size: size of @msg, at most that of struct kvmi_frame
+ * @timeout: jiffies to wait, or MAX_SCHEDULE_TIMEOUT
  *
- * Context: may sleep, until the tool has read enough.
- * Return: 0 the message is on its way; -EINTR a signal is pending, or -ETIME, and
- * nothing of the message was written; another error if the connection takes nothing
- * any more.
+ * Context: sleeps until the tool has read enough.  No lock of KVM may be held
+ * but vcpu->mutex, see kvmi_assert_may_wait().
+ * Return: 0; -EINTR if a signal is pending, or -ETIME, with nothing of the
+ * message written; another error if the socket can't be written to any more.
  */
 int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment,
 		      void *msg, size_t size, long timeout)
@@ -280,24 +276,20 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
 	 * gets the lock, or it is woken.
 	 */
 	smp_mb();
-	if (READ_ONCE(session->broken) || kvmi_message_owed(session))
+	if (READ_ONCE(session->broken) || kvmi_message_pending(session))
 		kvmi_session_wake_receiver(session);
 
 	return r;
 }
 
-/**
- * kvmi_message_give_up - send no more to a tool that does not read
- * @session: the session
- * @attachment: kvm_introspection.attachment of the tool
- *
- * The session becomes defunct when the receiver has read what the tool has sent.
- *
- * Context: may sleep; the session has a limit for the time that the tool may take.
+/*
+ * Send nothing more to a tool that does not read.  The session becomes defunct
+ * when the receiver has read what the tool has sent.  May sleep; only if the
+ * session has a timeout.
  */
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment)
 {
-	/* With a limit for the time nobody waits with this lock held. */
+	/* With a timeout, no thread waits with this lock held. */
 	mutex_lock(&session->send_lock);
 	if (session->attachment == attachment)
 		WRITE_ONCE(session->broken, true);
@@ -306,16 +298,11 @@ void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attach
 	kvmi_session_wake_receiver(session);
 }
 
-/**
- * kvmi_message_try_send - write a message if that takes no waiting
- * @session: the session
- * @msg: the message, with its header
- * @size: its bytes; 0 to write only what is left of an earlier message
- *
- * Context: the receiver, which is woken when it is worth another try.
- * Return: 0 the message is on its way; -EAGAIN the tool does not read, or
- * somebody else is writing; another error if the connection takes nothing any
- * more.
+/*
+ * Write a message without waiting, or with @size 0 only the rest of an earlier
+ * one.  Receiver only, which is woken when it is worth another try.  Return 0;
+ * -EAGAIN if the tool does not read or another thread is writing; another error
+ * if the socket can't be written to any more.
  */
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size)
@@ -325,14 +312,10 @@ int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 	return try_send(session, session->attachment, msg, size);
 }
 
-/**
- * kvmi_reply_finish - put the fixed parts of a command's reply in place
- * @reply: frame with the data of the reply, see kvmi_reply_data()
- * @to: header of the command
- * @err: 0 or a negative KVM_E*
- * @size: bytes of data; left out if @err is not 0
- *
- * Return: bytes to send.
+/*
+ * Fill in the fixed parts of a command's reply, whose data is at
+ * kvmi_reply_data() already.  Return the number of bytes to send; there is no
+ * data if @err is not 0.
  */
 size_t kvmi_reply_finish(struct kvmi_frame *reply, const struct kvmi_msg_hdr *to,
 			 int err, size_t size)

@@ -2,14 +2,12 @@
 #ifndef __KVMI_MESSAGE_H
 #define __KVMI_MESSAGE_H
 
+#include <linux/kvm_host.h>
+#include <linux/lockdep.h>
+
 #include "session.h"
 
-/**
- * kvmi_assert_may_wait - assert that nobody else would wait for the tool, too
- * @kvm: the VM
- *
- * Costs nothing without lockdep.
- */
+/* Assert that waiting for the tool blocks nothing but the current task. */
 static inline void kvmi_assert_may_wait(struct kvm *kvm)
 {
 	lockdep_assert_not_held(&kvm->lock);
@@ -26,16 +24,9 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size);
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
-bool kvmi_message_owed(struct kvm_introspection *session);
+bool kvmi_message_pending(struct kvm_introspection *session);
 
-/* Room for the data of a reply, after struct kvmi_error_code. */
-#define KVMI_MAX_REPLY_DATA \
-	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code))
-
-/**
- * kvmi_reply_data - where a handler puts the data of its reply
- * @reply: frame of the reply
- */
+/* Where a handler puts the data of its reply */
 static inline void *kvmi_reply_data(struct kvmi_frame *reply)
 {
 	return reply->payload + sizeof(struct kvmi_error_code);

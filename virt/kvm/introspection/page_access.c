@@ -1,51 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: taking access to pages away.
+ * KVM introspection: restricting access to pages.
  *
- * The receiver changes the view and what hardware has of it together, with mmu_lock
- * held for writing: from then on a vCPU that is refused an access finds out here,
- * see kvmi_view_access().
+ * The receiver changes a view and zaps SPTEs together, with mmu_lock held for
+ * writing: page faults that follow find the view that caused them, see
+ * kvmi_view_access().
  */
 
 #include <linux/kvm_host.h>
 
 #include "kvm_mm.h"
+#include "access_store.h"
+#include "arch.h"
 #include "command.h"
+#include "limits.h"
 #include "memslots.h"
+#include "page_access.h"
+#include "session.h"
 #include "view.h"
 
-/* What fits in a message */
+/* Most entries that fit in a message */
 #define MAX_ENTRIES							\
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) /	\
 	 sizeof(struct kvmi_page_access_entry))
 
-/**
- * struct zapping - what is unmapped while mmu_lock is held
- * @kvm: the VM
- * @view: number of the view
- * @as_id: address space
- * @flush: a TLB flush is needed before mmu_lock is dropped
- * @lost: pages that are to be unmapped before that, too
- */
+/* What is zapped while mmu_lock is held */
 struct zapping {
 	struct kvm *kvm;
+	/* Number of the view */
 	u16 view;
 	u16 as_id;
+	/* A TLB flush is needed before mmu_lock is dropped */
 	bool flush;
+	/* Pages to zap before that, too */
 	struct kvmi_lost_gfns lost;
 };
 
-/**
- * struct message - what a message is to change
- * @data: the message
- * @same_access: all pages are to have the same access
- * @leaves: its entries, without those for a page of the same leaf as the one before
- *
- * Most entries of a long message are for single pages that are close together.
- */
+/* What a message changes */
 struct message {
 	const struct kvmi_vm_set_page_access *data;
+	/* All pages get the same access */
 	bool same_access;
+	/*
+	 * Entries, except those for a single page of the same leaf as the entry
+	 * before: in a long message that is what most of them are.
+	 */
 	DECLARE_BITMAP(leaves, MAX_ENTRIES);
 };
 
@@ -74,7 +73,7 @@ static bool check_entries(struct kvm *kvm, struct message *msg)
 			access = e->access;
 		}
 
-		/* Most are in the same slot as the one before. */
+		/* Most pages are in the same memslot as the one before. */
 		if (range.first < memory.first || range.last > memory.last) {
 			if (!kvmi_find_memory(slots, &range, &memory))
 				return false;
@@ -111,7 +110,7 @@ static void zap_and_flush(struct zapping *z)
 	z->flush = false;
 }
 
-/* Let others have mmu_lock if they want it. */
+/* Drop and retake mmu_lock if there are waiters. */
 static void make_way(struct zapping *z)
 {
 	if (!kvmi_mmu_lock_is_wanted(z->kvm))
@@ -122,9 +121,9 @@ static void make_way(struct zapping *z)
 }
 
 /*
- * A page fault must not map a page with the rights it is to have while it is
- * mapped with those it had.  That cannot be as long as mmu_lock is held, but it
- * takes longer to unmap so much: have page faults there retried.
+ * A page fault must not map a page with its new access while it is still mapped
+ * with the old.  Holding mmu_lock prevents that, but zapping this many pages
+ * has to yield: let page faults retry meanwhile.
  */
 static void commit_word(struct zapping *z, struct kvmi_access_change *change,
 			const struct kvmi_gfn_range *range, u8 access)
@@ -178,8 +177,8 @@ static void commit_entry(struct zapping *z, struct kvmi_access_change *change,
 	}
 }
 
-static void commit(struct kvm *kvm, const struct message *msg,
-		   struct kvmi_access_change *change)
+static void kvmi_commit_page_access(struct kvm *kvm, const struct message *msg,
+				    struct kvmi_access_change *change)
 {
 	const struct kvmi_page_access_entry *entries = msg->data->entries;
 	struct zapping z = {
@@ -218,7 +217,7 @@ static int change_access(struct kvm_introspection *session,
 			break;
 	}
 	if (!r)
-		commit(session->kvm, msg, &change);
+		kvmi_commit_page_access(session->kvm, msg, &change);
 	for_each_set_bit(i, msg->leaves, msg->data->count) {
 		range = kvmi_entry_range(&entries[i]);
 		kvmi_access_settle(&change, &range);
@@ -227,10 +226,6 @@ static int change_access(struct kvm_introspection *session,
 	return r;
 }
 
-/**
- * kvmi_vm_set_page_access - KVMI_VM_SET_PAGE_ACCESS
- * @req: the request
- */
 int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_set_page_access *data = req->data;
@@ -253,10 +248,6 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 	       -KVM_ENOMEM : 0;
 }
 
-/**
- * kvmi_vm_get_page_access - KVMI_VM_GET_PAGE_ACCESS
- * @req: the request
- */
 int kvmi_vm_get_page_access(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_get_page_access *data = req->data;
@@ -284,10 +275,6 @@ int kvmi_vm_get_page_access(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_list_page_access - KVMI_VM_LIST_PAGE_ACCESS
- * @req: the request
- */
 int kvmi_vm_list_page_access(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_list_page_access *data = req->data;
@@ -311,7 +298,10 @@ int kvmi_vm_list_page_access(struct kvmi_vm_request *req)
 			reply->next = gfn_to_gpa(range.first);
 			break;
 		}
-		/* The rest of a range that is too long for an entry is the next one. */
+		/*
+		 * The rest of a range that is too long for one entry follows in
+		 * the next.
+		 */
 		range.last = min(range.last, range.first + U32_MAX - 1);
 		reply->entries[n++] = (struct kvmi_page_access_entry) {
 			.gpa = gfn_to_gpa(range.first),

@@ -2,7 +2,7 @@
 /*
  * KVM introspection: sessions, and the device manager's ioctls.
  *
- *   KVM_INTROSPECTION_HOOK         tool goes away
+ *   KVM_INTROSPECTION_HOOK         tool is lost
  *  ------------------------> LIVE -----------------> DEFUNCT
  *                             |  <-----------------     |
  *                             | KVM_INTROSPECTION_ATTACH|
@@ -11,18 +11,20 @@
  *                                          v
  *                                        gone
  *
- * All changes but the one to DEFUNCT are made under kvm->lock.  A DEFUNCT
- * session asks nobody: vCPUs go on as if every event was answered with ALLOW, or
- * KVM_RUN returns, as userspace has chosen.  What was restricted or intercepted
- * stays so until it is unhooked.
+ * All transitions but the one to DEFUNCT are made under kvm->lock.  In a DEFUNCT
+ * session vCPUs go on as if every event was answered with ALLOW, or KVM_RUN
+ * returns, as userspace has chosen.  Restrictions and intercepts stay until the
+ * session is unhooked.
  *
- * What the tool has sent before it went away counts: the receiver makes the
- * session DEFUNCT when it has read all of it, whoever noticed first.
+ * Messages that the tool has sent before it was lost count: the receiver makes
+ * the session DEFUNCT when it has read all of them.
  */
 
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/jump_label_ratelimit.h>
+#include <linux/kvm_host.h>
+#include <linux/kvmi_host.h>
 #include <linux/llist.h>
 #include <linux/moduleparam.h>
 #include <linux/net.h>
@@ -35,9 +37,16 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
+#include "arch.h"
 #include "command.h"
 #include "event.h"
+#include "limits.h"
+#include "message.h"
+#include "session.h"
+#include "vcpu.h"
 #include "view.h"
+#include "vm.h"
+#include "wait.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
@@ -54,16 +63,16 @@ DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_known_key, HZ);
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_known_key);
 
 /*
- * What a receiver must not do itself.  Files may be on their way through its socket,
- * the VM's own among them: the last one to be closed destroys the VM, for which the
- * receiver is stopped.
+ * What a receiver must not release itself.  Files may be in flight through its
+ * socket, the VM's own among them: closing the last one destroys the VM, which
+ * stops the receiver.
  */
 struct leftover {
 	struct llist_node node;
-	/* A socket that is not read any more, and the VM whose session it was of */
+	/* A socket that is not read any more, and the VM of its session */
 	struct socket *sock;
 	struct kvm *kvm;
-	/* Or a session that has been unhooked by its receiver */
+	/* Or a session that was unhooked by its receiver */
 	struct kvm_introspection *session;
 };
 
@@ -101,7 +110,7 @@ static void drop_leftovers(struct work_struct *work)
 
 static DECLARE_WORK(leftovers_work, drop_leftovers);
 
-static void leave(struct leftover leftover)
+static void kvmi_leave(struct leftover leftover)
 {
 	struct leftover *copy;
 
@@ -110,9 +119,7 @@ static void leave(struct leftover leftover)
 		schedule_work(&leftovers_work);
 }
 
-/**
- * kvmi_exit - let nothing of introspection go on after KVM
- */
+/* Nothing of introspection may run after KVM is unloaded. */
 void kvmi_exit(void)
 {
 	flush_work(&leftovers_work);
@@ -120,12 +127,9 @@ void kvmi_exit(void)
 	static_key_deferred_flush(&kvmi_known_key);
 }
 
-/**
- * kvmi_check_extension - value of KVM_CAP_INTROSPECTION
- * @kvm: the VM, or NULL for what the host can do
- *
- * Return: KVMI_VERSION, or 0 if introspection is off or the VM is not one to be
- * introspected.
+/*
+ * Return the value of KVM_CAP_INTROSPECTION, for a VM or (NULL) for the host:
+ * KVMI_VERSION, or 0 if introspection is off or the VM can't be introspected.
  */
 int kvmi_check_extension(struct kvm *kvm)
 {
@@ -147,7 +151,7 @@ static bool has_files(struct socket *sock)
 	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
 }
 
-/* Note that there is nothing more to come from the tool. */
+/* Nothing more will arrive from the tool. */
 static void set_defunct(struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
@@ -159,7 +163,7 @@ static void set_defunct(struct kvm_introspection *session)
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
 	if (has_files(session->sock) && kvm_get_kvm_safe(session->kvm)) {
 		get_file(session->sock->file);
-		leave((struct leftover) {
+		kvmi_leave((struct leftover) {
 			.sock = session->sock,
 			.kvm = session->kvm,
 		});
@@ -172,33 +176,30 @@ static void set_defunct(struct kvm_introspection *session)
 	complete_all(&session->over);
 }
 
-/**
- * kvmi_session_wake_receiver - have the receiver look at the session's state
- * @session: the session
- */
 void kvmi_session_wake_receiver(struct kvm_introspection *session)
 {
-	/* KVM_INTROSPECTION_ATTACH may put another one in its place. */
+	/* KVM_INTROSPECTION_ATTACH may replace the socket. */
 	guard(rcu)();
 	wake_up_interruptible(&READ_ONCE(session->sock)->wq.wait);
 }
 
-/* Write what nobody else does, as far as that takes no waiting. */
-static void send_owed(struct kvm_introspection *session)
+/* Write what no other thread does, without blocking. */
+static void send_pending(struct kvm_introspection *session)
 {
 	if (READ_ONCE(session->unsent_size))
 		kvmi_message_try_send(session, NULL, 0);
-	if (kvmi_unhook_owed(session))
+	if (kvmi_unhook_pending(session))
 		kvmi_event_send_unhook(session);
 }
 
 /*
- * Has the tool had its time?  What it sent before the session is ended counts, but
- * who sends without end, or what takes long to do, has to be stopped.
+ * Return true if messages have been processed for long enough.  Those that were
+ * sent before the session ends count, but a tool that floods the socket, or
+ * whose commands take long, has to be stopped.
  */
 static bool too_late(struct kvm_introspection *session)
 {
-	/* Pairs with smp_store_release() in __unhook(). */
+	/* Pairs with smp_store_release() in __kvmi_unhook(). */
 	bool ending = smp_load_acquire(&session->ending);
 
 	if (session->late_messages > KVMI_MAX_LATE_MESSAGES)
@@ -211,8 +212,8 @@ static bool too_late(struct kvm_introspection *session)
 }
 
 /*
- * Read the next message, and wait for it.  Whatever may make a difference wakes up
- * who waits for the socket: data, room to write, and kvmi_session_wake_receiver().
+ * Wait for the next message and read it.  The socket's wait queue is woken for
+ * data, for room to write, and by kvmi_session_wake_receiver().
  */
 static int receive_next(struct kvm_introspection *session)
 {
@@ -224,11 +225,11 @@ static int receive_next(struct kvm_introspection *session)
 	/* Pairs with that of wq_has_sleeper(). */
 	smp_mb();
 	for (;;) {
-		send_owed(session);
+		send_pending(session);
 
-		/* A tool that has gone by now has sent all before. */
+		/* By now, a lost tool has sent everything. */
 		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
-		/* What it has sent is there if this has been seen. */
+		/* Read the socket after these: then all of that is found. */
 		smp_rmb();
 		if (has_files(session->sock)) {
 			r = -EPROTO;
@@ -252,7 +253,7 @@ static int receive_next(struct kvm_introspection *session)
 	return r;
 }
 
-/* Has the tool closed the direction that it reads from, but may go on sending? */
+/* Return true if the tool has shut down reading but may still send. */
 static bool only_talks(struct kvm_introspection *session)
 {
 	return READ_ONCE(session->broken) &&
@@ -282,14 +283,14 @@ static int receive_message(struct kvm_introspection *session)
 	return kvmi_command_receive(session);
 }
 
-static bool receive(void *data)
+static bool kvmi_receive(void *data)
 {
 	struct kvm_introspection *session = data;
 	int r;
 
 	WRITE_ONCE(session->receiver_task, current);
 
-	/* Nothing more to do, sleep until being stopped. */
+	/* Nothing is left to do, sleep until being stopped. */
 	if (READ_ONCE(session->defunct)) {
 		kvmi_vm_finish_shutdown(session);
 		return false;
@@ -306,7 +307,7 @@ static bool receive(void *data)
 	return true;
 }
 
-static void receiver_killed(void *data)
+static void kvmi_receiver_killed(void *data)
 {
 	struct kvm_introspection *session = data;
 
@@ -315,9 +316,9 @@ static void receiver_killed(void *data)
 }
 
 /*
- * Files that come with a message would be closed by the receiver, which a tool
- * could make do anything that closing a file can do.  Have them refused when they
- * are sent, and take no socket that has some already.
+ * Files that are passed with a message would be closed by the receiver, so that
+ * a tool could make it run any release method.  Have them refused when they are
+ * sent, and accept no socket that has some already.
  */
 static int refuse_files(struct socket *sock)
 {
@@ -340,7 +341,7 @@ static struct socket *get_socket(int fd)
 	if (!sock)
 		return ERR_PTR(-EINVAL);
 
-	/* A record of a vsock can be written, and be there to read, in part. */
+	/* Records of a vsock may be written and read in part. */
 	if ((sock->type == SOCK_STREAM && (sock->ops->family == AF_UNIX ||
 					   sock->ops->family == AF_VSOCK)) ||
 	    (sock->type == SOCK_SEQPACKET && sock->ops->family == AF_UNIX))
@@ -421,7 +422,7 @@ static int check_vcpus(struct kvm *kvm)
 
 static struct vhost_task *create_receiver(struct kvm_introspection *session)
 {
-	return vhost_task_create(receive, receiver_killed, session,
+	return vhost_task_create(kvmi_receive, kvmi_receiver_killed, session,
 				 "kvm-introspection");
 }
 
@@ -437,14 +438,14 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 			goto fail;
 	}
 
-	/* A guest that has nested guests must not notice that this fails. */
+	/* Fail without affecting a guest that has nested guests. */
 	r = check_vcpus(kvm);
 	if (r)
 		goto fail;
 
 	/*
-	 * From here on no vCPU can begin nested operation.  Those that were
-	 * about to are done when the grace period is over.
+	 * From here on no vCPU can enter nested operation.  Those that were
+	 * about to have done so when the grace period ends.
 	 */
 	WRITE_ONCE(kvm->introspection, session);
 	synchronize_srcu(&kvm->srcu);
@@ -461,7 +462,7 @@ static int start_session(struct kvm *kvm, struct kvm_introspection *session)
 	trace_kvmi_hook(kvm);
 	vhost_task_start(session->receiver);
 
-	/* What the last session may have left is in force again. */
+	/* The choices that the last session may have left apply again. */
 	kvmi_arch_vm_recalc(kvm);
 
 	return 0;
@@ -498,7 +499,7 @@ static int check_hook(const struct kvm_introspection_hook *hook)
 		return -EINVAL;
 	if (!known_policy(hook) || !known_ids(hook))
 		return -EINVAL;
-	/* What can never happen was not meant so. */
+	/* Refuse combinations without effect */
 	if ((!hook->timeout && (hook->max_timeout || hook->on_timeout)) ||
 	    (hook->max_timeout && hook->max_timeout < hook->timeout))
 		return -EINVAL;
@@ -506,8 +507,8 @@ static int check_hook(const struct kvm_introspection_hook *hook)
 	return 0;
 }
 
-static void configure(struct kvm_introspection *session,
-		      const struct kvm_introspection_hook *hook)
+static void kvmi_configure(struct kvm_introspection *session,
+			   const struct kvm_introspection_hook *hook)
 {
 	unsigned int id;
 
@@ -526,8 +527,9 @@ static void configure(struct kvm_introspection *session,
 	}
 }
 
-static int __hook(struct kvm *kvm, struct socket *sock, struct eventfd_ctx *lost,
-		  const struct kvm_introspection_hook *hook, bool *first)
+static int __kvmi_hook(struct kvm *kvm, struct socket *sock,
+		       struct eventfd_ctx *lost,
+		       const struct kvm_introspection_hook *hook, bool *first)
 {
 	struct kvm_introspection *session;
 	int r;
@@ -544,7 +546,7 @@ static int __hook(struct kvm *kvm, struct socket *sock, struct eventfd_ctx *lost
 		return -ENOMEM;
 	session->sock = sock;
 	session->lost = lost;
-	configure(session, hook);
+	kvmi_configure(session, hook);
 
 	*first = !kvm->introspection_known;
 	kvm->introspection_known = true;
@@ -566,7 +568,7 @@ static void put_eventfd(struct eventfd_ctx *eventfd)
 		eventfd_ctx_put(eventfd);
 }
 
-static int hook(struct kvm *kvm, void __user *argp)
+static int kvmi_ioctl_hook(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_introspection_hook hook;
 	struct eventfd_ctx *lost;
@@ -588,23 +590,26 @@ static int hook(struct kvm *kvm, void __user *argp)
 		return PTR_ERR(sock);
 	}
 
-	/* Not under kvm->lock, patching code takes locks of its own. */
+	/* Not under kvm->lock, patching code takes other locks. */
 	static_branch_deferred_inc(&kvmi_known_key);
 	static_branch_deferred_inc(&kvmi_key);
-	r = __hook(kvm, sock, lost, &hook, &first);
+	r = __kvmi_hook(kvm, sock, lost, &hook, &first);
 	if (r) {
 		static_branch_slow_dec_deferred(&kvmi_key);
 		sockfd_put(sock);
 		put_eventfd(lost);
 	}
-	/* One for each VM, until it is destroyed. */
+	/* One reference per VM, until it is destroyed */
 	if (!first)
 		static_branch_slow_dec_deferred(&kvmi_known_key);
 
 	return r;
 }
 
-/* What is in force stays so.  Only what was on its way to the old tool is dropped. */
+/*
+ * Restrictions and intercepts stay.  Only messages that were on their way to
+ * the previous tool are dropped.
+ */
 static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 {
 	struct vhost_task *receiver;
@@ -613,7 +618,7 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	receiver = create_receiver(session);
 	if (IS_ERR(receiver))
 		return PTR_ERR(receiver);
-	/* It has nothing more to do. */
+	/* The previous receiver has nothing left to do. */
 	vhost_task_stop(session->receiver);
 	WRITE_ONCE(session->receiver_task, NULL);
 	session->receiver = receiver;
@@ -628,21 +633,21 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	mutex_unlock(&session->send_lock);
 
 	session->received = 0;
-	/* Whatever the last one has sent */
+	/* Whatever the previous tool has sent */
 	session->rx_end = sizeof(session->rx);
 	session->late_messages = 0;
 	session->reply_size = 0;
 	WRITE_ONCE(session->unhook_sent, READ_ONCE(session->unhook_wanted));
 	session->unhook_seq = 0;
 	reinit_completion(&session->over);
-	/* Who finds it not defunct any more finds the new tool. */
+	/* Publishes the new connection together with the new state. */
 	smp_store_release(&session->defunct, false);
 	vhost_task_start(receiver);
 
 	return 0;
 }
 
-static int __attach(struct kvm *kvm, struct socket **sock)
+static int __kvmi_attach(struct kvm *kvm, struct socket **sock)
 {
 	struct kvm_introspection *session;
 	int r;
@@ -662,7 +667,7 @@ static int __attach(struct kvm *kvm, struct socket **sock)
 	return r;
 }
 
-static int attach(struct kvm *kvm, void __user *argp)
+static int kvmi_ioctl_attach(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_introspection_attach attach;
 	struct socket *sock;
@@ -676,17 +681,17 @@ static int attach(struct kvm *kvm, void __user *argp)
 	if (IS_ERR(sock))
 		return PTR_ERR(sock);
 
-	r = __attach(kvm, &sock);
-	/* The old one, or the new one if that failed */
+	r = __kvmi_attach(kvm, &sock);
+	/* The previous socket, or the new one on failure */
 	sockfd_put(sock);
 
 	return r;
 }
 
-/* Wait for what the tool has sent, and end the receiver. */
+/* Wait until what the tool has sent was processed, and stop the receiver. */
 static void stop_receiver(struct kvm_introspection *session)
 {
-	/* Nobody waits for the tool any more, but what it has sent counts. */
+	/* vCPUs stop waiting for the tool, but what it has sent counts. */
 	session->ending_since = jiffies;
 	/* Pairs with smp_load_acquire() in too_late(). */
 	smp_store_release(&session->ending, true);
@@ -696,7 +701,7 @@ static void stop_receiver(struct kvm_introspection *session)
 	vhost_task_stop(session->receiver);
 }
 
-static bool __unhook(struct kvm *kvm)
+static bool __kvmi_unhook(struct kvm *kvm)
 {
 	struct kvm_introspection *session;
 	bool by_receiver;
@@ -708,8 +713,9 @@ static bool __unhook(struct kvm *kvm)
 		return false;
 
 	/*
-	 * Userspace may have undone refuse_files(), and the VM's last file been closed
-	 * by the receiver as it is killed, which it must not wait for.
+	 * Userspace may have undone refuse_files(), so that the VM's last file
+	 * is closed by its receiver when it is killed: it must not wait for
+	 * itself.
 	 */
 	by_receiver = READ_ONCE(session->receiver_task) == current;
 	if (!by_receiver)
@@ -720,13 +726,13 @@ static bool __unhook(struct kvm *kvm)
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_views_end(session);
 	kvmi_waits_end(session);
-	/* The last, as some depend on whether the VM is hooked. */
+	/* Last, as some intercepts depend on whether the VM is hooked */
 	kvmi_arch_vm_recalc(kvm);
 
 	sockfd_put(session->sock);
 	put_eventfd(session->lost);
 	if (by_receiver)
-		leave((struct leftover) { .session = session });
+		kvmi_leave((struct leftover) { .session = session });
 	else
 		kvfree(session);
 	trace_kvmi_unhook(kvm);
@@ -734,9 +740,9 @@ static bool __unhook(struct kvm *kvm)
 	return true;
 }
 
-static void unhook(struct kvm *kvm)
+static void kvmi_unhook(struct kvm *kvm)
 {
-	if (__unhook(kvm))
+	if (__kvmi_unhook(kvm))
 		static_branch_slow_dec_deferred(&kvmi_key);
 }
 
@@ -769,13 +775,12 @@ static int allow_event(struct kvm_introspection *session,
 }
 
 /*
- * Without a session the error says what is wrong with the argument, if something
- * is: a device manager can look at what it was configured with before there is a
- * tool.
+ * Arguments are checked even without a session, so that a device manager can
+ * validate its configuration before there is a tool.
  */
-static int allow(struct kvm *kvm, void __user *argp, int nr_ids,
-		 int (*fn)(struct kvm_introspection *session,
-			   const struct kvm_introspection_feature *feature))
+static int kvmi_ioctl_allow(struct kvm *kvm, void __user *argp, int nr_ids,
+			    int (*fn)(struct kvm_introspection *session,
+				      const struct kvm_introspection_feature *feature))
 {
 	struct kvm_introspection_feature feature;
 
@@ -793,10 +798,10 @@ static int allow(struct kvm *kvm, void __user *argp, int nr_ids,
 }
 
 /*
- * A tool that does not read must not keep the device manager from unhooking.  So
- * this only leaves the event to the receiver, which sends it when the tool does.
+ * A tool that does not read must not keep the device manager from unhooking:
+ * leave sending the event to the receiver.
  */
-static int preunhook(struct kvm *kvm)
+static int kvmi_ioctl_preunhook(struct kvm *kvm)
 {
 	struct kvm_introspection *session;
 
@@ -816,14 +821,7 @@ static int preunhook(struct kvm *kvm)
 	return 0;
 }
 
-/**
- * kvmi_vm_ioctl - the introspection ioctls of the VM fd
- * @kvm: the VM
- * @ioctl: KVM_INTROSPECTION_*
- * @argp: argument
- *
- * Return: 0 or a negative error number.
- */
+/* The introspection ioctls of the VM file descriptor */
 long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 {
 	if (!enable_introspection)
@@ -831,30 +829,29 @@ long kvmi_vm_ioctl(struct kvm *kvm, unsigned int ioctl, void __user *argp)
 
 	switch (ioctl) {
 	case KVM_INTROSPECTION_HOOK:
-		return hook(kvm, argp);
+		return kvmi_ioctl_hook(kvm, argp);
 	case KVM_INTROSPECTION_UNHOOK:
-		unhook(kvm);
+		kvmi_unhook(kvm);
 		return 0;
 	case KVM_INTROSPECTION_COMMAND:
-		return allow(kvm, argp, KVMI_NR_COMMAND_IDS, allow_command);
+		return kvmi_ioctl_allow(kvm, argp, KVMI_NR_COMMAND_IDS,
+					allow_command);
 	case KVM_INTROSPECTION_EVENT:
-		return allow(kvm, argp, KVMI_NR_EVENT_IDS, allow_event);
+		return kvmi_ioctl_allow(kvm, argp, KVMI_NR_EVENT_IDS,
+					allow_event);
 	case KVM_INTROSPECTION_PREUNHOOK:
-		return preunhook(kvm);
+		return kvmi_ioctl_preunhook(kvm);
 	case KVM_INTROSPECTION_ATTACH:
-		return attach(kvm, argp);
+		return kvmi_ioctl_attach(kvm, argp);
 	default:
 		return -ENOTTY;
 	}
 }
 
-/**
- * kvmi_vm_destroy - end introspection with the VM
- * @kvm: the VM, which has no users any more
- */
+/* The VM has no users any more. */
 void kvmi_vm_destroy(struct kvm *kvm)
 {
-	unhook(kvm);
+	kvmi_unhook(kvm);
 	if (kvm->introspection_known)
 		static_branch_slow_dec_deferred(&kvmi_known_key);
 }

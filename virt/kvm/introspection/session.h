@@ -21,145 +21,141 @@ struct eventfd_ctx;
 struct kvmi_view;
 struct vhost_task;
 
-/**
- * struct kvmi_frame - room for the largest message
- * @hdr: header
- * @payload: what follows it
- */
+/* Buffer for the largest message */
 struct kvmi_frame {
 	struct kvmi_msg_hdr hdr;
 	u8 payload[KVMI_MAX_MSG_SIZE];
 };
 
-/**
- * struct kvm_introspection - the session of a tool with a VM
- * @kvm: the VM
- * @sock: connection to the tool; a reference is held
- * @receiver: thread that reads from @sock and runs the VM-wide commands
- * @receiver_task: the same, only to compare it
- * @defunct: there is nothing more to come from the tool; the session waits to be
- *	unhooked, or for another one.  Set by the receiver, then every vCPU is woken.
- * @over: the same, for unhooking to wait for
- * @attachment: number of tools there have been before this one
- * @lost: told when the session becomes defunct, or NULL
- * @stops_on_loss: vCPUs that would ask a tool that is lost stop
- * @on_timeout: KVM_INTROSPECTION_*: what becomes of a vCPU that has waited too long
- * @timeout: jiffies that the tool may take for an event without doing anything for
- *	the vCPU; MAX_SCHEDULE_TIMEOUT if there is no limit
- * @max_timeout: jiffies that it may take in all, or 0
- * @broken: @sock takes nothing any more.  Set once, under @send_lock; the
- *	receiver reads what there is, and then sets @defunct.
- * @ending: the session is being unhooked; the receiver does as with @broken
- * @ending_since: when that began, in jiffies; written before @ending
- * @late_messages: number of messages received since then, or since @broken was set
- * @late_since: when the first of them was, in jiffies; only the receiver uses the two
- * @cleanup: the end of the session also ends what it wanted to be told of; only
- *	the receiver changes it
- * @shutdown: the vCPUs are to stop when the reply to KVMI_VM_SHUTDOWN has been
- *	sent; only the receiver uses it
- * @commands: ids of the commands the device manager allows
- * @events: ids of the events the device manager allows
- * @vm_events: ids of the VM's events the tool has turned on
- * @policy: number of VM-wide commands that have changed what the tool wants; only
- *	the receiver changes it
- * @unhook_wanted: how often the device manager has wanted the UNHOOK event sent
- * @unhook_sent: value of @unhook_wanted when it was sent last; only the receiver
- *	writes it
- * @unhook_seq: number that event is going to have, 0 if it has none yet; only
- *	the receiver uses it
- * @seq: number of the last event sent
- * @cookie_base: what memory cookies count from
- * @watch: looks now and then for vCPUs that have been waiting for the tool for long
- * @watched: it is going to
- * @kicked: vCPUs to wait for; only the receiver uses it
- * @views: views of guest memory; the first one always exists.  Only the receiver
- *	changes them
- * @nr_changed: pages that are shown in place of others, in all of @views; only the
- *	receiver uses it
- * @shown: these by what is shown, for each address space; under mmu_lock
- * @send_lock: serializes writers to @sock, protects @unsent
- * @unsent_size: bytes in @unsent; also read without the lock
- * @unsent: end of a message whose beginning has been written
- * @received: bytes of @rx that have arrived; only the receiver uses it
- * @rx_end: bytes of @rx that may not be zero; only the receiver uses it
- * @rx: message being received; only the receiver uses it
- * @reply_size: bytes of @reply that could not be sent yet
- * @reply: reply of a VM-wide command; only the receiver uses it
+/*
+ * The session of a tool with a VM.
  *
- * Made by KVM_INTROSPECTION_HOOK, freed by KVM_INTROSPECTION_UNHOOK or the end
- * of the VM, both under kvm->lock.  The receiver is stopped before.  A vCPU
- * thread may use the session between kvmi_vcpu_enter() and kvmi_vcpu_leave(),
- * which unhooking waits for.  Nobody else has a reference.
+ * Created by KVM_INTROSPECTION_HOOK, freed by KVM_INTROSPECTION_UNHOOK or when
+ * the VM is destroyed, all under kvm->lock, after the receiver has stopped.
+ * vCPU threads may use the session between kvmi_vcpu_enter() and
+ * kvmi_vcpu_leave(), which unhooking waits for.  There are no other references.
+ *
+ * "Receiver only" fields are accessed by the receiver, and by the ioctls while
+ * it does not run.
  */
 struct kvm_introspection {
 	struct kvm *kvm;
+	/* Connection to the tool; the session holds a reference */
 	struct socket *sock;
+	/* Reads from @sock and runs the VM-wide commands */
 	struct vhost_task *receiver;
+	/* The task of @receiver, for comparison only */
 	struct task_struct *receiver_task;
+	/*
+	 * The tool is lost: everything it has sent was processed.  Until
+	 * another one is attached no events are sent.  Set by the receiver,
+	 * which then wakes every vCPU.
+	 */
 	bool defunct;
+	/* Completed with @defunct, for unhooking to wait for */
 	struct completion over;
+	/* Number of tools that were attached before this one */
 	unsigned int attachment;
+	/* Signaled when the session becomes defunct, or NULL */
 	struct eventfd_ctx *lost;
+	/* With the tool lost, vCPUs stop instead of going on without an event */
 	bool stops_on_loss;
+	/* KVM_INTROSPECTION_*: what to do when @timeout or @max_timeout expires */
 	u8 on_timeout;
+	/*
+	 * Jiffies for which the tool may leave an event unanswered without
+	 * sending the vCPU a command, or MAX_SCHEDULE_TIMEOUT
+	 */
 	unsigned long timeout;
+	/* Jiffies for which it may do so in total, 0 for no limit */
 	unsigned long max_timeout;
+	/*
+	 * @sock can't be written to any more.  Set under @send_lock.  The
+	 * receiver reads what is left, and then sets @defunct.
+	 */
 	bool broken;
+	/* The session is being unhooked; the receiver ends as with @broken */
 	bool ending;
+	/* jiffies when that began; written before @ending */
 	unsigned long ending_since;
+	/* Messages received since @ending or @broken was set; receiver only */
 	unsigned int late_messages;
+	/* jiffies when the first of them was received; receiver only */
 	unsigned long late_since;
+	/*
+	 * Unhooking clears the choice of control registers and MSRs; written
+	 * by the receiver only
+	 */
 	bool cleanup;
+	/* Shut down the vCPUs after the reply was sent; receiver only */
 	bool shutdown;
 
+	/* Commands and events that the device manager allows */
 	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
+	/* Events of the VM that the tool has enabled */
 	DECLARE_BITMAP(vm_events, KVMI_NR_EVENT_IDS);
 
+	/*
+	 * Number of VM-wide commands that were executed and make replies that
+	 * were kept stale; written by the receiver only
+	 */
 	u32 policy;
+	/* Number of UNHOOK events that the device manager has requested */
 	unsigned int unhook_wanted;
+	/* Value of @unhook_wanted that was sent last; written by the receiver */
 	unsigned int unhook_sent;
+	/* Sequence number of the pending UNHOOK event, or 0; receiver only */
 	u32 unhook_seq;
+	/* Sequence number of the last event */
 	atomic_t seq;
+	/* Offset of memory cookies */
 	u32 cookie_base;
+	/* Looks for vCPUs that have been waiting for the tool for long */
 	struct delayed_work watch;
+	/* @watch is scheduled */
 	bool watched;
+	/* vCPUs to wait for; receiver only */
 	DECLARE_BITMAP(kicked, KVM_MAX_VCPUS);
 
+	/* Views of guest memory; view 0 always exists.  Written by the receiver */
 	struct kvmi_view __rcu *views[KVMI_NR_VIEWS];
+	/* Number of remapped gfns in all of @views; receiver only */
 	unsigned int nr_changed;
+	/* The same, per address space, by the page mapped; under mmu_lock */
 	struct rb_root shown[KVM_MAX_NR_ADDRESS_SPACES];
 
-	/* Serializes writers to @sock */
+	/* Serializes writers to @sock, protects @unsent */
 	struct mutex send_lock;
+	/* Bytes in @unsent; also read without the lock */
 	size_t unsent_size;
+	/* The rest of a message that was written in part */
 	u8 unsent[sizeof(struct kvmi_frame)];
 
+	/* Bytes of @rx that have arrived; receiver only */
 	size_t received;
+	/* End of the bytes of @rx that may not be zero; receiver only */
 	size_t rx_end;
+	/* The message being received; receiver only */
 	struct kvmi_frame rx;
 
+	/* Bytes of @reply that are still to be sent; receiver only */
 	size_t reply_size;
+	/* Reply of a VM-wide command; receiver only */
 	struct kvmi_frame reply;
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);
 
-/**
- * kvmi_nobody_asked - is there no tool any more, and the guest goes on without?
- * @session: the session
- */
-static inline bool kvmi_nobody_asked(struct kvm_introspection *session)
+/* Return true if the tool is lost and the guest goes on without it. */
+static inline bool kvmi_goes_on_without_tool(struct kvm_introspection *session)
 {
 	return READ_ONCE(session->defunct) &&
 	       (!session->stops_on_loss || READ_ONCE(session->ending));
 }
 
-/**
- * kvmi_unhook_owed - does the device manager wait for the UNHOOK event to be sent?
- * @session: the session
- */
-static inline bool kvmi_unhook_owed(struct kvm_introspection *session)
+/* Return true if an UNHOOK event is still to be sent. */
+static inline bool kvmi_unhook_pending(struct kvm_introspection *session)
 {
 	return READ_ONCE(session->unhook_wanted) != READ_ONCE(session->unhook_sent);
 }

@@ -109,12 +109,12 @@ KVMI_TRACE_EVENTS(KVMI_TRACE_ENUM, KVMI_TRACE_ENUM)
 			 { -KVM_EOPNOTSUPP,	"EOPNOTSUPP" },		\
 			 { -KVM_ENOSYS,		"ENOSYS" })
 
-/* In place of the index of a vCPU: the message is to or from the VM. */
+/* In place of the index of a vCPU, for messages to and from the VM */
 #define KVMI_TRACE_VM	(-1)
 
 /*
- * A VM is told by the process that made it, as the receiver and the vCPUs'
- * threads belong to that.
+ * A VM is identified by the process that created it, which the receiver and the
+ * vCPU threads belong to.
  */
 DECLARE_EVENT_CLASS(kvmi_session,
 	TP_PROTO(struct kvm *kvm),
@@ -138,7 +138,7 @@ DEFINE_EVENT(kvmi_session, kvmi_hook,
 	TP_ARGS(kvm)
 );
 
-/* The tool is gone, or has broken the protocol. */
+/* The tool is lost, or has violated the protocol. */
 DEFINE_EVENT(kvmi_session, kvmi_defunct,
 	TP_PROTO(struct kvm *kvm),
 	TP_ARGS(kvm)

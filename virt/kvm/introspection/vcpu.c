@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * KVM introspection: the part of it that belongs to a vCPU.
- */
+/* KVM introspection: per-vCPU state and the command queue. */
 
+#include <linux/kvm_host.h>
+#include <linux/kvmi_host.h>
 #include <linux/slab.h>
 
+#include "arch.h"
 #include "command.h"
 #include "event.h"
+#include "limits.h"
+#include "message.h"
+#include "session.h"
+#include "vcpu.h"
+#include "vcpu_work.h"
+#include "wait.h"
 
-/**
- * kvmi_vcpu_attach - make a vCPU part of a session
- * @vcpu: the vCPU
- * @session: the session
- *
- * Context: kvm->lock is held.
- * Return: 0 or -ENOMEM.
- */
+/* Make a vCPU part of a session. kvm->lock is held.  Return 0 or -ENOMEM. */
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = vcpu->introspection;
@@ -42,55 +42,55 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	return 0;
 }
 
-/* An event that is not raised again by itself is lost with the tool it was sent to. */
-static void owe_again(struct kvm_vcpu_introspection *vi, u16 id)
+/*
+ * Make an event pending again that was lost with the tool and is not raised
+ * again.
+ */
+static void make_pending_again(struct kvm_vcpu_introspection *vi, u16 id)
 {
 	lockdep_assert_held(&vi->lock);
 
-	if (!vi->session || kvmi_nobody_asked(vi->session))
+	if (!vi->session || kvmi_goes_on_without_tool(vi->session))
 		return;
 
 	if (id == KVMI_VCPU_EVENT_PAUSE)
 		vi->pauses++;
 	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
-		vi->created = true;
+		vi->create_pending = true;
 	else if (id == KVMI_VCPU_EVENT_SINGLESTEP)
 		vi->step_lost = true;
 	kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 }
 
-/**
- * kvmi_vcpu_release - let go a vCPU that waits for a tool that is gone
- * @vi: the vCPU's introspection
- *
- * The vCPU does what the tool has sent.  If that was no answer it goes on as with ALLOW,
- * or stops, as userspace has chosen.  What the vCPU is to intercept stays.
- *
- * Context: the receiver.
+/*
+ * Wake a vCPU that waits for a lost tool.  The vCPU processes what the tool has
+ * sent.  If there was no reply, it goes on as with ALLOW, or stops, as
+ * userspace has chosen.  Its intercepts stay.  Receiver only.
  */
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
-	if (kvmi_nobody_asked(vi->session))
+	if (kvmi_goes_on_without_tool(vi->session))
 		vi->pauses = 0;
 	if (vi->event.state == KVMI_EVENT_OPEN && !vi->busy) {
 		WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
-		owe_again(vi, vi->event.id);
+		make_pending_again(vi, vi->event.id);
 	}
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 }
 
 /**
- * kvmi_vcpu_detach - end a vCPU's part in a session
- * @vi: the vCPU's introspection
- * @forget: what is to be intercepted, too, rather than keep it for the next
- *	session
+ * kvmi_vcpu_detach - remove a vCPU from its session
+ * @vi: state of the vCPU
+ * @forget: clear the choice of control registers and MSRs instead of keeping it
+ *	for the next session
  *
  * When this returns the vCPU's thread does not use the session any more.  The
- * caller makes the vCPU recompute its intercepts.
+ * caller has to make the vCPU recompute its intercepts.
  *
- * Context: kvm->lock is held.  Waits for the vCPU's thread.
+ * Context: kvm->lock is held.  Waits for the vCPU's thread to call
+ * kvmi_vcpu_leave().
  */
 void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
@@ -105,7 +105,10 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 
-	/* If it has an answer it still uses it, and the commands before. */
+	/*
+	 * With a reply at hand, the vCPU still uses it, and the commands
+	 * before.
+	 */
 	wait_event(vi->wait, !READ_ONCE(vi->busy));
 
 	spin_lock(&vi->lock);
@@ -117,13 +120,14 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->step_lost = false;
 	vi->expired = 0;
 	vi->answers_late = false;
-	vi->created = false;
+	vi->create_pending = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	vi->reply_size = 0;
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	/*
-	 * The views first: who enters the guest without the intercepts does not do it
-	 * in one of them, where there may be INT3s that are the tool's.
+	 * Clear the view before the events: a vCPU that enters the guest
+	 * without the intercepts must not do so in a view whose pages may
+	 * contain INT3s of the tool.
 	 */
 	kvmi_arch_vcpu_clear(vi->vcpu, forget);
 	/* Pairs with that between vcpu->mode and requests in vcpu_enter_guest(). */
@@ -136,12 +140,9 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 		kvfree(cmd);
 }
 
-/**
- * kvmi_vcpu_create - introspect a new vCPU, if its VM is introspected
- * @vcpu: the vCPU, not online yet
- *
- * Context: kvm->lock is held.
- * Return: 0 or -ENOMEM.
+/*
+ * Introspect a new vCPU that is not online yet, if its VM is introspected.
+ * kvm->lock is held.  Return 0 or -ENOMEM.
  */
 int kvmi_vcpu_create(struct kvm_vcpu *vcpu)
 {
@@ -153,18 +154,16 @@ int kvmi_vcpu_create(struct kvm_vcpu *vcpu)
 
 	r = kvmi_vcpu_attach(vcpu, session);
 	if (!r) {
-		/* The vCPU has no thread yet, and the receiver does not find it. */
-		vcpu->introspection->created = true;
+		/*
+		 * The vCPU has no thread yet, and the receiver cannot find it.
+		 */
+		vcpu->introspection->create_pending = true;
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	}
 
 	return r;
 }
 
-/**
- * kvmi_vcpu_destroy - free what introspection keeps of a vCPU
- * @vcpu: the vCPU, which nobody uses any more
- */
 void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu)
 {
 	kvfree(vcpu->introspection);
@@ -173,9 +172,12 @@ void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu)
 
 /**
  * kvmi_vcpu_enter - begin to use the session on the vCPU's thread
- * @vi: the vCPU's introspection
+ * @vi: state of the vCPU
  *
- * Return: the session, good until kvmi_vcpu_leave(); NULL if there is none.
+ * Unhooking waits for kvmi_vcpu_leave().
+ *
+ * Context: the vCPU's thread.  Not recursive.
+ * Return: the session, valid until kvmi_vcpu_leave(); NULL if there is none.
  */
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 {
@@ -190,10 +192,6 @@ struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 	return vi->session;
 }
 
-/**
- * kvmi_vcpu_leave - end what kvmi_vcpu_enter() began
- * @vi: the vCPU's introspection
- */
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 {
 	spin_lock(&vi->lock);
@@ -203,11 +201,9 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 	spin_unlock(&vi->lock);
 }
 
-/**
- * kvmi_vcpu_request - make a vCPU's thread look at what the tool wants
- * @vcpu: the vCPU
- *
- * A halted or parked vCPU is woken, without changing its activity state.
+/*
+ * Make a vCPU's thread call kvmi_vcpu_service().  Wakes a halted or parked
+ * vCPU, without changing its activity state.
  */
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu)
 {
@@ -216,14 +212,10 @@ void kvmi_vcpu_request(struct kvm_vcpu *vcpu)
 	kvm_vcpu_kick(vcpu);
 }
 
-/**
- * kvmi_vcpu_queue - hand a command to a vCPU's thread
- * @vcpu: the vCPU
- * @cmd: the command; the vCPU's on success
- *
- * Context: the receiver.
- * Return: 0; -KVM_EAGAIN the vCPU has not been started yet; -KVM_EBUSY too many
- * commands are waiting for it.
+/*
+ * Queue a command for a vCPU's thread.  Receiver only.  Return 0, with @cmd
+ * owned by the vCPU; -KVM_EAGAIN if the vCPU was not started yet; -KVM_EBUSY if
+ * the queue is full.
  */
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 {
@@ -257,12 +249,9 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_pause - make a vCPU send one more PAUSE event
- * @vcpu: the vCPU
- *
- * Context: the receiver.
- * Return: 0; -KVM_EBUSY too many are owed already.
+/*
+ * Make one more PAUSE event pending.  Receiver only.  Return 0, or -KVM_EBUSY
+ * if there are too many.
  */
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
 {
@@ -280,12 +269,8 @@ int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_crash - make KVM_RUN return from now on
- * @vcpu: the vCPU
- * @why: what it is to say; the first one counts
- *
- * Context: the vCPU's lock is held.
+/*
+ * Make KVM_RUN return from now on.  @why: what to report; the first one counts
  */
 void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 {
@@ -299,12 +284,7 @@ void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 }
 
-/**
- * kvmi_vcpu_shutdown - make KVM_RUN return from now on, as the tool wants
- * @vcpu: the vCPU
- *
- * Context: the receiver.
- */
+/* Make KVM_RUN return from now on, on request of the tool.  Receiver only. */
 void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 {
 	static const struct kvmi_exit why = {
@@ -319,7 +299,7 @@ void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_request(vcpu);
 }
 
-/* A reply that cannot be sent any more is dropped. */
+/* A reply that can't be sent any more is dropped. */
 static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -334,14 +314,14 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		left = kvmi_event_time_left(vi, session);
 		r = kvmi_message_send(session, vi->reply_to, &vi->reply,
 				      vi->reply_size, min(left, session->timeout));
-		/* A command may have begun the time for the event anew. */
+		/* A command may have restarted the time for the event. */
 	} while (r == -ETIME && left < session->timeout &&
 		 kvmi_event_time_left(vi, session));
 	kvmi_vcpu_end_wait(vcpu);
-	/* If it is the event whose time is over, the reply is kept. */
+	/* If the time for the event has expired, the reply is kept. */
 	if (r == -EINTR || (r == -ETIME && left < session->timeout))
 		return r;
-	/* As good as lost */
+	/* A tool that does not read counts as lost. */
 	if (r == -ETIME)
 		kvmi_message_give_up(session, vi->reply_to);
 
@@ -364,13 +344,10 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
 	return cmd;
 }
 
-/**
- * kvmi_vcpu_run_commands - run the commands and errands of a vCPU's thread
- * @vcpu: the vCPU, loaded; its SRCU lock is held and may be dropped and retaken
- * @session: the session
- *
- * Return: 0; -EINTR a signal is pending, or -ETIME the time for the open event is over,
- * and more may be to do.
+/*
+ * Run the commands and other work of a vCPU's thread.  The vCPU's SRCU lock may
+ * be dropped and retaken.  Return 0; -EINTR if a signal is pending, or -ETIME
+ * if the time for the open event has expired, with work possibly left.
  */
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
@@ -380,7 +357,7 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 	int r;
 
 	for (;;) {
-		kvmi_errand_serve(vcpu);
+		kvmi_vcpu_run_work(vcpu);
 		r = send_reply(vcpu, session);
 		if (r)
 			return r;
@@ -392,7 +369,7 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 		kvfree(cmd);
 		cond_resched();
 
-		/* A tool that never stops asking must not keep KVM_RUN. */
+		/* A tool that keeps sending commands must not block KVM_RUN. */
 		r = send_reply(vcpu, session);
 		if (!r && signal_pending(current))
 			r = -EINTR;
@@ -409,77 +386,71 @@ static bool is_wanted(struct kvm_vcpu_introspection *vi, u16 id)
 	case KVMI_VCPU_EVENT_PAUSE:
 		return vi->pauses;
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
-		return vi->created;
+		return vi->create_pending;
 	default:
 		return test_bit(id, vi->events) ||
-		       kvmi_arch_event_owed(&vi->arch, id);
+		       kvmi_arch_event_pending(&vi->arch, id);
 	}
 }
 
-/**
- * kvmi_vcpu_take_event - begin to send an event
- * @vi: the vCPU's introspection
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+/*
+ * Claim an event that is about to be sent: it is not pending any more.  Between
+ * kvmi_vcpu_enter() and kvmi_vcpu_leave().
  */
-enum kvmi_asking kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id)
+enum kvmi_claim kvmi_vcpu_claim_event(struct kvm_vcpu_introspection *vi, u16 id)
 {
 	bool defunct;
 
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->session || kvmi_nobody_asked(vi->session) || !is_wanted(vi, id))
-		return KVMI_ASK_NOBODY;
+	if (!vi->session || kvmi_goes_on_without_tool(vi->session) ||
+	    !is_wanted(vi, id))
+		return KVMI_CLAIM_NONE;
 
-	/* There may be another tool a moment later. */
+	/* Read once: another tool may be attached at any time. */
 	defunct = READ_ONCE(vi->session->defunct);
 	if (defunct)
-		return vi->session->stops_on_loss ? KVMI_ASK_LATER : KVMI_ASK_NOBODY;
+		return vi->session->stops_on_loss ? KVMI_CLAIM_LOST : KVMI_CLAIM_NONE;
 
 	if (id == KVMI_VCPU_EVENT_PAUSE)
 		vi->pauses--;
 	else if (id == KVMI_VCPU_EVENT_CREATE_VCPU)
-		vi->created = false;
+		vi->create_pending = false;
 	else if (id == KVMI_VCPU_EVENT_SINGLESTEP)
 		vi->step_lost = false;
 
-	return KVMI_ASK_TOOL;
+	return KVMI_CLAIM_SEND;
 }
 
-/**
- * kvmi_vcpu_give_event_back - undo what kvmi_vcpu_take_event() did
- * @vi: the vCPU's introspection
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: as kvmi_vcpu_take_event(), if the event could not be sent yet, or the
- *	tool is lost.
+/*
+ * Undo kvmi_vcpu_claim_event() for an event that could not be sent yet, or was
+ * lost with the tool.
  */
-void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id)
+void kvmi_vcpu_unclaim_event(struct kvm_vcpu_introspection *vi, u16 id)
 {
 	guard(spinlock)(&vi->lock);
 
 	if (vi->event.state == KVMI_EVENT_NONE)
-		owe_again(vi, id);
+		make_pending_again(vi, id);
 }
 
-static int send_owed(struct kvm_vcpu *vcpu, u16 id)
+static int send_pending(struct kvm_vcpu *vcpu, u16 id)
 {
 	int r = kvmi_event(vcpu, id, NULL, 0, NULL, 0);
 
 	return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
 }
 
-/* A tool that does not want to know of new vCPUs by now is not owed this one. */
-static bool owes_created(struct kvm_vcpu_introspection *vi)
+/* Return true if a CREATE_VCPU event is pending and still enabled. */
+static bool create_is_pending(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
 
-	if (!vi->session || kvmi_nobody_asked(vi->session) ||
+	if (!vi->session || kvmi_goes_on_without_tool(vi->session) ||
 	    !test_bit(KVMI_VCPU_EVENT_CREATE_VCPU, vi->session->vm_events))
-		vi->created = false;
+		vi->create_pending = false;
 
-	return vi->created;
+	return vi->create_pending;
 }
 
 static bool has_lost_step(struct kvm_vcpu_introspection *vi)
@@ -489,14 +460,14 @@ static bool has_lost_step(struct kvm_vcpu_introspection *vi)
 	return xchg(&vi->step_lost, false);
 }
 
-static bool owes_pause(struct kvm_vcpu_introspection *vi)
+static bool pause_is_pending(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
 
-	return vi->pauses && vi->session && !kvmi_nobody_asked(vi->session);
+	return vi->pauses && vi->session && !kvmi_goes_on_without_tool(vi->session);
 }
 
-/* Unhooking takes the request back, with the lock held. */
+/* Unhooking clears the request, with the lock held. */
 static void request_service(struct kvm_vcpu_introspection *vi)
 {
 	guard(spinlock)(&vi->lock);
@@ -505,19 +476,19 @@ static void request_service(struct kvm_vcpu_introspection *vi)
 		kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 }
 
-/* Send the PAUSE events that are owed. */
+/* Send pending PAUSE events. */
 static int send_pauses(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	int r;
 
-	while (!READ_ONCE(vi->crashed) && owes_pause(vi)) {
-		/* The exception the tool asked for comes before the pauses. */
+	while (!READ_ONCE(vi->crashed) && pause_is_pending(vi)) {
+		/* An injected exception is reported before the pauses. */
 		if (kvmi_arch_vcpu_trap_due(vcpu)) {
 			request_service(vi);
 			break;
 		}
-		r = send_owed(vcpu, KVMI_VCPU_EVENT_PAUSE);
+		r = send_pending(vcpu, KVMI_VCPU_EVENT_PAUSE);
 		if (r)
 			return r;
 	}
@@ -525,8 +496,8 @@ static int send_pauses(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
-/* Do all there is to do before the guest may be entered. */
-static int service(struct kvm_vcpu *vcpu)
+/* Do everything that has to precede VM-Enter. */
+static int kvmi_service_vcpu(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
@@ -540,15 +511,15 @@ static int service(struct kvm_vcpu *vcpu)
 	if (!r || r == -ETIME)
 		r = kvmi_event_resume(vcpu, session);
 
-	/* Some may be left, if an event was answered without the tool. */
+	/* Work may be left if the time for an event has expired. */
 	if (r || vi->reply_size || kvmi_vcpu_has_work(vi))
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	kvmi_vcpu_leave(vi);
 
 	if (!r && has_lost_step(vi))
 		r = kvmi_arch_vcpu_send_step(vcpu);
-	if (!r && owes_created(vi))
-		r = send_owed(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU);
+	if (!r && create_is_pending(vi))
+		r = send_pending(vcpu, KVMI_VCPU_EVENT_CREATE_VCPU);
 
 	return r ? r : send_pauses(vcpu);
 }
@@ -564,8 +535,9 @@ static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 }
 
 /*
- * A tool that does not read any more is lost when what it has sent has been read,
- * which takes no more than KVMI_MAX_LATE_TIME.  Userspace could do nothing before.
+ * A tool that does not read any more is lost when what it has sent was read,
+ * which takes at most KVMI_MAX_LATE_TIME.  Userspace can't attach another tool
+ * before.
  */
 static void wait_until_lost(struct kvm_vcpu *vcpu)
 {
@@ -586,23 +558,23 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_leave(vi);
 }
 
-/* Is there something that userspace has to know before the vCPU does anything? */
+/* Return true if KVM_RUN has to return before the vCPU does anything else. */
 static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *crashed)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	guard(spinlock)(&vi->lock);
 
-	/* Unhooking takes all of this back. */
+	/* Unhooking clears all of this. */
 	*crashed = vi->crashed;
 	*why = vi->crashed ? vi->crash : vi->stop;
 	vi->stop.reason = 0;
 	if (!vi->session || !why->reason)
 		return false;
 
-	/* Either it is so for ever, or there is still something to wait for. */
+	/* Either this is permanent, or there is still a reply to wait for. */
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-	/* There may be another tool. */
+	/* Another tool may be attached. */
 	return why->reason != KVM_INTROSPECTION_EXIT_LOST ||
 	       (why->attachment == READ_ONCE(vi->session->attachment) &&
 		(READ_ONCE(vi->session->defunct) || READ_ONCE(vi->session->broken)));
@@ -623,7 +595,7 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 		return stop_run(vcpu, &why);
 
 	do {
-		r = service(vcpu);
+		r = kvmi_service_vcpu(vcpu);
 		wait_until_lost(vcpu);
 
 		if (has_to_stop(vcpu, &why, &crashed)) {
@@ -631,7 +603,7 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 				kvmi_arch_vcpu_shutdown(vcpu);
 			return stop_run(vcpu, &why);
 		}
-		/* Without a signal another tool has come just now. */
+		/* Without a signal, another tool was attached just now. */
 	} while (r && !signal_pending(current));
 
 	if (r) {

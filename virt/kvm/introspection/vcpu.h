@@ -5,193 +5,214 @@
 #include <linux/list.h>
 #include <linux/spinlock.h>
 
-#include "errand.h"
 #include "session.h"
+#include "vcpu_work.h"
 
-/**
- * struct kvmi_command - a command that waits for a vCPU's thread
- * @node: in kvm_vcpu_introspection.commands
- * @hdr: header as received
- * @event_seq: number of the vCPU's event that was open when it arrived, or 0
- * @attachment: kvm_introspection.attachment then
- * @policy: it may change what the tool wants
- * @size: bytes of the request that were received
- * @request: what followed struct kvmi_vcpu_hdr, and zeroes up to what the
- *	handler expects at least
- */
+/* A command that is queued for a vCPU's thread */
 struct kvmi_command {
+	/* In kvm_vcpu_introspection.commands */
 	struct list_head node;
+	/* Header as received */
 	struct kvmi_msg_hdr hdr;
+	/* Sequence number of the event that was open when it arrived, or 0 */
 	u32 event_seq;
+	/* The command makes replies that were kept stale */
 	bool policy;
+	/* kvm_introspection.attachment of the tool that sent the command */
 	unsigned int attachment;
+	/* Bytes of the request that were received */
 	size_t size;
+	/*
+	 * What followed struct kvmi_vcpu_hdr, zero-extended to the size that
+	 * the handler expects
+	 */
 	u8 request[];
 };
 
+/*
+ * State of kvm_vcpu_introspection.event, and of each of .answers:
+ *
+ *          the vCPU sends      the receiver gets the reply,
+ *          the event           or on_timeout is to go on
+ *   NONE ----------------> OPEN ----------------> ANSWERED
+ *    ^                      |                     |     |
+ *    |   tool lost, unhook, |                     |     | KVM_RUN was interrupted,
+ *    |   on_timeout = CRASH |   the vCPU uses the |     | the guest has to repeat
+ *    +----------------------+   reply at once     |     | what the event is about
+ *    |                                            |     v
+ *    +--------------------------------------------+   ANSWERED, in .answers
+ *    |                                                  |
+ *    +--------------------------------------------------+
+ *        used when the guest repeats it, or dropped if the context, the tool's
+ *        requests or the session have changed
+ *
+ * While the event is OPEN the reply belongs to the receiver, under
+ * kvm_vcpu_introspection.lock; everything else belongs to the vCPU's thread.
+ * OPEN and ANSWERED outlast the return of KVM_RUN with -EINTR: the next KVM_RUN
+ * continues to wait.
+ */
 enum kvmi_event_state {
+	/* No event */
 	KVMI_EVENT_NONE,
+	/* Sent, or about to be */
 	KVMI_EVENT_OPEN,
+	/* The reply is there */
 	KVMI_EVENT_ANSWERED,
 };
 
-/**
- * struct kvmi_event - an event of a vCPU that was sent, and its answer
- * @state: OPEN once sent, ANSWERED once the tool has replied
- * @session: kvm_vcpu_introspection.nr_sessions when it was sent
- * @id: enum kvmi_vcpu_event_id
- * @actions: bits of the KVMI_EVENT_ACTION_* it accepts
- * @action: the answer, KVMI_EVENT_ACTION_*
- * @set_regs: the tool wants @regs to be loaded before the guest goes on
- * @unanswered: it is not the tool's answer: it has had no more time
- * @stopped: KVM_RUN has returned as the time was over; it begins anew with the next one
- * @suspended: KVM_RUN has returned for another reason, and the time does not go on
- * @suspended_at: since when, in jiffies
- * @seq: number the reply has to carry
- * @since: when the vCPU began to send it, in jiffies
- * @attachment: kvm_introspection.attachment then
- * @begun: when the time that the tool may take began, in jiffies
- * @renewed: when the tool did something for the vCPU last
- * @at: the guest's context then, RIP in it
- * @data_size: bytes in @data
- * @data: the event's own data
- * @reply_size: bytes of data the tool sent with its answer
- * @reply: that data
- * @policy: kvm_vcpu_introspection.policy when the answer came
- * @vm_policy: kvm_introspection.policy then
- * @regs: see @set_regs
- */
+/* An event of a vCPU and its reply */
 struct kvmi_event {
 	enum kvmi_event_state state;
+	/* kvm_vcpu_introspection.nr_sessions when the event was sent */
 	unsigned int session;
+	/* enum kvmi_vcpu_event_id */
 	u16 id;
+	/* Bits of the KVMI_EVENT_ACTION_* that the event accepts */
 	u8 actions;
+	/* KVMI_EVENT_ACTION_* of the reply */
 	u8 action;
+	/* Load @regs before the guest goes on */
 	bool set_regs;
+	/* The time expired and @action was chosen without the tool */
 	bool unanswered;
+	/* KVM_RUN has returned as the time expired; the next one restarts it */
 	bool stopped;
+	/* KVM_RUN has returned for another reason, and the time is suspended */
 	bool suspended;
+	/* Since when, in jiffies */
 	unsigned long suspended_at;
+	/* Sequence number */
 	u32 seq;
+	/* jiffies when the vCPU began to send the event */
 	unsigned long since;
+	/* kvm_introspection.attachment then */
 	unsigned int attachment;
+	/* jiffies when the time for the reply began */
 	unsigned long begun;
+	/* jiffies when the tool sent the last command to the vCPU */
 	unsigned long renewed;
+	/* Context of the guest when the event was sent */
 	struct kvmi_context at;
+	/* Event-specific data */
 	size_t data_size;
 	u8 data[KVMI_MAX_EVENT_DATA];
+	/* Event-specific data of the reply */
 	size_t reply_size;
 	u8 reply[KVMI_MAX_EVENT_REPLY];
+	/* kvm_vcpu_introspection.policy when the reply arrived */
 	u32 policy;
+	/* kvm_introspection.policy then */
 	u32 vm_policy;
+	/* See @set_regs */
 	struct kvm_regs regs;
 };
 
-/**
- * struct kvmi_exit - why KVM_RUN returns KVM_EXIT_INTROSPECTION
- * @reason: KVM_INTROSPECTION_EXIT_*, 0 if it does not
- * @event: the event that is the reason
- * @seq: its number, 0 if it was not sent
- * @attachment: if the tool is lost, kvm_introspection.attachment of that one
- */
+/* Why KVM_RUN returns KVM_EXIT_INTROSPECTION */
 struct kvmi_exit {
+	/* KVM_INTROSPECTION_EXIT_*, 0 for no exit */
 	u32 reason;
+	/* The event that is the reason, and its sequence number, 0 if not sent */
 	u32 event;
 	u32 seq;
+	/* With a lost tool, its kvm_introspection.attachment */
 	unsigned int attachment;
 };
 
-/**
- * struct kvm_vcpu_introspection - what introspection keeps of a vCPU
- * @vcpu: the vCPU
- * @lock: protects what the receiver, unhooking and the vCPU's thread share:
- *	@session, @nr_sessions, @busy, @commands, @nr_commands, @errand, @pauses,
- *	@created, @crashed and the state of @event.  Who waits, or only wants to know
- *	whether there is something to do, also reads them without it.
- * @session: the session; NULL if there is none
- * @nr_sessions: how many there have been; tells @session from an earlier one
- * @busy: the vCPU's thread uses the session
- * @waits: the vCPU's thread waits for the tool, with an event open or not
- * @waits_since: when it began to, in jiffies; only the vCPU's thread writes the two
- * @wait: the vCPU's thread waits here for an answer or a command, unhooking
- *	waits for @busy to end
- * @commands: struct kvmi_command, oldest first
- * @nr_commands: length of @commands
- * @errand: what the receiver wants the vCPU's thread to do for it, or NULL
- * @pauses: PAUSE events that are owed to the tool
- * @created: the CREATE_VCPU event is owed to the tool, if it wants it
- * @crashed: KVM_RUN returns, and does so again whenever it is called
- * @crash: why; written before @crashed
- * @stop: why KVM_RUN is to return once; only the vCPU's thread uses it
- * @step_lost: a SINGLESTEP event was lost with the tool it was sent to
- * @events: ids of the vCPU's events the tool has turned on, changed bit by bit on the
- *	vCPU's thread and by unhooking
- * @event: the event the tool has not answered yet.  The answer is the receiver's
- *	to write, with @lock held, while the event is open; the rest, and all of it
- *	if it is not, is the vCPU's thread's.
- * @answered: the last event had an answer; only the vCPU's thread uses it
- * @expired: number of the last event that the tool has had no more time for
- * @expired_attachment: the tool that it was sent to
- * @answers_late: that tool has not answered it yet, nor a later one: its commands are
- *	not about the event that is open.  These three are under @lock.
- * @policy: number of commands to the vCPU that have changed what the tool wants;
- *	only the receiver changes it
- * @answers: answers that came after KVM_RUN had returned -EINTR; they are used if
- *	the guest does the same again, in the same session; only the vCPU's thread
- *	uses them
- * @oldest_answer: which of @answers is replaced when there are too many
- * @arch: what the tool wants to be told of
- * @reply_size: bytes of @reply that could not be sent yet
- * @reply: reply of a command; only the vCPU's thread uses it
- * @reply_to: kvm_introspection.attachment of the tool that it is for
+/*
+ * Per-vCPU state, and the command queue.
  *
- * Made when the VM is hooked for the first time, or with the vCPU if that is
- * later, and freed with the vCPU.  So the hooks may look at it without a lock.
+ * Allocated when the VM is hooked for the first time, or with the vCPU if that
+ * is later, and freed with the vCPU.  Therefore hooks may read it without a lock.
+ *
+ * "Under @lock" fields are shared by the receiver, unhooking and the vCPU's
+ * thread.  To wait, or to check for work, they are also read without it.
  */
 struct kvm_vcpu_introspection {
 	struct kvm_vcpu *vcpu;
 
-	/* Protects what the receiver and the vCPU's thread share, see above */
+	/* Protects the fields below that say so, and the state of @event */
 	spinlock_t lock;
+	/* The session, or NULL; under @lock */
 	struct kvm_introspection *session;
+	/* Number of sessions so far, to identify @session; under @lock */
 	unsigned int nr_sessions;
+	/* The vCPU's thread uses the session; under @lock */
 	bool busy;
+	/*
+	 * The vCPU's thread waits for the tool, with an event open or not, and
+	 * since when, in jiffies; written by the vCPU's thread
+	 */
 	bool waits;
 	unsigned long waits_since;
+	/*
+	 * The vCPU's thread waits here for replies and commands, and unhooking
+	 * waits for @busy to be cleared
+	 */
 	wait_queue_head_t wait;
 
+	/* struct kvmi_command, oldest first; under @lock */
 	struct list_head commands;
+	/* Length of @commands; under @lock */
 	unsigned int nr_commands;
-	struct kvmi_errand *errand;
+	/* Work of the receiver for the vCPU's thread, or NULL; under @lock */
+	struct kvmi_vcpu_work *work;
+	/* Number of pending PAUSE events; under @lock */
 	unsigned int pauses;
-	bool created;
+	/* A CREATE_VCPU event is pending, if the tool enables it; under @lock */
+	bool create_pending;
+	/* KVM_RUN returns from now on; under @lock */
 	bool crashed;
+	/* Why; written before @crashed */
 	struct kvmi_exit crash;
+	/* Why KVM_RUN returns once; written by the vCPU's thread */
 	struct kvmi_exit stop;
+	/* A SINGLESTEP event was lost with the tool; under @lock */
 	bool step_lost;
 
+	/*
+	 * Events of the vCPU that the tool has enabled; written bit by bit, by
+	 * the vCPU's thread and unhooking
+	 */
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
+	/* See enum kvmi_event_state */
 	struct kvmi_event event;
+	/* The tool has answered the last event; vCPU's thread only */
 	bool answered;
+	/* Sequence number of the last event whose time expired */
 	u32 expired;
+	/* The tool that it was sent to; under @lock */
 	unsigned int expired_attachment;
+	/*
+	 * That tool has answered neither that event nor a later one: its
+	 * commands are not about the open event.  Under @lock.
+	 */
 	bool answers_late;
+	/*
+	 * Number of commands to the vCPU that make replies that were kept
+	 * stale; written by the receiver
+	 */
 	u32 policy;
+	/*
+	 * Replies that arrived after KVM_RUN had returned -EINTR, for when the
+	 * guest repeats what they are about; vCPU's thread only
+	 */
 	struct kvmi_event answers[KVMI_MAX_KEPT_ANSWERS];
+	/* Which of @answers to replace when all are in use */
 	unsigned int oldest_answer;
 
 	struct kvmi_arch_vcpu arch;
 
+	/* Bytes of @reply that are still to be sent; vCPU's thread only */
 	size_t reply_size;
+	/* Reply of a command; vCPU's thread only */
 	struct kvmi_frame reply;
+	/* kvm_introspection.attachment of the tool that sent the command */
 	unsigned int reply_to;
 };
 
-/**
- * kvmi_to_vcpu - introspection's part of a vCPU
- * @vcpu: the vCPU
- *
- * Return: NULL if the VM has never been introspected.
+/*
+ * Return introspection's state of a vCPU; NULL if the VM was never
+ * introspected.
  */
 static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 {
@@ -199,13 +220,10 @@ static inline struct kvm_vcpu_introspection *kvmi_to_vcpu(struct kvm_vcpu *vcpu)
 	return smp_load_acquire(&vcpu->introspection);
 }
 
-/**
- * kvmi_vcpu_has_work - has the vCPU's thread commands or an errand to run?
- * @vi: its introspection
- */
+/* Return true if there are commands or other work for the vCPU's thread. */
 static inline bool kvmi_vcpu_has_work(struct kvm_vcpu_introspection *vi)
 {
-	return READ_ONCE(vi->nr_commands) || READ_ONCE(vi->errand);
+	return READ_ONCE(vi->nr_commands) || READ_ONCE(vi->work);
 }
 
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
@@ -219,24 +237,17 @@ int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why);
 void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu);
 
-/* Is the tool to be told of an event? */
-enum kvmi_asking {
-	KVMI_ASK_NOBODY,
-	KVMI_ASK_TOOL,
-	/* It is, and is lost. */
-	KVMI_ASK_LATER,
+/* Whether to send an event */
+enum kvmi_claim {
+	KVMI_CLAIM_NONE,
+	KVMI_CLAIM_SEND,
+	/* The tool is lost, and the vCPU has to stop */
+	KVMI_CLAIM_LOST,
 };
 
-enum kvmi_asking kvmi_vcpu_take_event(struct kvm_vcpu_introspection *vi, u16 id);
-void kvmi_vcpu_give_event_back(struct kvm_vcpu_introspection *vi, u16 id);
+enum kvmi_claim kvmi_vcpu_claim_event(struct kvm_vcpu_introspection *vi, u16 id);
+void kvmi_vcpu_unclaim_event(struct kvm_vcpu_introspection *vi, u16 id);
 int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session);
-
-/* wait.c */
-void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
-			  struct kvm_introspection *session);
-void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu);
-void kvmi_waits_init(struct kvm_introspection *session);
-void kvmi_waits_end(struct kvm_introspection *session);
 
 #endif /* __KVMI_VCPU_H */

@@ -2,26 +2,27 @@
 /*
  * KVM introspection: views of guest memory.
  *
- * A view says what is left of the access to which pages, and which page is seen
- * where.  Each vCPU runs in one of them.
+ * A view determines the access that is left to pages, and which gfns are
+ * remapped.  Each vCPU runs in one view.
  */
 
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
 #include "kvm_mm.h"
+#include "access_store.h"
+#include "arch.h"
 #include "changed_gfns.h"
 #include "command.h"
+#include "limits.h"
+#include "session.h"
+#include "vcpu.h"
 #include "view.h"
 
-/* A view that is about to end has so many users. */
+/* Number of users of a view that is about to end */
 #define NO_MORE_USERS (-1)
 
-/**
- * kvmi_view_create - make a view that restricts nothing
- *
- * Return: NULL if there is no memory.
- */
+/* Create a view that restricts nothing.  Return NULL if out of memory. */
 struct kvmi_view *kvmi_view_create(void)
 {
 	struct kvmi_view *view = kzalloc_obj(*view, GFP_KERNEL_ACCOUNT);
@@ -35,11 +36,7 @@ struct kvmi_view *kvmi_view_create(void)
 	return view;
 }
 
-/**
- * kvmi_view_free - free a view that nobody can find any more
- * @session: the session
- * @view: the view, or NULL
- */
+/* Free a view that can't be found any more, or NULL. */
 void kvmi_view_free(struct kvm_introspection *session, struct kvmi_view *view)
 {
 	int i;
@@ -53,13 +50,9 @@ void kvmi_view_free(struct kvm_introspection *session, struct kvmi_view *view)
 	kfree(view);
 }
 
-/**
- * kvmi_view_find - look up a view
- * @kvm: the VM
- * @id: number of the view
- *
- * Context: kvm->mmu_lock is held, or within kvm->srcu; good until then.
- * Return: NULL if there is no such view, i.e. nothing is restricted.
+/*
+ * Look up a view by its number.  Return NULL if there is none, i.e. nothing is
+ * restricted.  Valid while mmu_lock is held, or within kvm->srcu.
  */
 struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id)
 {
@@ -72,14 +65,9 @@ struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id)
 				      lockdep_is_held(&kvm->mmu_lock));
 }
 
-/**
- * kvmi_session_view - look up a view for a VM-wide command
- * @session: the session
- * @id: number of the view
- * @as_id: address space
- *
- * Context: the receiver, which is the only one to make and end views.
- * Return: NULL if there is no such view, or no such address space.
+/*
+ * Look up a view for the receiver, which alone creates and ends views.  Return
+ * NULL if there is no such view or address space.
  */
 struct kvmi_view *kvmi_session_view(struct kvm_introspection *session,
 				    unsigned int id, unsigned int as_id)
@@ -90,37 +78,21 @@ struct kvmi_view *kvmi_session_view(struct kvm_introspection *session,
 	return rcu_dereference_protected(session->views[id], true);
 }
 
-/**
- * kvmi_view_access - what is left of the access to a page
- * @view: the view
- * @as_id: address space
- * @gfn: guest frame number
- *
- * Return: KVMI_PAGE_ACCESS_*
- */
+/* Return the KVMI_PAGE_ACCESS_* left to a page. */
 u8 kvmi_view_access(struct kvmi_view *view, int as_id, gfn_t gfn)
 {
 	return kvmi_access_get(&view->access[as_id], gfn);
 }
 
-/**
- * kvmi_view_shown_gfn - which page is seen at an address?
- * @view: the view
- * @as_id: address space
- * @gfn: guest frame number of the address
- *
- * Return: guest frame number of the page.
- */
+/* Return the gfn of the page that is mapped at @gfn. */
 gfn_t kvmi_view_shown_gfn(struct kvmi_view *view, int as_id, gfn_t gfn)
 {
 	return kvmi_changed_shown(&view->changed[as_id], gfn);
 }
 
-/**
- * kvmi_view_is_uniform - can a range of pages be mapped as one?
- * @view: the view
- * @as_id: address space
- * @range: guest frame numbers, of a page table or a directory of them
+/*
+ * Return true if a range, a page table or a directory, can be mapped as one
+ * page.
  */
 bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 			  const struct kvmi_gfn_range *range)
@@ -129,10 +101,7 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 	       !kvmi_changed_any(&view->changed[as_id], range);
 }
 
-/**
- * kvmi_mmu_lock_is_wanted - should mmu_lock be dropped for a moment?
- * @kvm: the VM, with its mmu_lock held for writing
- */
+/* Return true if mmu_lock, held for writing, should be dropped for a moment. */
 bool kvmi_mmu_lock_is_wanted(struct kvm *kvm)
 {
 	if (need_resched())
@@ -144,10 +113,8 @@ bool kvmi_mmu_lock_is_wanted(struct kvm *kvm)
 #endif
 }
 
-/**
- * kvmi_mmu_lock_yield - let others have mmu_lock if they want it
- * @kvm: the VM, with its mmu_lock held for writing
- * @flush: a TLB flush is needed before mmu_lock is dropped
+/*
+ * Drop and retake mmu_lock if there are waiters, after a TLB flush if needed.
  */
 void kvmi_mmu_lock_yield(struct kvm *kvm, bool *flush)
 {
@@ -173,12 +140,7 @@ static unsigned long nr_nodes_of(const struct kvmi_view *view)
 	return nr;
 }
 
-/**
- * kvmi_views_nr_nodes - how much memory do the views of a session take?
- * @session: the session
- *
- * Return: as struct kvmi_access_store counts it.
- */
+/* Memory that the views of a session use, as in struct kvmi_access_store */
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session)
 {
 	unsigned long nr = 0;
@@ -230,10 +192,6 @@ static struct kvmi_view *copy_view(struct kvm_introspection *session,
 	return view;
 }
 
-/**
- * kvmi_vm_create_view - KVMI_VM_CREATE_VIEW
- * @req: the request
- */
 int kvmi_vm_create_view(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_create_view *data = req->data;
@@ -271,10 +229,6 @@ int kvmi_vm_create_view(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_destroy_view - KVMI_VM_DESTROY_VIEW
- * @req: the request
- */
 int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_destroy_view *data = req->data;
@@ -291,7 +245,7 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	view = kvmi_session_view(session, data->view, 0);
 	if (!view)
 		return -KVM_EINVAL;
-	/* No vCPU enters it any more. */
+	/* No vCPU can enter the view any more. */
 	if (atomic_cmpxchg(&view->users, 0, NO_MORE_USERS))
 		return -KVM_EBUSY;
 
@@ -309,7 +263,7 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/* View 0 is always there. */
+/* View 0 always exists. */
 static bool get_view(struct kvm_introspection *session, unsigned int id)
 {
 	struct kvmi_view *view;
@@ -331,10 +285,6 @@ static void put_view(struct kvm_introspection *session, unsigned int id)
 	atomic_dec(&view->users);
 }
 
-/**
- * kvmi_vcpu_set_view - KVMI_VCPU_SET_VIEW
- * @req: the request
- */
 int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_set_view *data = req->data;
@@ -352,10 +302,6 @@ int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_get_view - KVMI_VCPU_GET_VIEW
- * @req: the request
- */
 int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_vcpu_get_view_reply *reply = req->reply;
@@ -371,10 +317,6 @@ int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_list_views - KVMI_VM_LIST_VIEWS
- * @req: the request
- */
 int kvmi_vm_list_views(struct kvmi_vm_request *req)
 {
 	struct kvmi_vm_list_views_reply *reply = req->reply;
@@ -389,7 +331,7 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 
-	/* Each vCPU once: it may be on its way from one view to another. */
+	/* Count each vCPU once: it may be switching views. */
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
 		nr_vcpus[kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch)]++;
 
@@ -409,9 +351,8 @@ int kvmi_vm_list_views(struct kvmi_vm_request *req)
 }
 
 /*
- * What is shown ends page by page.  To see that is left to those who are in view 0:
- * nobody is to be in another one any more, and when its page tables are gone nobody
- * is.
+ * Undo all remapping, gfn by gfn.  Only vCPUs in view 0 see that: other views
+ * are not entered any more, and their page tables are invalidated first.
  */
 static void end_changed(struct kvm_introspection *session)
 {
@@ -433,14 +374,10 @@ static void end_changed(struct kvm_introspection *session)
 	}
 }
 
-/**
- * kvmi_views_end - the end of all views, and of the session for those who map
- *	guest memory
- * @session: the session, which the vCPUs' threads do not use any more
- *
- * What was restricted is mapped again when the guest uses it.
- *
- * Context: kvm->lock is held.
+/*
+ * End all views, and the session as far as page faults see it, when vCPU
+ * threads do not use the session any more.  Pages that were restricted are
+ * mapped again on demand. kvm->lock is held.
  */
 void kvmi_views_end(struct kvm_introspection *session)
 {
@@ -451,8 +388,8 @@ void kvmi_views_end(struct kvm_introspection *session)
 	end_changed(session);
 
 	/*
-	 * At once: who is still in another view must not have anything mapped there
-	 * as it is not.
+	 * Atomically: a vCPU still in another view must not have a page mapped
+	 * there by the new rules.
 	 */
 	KVM_MMU_LOCK(kvm);
 	kvmi_arch_end_views(kvm);
@@ -460,8 +397,9 @@ void kvmi_views_end(struct kvm_introspection *session)
 	KVM_MMU_UNLOCK(kvm);
 
 	/*
-	 * Until here somebody may still be looking at them, or begin page tables of
-	 * one that the vCPU was to be in.
+	 * Up to the end of the grace period page faults may still use the
+	 * views, or allocate page tables of a view that the vCPU was about to
+	 * enter.
 	 */
 	synchronize_srcu(&kvm->srcu);
 	KVM_MMU_LOCK(kvm);

@@ -8,23 +8,28 @@
 #include "access_store.h"
 #include "session.h"
 
-/**
- * struct kvmi_view - a view of guest memory
- * @access: what is left of the access to pages
- * @changed: struct kvmi_changed_gfn, by the gfn where a page is shown
- * @users: number of vCPUs that are to be in it; negative if it is about to end.
- *	View 0 does not end, and does not count.
+struct kvmi_vcpu_request;
+struct kvmi_vm_request;
+
+/*
+ * A view of guest memory.
  *
- * This is the truth, what hardware has is a cache of it.  All is of addresses,
- * for each address space, whether or not there is memory at the time.
+ * The trees are authoritative, SPTEs only cache them.  Both are indexed by gfn,
+ * per address space, and do not depend on memslots.
  *
- * Only the receiver changes it.  Read by vCPU threads within kvm->srcu, and by
- * whoever maps guest memory within kvm->mmu_lock: what takes access away, or shows
- * another page, is changed with that held for writing.
+ * Only the receiver changes a view.  vCPU threads read it within kvm->srcu, and
+ * page fault handlers with mmu_lock held: changes that take access away, or
+ * remap a gfn, are made with mmu_lock held for writing.
  */
 struct kvmi_view {
+	/* The access that is left to pages */
 	struct kvmi_access_store access[KVM_MAX_NR_ADDRESS_SPACES];
+	/* struct kvmi_changed_gfn, by the gfn at which a page is mapped */
 	struct xarray changed[KVM_MAX_NR_ADDRESS_SPACES];
+	/*
+	 * vCPUs whose view this is, or is about to be; negative if the view is
+	 * about to end.  View 0 does not end, and is not counted.
+	 */
 	atomic_t users;
 };
 
@@ -43,5 +48,11 @@ void kvmi_mmu_lock_yield(struct kvm *kvm, bool *flush);
 
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session);
 void kvmi_views_end(struct kvm_introspection *session);
+
+int kvmi_vm_create_view(struct kvmi_vm_request *req);
+int kvmi_vm_destroy_view(struct kvmi_vm_request *req);
+int kvmi_vm_list_views(struct kvmi_vm_request *req);
+int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req);
+int kvmi_vcpu_get_view(struct kvmi_vcpu_request *req);
 
 #endif /* __KVMI_VIEW_H */

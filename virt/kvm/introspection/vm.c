@@ -1,15 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: the commands about the VM as a whole.
+ * KVM introspection: commands about the VM as a whole.
  */
 
+#include <linux/kvm_host.h>
+
+#include "arch.h"
 #include "command.h"
 #include "event.h"
+#include "limits.h"
+#include "session.h"
+#include "vcpu.h"
+#include "vm.h"
 
-/**
- * kvmi_vm_get_features - KVMI_VM_GET_FEATURES
- * @req: the request
- */
+int kvmi_get_version(struct kvmi_vm_request *req)
+{
+	struct kvmi_get_version_reply *reply = req->reply;
+
+	memset(reply, 0, sizeof(*reply));
+	reply->version = KVMI_VERSION;
+	reply->max_msg_size = KVMI_MAX_MSG_SIZE;
+	kvmi_arch_features(&reply->features);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+int kvmi_vm_check_command(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_check_command *data = req->data;
+
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (!kvmi_command_known(data->id))
+		return -KVM_ENOENT;
+	if (!kvmi_command_allowed(req->session, data->id))
+		return -KVM_EPERM;
+
+	return 0;
+}
+
+int kvmi_vm_check_event(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_check_event *data = req->data;
+
+	if (data->padding1 || data->padding2)
+		return -KVM_EINVAL;
+	if (!kvmi_event_known(data->id))
+		return -KVM_ENOENT;
+	if (!kvmi_event_allowed(req->session, data->id))
+		return -KVM_EPERM;
+
+	return 0;
+}
+
+int kvmi_vm_get_info(struct kvmi_vm_request *req)
+{
+	struct kvmi_vm_get_info_reply *reply = req->reply;
+	struct kvm *kvm = req->session->kvm;
+
+	memset(reply, 0, sizeof(*reply));
+	reply->vcpu_count = atomic_read(&kvm->online_vcpus);
+	reply->arch = KVMI_ARCH_X86;
+	reply->address_spaces = kvm_arch_nr_memslot_as_ids(kvm);
+	req->reply_size = sizeof(*reply);
+
+	return 0;
+}
+
+int kvmi_vm_control_events(struct kvmi_vm_request *req)
+{
+	const struct kvmi_vm_control_events *data = req->data;
+
+	if (data->padding1 || data->padding2 || data->enable > 1)
+		return -KVM_EINVAL;
+	if (!kvmi_event_of_vm(data->event_id))
+		return -KVM_EINVAL;
+	if (!kvmi_event_allowed(req->session, data->event_id))
+		return -KVM_EPERM;
+
+	assign_bit(data->event_id, req->session->vm_events, data->enable);
+
+	return 0;
+}
+
 int kvmi_vm_get_features(struct kvmi_vm_request *req)
 {
 	struct kvmi_vm_get_features_reply *reply = req->reply;
@@ -55,7 +129,7 @@ static struct kvmi_vcpu_state state_of(struct kvm_vcpu *vcpu)
 
 	if (vi->event.state == KVMI_EVENT_OPEN && vi->session &&
 	    vi->event.attachment == vi->session->attachment) {
-		/* It has been sent to the tool, so it takes commands. */
+		/* With the event sent to the tool the vCPU takes commands. */
 		state.flags |= KVMI_VCPU_STARTED | KVMI_VCPU_EVENT_OPEN;
 		state.event = vi->event.id;
 		state.seq = vi->event.seq;
@@ -64,10 +138,6 @@ static struct kvmi_vcpu_state state_of(struct kvm_vcpu *vcpu)
 	return state;
 }
 
-/**
- * kvmi_vm_get_vcpus - KVMI_VM_GET_VCPUS
- * @req: the request
- */
 int kvmi_vm_get_vcpus(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_get_vcpus *data = req->data;
@@ -101,10 +171,6 @@ int kvmi_vm_get_vcpus(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_control_cleanup - KVMI_VM_CONTROL_CLEANUP
- * @req: the request
- */
 int kvmi_vm_control_cleanup(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_control_cleanup *data = req->data;
@@ -125,10 +191,6 @@ static void wait_for_exits(struct kvm_introspection *session)
 	bitmap_zero(session->kicked, KVM_MAX_VCPUS);
 }
 
-/**
- * kvmi_vm_pause_vcpu - KVMI_VM_PAUSE_VCPU
- * @req: the request
- */
 int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_pause_vcpu *data = req->data;
@@ -154,10 +216,6 @@ int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_pause_all - KVMI_VM_PAUSE_ALL
- * @req: the request
- */
 int kvmi_vm_pause_all(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_pause_all *data = req->data;
@@ -190,12 +248,9 @@ int kvmi_vm_pause_all(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_shutdown - KVMI_VM_SHUTDOWN
- * @req: the request
- *
- * A device manager may unhook the VM as soon as one vCPU has stopped.  The tool
- * is to have its reply by then.
+/*
+ * A device manager may unhook the VM as soon as one vCPU has stopped.
+ * Therefore send the reply first, see kvmi_vm_finish_shutdown().
  */
 int kvmi_vm_shutdown(struct kvmi_vm_request *req)
 {
@@ -204,11 +259,9 @@ int kvmi_vm_shutdown(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vm_finish_shutdown - stop the vCPUs if KVMI_VM_SHUTDOWN asked for it
- * @session: the session, which has sent the reply or cannot do so any more
- *
- * Context: the receiver.
+/*
+ * Stop the vCPUs if KVMI_VM_SHUTDOWN has requested that, after the reply was
+ * sent or the connection was lost.  Receiver only.
  */
 void kvmi_vm_finish_shutdown(struct kvm_introspection *session)
 {

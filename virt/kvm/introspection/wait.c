@@ -2,16 +2,22 @@
 /*
  * KVM introspection: vCPUs that wait for the tool.
  *
- * They hold nothing that others need but vcpu->mutex.
+ * They hold nothing that other tasks need but vcpu->mutex.
  *
- * A guest with a vCPU that waits for long is told by kvm-clock that it stands still.
- * Its other vCPUs, which may be waiting for that one, are told again and again, as their
- * watchdogs run on.  This is looked after once a second, and not at all as long as no
- * vCPU waits.
+ * A guest with a vCPU that waits for long is notified through kvm-clock that it
+ * was stopped.  So are its other vCPUs, again and again, as they may be waiting
+ * for that one while their watchdogs run on.  A worker looks for such vCPUs
+ * once a second, as long as any vCPU waits.
  */
 
-#include "command.h"
+#include <linux/kvm_host.h>
+
+#include "arch.h"
+#include "limits.h"
+#include "message.h"
+#include "session.h"
 #include "vcpu.h"
+#include "wait.h"
 
 static void watch_waits(struct kvm_introspection *session)
 {
@@ -20,14 +26,15 @@ static void watch_waits(struct kvm_introspection *session)
 }
 
 /**
- * kvmi_vcpu_begin_wait - begin to wait for the tool on the vCPU's thread
- * @vcpu: the vCPU, loaded; its SRCU lock is held, and dropped
+ * kvmi_vcpu_begin_wait - begin to wait for the tool
+ * @vcpu: the vCPU, loaded, with its SRCU lock held, which is dropped
  * @session: the session
  *
- * Whoever waits for a lock of KVM's, or for a grace period, e.g. the VMM's main
- * thread, must not wait for the tool.
+ * A task that waits for a lock of KVM, or for an SRCU grace period, e.g. the
+ * main thread of the VMM, must not have to wait for the tool.
  *
- * Context: between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
+ * Followed by kvmi_vcpu_end_wait(), which retakes the SRCU lock.
  */
 void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
 			  struct kvm_introspection *session)
@@ -38,7 +45,10 @@ void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
 
 	WRITE_ONCE(vi->waits_since, jiffies);
 	WRITE_ONCE(vi->waits, true);
-	/* Pairs with that of watch(): it sees that this vCPU waits, or is started. */
+	/*
+	 * Pairs with that of kvmi_watch_vcpus(): either it sees this vCPU wait,
+	 * or it is scheduled.
+	 */
 	smp_mb();
 	watch_waits(session);
 
@@ -46,18 +56,16 @@ void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
 	kvmi_assert_may_wait(vcpu->kvm);
 }
 
-/**
- * kvmi_vcpu_end_wait - end what kvmi_vcpu_begin_wait() began
- * @vcpu: the vCPU; its SRCU lock is retaken
- */
+/* Retakes the SRCU lock of the vCPU. */
 void kvmi_vcpu_end_wait(struct kvm_vcpu *vcpu)
 {
 	kvm_vcpu_srcu_read_lock(vcpu);
 	WRITE_ONCE(kvmi_to_vcpu(vcpu)->waits, false);
 }
 
-/* With an event open it waits even while its thread is in userspace. */
-static bool waits(struct kvm_vcpu_introspection *vi, unsigned long *since)
+/* With an event open a vCPU waits even while its thread is in userspace. */
+static bool kvmi_vcpu_waits(struct kvm_vcpu_introspection *vi,
+			    unsigned long *since)
 {
 	if (READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN) {
 		*since = READ_ONCE(vi->event.since);
@@ -68,7 +76,7 @@ static bool waits(struct kvm_vcpu_introspection *vi, unsigned long *since)
 	return READ_ONCE(vi->waits);
 }
 
-static void watch(struct work_struct *work)
+static void kvmi_watch_vcpus(struct work_struct *work)
 {
 	struct kvm_introspection *session =
 		container_of(to_delayed_work(work), struct kvm_introspection, watch);
@@ -81,7 +89,7 @@ static void watch(struct work_struct *work)
 	smp_mb();
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm) {
-		if (!waits(kvmi_to_vcpu(vcpu), &since))
+		if (!kvmi_vcpu_waits(kvmi_to_vcpu(vcpu), &since))
 			continue;
 		any = true;
 		if (time_after_eq(jiffies, since + KVMI_STANDSTILL))
@@ -96,19 +104,12 @@ static void watch(struct work_struct *work)
 		watch_waits(session);
 }
 
-/**
- * kvmi_waits_init - prepare to look after the vCPUs of a session that wait
- * @session: the session
- */
 void kvmi_waits_init(struct kvm_introspection *session)
 {
-	INIT_DELAYED_WORK(&session->watch, watch);
+	INIT_DELAYED_WORK(&session->watch, kvmi_watch_vcpus);
 }
 
-/**
- * kvmi_waits_end - look after them no more
- * @session: the session, which no vCPU uses any more
- */
+/* No vCPU uses the session any more. */
 void kvmi_waits_end(struct kvm_introspection *session)
 {
 	cancel_delayed_work_sync(&session->watch);

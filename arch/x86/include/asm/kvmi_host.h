@@ -5,9 +5,14 @@
 /*
  * KVM introspection: the hooks in KVM's x86 code.
  *
- * What a tool wants to be told of is a set of wishes per vCPU.  KVM adds them
- * to its own when it recomputes intercepts, so a wish can never take away an
- * intercept that KVM or userspace needs.
+ * What a tool requests to be intercepted is kept per vCPU.  KVM adds it to its
+ * own intercepts when it recomputes them, so that it never removes an intercept
+ * that KVM or userspace needs.
+ *
+ * Hooks that send events are called on the vCPU's thread, with the vCPU loaded
+ * and its SRCU lock held, which may be dropped and retaken.  Those that return
+ * enum kvmi_verdict, or have an @r for what to return to the run loop, are such
+ * hooks.
  */
 
 #include <linux/bitops.h>
@@ -16,201 +21,155 @@
 
 #include <asm/kvmi.h>
 
-/* MSRs that hardware can intercept one by one: two ranges of this size. */
+/* MSRs that hardware can intercept individually: two ranges of this size */
 #define KVMI_NR_RANGE_MSRS	0x2000
 #define KVMI_RANGE_LONGS	BITS_TO_LONGS(KVMI_NR_RANGE_MSRS)
 #define KVMI_HIGH_MSRS		0xc0000000
 
-/**
- * struct kvmi_injection - an exception a tool asked for
- * @pending: it is still to be queued
- * @reported: it, or what came instead, is to be told with a TRAP event
- * @nr: vector
- * @error_code: if the vector has one
- * @address: CR2, if the vector is that of #PF
- */
+/* An exception that the tool injects */
 struct kvmi_injection {
+	/* Not queued yet */
 	bool pending;
+	/* Report it, or the exception that took its place, with a TRAP event */
 	bool reported;
+	/* Vector */
 	u8 nr;
+	/* For vectors that have an error code */
 	u32 error_code;
+	/* CR2, for #PF */
 	u64 address;
 };
 
-/**
- * struct kvmi_context - what the guest executes an instruction with
- * @regs: general registers, RIP among them
- * @cs: code segment
- * @cr3: page tables
- * @cpl: privilege level
- * @as_id: guest address space, i.e. in SMM or not
- */
+/* The context that the guest executes an instruction in */
 struct kvmi_context {
 	struct kvm_regs regs;
 	struct kvm_segment cs;
 	u64 cr3;
 	u8 cpl;
+	/* Address space, i.e. SMM or not */
 	u8 as_id;
 };
 
 /* Pages that an instruction can be granted access to at the same time */
 #define KVMI_MAX_GRANTS		32
 
-/**
- * struct kvmi_grant - an access that is granted while an instruction is executed
- * @gfn: guest frame number
- * @as_id: address space
- * @access: KVMI_PAGE_ACCESS_*
- * @own: it is to the guest's own page, whatever the view shows there
- */
+/* An access that is granted while an instruction is executed */
 struct kvmi_grant {
 	gfn_t gfn;
 	u8 as_id;
+	/* KVMI_PAGE_ACCESS_* */
 	u8 access;
+	/* The access is to the guest's own page, even if the gfn is remapped */
 	bool own;
 };
 
-/**
- * struct kvmi_grants - all that is granted to a vCPU
- * @nr: how many
- * @oldest: if there are too many, the next one takes the place of this one
- * @all: the grants
- *
- * Only the vCPU's thread uses it.
- */
+/* All accesses that are granted to a vCPU; vCPU's thread only */
 struct kvmi_grants {
 	u8 nr;
+	/* Index of the grant to replace when all are in use */
 	u8 oldest;
 	struct kvmi_grant all[KVMI_MAX_GRANTS];
 };
 
-/**
- * enum kvmi_step_insn - what RFLAGS.TF means to an instruction that is stepped
- * @KVMI_STEP_OTHER: no more than to most
- * @KVMI_STEP_LOADS_TF: it is POPF or IRET
- * @KVMI_STEP_SYSCALL: it copies TF to R11 and may clear it
- * @KVMI_STEP_SYSRET: it loads TF from R11
- * @KVMI_STEP_SHADOW: there is no trap after it, as it is MOV SS, POP SS or STI
- * @KVMI_STEP_INT: it pushes and clears TF, as do those that follow
- * @KVMI_STEP_INT3: as above
- * @KVMI_STEP_INTO: as above, with the overflow flag set
- */
+/* How an instruction that is single-stepped with RFLAGS.TF uses TF */
 enum kvmi_step_insn {
+	/* Not specially */
 	KVMI_STEP_OTHER,
+	/* POPF or IRET */
 	KVMI_STEP_LOADS_TF,
+	/* Copies TF to R11 and may clear it */
 	KVMI_STEP_SYSCALL,
+	/* Loads TF from R11 */
 	KVMI_STEP_SYSRET,
+	/* MOV SS, POP SS or STI: blocks the trap */
 	KVMI_STEP_SHADOW,
+	/* Push and clear TF */
 	KVMI_STEP_INT,
 	KVMI_STEP_INT3,
+	/* With the overflow flag set */
 	KVMI_STEP_INTO,
 };
 
-/**
- * struct kvmi_step - the execution of single instructions
- * @allowed: one instruction is executed with accesses granted
- * @asked: the tool has granted one of them
- * @wanted: the tool wants to be told of each instruction
- * @owed: an instruction is over, and the tool is to be told
- * @failed: see struct kvmi_vcpu_event_singlestep
- * @insn: the instruction, where TF is used
- * @rip: linear address of the instruction
- * @delivers: if @allowed, the event whose delivery is executed, see
- *	event_to_deliver(); 0 if it is an instruction
- * @at: if @allowed, the context
- */
+/* Single-stepping */
 struct kvmi_step {
+	/* One instruction is executed with accesses granted */
 	bool allowed;
+	/* The tool has granted one of them */
 	bool asked;
+	/* The tool has enabled SINGLESTEP events */
 	bool wanted;
-	bool owed;
+	/* A SINGLESTEP event is pending */
+	bool pending;
+	/* See struct kvmi_vcpu_event_singlestep */
 	bool failed;
+	/* The instruction, if RFLAGS.TF is used */
 	enum kvmi_step_insn insn;
+	/* Linear address of the instruction */
 	unsigned long rip;
+	/*
+	 * If @allowed, the event whose delivery is executed, see
+	 * event_to_deliver(), or 0 for an instruction
+	 */
 	u64 delivers;
+	/* If @allowed, the context */
 	struct kvmi_context at;
 };
 
-/**
- * enum kvmi_emulation_mode - what applies to accesses of KVM's emulator
- * @KVMI_EMULATE_FREELY: nothing, or no instruction is being emulated
- * @KVMI_EMULATE_ASKED: the vCPU's view; one that it forbids ends the emulation, and
- *	the tool is asked about it.  So it is with all that KVM emulates for reasons
- *	of its own
- * @KVMI_EMULATE_CHECKED: the vCPU's view; one that it forbids ends the emulation
- * @KVMI_EMULATE_TRACED: the tool is told of those that the vCPU's view forbids
- * @KVMI_EMULATE_ALLOWED: nothing, the tool has allowed the instruction
- */
+/* How accesses of KVM's emulator are checked */
 enum kvmi_emulation_mode {
+	/* Not, or no instruction is being emulated */
 	KVMI_EMULATE_FREELY,
+	/*
+	 * An access that the vCPU's view denies ends the emulation and is
+	 * reported.  For everything that KVM emulates for reasons of its own.
+	 */
 	KVMI_EMULATE_ASKED,
+	/* An access that the vCPU's view denies ends the emulation */
 	KVMI_EMULATE_CHECKED,
+	/* Accesses that the vCPU's view denies are reported with their data */
 	KVMI_EMULATE_TRACED,
+	/* Not, the tool has allowed the instruction */
 	KVMI_EMULATE_ALLOWED,
 };
 
-/* Bytes of an access that are looked at together */
+/* Most bytes of an access that are checked at once */
 #define KVMI_MAX_EMULATED_BYTES	32
 
-/**
- * struct kvmi_emulation - an instruction that introspection has KVM emulate
- * @mode: what applies to its accesses
- * @failed: the emulator does not know the instruction, which had no effect
- * @refused: it was ended by the access below
- * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
- * @gva: linear address of that access
- * @gpa: its guest physical address
- * @data: what is written in place of what the instruction wants to write, in each
- *	of the two pages that a write can be to
- *
- * Only the vCPU's thread uses it.
- */
+/* An instruction that KVM emulates for introspection; vCPU's thread only */
 struct kvmi_emulation {
 	enum kvmi_emulation_mode mode;
+	/* The emulator does not implement the instruction; no effect */
 	bool failed;
+	/* The access below has ended the emulation */
 	bool refused;
+	/* KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X */
 	u8 access;
 	gva_t gva;
 	gpa_t gpa;
+	/* What to write instead of the instruction's data, in each of two pages */
 	u8 data[2][KVMI_MAX_EMULATED_BYTES];
 };
 
-/**
- * struct kvmi_last_walk - the last page walk for which a flag was to be set
- * @entry: guest physical address of the entry in the guest's page tables
- * @rip: linear address of the instruction
- * @exits: how many VM exits there had been
- */
+/* The last page walk that was to set a flag */
 struct kvmi_last_walk {
+	/* Guest physical address of the entry of the guest's page tables */
 	gpa_t entry;
+	/* Linear address of the instruction */
 	unsigned long rip;
+	/* Number of VM exits so far */
 	u64 exits;
 };
 
-/**
- * struct kvmi_descriptor_access - an access to a descriptor table register
- * @descriptor: KVMI_DESC_*, or 0 for none
- * @write: it is loaded, not stored
- */
 struct kvmi_descriptor_access {
+	/* KVMI_DESC_*, or 0 for none */
 	u8 descriptor;
+	/* Load, not store */
 	bool write;
 };
 
-/**
- * struct kvmi_saved_registers - registers as they were before they may have changed
- * @session: the session then, by its number in struct
- *	kvm_vcpu_introspection.nr_sessions; 0: there are none
- * @cr0: CR0
- * @cr3: CR3
- * @cr4: CR4
- * @efer: EFER
- * @gdt: GDTR
- * @idt: IDTR
- * @ldt: LDTR
- * @tr: TR
- */
+/* Registers before RSM or a task switch may change them */
 struct kvmi_saved_registers {
+	/* kvm_vcpu_introspection.nr_sessions then; 0 if nothing is saved */
 	unsigned int session;
 	unsigned long cr0;
 	unsigned long cr3;
@@ -222,72 +181,73 @@ struct kvmi_saved_registers {
 	struct kvm_segment tr;
 };
 
-/**
- * struct kvmi_arch_vcpu - what a tool wants to be told of on an x86 vCPU
- * @crs: bit n: writes to CRn
- * @same_crs: bit n: also if CRn has the value already
- * @msrs: writes to the MSRs from 0, and from KVMI_HIGH_MSRS
- * @same_msrs: also if they have the value already
- * @injection: the exception it asked for
- * @view: the view of guest memory
- * @ad_disabled: bit n: view n forbids page walks of the vCPU, and has no accessed
- *	and dirty flags in its page tables for fewer of them to be forbidden
- * @last_walk: the last page walk that was completed for the processor; only the
- *	vCPU's thread uses it
- * @step: the execution of single instructions
- * @grants: accesses that the instruction being executed may make
- * @emulation: the instruction that introspection has KVM emulate
- * @not_emulated: the tool answered a PF event with SKIP or KVMI_PF_TRAP_ACCESS, and
- *	KVM does not know the instruction
- * @not_emulated_at: linear address of that instruction
- * @asked: the session that is asked about an access, by its number in struct
- *	kvm_vcpu_introspection.nr_sessions; only the vCPU's thread uses it
- * @allowed: what the tool has allowed already of the instruction that KVM is
- *	emulating; only the vCPU's thread uses it
- * @before: what RSM or a task switch, that is to be reported, began with; only the
- *	vCPU's thread uses it
- * @before_smi: what the guest had when it entered SMM; only the vCPU's thread uses it
+/*
+ * What a tool has requested of a vCPU.
  *
- * Changed on the vCPU's thread, and cleared by unhooking on any, with the vCPU's
- * lock held unless a command or an event is being handled, which unhooking waits
- * for.  Read without a lock: whoever reads too early is made to recompute by
- * KVM_REQ_RECALC_INTERCEPTS, and by KVM_REQ_MMU_UPDATE_VIEW what comes of @view,
- * @ad_disabled and @step, see kvmi_update_view().
+ * Written by the vCPU's thread, and cleared by unhooking in any thread, with the
+ * vCPU's lock held unless a command or an event is being handled, which unhooking
+ * waits for.  Read without a lock: KVM_REQ_RECALC_INTERCEPTS makes a vCPU that
+ * has read too early recompute its intercepts, and KVM_REQ_MMU_UPDATE_VIEW what
+ * depends on @view, @ad_disabled and @step, see kvmi_update_view().
  */
 struct kvmi_arch_vcpu {
+	/* Bit n: intercept writes to CRn */
 	unsigned long crs;
+	/* Bit n: also report those that do not change the value */
 	unsigned long same_crs;
+	/* Intercept writes to the MSRs from 0, and from KVMI_HIGH_MSRS */
 	unsigned long msrs[2][KVMI_RANGE_LONGS];
+	/* Also report those that do not change the value */
 	unsigned long same_msrs[2][KVMI_RANGE_LONGS];
 	struct kvmi_injection injection;
+	/* Number of the view */
 	u8 view;
+	/*
+	 * Bit n: view n denies page walks of the vCPU, and has no accessed and
+	 * dirty flags in its page tables so that fewer of them are denied
+	 */
 	u8 ad_disabled;
+	/* The last page walk that KVM completed; vCPU's thread only */
 	struct kvmi_last_walk last_walk;
 	struct kvmi_step step;
 	struct kvmi_grants grants;
 	struct kvmi_emulation emulation;
+	/*
+	 * The reply to a PF event was SKIP or KVMI_PF_TRAP_ACCESS, for an
+	 * instruction that KVM does not implement, and its linear address
+	 */
 	bool not_emulated;
 	unsigned long not_emulated_at;
+	/*
+	 * kvm_vcpu_introspection.nr_sessions when an access was found to be
+	 * denied; vCPU's thread only
+	 */
 	unsigned int asked;
+	/*
+	 * What the tool has allowed of the instruction that is being emulated;
+	 * vCPU's thread only
+	 */
 	struct kvmi_descriptor_access allowed;
+	/* For RSM or a task switch to be reported; vCPU's thread only */
 	struct kvmi_saved_registers before;
+	/* Registers when the guest entered SMM; vCPU's thread only */
 	struct kvmi_saved_registers before_smi;
 };
 
-/**
- * enum kvmi_verdict - what to do with an instruction a tool was asked about
- * @KVMI_ALLOW: go on
- * @KVMI_SKIP: move RIP past the instruction as if it had been executed
- * @KVMI_RETRY: return to the run loop, which knows whether the instruction is
- *	to run again, or KVM_RUN has to return first
- */
+/* What to do with an instruction */
 enum kvmi_verdict {
+	/* Go on */
 	KVMI_ALLOW,
+	/* Advance RIP past the instruction without executing it */
 	KVMI_SKIP,
+	/*
+	 * Return to the run loop, which either restarts the instruction or
+	 * returns to userspace first
+	 */
 	KVMI_RETRY,
 };
 
-/* What the MMU asks, see mmu/view.h. */
+/* For the MMU, see mmu/view.h */
 unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 				gfn_t gfn);
 int __kvmi_max_mapping_level(struct kvm *kvm, union kvm_mmu_page_role role,
@@ -347,13 +307,11 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   const void **val, unsigned int bytes);
 
-/**
- * kvmi_vcpu_known - has the vCPU ever been introspected?
- * @vcpu: the vCPU
- *
- * If so KVM_REQ_RECALC_INTERCEPTS may be there to take an intercept back, and a VM
- * exit be due to one that has been taken back, even when nobody is introspecting any
- * more.
+/*
+ * Return true if the vCPU has ever been introspected.  If so,
+ * KVM_REQ_RECALC_INTERCEPTS may be pending to remove intercepts, and VM exits
+ * may be due to intercepts that have been removed, even if nothing is
+ * introspected any more.
  */
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
 {
@@ -361,12 +319,10 @@ static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
 	       READ_ONCE(vcpu->introspection);
 }
 
-/**
- * kvmi_has_todo - is there anything to look at before the vCPU enters the guest?
- * @vcpu: the vCPU
- *
- * So it is while instructions are stepped or emulated, and when the vCPU is to change
- * its view or registers are to be reported.
+/*
+ * Return true if __kvmi_check_step() has to be called before VM-Enter: while
+ * instructions are single-stepped or emulated, and if registers have to be
+ * reported.
  */
 static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu)
 {
@@ -374,42 +330,26 @@ static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu)
 	       READ_ONCE(vcpu->arch.introspection_todo);
 }
 
-/**
- * kvmi_limit_caps - take what cannot be introspected from a vCPU's capabilities
- * @vcpu: the vCPU, whose capabilities have just been set
- */
+/* Remove what can't be introspected from a vCPU's capabilities. */
 static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_limit_caps(vcpu);
 }
 
-/**
- * kvmi_wants_cr - must writes to a control register cause VM exits?
- * @vcpu: the vCPU
- * @cr: 0, 3 or 4
- */
+/* Return true if writes to CR0, CR3 or CR4 have to be intercepted. */
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_cr(vcpu, cr);
 }
 
-/**
- * kvmi_wants_msr - must writes to an MSR cause VM exits?
- * @vcpu: the vCPU
- * @msr: index of the MSR
- */
+/* Return true if writes to an MSR have to be intercepted. */
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_msr(vcpu, msr);
 }
 
-/**
- * kvmi_cr_write - ask about a guest's write to a control register
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @cr: number of the register
- * @val: the value written; changed if the tool wants another
- */
+/* A guest writes a control register.  The tool may change *@val. */
 static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 					      unsigned long *val)
 {
@@ -418,12 +358,7 @@ static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	return KVMI_ALLOW;
 }
 
-/**
- * kvmi_msr_write - ask about a guest's WRMSR
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @msr: index of the MSR
- * @data: the value written; changed if the tool wants another
- */
+/* A guest executes WRMSR.  The tool may change *@data. */
 static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 					       u64 *data)
 {
@@ -432,12 +367,7 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 	return KVMI_ALLOW;
 }
 
-/**
- * kvmi_xsetbv - ask about a guest's XSETBV at CPL 0
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @xcr: index of the register
- * @val: the value written
- */
+/* A guest executes XSETBV at CPL 0. */
 static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
 					    u64 val)
 {
@@ -446,10 +376,6 @@ static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
 	return KVMI_ALLOW;
 }
 
-/**
- * kvmi_cpuid - ask about a guest's CPUID
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- */
 static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
@@ -457,25 +383,17 @@ static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
 	return KVMI_ALLOW;
 }
 
-/**
- * kvmi_wants_descriptor - must accesses to the descriptor table registers cause
- *	VM exits?
- * @vcpu: the vCPU
+/*
+ * Return true if accesses to descriptor table registers have to be intercepted.
  */
 static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_descriptor(vcpu);
 }
 
-/**
- * kvmi_descriptor_exit - ask about an access to a descriptor table register that has
- *	caused a VM exit, and emulate it if it is allowed
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @descriptor: KVMI_DESC_*
- * @write: it is loaded, not stored
- * @r: if true is returned, what to return to the run loop
- *
- * Return: false if it is not the tool's concern.
+/*
+ * Handle a VM exit for an access to a descriptor table register: emulate it if
+ * the tool allows it.  Return false if introspection does not intercept it.
  */
 static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
 					bool write, int *r)
@@ -484,22 +402,16 @@ static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
 	       __kvmi_descriptor_exit(vcpu, descriptor, write, r);
 }
 
-/**
- * kvmi_wants_emulated_insns - is KVM's emulator to ask about instructions?
- * @vcpu: the vCPU
- */
+/* Return true if kvmi_emulated_insn() has to be called. */
 static inline bool kvmi_wants_emulated_insns(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) && kvmi_vcpu_known(vcpu);
 }
 
-/**
- * kvmi_emulated_insn - ask about an instruction that KVM's emulator is about to
- *	execute, if kvmi_wants_emulated_insns()
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @info: the instruction, none of whose memory operands has been accessed yet
- *
- * Control registers, MSRs and XCR0 are asked about when they are written.
+/*
+ * KVM's emulator is about to execute an instruction, and has not accessed its
+ * memory operands yet.  Control registers, MSRs and XCR0 are reported when they
+ * are written.
  */
 static inline enum kvmi_verdict
 kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *info)
@@ -507,29 +419,22 @@ kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *inf
 	return __kvmi_emulated_insn(vcpu, info);
 }
 
-/**
- * kvmi_enter_smm - remember the registers that RSM will load
- * @vcpu: the vCPU, about to enter SMM
- */
+/* Save the registers that RSM will load. */
 static inline void kvmi_enter_smm(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_enter_smm(vcpu);
 }
 
-/**
- * kvmi_leave_smm - have the registers that RSM has loaded looked at
- * @vcpu: the vCPU
- */
+/* Report the registers that RSM has changed, before VM-Enter. */
 static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_leave_smm(vcpu);
 }
 
-/**
- * kvmi_task_switch - have the registers that a task switch loads looked at
- * @vcpu: the vCPU, about to switch tasks
+/*
+ * Report the registers that a task switch is about to change, before VM-Enter.
  */
 static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
@@ -537,32 +442,20 @@ static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
 		__kvmi_task_switch(vcpu);
 }
 
-/**
- * kvmi_vcpu_reset - forget what has not been reported of RSM or a task switch
- * @vcpu: the vCPU
- */
+/* Drop what was not reported yet of RSM or a task switch. */
 static inline void kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_vcpu_reset(vcpu);
 }
 
-/**
- * kvmi_hypercall - is a hypercall for the tool?
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @r: if so, what to return to the run loop
- */
+/* Return true if a hypercall is the one of introspection. */
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_hypercall(vcpu, r);
 }
 
-/**
- * kvmi_wants_exceptions - which exceptions must cause VM exits?
- * @vcpu: the vCPU
- *
- * Return: bit n: those with vector n.
- */
+/* Return a bitmap of the vectors of exceptions to intercept. */
 static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
@@ -570,11 +463,9 @@ static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
-/**
- * kvmi_deliver_exception - ask about an exception before it is injected
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- *
- * Return: false to go back to the run loop with KVM_REQ_EVENT pending.
+/*
+ * An exception is about to be injected.  May drop and retake the vCPU's SRCU
+ * lock.  Return false to go back to the run loop with KVM_REQ_EVENT pending.
  */
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 {
@@ -582,10 +473,9 @@ static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	       __kvmi_deliver_exception(vcpu);
 }
 
-/**
- * kvmi_single_steps - must the vCPU exit after each instruction, and interrupts
- *	wait?
- * @vcpu: the vCPU
+/*
+ * Return true if the vCPU has to exit after each instruction, and to hold
+ * interrupts.
  */
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 {
@@ -593,49 +483,35 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_check_step - see whether the instruction a vCPU was to execute is over
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * kvmi_check_step - check whether the instruction being stepped has completed
+ * @vcpu: the vCPU
  *
- * To be called in the outer run loop, before kvmi_vcpu_service().
- *
- * Return: false if the tool has to be asked first: nothing may happen to the vCPU
- * before this has been called again.
+ * Context: the outer run loop, before kvmi_vcpu_service().  May drop and retake
+ * the vCPU's SRCU lock.
+ * Return: false if an event is pending: the vCPU's state must not change before
+ * this was called again.
  */
 static inline bool kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	return !kvmi_has_todo(vcpu) || __kvmi_check_step(vcpu);
 }
 
-/**
- * kvmi_prepare_step - have the next instruction stepped
- * @vcpu: the vCPU, about to enter the guest, with its SRCU lock held; it may be
- *	dropped and retaken
- * @r: if false is returned, what to return to the run loop
- *
- * Return: false if KVM has executed it in place of the guest.
+/*
+ * Prepare to single-step the next instruction, before VM-Enter.  Return false
+ * if KVM has executed the instruction instead.
  */
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
 	return !kvmi_has_todo(vcpu) || __kvmi_prepare_step(vcpu, r);
 }
 
-/**
- * kvmi_has_views - may there be views in which anything is restricted or changed?
- */
+/* Return true if there may be views that restrict pages or remap gfns. */
 static inline bool kvmi_has_views(void)
 {
 	return static_branch_unlikely(&kvmi_key.key);
 }
 
-/**
- * kvmi_page_fault - ask about an access that the page tables of the host refused
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @gpa: guest physical address
- * @error_code: PFERR_*
- * @r: if false is returned, what to return to the run loop
- *
- * Return: true if the access is not the tool's concern.
- */
+/* A TDP page fault.  Return true if the vCPU's view permits the access. */
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)
 {
@@ -643,11 +519,7 @@ static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 	       __kvmi_page_fault(vcpu, gpa, error_code, r);
 }
 
-/**
- * kvmi_shown_gfn - which page does a vCPU see at an address?
- * @vcpu: the vCPU, with its SRCU lock held
- * @gfn: guest frame number of the address
- */
+/* Return the gfn of the page that is mapped at @gfn in the vCPU's view. */
 static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
@@ -655,24 +527,17 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return gfn;
 }
 
-/**
- * kvmi_emulation_begin - KVM's emulator is about to emulate an instruction, or to
- *	go on with it
- * @vcpu: the vCPU
- * @emulation_type: EMULTYPE_*
- */
+/* KVM's emulator is about to emulate an instruction, or to continue with it. */
 static inline void kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 {
 	if (static_branch_unlikely(&kvmi_key.key))
 		__kvmi_emulation_begin(vcpu, emulation_type);
 }
 
-/**
- * kvmi_emulation_end - ask about an access that has ended the emulation
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @r: what the emulator wants to return to the run loop
- *
- * Return: what to return to the run loop.
+/*
+ * KVM's emulator has returned @r: report an access that has ended the
+ * emulation.  May drop and retake the vCPU's SRCU lock.  Return what to return
+ * to the run loop.
  */
 static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 {
@@ -681,10 +546,9 @@ static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 	return r;
 }
 
-/**
- * kvmi_emulation_wanted - does KVM's emulator do what the tool or introspection has
- *	asked for?
- * @vcpu: the vCPU
+/*
+ * Return true if the instruction is emulated on request of the tool or
+ * introspection.
  */
 static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
 {
@@ -692,22 +556,14 @@ static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
 	       __kvmi_emulation_wanted(vcpu);
 }
 
-/**
- * kvmi_emulation_watched - does introspection look at each access of KVM's
- *	emulator?
- * @vcpu: the vCPU
- */
+/* Return true if introspection checks each access of KVM's emulator. */
 static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) &&
 	       __kvmi_emulation_watched(vcpu);
 }
 
-/**
- * kvmi_emulated_bytes - how much may KVM's emulator access at once?
- * @vcpu: the vCPU
- * @bytes: what it would otherwise
- */
+/* Limit the bytes that KVM's emulator accesses at once. */
 static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
 					       unsigned int bytes)
 {
@@ -715,26 +571,18 @@ static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
 	       KVMI_MAX_EMULATED_BYTES : bytes;
 }
 
-/**
- * kvmi_emulation_failed - tell that KVM cannot emulate an instruction
- * @vcpu: the vCPU
- *
- * Return: true if introspection wanted it emulated, and knows what else to do.
+/*
+ * KVM does not implement the instruction.  Return true if it is emulated for
+ * introspection, which handles that.
  */
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) && __kvmi_emulation_failed(vcpu);
 }
 
-/**
- * kvmi_emulated_fetch - ask about a fetch of KVM's emulator
- * @vcpu: the vCPU, with its SRCU lock held
- * @gva: linear address
- * @gpa: guest physical address
- * @val: the bytes fetched; changed if the vCPU sees others
- * @bytes: number of them, in one page
- *
- * Return: false to end the emulation as intercepted.
+/*
+ * KVM's emulator has fetched @bytes within one page.  Replaced by what the
+ * vCPU's view maps.  Return false to end the emulation as intercepted.
  */
 static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 				       gpa_t gpa, void *val, unsigned int bytes)
@@ -743,15 +591,11 @@ static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 	       __kvmi_emulated_fetch(vcpu, gva, gpa, val, bytes);
 }
 
-/**
- * kvmi_emulated_read - ask about what KVM's emulator has read
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @gva: linear address
- * @gpa: guest physical address
- * @val: the bytes read; changed if the instruction is to see others
- * @bytes: number of them, in one page, at most kvmi_emulated_bytes()
- *
- * Return: false to end the emulation as intercepted.
+/*
+ * KVM's emulator has read @bytes within one page, at most
+ * kvmi_emulated_bytes().  Replaced by what the vCPU's view maps, or by the
+ * tool.  May drop and retake the vCPU's SRCU lock.  Return false to end the
+ * emulation as intercepted.
  */
 static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
 				      gpa_t gpa, void *val, unsigned int bytes)
@@ -760,14 +604,10 @@ static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
 	       __kvmi_emulated_read(vcpu, gva, gpa, val, bytes);
 }
 
-/**
- * kvmi_emulated_input - ask about what an instruction that KVM emulates will write
- *	when it has read from a device, which it is about to
- * @vcpu: the vCPU, with its SRCU lock held
- *
- * A device must not be read in vain.
- *
- * Return: false to end the emulation as intercepted.
+/*
+ * An instruction is about to read from a device, which must not be done in
+ * vain: check what it will write to.  Return false to end the emulation as
+ * intercepted.
  */
 static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu)
 {
@@ -776,14 +616,15 @@ static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_emulated_write - ask about what KVM's emulator is about to write
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
+ * kvmi_emulated_write - KVM's emulator is about to write to memory
+ * @vcpu: the vCPU
  * @gva: linear address
  * @gpa: guest physical address
- * @val: where the bytes are; changed to where others are if those are to be
- *	written, and to NULL if nothing is to be
- * @bytes: number of them, in one page, at most kvmi_emulated_bytes()
+ * @val: the data; set to other data if the tool replaces it, and to NULL if the
+ *	tool suppresses the write
+ * @bytes: size of the data, within one page, at most kvmi_emulated_bytes()
  *
+ * Context: may drop and retake the vCPU's SRCU lock.
  * Return: false to end the emulation as intercepted.
  */
 static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,

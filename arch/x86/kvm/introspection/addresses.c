@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * KVM introspection: what the addresses of an x86 guest stand for.
- */
+/* KVM introspection: addresses of x86 guests. */
 
 #include <linux/kvm_host.h>
 #include <linux/sizes.h>
@@ -9,16 +7,17 @@
 
 #include <asm/mtrr.h>
 
+#include "introspection/arch.h"
 #include "introspection/command.h"
 #include "addresses.h"
 #include "cpuid.h"
 #include "mmu.h"
 #include "x86.h"
 
-/* A bit of the MSRs IA32_MTRR_PHYSMASKn */
+/* Of the MSRs IA32_MTRR_PHYSMASKn */
 #define MTRR_PHYSMASK_VALID	BIT_ULL(11)
 
-/* Bytes of memory that the fixed-range MTRRs describe */
+/* Ends of the memory that fixed-range MTRRs describe */
 #define FIXED_64K_END		0x80000
 #define FIXED_16K_END		0xc0000
 #define FIXED_4K_END		0x100000
@@ -39,8 +38,8 @@ static u8 fixed_type(const struct kvm_mtrr *mtrr, u64 gpa)
 }
 
 /*
- * Where ranges overlap UC wins over all, and WT over WB.  Other combinations
- * are undefined, and UC is what never does harm.
+ * Where ranges overlap UC takes precedence over all, and WT over WB.  Other
+ * combinations are undefined, and UC is always safe.
  */
 static u8 combine_types(u8 a, u8 b)
 {
@@ -76,7 +75,7 @@ static u8 memory_type(struct kvm_vcpu *vcpu, u64 gpa)
 {
 	const struct kvm_mtrr *mtrr = &vcpu->arch.mtrr_state;
 
-	/* Nobody turns on what the guest has not got, and all of it is WB. */
+	/* Without MTRRs all memory is WB. */
 	if (!guest_cpu_cap_has(vcpu, X86_FEATURE_MTRR))
 		return MTRR_TYPE_WRBACK;
 
@@ -88,10 +87,6 @@ static u8 memory_type(struct kvm_vcpu *vcpu, u64 gpa)
 	return variable_type(mtrr, gpa);
 }
 
-/**
- * kvmi_vcpu_get_mtrr_type - KVMI_VCPU_GET_MTRR_TYPE
- * @req: the request
- */
 int kvmi_vcpu_get_mtrr_type(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_get_mtrr_type *data = req->data;
@@ -113,13 +108,7 @@ static bool is_linear_address(struct kvm_vcpu *vcpu, u64 gva)
 	return gva <= U32_MAX;
 }
 
-/**
- * kvmi_translate_gva - what a linear address stands for
- * @vcpu: the vCPU, loaded
- * @gva: the address
- *
- * Return: guest physical address; INVALID_GPA if it is not mapped.
- */
+/* Return the gpa that a linear address is mapped to, or INVALID_GPA. */
 gpa_t kvmi_translate_gva(struct kvm_vcpu *vcpu, u64 gva)
 {
 	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
@@ -128,7 +117,9 @@ gpa_t kvmi_translate_gva(struct kvm_vcpu *vcpu, u64 gva)
 	if (!is_linear_address(vcpu, gva))
 		return INVALID_GPA;
 
-	/* SMAP keeps a user's pages from a supervisor, but they are mapped. */
+	/*
+	 * SMAP denies a supervisor access to user pages, but they are mapped.
+	 */
 	gpa = kvm_mmu_gva_to_gpa_system(vcpu, gva, NULL);
 	if (gpa == INVALID_GPA)
 		gpa = walk->gva_to_gpa(vcpu, walk, gva, PFERR_USER_MASK, NULL);
@@ -136,10 +127,6 @@ gpa_t kvmi_translate_gva(struct kvm_vcpu *vcpu, u64 gva)
 	return gpa;
 }
 
-/**
- * kvmi_vcpu_translate_gva - KVMI_VCPU_TRANSLATE_GVA
- * @req: the request
- */
 int kvmi_vcpu_translate_gva(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_translate_gva *data = req->data;
@@ -155,14 +142,10 @@ int kvmi_vcpu_translate_gva(struct kvmi_vcpu_request *req)
 	__try_cmpxchg_user((type __user *)(ptr), (type *)(old),		\
 			   *(const type *)(new), efault_##type)
 
-/**
- * kvmi_arch_try_cmpxchg_user - exchange user memory if it is as expected
- * @to: the memory, aligned to @size
- * @old: the bytes expected; those found if they are others
- * @new: the bytes to write
- * @size: 1, 2, 4 or 8
- *
- * Return: 0, 1 if memory holds other bytes, or -EFAULT.
+/*
+ * Exchange user memory that is aligned to @size, which is 1, 2, 4 or 8.  Return
+ * 0; 1 if memory does not hold the bytes at @old, which are replaced by those
+ * found; or -EFAULT.
  */
 int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
 			       size_t size)

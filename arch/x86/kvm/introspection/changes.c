@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: registers that change with no instruction that writes just
- * them, i.e. by RSM and in task switches.
+ * KVM introspection: registers that RSM and task switches change.
  *
- * The tool is asked afterwards, before the guest executes another instruction.
+ * No instruction writes just one of them.  They are reported afterwards, before
+ * the guest executes another instruction.
  */
 
 #include <linux/kvm_host.h>
 
+#include <asm/kvmi_host.h>
+
 #include "introspection/event.h"
+#include "introspection/vcpu.h"
 #include "changes.h"
 #include "intercepts.h"
 #include "msrs.h"
@@ -16,7 +19,7 @@
 #include "step.h"
 #include "x86.h"
 
-/* It has happened, so nothing can be repeated. */
+/* The change was made, so that nothing can be repeated */
 #define FORBIDDEN	BIT(KVMI_EVENT_ACTION_RETRY)
 
 static void get_segment(struct kvm_vcpu *vcpu, struct kvm_segment *seg, int nr)
@@ -24,7 +27,7 @@ static void get_segment(struct kvm_vcpu *vcpu, struct kvm_segment *seg, int nr)
 	memset(seg, 0, sizeof(*seg));
 	kvm_get_segment(vcpu, seg, nr);
 
-	/* What the rest of it is does not matter. */
+	/* The other fields are irrelevant. */
 	if (seg->unusable)
 		*seg = (struct kvm_segment) { .unusable = 1 };
 }
@@ -38,7 +41,8 @@ static void get_table(struct kvm_vcpu *vcpu, struct desc_ptr *dt, u8 descriptor)
 		kvm_x86_call(get_idt)(vcpu, dt);
 }
 
-static void save(struct kvm_vcpu *vcpu, struct kvmi_saved_registers *saved)
+static void kvmi_save_registers(struct kvm_vcpu *vcpu,
+				struct kvmi_saved_registers *saved)
 {
 	saved->cr0 = kvm_read_cr0(vcpu);
 	saved->cr3 = kvm_read_cr3(vcpu);
@@ -53,7 +57,7 @@ static void save(struct kvm_vcpu *vcpu, struct kvmi_saved_registers *saved)
 
 static bool is_pending(struct kvm_vcpu_introspection *vi)
 {
-	/* What was seen by another session is none of this one's business. */
+	/* Ignore registers that were saved in another session. */
 	return vi->arch.before.session &&
 	       vi->arch.before.session == READ_ONCE(vi->nr_sessions);
 }
@@ -65,16 +69,19 @@ void __kvmi_enter_smm(struct kvm_vcpu *vcpu)
 	if (!vi)
 		return;
 
-	/* What is not reported yet is so together with what this SMI changes. */
+	/*
+	 * Changes that were not reported yet are reported together with those
+	 * of this SMI.
+	 */
 	if (is_pending(vi)) {
 		vi->arch.before_smi = vi->arch.before;
 		vi->arch.before.session = 0;
 	} else {
-		save(vcpu, &vi->arch.before_smi);
+		kvmi_save_registers(vcpu, &vi->arch.before_smi);
 	}
 }
 
-/* What the SMI handler did to its own registers is over. */
+/* The SMI handler's own registers are gone. */
 void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -87,7 +94,7 @@ void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 	vi->arch.before_smi.session = 0;
 }
 
-/* INIT and reset load what the architecture says, whatever was before. */
+/* INIT and reset load architectural values, nothing is left to report. */
 void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -106,13 +113,14 @@ void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 	if (!vi)
 		return;
 
-	save(vcpu, &vi->arch.before);
+	kvmi_save_registers(vcpu, &vi->arch.before);
 	kvmi_set_todo(vcpu);
 }
 
 /*
- * The registers depend on each other, and a guest chooses what RSM loads.  If what
- * the tool wants cannot be, the guest must not go on with what it refuses.
+ * The registers depend on each other, and a guest chooses what RSM loads.  If a
+ * value that the tool has chosen can't be loaded, don't let the guest go on
+ * with the one that the tool refuses.
  */
 static void check_written(struct kvm_vcpu *vcpu, int err)
 {
@@ -141,9 +149,9 @@ static void write_efer(struct kvm_vcpu *vcpu, u64 val)
 }
 
 /*
- * The functions below ask about one register each, and do what the answer says.
+ * The functions below report one register each, and apply the reply.
  *
- * Return: KVMI_EVENT_ACTION_* or KVMI_EVENT_INTERRUPTED.
+ * Return KVMI_EVENT_ACTION_* or KVMI_EVENT_INTERRUPTED.
  */
 
 static int ask_cr(struct kvm_vcpu *vcpu, int cr, unsigned long *before)
@@ -258,7 +266,7 @@ static int ask_segment(struct kvm_vcpu *vcpu, u8 descriptor, int nr,
 	if (action == KVMI_EVENT_INTERRUPTED)
 		return action;
 
-	/* One of another mode may not be one that the guest can be entered with. */
+	/* A segment of another mode may make VM-Enter fail. */
 	if (action == KVMI_EVENT_ACTION_SKIP &&
 	    !((vcpu->arch.efer ^ efer_before) & EFER_LMA))
 		kvm_set_segment(vcpu, before, nr);
@@ -294,11 +302,10 @@ static int ask_about(struct kvm_vcpu *vcpu, struct kvmi_saved_registers *before,
 
 #define NR_QUESTIONS	8
 
-/**
- * kvmi_report_changes - ask about registers that RSM or a task switch has changed
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- *
- * Return: false to go back to the run loop, and be called again.
+/*
+ * Report registers that RSM or a task switch has changed.  May drop and retake
+ * the vCPU's SRCU lock.  Return false to go back to the run loop, and be called
+ * again.
  */
 bool kvmi_report_changes(struct kvm_vcpu *vcpu)
 {

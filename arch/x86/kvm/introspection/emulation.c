@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: instructions that KVM emulates in the guest's place, for
- * reasons of its own or as the tool or introspection itself has asked for.
+ * KVM introspection: instructions that KVM emulates, for reasons of its own or
+ * on request of the tool or introspection.
  *
- * KVM's emulator asks here about each access to guest memory, with the address that
- * it then uses.  If the answer is no, or has to be waited for with KVM_RUN returned,
- * the instruction begins anew.  A part of what it writes may have been written then,
- * as if another vCPU had looked in the middle of it.
+ * KVM's emulator calls the functions below for each access to guest memory,
+ * with the address that it then uses.  If access is denied, or KVM_RUN must
+ * return to userspace first, restart the instruction.  It may have written a
+ * part of its data by then, as if another vCPU had looked in the middle of it.
  *
- * What it fetches and reads is what the vCPU's view shows.
+ * Fetches and reads return what the vCPU's view maps.
  */
 
 #include <linux/kvm_host.h>
 
-#include "introspection/command.h"
+#include <asm/kvmi_host.h>
+
 #include "introspection/event.h"
+#include "introspection/vcpu.h"
 #include "emulation.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
@@ -22,14 +24,9 @@
 #include "step.h"
 #include "x86.h"
 
-/**
- * kvmi_emulate - emulate the instruction that a vCPU is about to execute
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @mode: what applies to the accesses
- *
- * See struct kvmi_emulation for what has become of it.
- *
- * Return: what to return to the run loop.
+/*
+ * Emulate the next instruction.  May drop and retake the vCPU's SRCU lock.
+ * struct kvmi_emulation reports failures.  Return what to return to the run loop.
  */
 int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 {
@@ -42,11 +39,11 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	emulation->refused = false;
 	r = kvm_emulate_instruction(vcpu, 0);
 
-	/* If KVM_RUN returns first, e.g. for MMIO, the rest is yet to come. */
+	/* If KVM_RUN returns first, e.g. for MMIO, the rest follows later. */
 	if (r > 0)
 		emulation->mode = KVMI_EMULATE_FREELY;
 
-	/* HLT is left to whoever has called the emulator. */
+	/* HLT is left to the caller of the emulator. */
 	if (vcpu->arch.halt_request) {
 		vcpu->arch.halt_request = 0;
 		return kvm_emulate_halt_noskip(vcpu);
@@ -59,7 +56,9 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	/* What is skipped makes no access, and the processor has fetched it. */
+	/*
+	 * Skipping an instruction accesses nothing, and the CPU has fetched it.
+	 */
 	if (!vi || vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||
 	    (emulation_type & EMULTYPE_SKIP))
 		return;
@@ -82,7 +81,7 @@ int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 		return kvmi_emulated_page_fault(vcpu, emulation->gva,
 						emulation->gpa, emulation->access);
 
-	/* What is refused is part of another iteration, which begins anew. */
+	/* The denied access is part of the next iteration, which restarts. */
 	kvmi_step_check(vcpu);
 
 	return r;
@@ -110,8 +109,8 @@ bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 	return true;
 }
 
-static bool refuse(struct kvmi_emulation *emulation, gva_t gva, gpa_t gpa,
-		   u8 access)
+static bool kvmi_refuse_access(struct kvmi_emulation *emulation, gva_t gva,
+			       gpa_t gpa, u8 access)
 {
 	emulation->refused = true;
 	emulation->access = access;
@@ -121,7 +120,7 @@ static bool refuse(struct kvmi_emulation *emulation, gva_t gva, gpa_t gpa,
 	return false;
 }
 
-/* The vCPU sees at @gpa what its view shows there. */
+/* Read what the vCPU's view maps at @gpa. */
 static bool read_shown(struct kvm_vcpu *vcpu, gpa_t gpa, void *val,
 		       unsigned int bytes)
 {
@@ -132,10 +131,12 @@ static bool read_shown(struct kvm_vcpu *vcpu, gpa_t gpa, void *val,
 					 bytes);
 }
 
-static bool check(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 access)
+static bool kvmi_check_access(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+			      u8 access)
 {
 	return kvmi_may_access(vcpu, gpa_to_gfn(gpa), access) ||
-	       refuse(&kvmi_to_vcpu(vcpu)->arch.emulation, gva, gpa, access);
+	       kvmi_refuse_access(&kvmi_to_vcpu(vcpu)->arch.emulation, gva, gpa,
+				  access);
 }
 
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
@@ -150,12 +151,13 @@ bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 	mode = vi->arch.emulation.mode;
 	if ((mode == KVMI_EMULATE_ASKED || mode == KVMI_EMULATE_CHECKED) &&
 	    !kvmi_may_execute(vcpu, gva, gpa_to_gfn(gpa)))
-		return refuse(&vi->arch.emulation, gva, gpa, KVMI_PAGE_ACCESS_X);
+		return kvmi_refuse_access(&vi->arch.emulation, gva, gpa,
+					  KVMI_PAGE_ACCESS_X);
 
 	return read_shown(vcpu, gpa, val, bytes);
 }
 
-/* Where the instruction stores what it reads or computes, if that is in memory */
+/* The memory operand that the instruction writes, if any */
 static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *bytes)
 {
 	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
@@ -175,7 +177,10 @@ static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *byt
 	return true;
 }
 
-/* It reads there what it then writes, so this is no other page than that. */
+/*
+ * Return true if the instruction reads what it then writes, i.e. this page
+ * itself.
+ */
 static bool reads_destination(struct kvm_vcpu *vcpu, gva_t gva)
 {
 	unsigned int bytes;
@@ -201,8 +206,9 @@ bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
 
 	for (last = gva + bytes - 1; ; gva = last & PAGE_MASK) {
 		gpa = kvm_mmu_gva_to_gpa_write(vcpu, gva, NULL);
-		/* The exception comes when it is its turn. */
-		if (gpa != INVALID_GPA && !check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_W))
+		/* The exception is raised by the access itself. */
+		if (gpa != INVALID_GPA && !kvmi_check_access(vcpu, gva, gpa,
+							     KVMI_PAGE_ACCESS_W))
 			return false;
 		if (!((gva ^ last) & PAGE_MASK))
 			return true;
@@ -210,23 +216,24 @@ bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
 }
 
 /*
- * While the tool was asked the guest's other vCPUs went on, and may not have waited
- * for this one to flush its TLB.
+ * Other vCPUs have run while the tool was replying, and may not have waited for
+ * this one to flush its TLB.
  */
 static bool still_there(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa)
 {
 	return kvm_mmu_gva_to_gpa_system(vcpu, gva, NULL) == gpa;
 }
 
-/* Ask about @event; @reply is what the instruction reads or writes if allowed. */
-static enum kvmi_verdict ask(struct kvm_vcpu *vcpu,
-			     const struct kvmi_vcpu_event_access *event,
-			     struct kvmi_vcpu_event_access_reply *reply)
+/* Report an access; @reply: the data to read or write if allowed */
+static enum kvmi_verdict
+kvmi_report_access(struct kvm_vcpu *vcpu,
+		   const struct kvmi_vcpu_event_access *event,
+		   struct kvmi_vcpu_event_access_reply *reply)
 {
 	u8 forbidden = 0;
 	int action;
 
-	/* There has to be something that is read. */
+	/* A read can't be skipped. */
 	if (event->access != KVMI_PAGE_ACCESS_W)
 		forbidden = BIT(KVMI_EVENT_ACTION_SKIP);
 
@@ -235,10 +242,10 @@ static enum kvmi_verdict ask(struct kvm_vcpu *vcpu,
 	if (!still_there(vcpu, event->gva, event->gpa))
 		return KVMI_RETRY;
 
-	return kvmi_verdict_of(action);
+	return kvmi_action_to_verdict(action);
 }
 
-/* As with an access that is granted, what is restricted is the guest's own page. */
+/* As with a granted access, the restricted page is the guest's own. */
 static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
 		       unsigned int bytes)
 {
@@ -259,7 +266,7 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
 
 	memcpy(event.data, val, bytes);
 	memcpy(reply.data, val, bytes);
-	if (ask(vcpu, &event, &reply) == KVMI_RETRY)
+	if (kvmi_report_access(vcpu, &event, &reply) == KVMI_RETRY)
 		return false;
 	memcpy(val, reply.data, bytes);
 
@@ -279,7 +286,7 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 		return trace_read(vcpu, gva, gpa, val, bytes);
 	case KVMI_EMULATE_ASKED:
 	case KVMI_EMULATE_CHECKED:
-		if (!check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_R))
+		if (!kvmi_check_access(vcpu, gva, gpa, KVMI_PAGE_ACCESS_R))
 			return false;
 		break;
 	case KVMI_EMULATE_FREELY:
@@ -294,7 +301,7 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   const void **val, unsigned int bytes)
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
-	/* The other part is asked about before this one is written. */
+	/* The other part is reported before this one is written. */
 	u8 *data = emulation->data[!offset_in_page(gpa)];
 	struct kvmi_vcpu_event_access_reply reply = { };
 	struct kvmi_vcpu_event_access event = {
@@ -306,7 +313,7 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 
 	if (emulation->mode == KVMI_EMULATE_ASKED ||
 	    emulation->mode == KVMI_EMULATE_CHECKED)
-		return check(vcpu, gva, gpa, KVMI_PAGE_ACCESS_W);
+		return kvmi_check_access(vcpu, gva, gpa, KVMI_PAGE_ACCESS_W);
 
 	if (emulation->mode != KVMI_EMULATE_TRACED ||
 	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
@@ -316,7 +323,7 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 
 	memcpy(event.data, *val, bytes);
 	memcpy(reply.data, *val, bytes);
-	switch (ask(vcpu, &event, &reply)) {
+	switch (kvmi_report_access(vcpu, &event, &reply)) {
 	case KVMI_ALLOW:
 		*val = memcpy(data, reply.data, bytes);
 		return true;

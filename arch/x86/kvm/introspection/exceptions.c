@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: breakpoints, exceptions on their way to the guest, and
- * exceptions a tool asks for.
+ * KVM introspection: breakpoints, exceptions about to be injected, and
+ * exceptions that a tool injects.
  */
 
 #include <linux/kvm_host.h>
 
+#include <asm/kvmi_host.h>
+
+#include "introspection/arch.h"
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "introspection/session.h"
+#include "introspection/vcpu.h"
 #include "addresses.h"
 #include "cpuid.h"
+#include "exceptions.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "pages.h"
@@ -17,22 +23,19 @@
 #include "step.h"
 #include "x86.h"
 
-/*
- * Interrupts and machine checks are not the guest's own doing, and #VE is not
- * virtualized.
- */
+/* Not caused by the guest, and not virtualized */
 #define NOT_REPORTED (BIT(NMI_VECTOR) | BIT(MC_VECTOR) | BIT(VE_VECTOR))
 
-/* Traps and aborts: there is no instruction that could run again. */
+/* Traps and aborts: no instruction to restart */
 #define NOT_RETRIED (BIT(DB_VECTOR) | BIT(BP_VECTOR) | BIT(OF_VECTOR) | \
 		     BIT(DF_VECTOR) | BIT(MC_VECTOR))
 
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
-	/* What the delivery of an exception touches may be restricted. */
+	/* The delivery of an exception may access restricted pages. */
 	if (kvmi_step_is_allowed(vcpu))
 		return ~(u32)NOT_REPORTED;
-	/* It would push RFLAGS.TF. */
+	/* The delivery would push RFLAGS.TF. */
 	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))
 		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP))
@@ -44,11 +47,9 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_exceptions);
 
-/**
- * kvmi_owns_breakpoints - does the tool want the guest's breakpoints?
- * @vcpu: the vCPU
- *
- * If so KVM_SET_GUEST_DEBUG cannot have them.
+/*
+ * Return true if the tool intercepts breakpoints, which KVM_SET_GUEST_DEBUG
+ * must not.
  */
 bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu)
 {
@@ -62,14 +63,9 @@ static bool userspace_owns_breakpoints(struct kvm_vcpu *vcpu)
 	return (vcpu->guest_debug & mask) == mask;
 }
 
-/**
- * kvmi_arch_vcpu_check_event - can an event be turned on?
- * @vcpu: the vCPU
- * @id: enum kvmi_vcpu_event_id
- *
- * Context: the vCPU's thread.
- * Return: 0; -KVM_EOPNOTSUPP the hardware cannot report it; -KVM_EBUSY somebody
- * else has it.
+/*
+ * Return 0 if an event can be enabled; -KVM_EOPNOTSUPP if the hardware can't
+ * report it; -KVM_EBUSY if userspace uses it. vCPU's thread only.
  */
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id)
 {
@@ -79,10 +75,7 @@ int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id)
 	return kvmi_arch_event_supported(id) ? 0 : -KVM_EOPNOTSUPP;
 }
 
-/**
- * kvmi_arch_event_supported - can the hardware report an event?
- * @id: event id
- */
+/* Return true if the hardware can report an event. */
 bool kvmi_arch_event_supported(u16 id)
 {
 	switch (id) {
@@ -98,11 +91,8 @@ bool kvmi_arch_event_supported(u16 id)
 	}
 }
 
-/**
- * kvmi_exit_insn_len - length of the instruction that caused the VM exit
- * @vcpu: the vCPU
- *
- * Return: bytes; 0 if it cannot be told.
+/*
+ * Return the length of the instruction that caused the VM exit, 0 if unknown.
  */
 u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu)
 {
@@ -117,8 +107,8 @@ u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Ask about an INT3.  A tool has it in what a view shows, in place of an instruction of
- * the guest's own.  With nobody there to answer, the guest is to execute that one.
+ * Report an INT3.  Tools place it in a page that a view maps instead of the
+ * guest's own.  Without a reply, the guest executes its own instruction.
  *
  * @r: with KVMI_RETRY, what to return to the run loop
  */
@@ -128,7 +118,7 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
 	enum kvmi_verdict v;
 
 	*r = 1;
-	/* Unhooked since, and what the view has shown is not there any more. */
+	/* Unhooked since, and the page with the INT3 is not mapped any more. */
 	if (!READ_ONCE(kvmi_to_vcpu(vcpu)->session))
 		return KVMI_RETRY;
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
@@ -137,8 +127,8 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
 	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
 	event.insn_len = kvmi_exit_insn_len(vcpu);
 
-	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &event,
-				       sizeof(event), NULL, 0));
+	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
+					      &event, sizeof(event), NULL, 0));
 	if (v == KVMI_ALLOW && !kvmi_event_answered(vcpu) &&
 	    kvmi_execute_own(vcpu, event.gpa, r))
 		return KVMI_RETRY;
@@ -165,16 +155,9 @@ static void queue_exception(struct kvm_vcpu *vcpu, u8 vector,
 		kvm_queue_exception(vcpu, vector);
 }
 
-/**
- * kvmi_exception_exit - handle a VM exit for an exception of the guest's that
- *	only introspection intercepts
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @vector: the exception
- * @has_error_code: hardware would have pushed an error code
- * @error_code: that error code
- * @address: the faulting address, if it is a #PF
- *
- * Return: what to return to the run loop.
+/*
+ * Handle a VM exit for an exception that only introspection intercepts.  May
+ * drop and retake the vCPU's SRCU lock.  Return what to return to the run loop.
  */
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			u32 error_code, unsigned long address)
@@ -192,16 +175,16 @@ int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 		}
 	}
 
-	/* Asked about with a TRAP event when it is about to be injected. */
+	/* Reported with a TRAP event when it is about to be injected. */
 	queue_exception(vcpu, vector, has_error_code, error_code, address);
 	return 1;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_exception_exit);
 
 /*
- * Has an exception of the guest's processor an error code?  Those that are newer
- * than the architectural list can be injected with one only if hardware does not
- * compare the two.
+ * Return true if an exception of the guest's CPU has an error code.  Those
+ * beyond the architectural list can be injected with one only if hardware does
+ * not check.
  */
 static bool has_error_code(struct kvm_vcpu *vcpu, u8 vector)
 {
@@ -218,11 +201,11 @@ static bool has_error_code(struct kvm_vcpu *vcpu, u8 vector)
 }
 
 /*
- * Queue the exception the tool has asked for.  One that is on its way already
- * takes precedence; the request is dropped, and the TRAP event tells.
+ * Queue the exception that the tool has injected.  One that is queued already
+ * takes precedence: drop the request, and let the TRAP event report that.
  *
- * Unhooking takes the request back at any time; what it finds queued is the
- * guest's.
+ * Unhooking may clear the request at any time; an exception that was queued
+ * stays.
  */
 static void queue_injection(struct kvm_vcpu *vcpu)
 {
@@ -240,7 +223,7 @@ static void queue_injection(struct kvm_vcpu *vcpu)
 	if (vcpu->arch.exception.pending || vcpu->arch.exception.injected)
 		return;
 
-	/* As if the instruction at RIP was an INT3 or INTO without prefixes. */
+	/* As for an INT3 or INTO without prefixes at RIP */
 	if (kvm_exception_is_soft(injection->nr))
 		vcpu->arch.event_exit_inst_len = 1;
 	queue_exception(vcpu, injection->nr,
@@ -249,9 +232,9 @@ static void queue_injection(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Is the exception still to be delivered for the first time?  For a VMM without
- * KVM_CAP_EXCEPTION_PAYLOAD one that is pending is injected as soon as it uses
- * KVM_SET_VCPU_EVENTS.  If the tool has been asked about it that is not over.
+ * Return true if the exception was not delivered yet.  For a VMM without
+ * KVM_CAP_EXCEPTION_PAYLOAD a pending one becomes injected by the VMM's use of
+ * KVM_SET_VCPU_EVENTS.  If the tool has replied, it is still new.
  */
 static bool is_new(struct kvm_vcpu *vcpu)
 {
@@ -293,7 +276,7 @@ static bool deliver_exception(struct kvm_vcpu *vcpu)
 	injection = &vi->arch.injection;
 	if (READ_ONCE(injection->pending))
 		queue_injection(vcpu);
-	/* Userspace may have taken it back with KVM_SET_VCPU_EVENTS. */
+	/* Userspace may have cleared it with KVM_SET_VCPU_EVENTS. */
 	if (!ex->pending && !ex->injected)
 		WRITE_ONCE(injection->reported, false);
 	if (!READ_ONCE(injection->reported) &&
@@ -329,28 +312,20 @@ bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 	return true;
 }
 
-/**
- * kvmi_arch_event_owed - is an event the consequence of a command?
- * @arch: what the tool wants of the vCPU
- * @id: enum kvmi_vcpu_event_id
- */
-bool kvmi_arch_event_owed(const struct kvmi_arch_vcpu *arch, u16 id)
+/* Return true if an event is pending as the consequence of a command. */
+bool kvmi_arch_event_pending(const struct kvmi_arch_vcpu *arch, u16 id)
 {
 	switch (id) {
 	case KVMI_VCPU_EVENT_TRAP:
 		return arch->injection.reported;
 	case KVMI_VCPU_EVENT_SINGLESTEP:
-		return arch->step.owed;
+		return arch->step.pending;
 	default:
 		return false;
 	}
 }
 
-/**
- * kvmi_arch_vcpu_trap_due - is there an exception the tool asked for, and the
- *	vCPU about to enter the guest with it?
- * @vcpu: the vCPU
- */
+/* Return true if an exception of the tool is about to be injected. */
 bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_injection *injection = &kvmi_to_vcpu(vcpu)->arch.injection;
@@ -360,7 +335,7 @@ bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu)
 	       !vcpu->arch.apf.halted;
 }
 
-/* Is the tool asking while it has a TRAP event to answer? */
+/* Return true for a command that precedes the reply to a TRAP event. */
 static bool trap_is_open(const struct kvmi_vcpu_request *req)
 {
 	return READ_ONCE(req->vi->event.state) != KVMI_EVENT_NONE &&
@@ -368,8 +343,8 @@ static bool trap_is_open(const struct kvmi_vcpu_request *req)
 }
 
 /*
- * Can hardware be told to deliver it?  VMX delivers any vector as an exception.  SVM
- * refuses to enter the guest with those that AMD's processors do not have.
+ * Return true if hardware can inject a vector as an exception.  VMX accepts
+ * any; with SVM, VM-Enter fails for those that AMD's CPUs do not have.
  */
 static bool is_exception(u8 nr)
 {
@@ -382,10 +357,6 @@ static bool is_exception(u8 nr)
 	       (boot_cpu_has(X86_FEATURE_VMX) || amd & BIT(nr));
 }
 
-/**
- * kvmi_vcpu_inject_exception - KVMI_VCPU_INJECT_EXCEPTION
- * @req: the request
- */
 int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_inject_exception *data = req->data;

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: accesses of a vCPU that are granted, beyond what its view of
- * guest memory leaves, for as long as one instruction takes.
+ * KVM introspection: accesses that are granted to a vCPU for one instruction,
+ * in addition to what its view permits.
  *
- * A vCPU that executes an instruction with accesses granted uses page tables that
- * no other vCPU uses.  At the end what is mapped there by a grant is unmapped, and
- * the TLB flushed before the vCPU uses these page tables again.
+ * Such an instruction is executed with page tables that no other vCPU uses.
+ * Afterwards SPTEs that exist by a grant are zapped, and the TLB is flushed
+ * before the vCPU uses these page tables again.
  */
 
 #include <linux/kvm_host.h>
 
-#include "introspection/command.h"
+#include <asm/kvmi_host.h>
+
+#include "introspection/vcpu.h"
 #include "introspection/view.h"
 #include "grants.h"
-#include "step.h"
 #include "mmu/tdp_mmu.h"
+#include "step.h"
 
-static void unmap(struct kvm_vcpu *vcpu, gfn_t gfn)
+static void kvmi_unmap_grant(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	if (!tdp_mmu_enabled)
 		return;
@@ -26,7 +28,8 @@ static void unmap(struct kvm_vcpu *vcpu, gfn_t gfn)
 	read_unlock(&vcpu->kvm->mmu_lock);
 }
 
-static struct kvmi_grant *find(struct kvmi_grants *grants, int as_id, gfn_t gfn)
+static struct kvmi_grant *kvmi_find_grant(struct kvmi_grants *grants, int as_id,
+					  gfn_t gfn)
 {
 	unsigned int i;
 
@@ -38,7 +41,10 @@ static struct kvmi_grant *find(struct kvmi_grants *grants, int as_id, gfn_t gfn)
 	return NULL;
 }
 
-/* Has the page that the view shows there, if any, any memory? */
+/*
+ * Return true if the page that the view maps at @gfn, or @gfn itself, has a
+ * memslot.
+ */
 static bool shows_memory(struct kvm_vcpu *vcpu, gfn_t gfn, gfn_t *shown)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
@@ -58,7 +64,8 @@ static bool is_hooked(struct kvm_vcpu_introspection *vi)
 	return vi->session && vi->arch.asked == vi->nr_sessions;
 }
 
-static struct kvmi_grant *add(struct kvm_vcpu *vcpu, int as_id, gfn_t gfn)
+static struct kvmi_grant *kvmi_add_grant(struct kvm_vcpu *vcpu, int as_id,
+					 gfn_t gfn)
 {
 	struct kvmi_grants *grants = &kvmi_to_vcpu(vcpu)->arch.grants;
 	struct kvmi_grant *grant;
@@ -73,26 +80,22 @@ static struct kvmi_grant *add(struct kvm_vcpu *vcpu, int as_id, gfn_t gfn)
 	grant = &grants->all[grants->oldest++ % KVMI_MAX_GRANTS];
 	old = grant->gfn;
 	*grant = (struct kvmi_grant) { .gfn = gfn, .as_id = as_id };
-	unmap(vcpu, old);
+	kvmi_unmap_grant(vcpu, old);
 	kvm_make_request(KVM_REQ_TLB_FLUSH_CURRENT, vcpu);
 
 	return grant;
 }
 
-/**
- * kvmi_grant - grant an access to a page until kvmi_end_grants()
- * @vcpu: the vCPU
- * @gfn: guest frame number
- * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W and KVMI_PAGE_ACCESS_X
+/*
+ * Grant an access to a page until kvmi_end_grants().  For a remapped gfn, the
+ * page it is remapped to is executed, and the guest's own page is read and
+ * written.
  *
- * Where the view shows another page it is that one that is executed, and the guest's
- * own page that is read and written.
+ * If there are too many grants, replace the oldest.  Only instructions that can
+ * be continued, such as gathers, need so many.
  *
- * If there are too many grants the oldest one ends.  An instruction that can be
- * continued, such as a gather, gets on; no other one needs so many.
- *
- * Context: the vCPU's thread, within kvm->srcu.
- * Return: false if who has allowed it has been unhooked meanwhile.
+ * On the vCPU's thread, within kvm->srcu.  Return false if the session that has
+ * allowed the access was unhooked meanwhile.
  */
 bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
@@ -104,9 +107,9 @@ bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 	if (!is_hooked(vi))
 		return false;
 
-	grant = find(&vi->arch.grants, as_id, gfn);
+	grant = kvmi_find_grant(&vi->arch.grants, as_id, gfn);
 	if (!grant)
-		grant = add(vcpu, as_id, gfn);
+		grant = kvmi_add_grant(vcpu, as_id, gfn);
 	grant->access |= access;
 	kvmi_set_todo(vcpu);
 
@@ -114,23 +117,16 @@ bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 		return true;
 	grant->own = !shows_memory(vcpu, gfn, &shown) ||
 		     (access & (KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W));
-	/* No mapping of a page is replaced by one of another page. */
+	/* Zap first, a present SPTE must not change its page. */
 	if (grant->own && shown != gfn) {
-		unmap(vcpu, gfn);
+		kvmi_unmap_grant(vcpu, gfn);
 		kvm_make_request(KVM_REQ_TLB_FLUSH_CURRENT, vcpu);
 	}
 
 	return true;
 }
 
-/**
- * kvmi_granted - what is granted to a vCPU of a page?
- * @vcpu: the vCPU
- * @gfn: guest frame number
- *
- * Context: the vCPU's thread.
- * Return: NULL if nothing is.
- */
+/* Return what is granted to a vCPU for a page, or NULL; vCPU's thread only. */
 const struct kvmi_grant *kvmi_granted(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -138,15 +134,13 @@ const struct kvmi_grant *kvmi_granted(struct kvm_vcpu *vcpu, gfn_t gfn)
 	if (!vi || !vi->arch.grants.nr)
 		return NULL;
 
-	return find(&vi->arch.grants, kvm_arch_vcpu_memslots_id(vcpu), gfn);
+	return kvmi_find_grant(&vi->arch.grants,
+			       kvm_arch_vcpu_memslots_id(vcpu), gfn);
 }
 
-/**
- * kvmi_end_grants - end all grants
- * @vcpu: the vCPU, which does not enter the guest with its own page tables before
- *	its TLB is flushed
- *
- * Context: the vCPU's thread.
+/*
+ * End all grants, before the TLB is flushed for the next use of the vCPU's own
+ * page tables; vCPU's thread only.
  */
 void kvmi_end_grants(struct kvm_vcpu *vcpu)
 {
@@ -154,7 +148,7 @@ void kvmi_end_grants(struct kvm_vcpu *vcpu)
 	unsigned int i;
 
 	for (i = 0; i < grants->nr; i++)
-		unmap(vcpu, grants->all[i].gfn);
+		kvmi_unmap_grant(vcpu, grants->all[i].gfn);
 	grants->nr = 0;
 	grants->oldest = 0;
 }

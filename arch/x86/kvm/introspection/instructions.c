@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: instructions a tool is asked about before they take effect,
- * but for writes to control registers and MSRs.
+ * KVM introspection: XSETBV, CPUID, accesses to descriptor table registers, and
+ * hypercalls, which are reported before they take effect.
  */
 
 #include <linux/kvm_host.h>
 #include <linux/kvm_para.h>
 
 #include <asm/fpu/xcr.h>
+#include <asm/kvmi_host.h>
 
-#include "introspection/command.h"
 #include "introspection/event.h"
+#include "introspection/vcpu.h"
 #include "cpuid.h"
+#include "exceptions.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "regs.h"
 #include "x86.h"
 
-static enum kvmi_verdict ask(struct kvm_vcpu *vcpu, u16 id, const void *data,
-			     size_t size)
+static enum kvmi_verdict kvmi_report_insn(struct kvm_vcpu *vcpu, u16 id,
+					  const void *data, size_t size)
 {
-	return kvmi_verdict_of(kvmi_event(vcpu, id, data, size, NULL, 0));
+	return kvmi_action_to_verdict(kvmi_event(vcpu, id, data, size, NULL, 0));
 }
 
 enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
@@ -34,12 +36,13 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_XSETBV))
 		return KVMI_ALLOW;
 
-	/* There is nothing to decide about a register that does not exist. */
+	/* Nothing to report for a register that does not exist */
 	if (xcr != XCR_XFEATURE_ENABLED_MASK ||
 	    event.old_value == event.new_value)
 		return KVMI_ALLOW;
 
-	return ask(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event));
+	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_XSETBV, &event,
+				sizeof(event));
 }
 
 static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
@@ -50,7 +53,8 @@ static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
 		.insn_len = insn_len,
 	};
 
-	return ask(vcpu, KVMI_VCPU_EVENT_CPUID, &event, sizeof(event));
+	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_CPUID, &event,
+				sizeof(event));
 }
 
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
@@ -78,12 +82,13 @@ static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 	if (!__kvmi_wants_descriptor(vcpu))
 		return KVMI_ALLOW;
 
-	/* UMIP's #GP comes first, also where KVM is what raises it. */
+	/* UMIP's #GP takes precedence, also where KVM raises it. */
 	if (!write && kvm_is_cr4_bit_set(vcpu, X86_CR4_UMIP) &&
 	    kvm_x86_call(get_cpl)(vcpu) > 0)
 		return KVMI_ALLOW;
 
-	return ask(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
+	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event,
+				sizeof(event));
 }
 
 bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
@@ -96,7 +101,7 @@ bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
 
 	switch (ask_descriptor(vcpu, descriptor, write)) {
 	case KVMI_ALLOW:
-		/* What KVM finds in memory may be another instruction. */
+		/* KVM may fetch another instruction. */
 		vi->arch.allowed.descriptor = descriptor;
 		vi->arch.allowed.write = write;
 		*r = kvm_emulate_instruction(vcpu, 0);
@@ -187,7 +192,7 @@ bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 	    !is_introspection_hypercall(vcpu))
 		return false;
 
-	switch (ask(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
+	switch (kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
 	case KVMI_ALLOW:
 		kvm_rax_write_raw(vcpu, 0);
 		fallthrough;

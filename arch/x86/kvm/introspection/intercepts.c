@@ -5,12 +5,17 @@
 
 #include <linux/kvm_host.h>
 
+#include <asm/kvmi_host.h>
+
+#include "introspection/arch.h"
 #include "introspection/command.h"
 #include "introspection/event.h"
+#include "introspection/limits.h"
+#include "introspection/vcpu.h"
 #include "intercepts.h"
 #include "msrs.h"
-#include "regs.h"
 #include "registers.h"
+#include "regs.h"
 #include "step.h"
 #include "x86.h"
 
@@ -24,13 +29,11 @@ static void clear_msrs(unsigned long (*msrs)[KVMI_RANGE_LONGS])
 	}
 }
 
-/**
- * kvmi_arch_vcpu_clear - want nothing more
- * @vcpu: the vCPU
- * @forget: the choice of control registers and MSRs, too
- *
- * Context: unhooking, with the vCPU's lock held.  The vCPU's thread may be looking:
- * what it only uses when one of these says so is left alone.
+/*
+ * Clear what the tool has requested, with @forget including the choice of
+ * control registers and MSRs.  Called by unhooking with the vCPU's lock held,
+ * while the vCPU's thread may be reading: fields that it uses only if one of
+ * these is set are left alone.
  */
 void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 {
@@ -42,7 +45,7 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 	WRITE_ONCE(arch->ad_disabled, 0);
 	WRITE_ONCE(arch->step.allowed, false);
 	WRITE_ONCE(arch->step.wanted, false);
-	WRITE_ONCE(arch->step.owed, false);
+	WRITE_ONCE(arch->step.pending, false);
 	kvmi_update_view(vcpu);
 	WRITE_ONCE(arch->not_emulated, false);
 	/* Interrupts may have had to wait for a step. */
@@ -56,22 +59,15 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 	clear_msrs(arch->same_msrs);
 }
 
-/**
- * kvmi_arch_vcpu_recalc - have a vCPU recompute what it intercepts
- * @vcpu: the vCPU
- *
- * Context: the vCPU's thread.
- */
+/* Make a vCPU recompute its intercepts; vCPU's thread only. */
 void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_RECALC_INTERCEPTS, vcpu);
 }
 
-/**
- * kvmi_arch_vm_recalc - have all vCPUs recompute what they intercept
- * @kvm: the VM
- *
- * When this returns no vCPU runs guest code with the old intercepts.
+/*
+ * Make all vCPUs recompute their intercepts.  When this returns no vCPU
+ * executes guest code with the old ones.
  */
 void kvmi_arch_vm_recalc(struct kvm *kvm)
 {
@@ -101,7 +97,7 @@ static unsigned long *find_msr(unsigned long (*msrs)[KVMI_RANGE_LONGS], u32 msr,
 	}
 }
 
-/* The other index of a register that has two, or the same index. */
+/* Return the other index of a register that has two, or the same index. */
 static u32 alias_of(u32 msr)
 {
 	u32 nr;
@@ -162,11 +158,7 @@ static bool wants_same_msr(struct kvm_vcpu *vcpu, u32 msr)
 	       is_chosen(vi->arch.same_msrs, alias_of(msr));
 }
 
-/**
- * kvmi_verdict_of - what an answer means for an instruction
- * @action: KVMI_EVENT_ACTION_* or KVMI_EVENT_INTERRUPTED
- */
-enum kvmi_verdict kvmi_verdict_of(int action)
+enum kvmi_verdict kvmi_action_to_verdict(int action)
 {
 	switch (action) {
 	case KVMI_EVENT_ACTION_ALLOW:
@@ -178,11 +170,6 @@ enum kvmi_verdict kvmi_verdict_of(int action)
 	}
 }
 
-/**
- * kvmi_read_cr - the value of a control register
- * @vcpu: the vCPU, loaded
- * @cr: 0, 3 or 4
- */
 unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr)
 {
 	switch (cr) {
@@ -195,15 +182,10 @@ unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr)
 	}
 }
 
-/**
- * kvmi_cr_differs - do two values of a control register differ for a tool?
- * @cr: 0, 3 or 4
- * @old: the one
- * @new: the other
- */
+/* Return true if a change of a control register is to be reported. */
 bool kvmi_cr_differs(int cr, u64 old, u64 new)
 {
-	/* TS is the guest's own, where hardware can tell it apart. */
+	/* The guest owns TS, where hardware supports that. */
 	return (old ^ new) & ~(cr ? 0 : X86_CR0_TS);
 }
 
@@ -220,7 +202,7 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	if (!__kvmi_wants_cr(vcpu, cr))
 		return KVMI_ALLOW;
 
-	/* This is about the TLB, and no part of the register. */
+	/* A hint for the TLB, not part of the register */
 	if (cr == 3 && kvm_is_cr4_bit_set(vcpu, X86_CR4_PCIDE))
 		event.new_value &= ~X86_CR3_PCID_NOFLUSH;
 
@@ -230,8 +212,8 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 		return KVMI_ALLOW;
 
 	reply.new_val = event.new_value;
-	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event,
-				       sizeof(event), &reply, sizeof(reply)));
+	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event,
+					      sizeof(event), &reply, sizeof(reply)));
 	if (v == KVMI_ALLOW && reply.new_val != event.new_value)
 		*val = reply.new_val;
 
@@ -251,17 +233,17 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	if (!__kvmi_wants_msr(vcpu, msr))
 		return KVMI_ALLOW;
 
-	/* What userspace denies the guest is between the two of them. */
+	/* The MSR filter of userspace takes precedence. */
 	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE))
 		return KVMI_ALLOW;
 
-	/* There is nothing to decide about an MSR that the guest does not have. */
+	/* Nothing to report for an MSR that the guest does not have */
 	if (__kvm_emulate_msr_read(vcpu, msr, &event.old_value) ||
 	    (event.old_value == event.new_value && !wants_same_msr(vcpu, msr)))
 		return KVMI_ALLOW;
 
-	v = kvmi_verdict_of(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event,
-				       sizeof(event), &reply, sizeof(reply)));
+	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event,
+					      sizeof(event), &reply, sizeof(reply)));
 	if (v == KVMI_ALLOW)
 		*data = reply.new_val;
 
@@ -273,10 +255,6 @@ static bool valid_flags(u8 flags, bool enable)
 	return !(flags & ~KVMI_CONTROL_SAME_VALUE) && (enable || !flags);
 }
 
-/**
- * kvmi_vcpu_control_cr - KVMI_VCPU_CONTROL_CR
- * @req: the request
- */
 int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_cr *data = req->data;
@@ -287,7 +265,7 @@ int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (!valid_flags(data->flags, data->enable))
 		return -KVM_EINVAL;
-	/* It is changes of the others that the processor exits for. */
+	/* VM exits for the others occur only if their value changes. */
 	if (data->flags & KVMI_CONTROL_SAME_VALUE && data->cr != 3)
 		return -KVM_EOPNOTSUPP;
 
@@ -300,8 +278,8 @@ int kvmi_vcpu_control_cr(struct kvmi_vcpu_request *req)
 }
 
 /*
- * MSRs whose writes KVM lets through and stops as the guest goes along, for
- * itself: the registers of an x2APIC, and those of last branches.
+ * MSRs that KVM itself passes through and intercepts dynamically: the registers
+ * of an x2APIC, and those of last branches.
  */
 static bool is_passed_through_on_demand(u32 msr)
 {
@@ -320,7 +298,7 @@ static bool is_passed_through_on_demand(u32 msr)
 	}
 }
 
-/* Can all that the guest writes to an MSR be reported? */
+/* Return 0 if every write of the guest to an MSR can be reported. */
 static int check_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
 	u64 value;
@@ -329,17 +307,13 @@ static int check_msr(struct kvm_vcpu *vcpu, u32 msr)
 		return -KVM_EPERM;
 	if (is_passed_through_on_demand(msr))
 		return -KVM_EOPNOTSUPP;
-	/* There has to be an old value. */
+	/* The event includes the old value. */
 	if (kvmi_get_msr(vcpu, msr, &value))
 		return -KVM_EINVAL;
 
 	return 0;
 }
 
-/**
- * kvmi_vcpu_control_msr - KVMI_VCPU_CONTROL_MSR
- * @req: the request
- */
 int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_msr *data = req->data;
@@ -368,10 +342,6 @@ int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_get_control - KVMI_VCPU_GET_CONTROL
- * @req: the request
- */
 int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_vcpu_get_control_reply *reply = req->reply;

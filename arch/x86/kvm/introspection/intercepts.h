@@ -2,11 +2,14 @@
 #ifndef __KVMI_X86_INTERCEPTS_H
 #define __KVMI_X86_INTERCEPTS_H
 
+#include <linux/types.h>
+
 #include <asm/kvmi_host.h>
 
-enum kvmi_verdict kvmi_verdict_of(int action);
+struct kvm_vcpu;
+
+enum kvmi_verdict kvmi_action_to_verdict(int action);
 unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr);
 bool kvmi_cr_differs(int cr, u64 old, u64 new);
-u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_INTERCEPTS_H */

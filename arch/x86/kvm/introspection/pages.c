@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: accesses to pages that a view of guest memory restricts.
+ * KVM introspection: page faults in views, and what views allow to be mapped.
  *
- * A view is enforced by page tables of its own, which the TDP MMU fills and
- * empties like all others: it asks here what may be mapped, and how large.
+ * A view is enforced by its own page tables, which are managed by the TDP MMU.
+ * The TDP MMU looks up here what may be mapped, and at which level.
  */
 
 #include <linux/kvm_host.h>
 
+#include <asm/kvmi_host.h>
+
+#include "introspection/access_store.h"
+#include "introspection/arch.h"
 #include "introspection/changed_gfns.h"
-#include "introspection/command.h"
 #include "introspection/event.h"
+#include "introspection/limits.h"
 #include "introspection/memslots.h"
+#include "introspection/vcpu.h"
 #include "introspection/view.h"
 #include "emulation.h"
 #include "grants.h"
@@ -22,21 +27,20 @@
 #include "mmu/spte.h"
 #include "mmu/tdp_mmu.h"
 #include "mmu/view.h"
+#include "page_walk.h"
 #include "pages.h"
 #include "regs.h"
 #include "step.h"
-#include "walks.h"
 #include "x86.h"
 
-/* Views have to fit in the role of a page table. */
+/* kvm_mmu_page_role.view has to hold the number of a view */
 static_assert(BIT(3) >= KVMI_NR_VIEWS);
 
 #define ACCESS_X_SPLIT (KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU)
 
-/**
- * kvmi_arch_page_access - which access can be taken from pages?
- *
- * Return: KVMI_PAGE_ACCESS_*; 0 if views cannot be enforced.
+/*
+ * Return the KVMI_PAGE_ACCESS_* that can be restricted, 0 if views can't be
+ * enforced.
  */
 u32 kvmi_arch_page_access(void)
 {
@@ -44,7 +48,7 @@ u32 kvmi_arch_page_access(void)
 
 	if (!tdp_mmu_enabled)
 		return 0;
-	/* NPT has user page tables' rights: what can be accessed can be read. */
+	/* With NPT, a page that can be accessed can be read. */
 	if (shadow_xs_mask)
 		access |= KVMI_PAGE_ACCESS_R;
 	if (kvm_caps.has_user_exec)
@@ -53,9 +57,7 @@ u32 kvmi_arch_page_access(void)
 	return access;
 }
 
-/**
- * kvmi_arch_feature_flags - KVMI_FEATURE_* of this host
- */
+/* Return the KVMI_FEATURE_* of this host. */
 u32 kvmi_arch_feature_flags(void)
 {
 	u32 flags = KVMI_FEATURE_SAME_VALUE;
@@ -70,10 +72,7 @@ u32 kvmi_arch_feature_flags(void)
 	return flags;
 }
 
-/**
- * kvmi_arch_check_access - can hardware leave just this access?
- * @access: KVMI_PAGE_ACCESS_*
- */
+/* Return true if hardware can permit exactly this access. */
 bool kvmi_arch_check_access(u8 access)
 {
 	if (access & ~(KVMI_PAGE_ACCESS_RWX | ACCESS_X_SPLIT))
@@ -87,16 +86,9 @@ bool kvmi_arch_check_access(u8 access)
 	return !(access & KVMI_PAGE_ACCESS_W) && kvm_caps.has_exec_only;
 }
 
-/**
- * kvmi_arch_zap_gfns - have pages mapped anew in a view
- * @kvm: the VM, with its mmu_lock held for writing
- * @view: the view
- * @as_id: address space
- * @range: guest frame numbers
- * @can_yield: mmu_lock may be dropped and retaken
- * @flush: a TLB flush is needed already
- *
- * Return: whether a TLB flush is needed.
+/*
+ * Zap the SPTEs of a range in a view. mmu_lock is held for writing, and may be
+ * dropped and retaken if @can_yield.  Return true if a TLB flush is needed.
  */
 bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 			const struct kvmi_gfn_range *range, bool can_yield,
@@ -109,15 +101,9 @@ bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 					  range->last + 1, can_yield, flush);
 }
 
-/**
- * kvmi_arch_zap_lost - have pages mapped anew in a view that have lost access
- * @kvm: the VM, with its mmu_lock held for writing
- * @view: the view
- * @as_id: address space
- * @lost: the pages
- * @flush: a TLB flush is needed already
- *
- * Return: whether a TLB flush is needed.
+/*
+ * Zap the SPTEs of pages that have lost access in a view. mmu_lock is held for
+ * writing.  Return true if a TLB flush is needed.
  */
 bool kvmi_arch_zap_lost(struct kvm *kvm, unsigned int view, int as_id,
 			const struct kvmi_lost_gfns *lost, bool flush)
@@ -131,30 +117,24 @@ bool kvmi_arch_zap_lost(struct kvm *kvm, unsigned int view, int as_id,
 					   flush);
 }
 
-/**
- * kvmi_arch_end_view - keep vCPUs from using the page tables of a view any more
- * @kvm: the VM, with its slots_lock, and mmu_lock for writing, held
- * @view: the view
+/*
+ * Invalidate the roots of a view. slots_lock is held, and mmu_lock for writing.
  */
 void kvmi_arch_end_view(struct kvm *kvm, unsigned int view)
 {
 	kvm_mmu_end_view(kvm, view);
 }
 
-/**
- * kvmi_arch_end_views - the same for all page tables that VMs without views do not
- *	have
- * @kvm: the VM, with its slots_lock, and mmu_lock for writing, held
+/*
+ * Invalidate all roots that VMs without views don't have. slots_lock is held,
+ * and mmu_lock for writing.
  */
 void kvmi_arch_end_views(struct kvm *kvm)
 {
 	kvm_mmu_end_views(kvm);
 }
 
-/**
- * kvmi_arch_free_views - free the page tables of views that have ended
- * @kvm: the VM, with its slots_lock held
- */
+/* Free the roots that were invalidated. slots_lock is held. */
 void kvmi_arch_free_views(struct kvm *kvm)
 {
 	kvm_mmu_free_views(kvm);
@@ -168,12 +148,15 @@ static unsigned int acc_mask(u8 access)
 			      access & (KVMI_PAGE_ACCESS_X | KVMI_PAGE_ACCESS_XU));
 }
 
-/* What is left of the access to what is seen at @gfn */
+/* The KVMI_PAGE_ACCESS_* left at @gfn */
 static u8 view_access(struct kvmi_view *view, int as_id, gfn_t gfn)
 {
 	u8 access = kvmi_view_access(view, as_id, gfn);
 
-	/* A page is written to, and known to be dirty, where it is at home. */
+	/*
+	 * Deny writes to remapped pages, so that dirty tracking sees only the
+	 * page's own gfn.
+	 */
 	if (kvmi_view_shown_gfn(view, as_id, gfn) != gfn)
 		access &= ~KVMI_PAGE_ACCESS_W;
 
@@ -191,7 +174,7 @@ unsigned int __kvmi_page_access(struct kvm *kvm, union kvm_mmu_page_role role,
 	return acc_mask(view_access(view, kvm_mmu_role_as_id(role), gfn));
 }
 
-/* What a vCPU may do, with what hardware cannot leave out of that */
+/* Add what is granted to a vCPU, and what hardware can't deny with it. */
 static u8 with_granted(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
 	const struct kvmi_grant *grant = kvmi_granted(vcpu, gfn);
@@ -249,7 +232,10 @@ static bool is_there(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 }
 
-/* Is it the guest's own page that a vCPU accesses, whatever its view shows? */
+/*
+ * Return true if a vCPU accesses the guest's own page, even if the gfn is
+ * remapped.
+ */
 static bool is_own(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	const struct kvmi_grant *grant = kvmi_granted(vcpu, gfn);
@@ -267,7 +253,10 @@ gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 
 	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
 
-	/* With nothing to show any more only what is allowed gets here. */
+	/*
+	 * If the memslot of the other page is gone, only granted accesses get
+	 * here.
+	 */
 	return is_there(vcpu, shown) ? shown : gfn;
 }
 
@@ -285,12 +274,12 @@ gfn_t __kvmi_mapped_gfn(struct kvm_vcpu *vcpu, union kvm_mmu_page_role role,
 	if (shown == gfn || (role.local && is_own(vcpu, gfn)))
 		return gfn;
 
-	/* A device, and a slot that is being deleted, is what it is. */
+	/* MMIO, and memslots being deleted, are not remapped. */
 	return kvmi_range_has_memory(__kvm_memslots(vcpu->kvm, as_id), &range) ?
 	       shown : gfn;
 }
 
-/* A page that is unmapped may be shown in place of others. */
+/* Pages that are unmapped may be mapped at other gfns, too. */
 bool __kvmi_unmap_gfn_range(struct kvm *kvm, const struct kvm_gfn_range *range,
 			    bool flush)
 {
@@ -320,7 +309,9 @@ static bool has_access(u8 access, u8 wanted)
 	return access & wanted;
 }
 
-/* Does its view, or a grant, leave a vCPU an access?  @wanted: with X split */
+/*
+ * Return true if the view or a grant permits the access.  @wanted: with X split
+ */
 static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
 		       u8 wanted)
 {
@@ -335,15 +326,9 @@ static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
 		is_there(vcpu, kvmi_view_shown_gfn(view, as_id, gfn)));
 }
 
-/**
- * kvmi_may_access - do its view of guest memory and its grants leave a vCPU an
- *	access?
- * @vcpu: the vCPU, with its SRCU lock held
- * @gfn: guest frame number
- * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W, KVMI_PAGE_ACCESS_XS or
- *	KVMI_PAGE_ACCESS_XU
- *
- * What is no memory is not restricted.
+/*
+ * Return true if the vCPU's view or a grant permits an access, one of
+ * KVMI_PAGE_ACCESS_R, W, XS and XU.  MMIO is not restricted.  Within kvm->srcu.
  */
 bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
@@ -355,13 +340,10 @@ bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 	return may_access(vcpu, view, gfn, access);
 }
 
-/**
- * kvmi_may_execute - does the view of a vCPU leave it the execution of a page?
- * @vcpu: the vCPU, with its SRCU lock held
- * @gva: linear address, of which a fetch has been translated
- * @gfn: guest frame number
- *
- * Whether it is one of a user depends on the linear address, and not on the CPL.
+/*
+ * Return true if the vCPU's view or a grant permits a fetch.  Whether that is a
+ * user fetch depends on the linear address, and not on the CPL.  Within
+ * kvm->srcu.
  */
 bool kvmi_may_execute(struct kvm_vcpu *vcpu, gva_t gva, gfn_t gfn)
 {
@@ -376,7 +358,7 @@ bool kvmi_may_execute(struct kvm_vcpu *vcpu, gva_t gva, gfn_t gfn)
 				NULL) == INVALID_GPA ? xs : xu;
 }
 
-/* Is an exception or interrupt being delivered, i.e. no instruction executed? */
+/* Drop the exception or interrupt that is being delivered. */
 static void drop_delivery(struct kvm_vcpu *vcpu)
 {
 	kvm_clear_exception_queue(vcpu);
@@ -384,14 +366,17 @@ static void drop_delivery(struct kvm_vcpu *vcpu)
 	vcpu->arch.nmi_injected = false;
 }
 
-/* The tool is to be told with the next PF event, which the instruction raises. */
+/*
+ * Report a failed emulation with the next PF event, which the instruction
+ * raises.
+ */
 static int cannot_emulate(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_arch_vcpu *arch = &vi->arch;
 
 	spin_lock(&vi->lock);
-	/* Not to the tool of the next session */
+	/* Not in another session */
 	arch->not_emulated = vi->session && arch->asked == vi->nr_sessions;
 	arch->not_emulated_at = kvm_get_linear_rip(vcpu);
 	spin_unlock(&vi->lock);
@@ -399,24 +384,24 @@ static int cannot_emulate(struct kvm_vcpu *vcpu)
 	return 1;
 }
 
-static int skip(struct kvm_vcpu *vcpu)
+static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 {
 	if (kvm_event_needs_reinjection(vcpu)) {
 		drop_delivery(vcpu);
 		return 1;
 	}
 
-	/* A guest must not be able to end the VM this way. */
+	/* A guest must not be able to crash the VM by this. */
 	if (x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) !=
 	    EMULATION_OK)
 		return cannot_emulate(vcpu);
 
-	/* With all that comes of the end of an instruction. */
+	/* Includes traps at the end of an instruction. */
 	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP |
 					     EMULTYPE_COMPLETE_USER_EXIT);
 }
 
-/* Has the tool just asked in vain for more than to execute the instruction? */
+/* Return true if emulating the instruction at RIP has just failed. */
 static bool not_emulated(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
@@ -431,7 +416,7 @@ static int trap_access(struct kvm_vcpu *vcpu)
 {
 	int r;
 
-	/* Is it an instruction at all? */
+	/* During event delivery there is no instruction to emulate. */
 	if (kvm_event_needs_reinjection(vcpu))
 		return cannot_emulate(vcpu);
 
@@ -443,14 +428,15 @@ static int trap_access(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Have the access made.  @event: what is allowed; @gfn: page of the access that
- * caused the VM exit
+ * Perform an access that is allowed.  @event: the access; @gfn: page of the
+ * access that caused the VM exit
  *
- * Return: true if the latter can be mapped now; else @r is what to return to the run
- * loop.
+ * Return true if the latter can be mapped now; else *@r is what to return to
+ * the run loop.
  */
-static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
-		  gfn_t gfn, bool asked, int *r)
+static bool kvmi_allow_access(struct kvm_vcpu *vcpu,
+			      const struct kvmi_vcpu_event_pf *event, gfn_t gfn,
+			      bool asked, int *r)
 {
 	if (!kvm_caps.has_single_step) {
 		*r = kvmi_emulate(vcpu, KVMI_EMULATE_ALLOWED);
@@ -463,8 +449,8 @@ static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
 		return false;
 
 	/*
-	 * It saves another VM exit, and is done in the vCPU's own page tables: they
-	 * have not been looked at yet for this fault.
+	 * Avoid another VM exit: switch to the vCPU's own page tables, which
+	 * were not examined yet for this fault.
 	 */
 	kvm_mmu_update_view(vcpu);
 	*r = kvm_mmu_reload(vcpu);
@@ -472,13 +458,14 @@ static bool allow(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event,
 }
 
 /*
- * Ask about an access, and do what the answer is.  @gfn: page of the access that
- * caused the VM exit
+ * Report an access, and apply the reply.  @gfn: page of the access that caused
+ * the VM exit
  *
- * Return: as allow() does.
+ * Return as kvmi_allow_access() does.
  */
-static bool ask(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, gfn_t gfn,
-		int *r)
+static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
+			      struct kvmi_vcpu_event_pf *event, gfn_t gfn,
+			      int *r)
 {
 	const struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 	struct kvmi_vcpu_event_pf_reply reply = { };
@@ -494,24 +481,30 @@ static bool ask(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, gfn_t g
 				    sizeof(*event), &reply, sizeof(reply));
 		asked = true;
 	}
-	/* Once is enough, but an event that was interrupted is raised again. */
+	/*
+	 * Report a failure once, but an event that was interrupted is raised
+	 * again.
+	 */
 	if (action != KVMI_EVENT_INTERRUPTED)
 		kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
 
 	*r = 1;
-	switch (kvmi_verdict_of(action)) {
+	switch (kvmi_action_to_verdict(action)) {
 	case KVMI_ALLOW:
 		if (!(reply.flags & KVMI_PF_TRAP_ACCESS) ||
 		    (event->flags & KVMI_PF_NOT_EMULATED))
-			return allow(vcpu, event, gfn, asked, r);
+			return kvmi_allow_access(vcpu, event, gfn, asked, r);
 		*r = trap_access(vcpu);
 		break;
 	case KVMI_SKIP:
 		kvmi_step_cancel(vcpu);
-		*r = skip(vcpu);
+		*r = kvmi_skip_insn(vcpu);
 		break;
 	case KVMI_RETRY:
-		/* If the event is open it is the instruction that is being executed. */
+		/*
+		 * With the event still open, its instruction is the one being
+		 * executed.
+		 */
 		if (action != KVMI_EVENT_INTERRUPTED)
 			kvmi_step_cancel(vcpu);
 		break;
@@ -520,24 +513,20 @@ static bool ask(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, gfn_t g
 	return false;
 }
 
-/**
- * kvmi_execute_own - execute the guest's own instruction, once, where its view shows
- *	another one
- * @vcpu: the vCPU, about to execute the instruction again
- * @gpa: its guest physical address
- * @r: what to return to the run loop then
- *
- * Return: false if the view shows nothing else there.
+/*
+ * Execute the guest's own instruction, once, at @gpa that its view remaps.
+ * Return false if it is not remapped; else *@r is what to return to the run
+ * loop.
  */
 bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	gfn_t gfn = gpa_to_gfn(gpa);
-	/* What can be read is the guest's own. */
+	/* Reads return the guest's own page. */
 	u8 access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X;
 
 	*r = 1;
-	/* What is shown ends with the session. */
+	/* Remapping ends with the session. */
 	if (!READ_ONCE(vi->session))
 		return true;
 	if (gpa == INVALID_GPA || __kvmi_shown_gfn(vcpu, gfn) == gfn)
@@ -552,14 +541,9 @@ bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r)
 	return true;
 }
 
-/**
- * kvmi_emulated_page_fault - ask about an access that KVM's emulator was refused
- * @vcpu: the vCPU, about to execute the instruction again
- * @gva: linear address
- * @gpa: guest physical address
- * @access: KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
- *
- * Return: what to return to the run loop.
+/*
+ * Report an access that KVM's emulator was denied, about to execute the
+ * instruction again.  Return what to return to the run loop.
  */
 int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 access)
 {
@@ -573,7 +557,7 @@ int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 acc
 	int r;
 
 	vi->arch.asked = READ_ONCE(vi->nr_sessions);
-	ask(vcpu, &event, gpa_to_gfn(INVALID_GPA), &r);
+	kvmi_report_fault(vcpu, &event, gpa_to_gfn(INVALID_GPA), &r);
 
 	return r;
 }
@@ -581,7 +565,7 @@ int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 acc
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	/* That of the page tables which refused the access */
+	/* The view of the page tables that denied the access */
 	unsigned int id = vcpu->arch.root_mmu.root_role.view;
 	struct kvmi_vcpu_event_pf event = {
 		.gpa = gpa,
@@ -612,15 +596,15 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		return false;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF) &&
 	    (error_code & PFERR_GUEST_PAGE_MASK)) {
-		switch (kvmi_walk(vcpu, &event, r)) {
+		switch (kvmi_handle_walk(vcpu, &event, r)) {
 		case KVMI_WALK_DONE:
 			return false;
 		case KVMI_WALK_STEP:
-			return allow(vcpu, &event, gfn, false, r);
+			return kvmi_allow_access(vcpu, &event, gfn, false, r);
 		case KVMI_WALK_ASK:
 			break;
 		}
 	}
 
-	return ask(vcpu, &event, gfn, r);
+	return kvmi_report_fault(vcpu, &event, gfn, r);
 }

@@ -5,17 +5,21 @@
 
 #include <linux/kvm_host.h>
 
+#include <asm/kvmi_host.h>
+
+#include "introspection/arch.h"
 #include "introspection/command.h"
+#include "introspection/vcpu.h"
 #include "cpuid.h"
 #include "kvm_emulate.h"
 #include "lapic.h"
 #include "msrs.h"
-#include "regs.h"
 #include "registers.h"
+#include "regs.h"
 #include "smm.h"
 #include "x86.h"
 
-/* The parts of KVM's own structures that the wire format froze. */
+/* KVM structures that are part of the wire format */
 static_assert(sizeof(struct kvm_regs) == 144);
 static_assert(sizeof(struct kvm_sregs) == 312);
 static_assert(sizeof(struct kvmi_vcpu_event_arch) == 536);
@@ -26,25 +30,16 @@ static_assert(offsetof(struct kvmi_vcpu_event_arch, sregs) == 152);
 static_assert(offsetof(struct kvmi_vcpu_event_arch, msrs) == 464);
 static_assert(sizeof(struct kvmi_vcpu_get_registers_reply) == 472);
 
-/**
- * kvmi_arch_features - fill in what the host can do
- * @features: zeroed
- */
 void kvmi_arch_features(struct kvmi_features *features)
 {
 	features->singlestep = kvm_caps.has_single_step;
 }
 
-/**
- * kvmi_arch_vm_supported - can the VM be introspected?
- * @kvm: the VM
- *
- * A VM of the default type can become one whose memory is encrypted (SEV), but
- * not while it is hooked: whoever does that looks for a session.
- *
- * Context: kvm->lock is held, or the answer may be wrong a moment later.
- * Return: false if the guest's memory or registers are hidden from the host, or
- * its memory is not what userspace has mapped.
+/*
+ * Return false if the guest's memory or registers are hidden from the host, or
+ * its memory is not what userspace has mapped.  A VM of the default type may
+ * become an SEV guest, but not while it is hooked.  The result is stable while
+ * kvm->lock is held.
  */
 bool kvmi_arch_vm_supported(struct kvm *kvm)
 {
@@ -52,12 +47,10 @@ bool kvmi_arch_vm_supported(struct kvm *kvm)
 	       !READ_ONCE(kvm->arch.has_encrypted_mem);
 }
 
-/**
- * kvmi_arch_vcpu_supported - can the vCPU be introspected?
- * @vcpu: the vCPU, which may be running
- *
- * In an SGX enclave nothing can be stepped, as hardware suppresses the monitor trap
- * flag: what is granted to one instruction would be so to all of the enclave.
+/*
+ * Return true if the vCPU can be introspected.  The vCPU may be running.
+ * Hardware suppresses MTF exits in an SGX enclave: accesses that are granted to
+ * one instruction would be granted to all of the enclave.
  */
 bool kvmi_arch_vcpu_supported(struct kvm_vcpu *vcpu)
 {
@@ -67,21 +60,19 @@ bool kvmi_arch_vcpu_supported(struct kvm_vcpu *vcpu)
 void __kvmi_limit_caps(struct kvm_vcpu *vcpu)
 {
 	/*
-	 * Pairs with synchronize_srcu() in start_session(): either this finds the
-	 * session, or that finds the capability.
+	 * Pairs with synchronize_srcu() in start_session(): either this finds
+	 * the session, or that finds the capability.
 	 */
 	smp_mb();
 	if (READ_ONCE(vcpu->kvm->introspection))
 		guest_cpu_cap_clear(vcpu, X86_FEATURE_SGX);
 }
 
-/**
- * kvmi_arch_vcpu_in_nested_operation - can the vCPU have a nested guest?
- * @vcpu: the vCPU, which may be running
- *
- * What KVM has allocated for nested guests tells it, and stays allocated while SMM
- * hides the rest.  But SMRAM alone may tell what RSM returns to.  CR4.VMXE and
- * EFER.SVME are set by guests that are about to begin.
+/*
+ * Return true if the vCPU may have a nested guest.  The vCPU may be running.
+ * KVM's state for nested guests stays allocated while SMM hides the rest, but
+ * SMRAM alone may determine what RSM returns to.  CR4.VMXE and EFER.SVME are
+ * set by guests that are about to enter nested operation.
  */
 bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu)
 {
@@ -90,34 +81,24 @@ bool kvmi_arch_vcpu_in_nested_operation(struct kvm_vcpu *vcpu)
 	       READ_ONCE(vcpu->arch.efer) & EFER_SVME;
 }
 
-/**
- * kvmi_arch_vcpu_ready - has the vCPU been started?
- * @vcpu: the vCPU
- *
- * Return: false before userspace or another vCPU has initialized it, when
- * KVM_RUN does not get to the run loop.
+/*
+ * Return false until userspace or another vCPU has initialized the vCPU:
+ * KVM_RUN does not reach the run loop before.
  */
 bool kvmi_arch_vcpu_ready(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.mp_state) != KVM_MP_STATE_UNINITIALIZED;
 }
 
-/**
- * kvmi_arch_vcpu_address_space - the guest address space the vCPU is in
- * @vcpu: the vCPU
- */
 int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
 {
 	return kvm_arch_vcpu_memslots_id(vcpu);
 }
 
-/**
- * kvmi_arch_vcpu_get_context - get what tells one question from another
- * @vcpu: the vCPU, loaded
- * @context: where to put it, padding included
- *
- * RFLAGS.RF is left out: it is set if an exception was delivered before the
- * instruction, and does not make it another one.
+/*
+ * Fill in the context of an event, including padding.  RFLAGS.RF is left out:
+ * it is set if an exception was delivered before the instruction, which is
+ * still the same.
  */
 void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 				struct kvmi_context *context)
@@ -131,7 +112,7 @@ void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
 }
 
-/* Bit 1 is set in any case. */
+/* Bit 1 is always set */
 #define RFLAGS_MASK								\
 	(X86_EFLAGS_CF | X86_EFLAGS_FIXED | X86_EFLAGS_PF | X86_EFLAGS_AF |	\
 	 X86_EFLAGS_ZF | X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF |	\
@@ -140,43 +121,42 @@ void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 	 X86_EFLAGS_VIP | X86_EFLAGS_ID)
 
 /*
- * Could the vCPU enter the guest with these?  SVM checks less of it than VMX, and
- * what is not checked is not defined either.
+ * Return true if VM-Enter accepts these registers.  SVM checks less than VMX,
+ * but the behavior of what it does not check is undefined.
  */
 static bool regs_are_valid(struct kvm_vcpu *vcpu, const struct kvm_regs *regs)
 {
 	if (regs->rflags & ~(u64)RFLAGS_MASK)
 		return false;
 
-	/* It goes with the segment registers, which stay as they are. */
+	/* VM requires matching segment registers, which are not changed. */
 	if ((regs->rflags ^ kvm_get_rflags(vcpu)) & X86_EFLAGS_VM)
 		return false;
 
 	if (!is_64_bit_mode(vcpu))
 		return !upper_32_bits(regs->rip);
 
-	/* The guest can run into, but not jump into, what is not canonical. */
+	/*
+	 * The guest can run into a non-canonical address, but not jump to it.
+	 */
 	return !is_noncanonical_address(regs->rip, vcpu, 0) ||
 	       regs->rip == kvm_rip_read(vcpu);
 }
 
-/* Is the vCPU, with interrupts enabled, about to enter the guest with one? */
+/* Return true if an interrupt is about to be injected. */
 static bool delivers_interrupt(struct kvm_vcpu *vcpu)
 {
 	return vcpu->arch.interrupt.injected && !vcpu->arch.interrupt.soft;
 }
 
-/**
- * kvmi_arch_vcpu_set_regs - load the general registers
- * @vcpu: the vCPU, loaded
- * @regs: the values, which kvmi_vcpu_set_registers() has accepted
+/*
+ * Load the general registers, as accepted by kvmi_vcpu_set_registers().  Unlike
+ * with KVM_SET_REGS, a pending exception stays pending.
  *
- * Unlike with KVM_SET_REGS, an exception that is about to be delivered still is.
- *
- * If the answer has come after KVM_RUN had been interrupted, userspace may have
- * changed what the values were checked against.  Then they are not loaded, for the
- * vCPU could not enter the guest, or without RFLAGS.IF cleared, which an interrupt
- * that userspace has injected needs.
+ * If the reply has come after KVM_RUN was interrupted, userspace may have
+ * changed the state that the registers were validated against.  Then don't load
+ * them, as VM-Enter might fail, or load them with RFLAGS.IF set if userspace
+ * has injected an interrupt.
  */
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 {
@@ -189,8 +169,8 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 		regs->rflags |= X86_EFLAGS_IF;
 
 	/*
-	 * An STI or MOV SS shadow is that of the instruction behind it, and goes
-	 * with neither IF cleared nor TF set in between.
+	 * An STI or MOV SS shadow belongs to the next instruction, and is
+	 * invalid with IF cleared or TF set in between.
 	 */
 	changed = regs->rflags ^ kvm_get_rflags(vcpu);
 	if (changed & (X86_EFLAGS_IF | X86_EFLAGS_TF) ||
@@ -200,29 +180,24 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 	__kvm_set_regs(vcpu, regs);
 	vcpu->arch.exception.pending = pending;
 
-	/* If the instruction is being emulated, it ends with these. */
+	/*
+	 * An instruction that is being emulated completes with these registers.
+	 */
 	emulator_invalidate_register_cache(vcpu->arch.emulate_ctxt);
 	vcpu->arch.emulate_ctxt->eflags = kvm_get_rflags(vcpu);
 	vcpu->arch.emulate_ctxt->tf = regs->rflags & X86_EFLAGS_TF;
 }
 
-/**
- * kvmi_arch_vcpu_shutdown - give up what KVM_RUN is in the middle of
- * @vcpu: the vCPU
- */
+/* Drop what KVM_RUN is in the middle of. */
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu)
 {
 	vcpu->mmio_needed = 0;
 }
 
-/**
- * kvmi_arch_vcpu_stood_still - tell a vCPU's guest that it has not been running
- * @vcpu: the vCPU
- *
- * It is told as by KVM_KVMCLOCK_CTRL, when the vCPU enters it, so that its watchdogs do
- * not take this for a lockup.
- *
- * Context: any thread.
+/*
+ * Notify the guest at the next VM-Enter that the vCPU was stopped, as
+ * KVM_KVMCLOCK_CTRL does, so that its watchdogs don't report a lockup.  Any
+ * thread.
  */
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu)
 {
@@ -234,8 +209,8 @@ void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu)
 }
 
 /*
- * An exception that is about to be delivered changes CR2 or DR6 when it is, not
- * when a tool looks, as KVM_GET_SREGS has it.
+ * A pending exception updates CR2 or DR6 when it is injected, not when a tool
+ * reads them, unlike with KVM_GET_SREGS.
  */
 static void get_sregs(struct kvm_vcpu *vcpu, struct kvm_sregs *sregs)
 {
@@ -255,19 +230,12 @@ static u8 vcpu_mode(struct kvm_vcpu *vcpu, const struct kvm_sregs *sregs)
 	return sregs->cs.db ? KVMI_X86_MODE_32 : KVMI_X86_MODE_16;
 }
 
-/**
- * kvmi_get_msr - read an MSR of the guest
- * @vcpu: the vCPU, loaded
- * @msr: index of the MSR
- * @data: its value
- *
- * Return: 0, or not 0 if there is no such MSR.
- */
+/* Read an MSR of the guest.  Return 0, or not 0 if there is no such MSR. */
 int kvmi_get_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 {
 	/*
-	 * KVM expects that nobody but the guest reads PAT in KVM_RUN, as a
-	 * nested guest can have another.  There is none.
+	 * KVM expects only the guest to read PAT in KVM_RUN, as a nested guest
+	 * may have another value.  There is no nested guest.
 	 */
 	if (msr == MSR_IA32_CR_PAT) {
 		*data = vcpu->arch.pat;
@@ -284,11 +252,7 @@ static u64 msr_or_zero(struct kvm_vcpu *vcpu, u32 msr)
 	return kvmi_get_msr(vcpu, msr, &data) ? 0 : data;
 }
 
-/**
- * kvmi_arch_vcpu_fill_event - fill in the state that comes with every event
- * @vcpu: the vCPU, loaded
- * @arch: zeroed
- */
+/* Fill in the state that is part of every event.  @arch: zeroed */
 void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch)
 {
@@ -309,10 +273,6 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 	arch->msrs.shadow_gs = msr_or_zero(vcpu, MSR_KERNEL_GS_BASE);
 }
 
-/**
- * kvmi_vcpu_get_info - KVMI_VCPU_GET_INFO
- * @req: the request
- */
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_vcpu_get_info_reply *reply = req->reply;
@@ -325,10 +285,6 @@ int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_get_registers - KVMI_VCPU_GET_REGISTERS
- * @req: the request
- */
 int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_get_registers *data = req->data;
@@ -362,12 +318,7 @@ int kvmi_vcpu_get_registers(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_set_registers - KVMI_VCPU_SET_REGISTERS
- * @req: the request
- *
- * The values are loaded when the event is answered; the last ones count.
- */
+/* The registers are loaded with the reply to the event; the last ones count. */
 int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_event *event = &req->vi->event;
@@ -386,13 +337,7 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_get_debugregs - KVMI_VCPU_GET_DEBUGREGS
- * @req: the request
- *
- * Userspace may have its own breakpoints in the vCPU's debug registers; the guest
- * does not see them.
- */
+/* Breakpoints of userspace are not the guest's, and not reported. */
 int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req)
 {
 	struct kvmi_vcpu_debugregs *reply = req->reply;
@@ -407,10 +352,6 @@ int kvmi_vcpu_get_debugregs(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_set_debugregs - KVMI_VCPU_SET_DEBUGREGS
- * @req: the request
- */
 int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_debugregs *data = req->data;
@@ -429,10 +370,6 @@ int kvmi_vcpu_set_debugregs(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_get_cpuid - KVMI_VCPU_GET_CPUID
- * @req: the request
- */
 int kvmi_vcpu_get_cpuid(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_get_cpuid *data = req->data;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: single instructions by means of RFLAGS.TF.
+ * KVM introspection: single-stepping with RFLAGS.TF.
  *
- * Where hardware has no better way KVM sets the trap flag for as long as the
- * guest runs.  The guest must not notice.  Most instructions neither read TF nor
- * write it.  Here are found those that do, and those after which the trap would
- * come too late or never.  Some of them are executed by KVM, and hardware does
- * the others with a little help.
+ * Without better hardware support, KVM sets TF while the guest runs, which the
+ * guest must not notice.  Most instructions neither read nor write TF.  Find
+ * those that do, and those after which the trap is delayed or does not occur.
+ * KVM executes some of them, and hardware the others with a little help.
  */
 
 #include <linux/kvm_host.h>
 
-#include "introspection/command.h"
+#include <asm/kvmi_host.h>
+
+#include "introspection/vcpu.h"
 #include "emulation.h"
 #include "mmu.h"
 #include "pages.h"
@@ -21,22 +22,20 @@
 
 #define MAX_INSN_BYTES	15
 
-/**
- * struct insn - the beginning of the instruction at RIP
- * @bytes: as the vCPU sees them
- * @nr: how many have been read
- * @pos: how many have been looked at
- * @vector: that of an INT
- */
+/* The first bytes of the instruction at RIP, as the vCPU fetches them */
 struct insn {
 	u8 bytes[MAX_INSN_BYTES];
+	/* Number of bytes that were read */
 	unsigned int nr;
+	/* Number of bytes that were decoded */
 	unsigned int pos;
+	/* Operand of INT n */
 	u8 vector;
 };
 
-/* Read what is in one page; false if the vCPU may not execute it. */
-static bool fetch(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes, unsigned int nr)
+/* Read bytes within one page; false if the vCPU may not execute them. */
+static bool kvmi_fetch_insn(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes,
+			    unsigned int nr)
 {
 	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
 	u64 access = PFERR_FETCH_MASK;
@@ -58,8 +57,8 @@ static bool fetch(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes, unsigned int nr)
 }
 
 /*
- * Read on, up to the end of the page.  The next page counts only if a byte of it
- * does: translating its address sets the accessed bit.
+ * Read up to the end of the page.  Read the next page only if the instruction
+ * extends to it: translating its address sets the accessed bit.
  */
 static bool fetch_more(struct kvm_vcpu *vcpu, struct insn *insn)
 {
@@ -67,7 +66,7 @@ static bool fetch_more(struct kvm_vcpu *vcpu, struct insn *insn)
 	unsigned int nr = min_t(unsigned int, MAX_INSN_BYTES - insn->nr,
 				PAGE_SIZE - offset_in_page(gva));
 
-	if (!nr || !fetch(vcpu, gva, insn->bytes + insn->nr, nr))
+	if (!nr || !kvmi_fetch_insn(vcpu, gva, insn->bytes + insn->nr, nr))
 		return false;
 	insn->nr += nr;
 	return true;
@@ -94,7 +93,7 @@ static bool is_prefix(struct kvm_vcpu *vcpu, u8 byte)
 	}
 }
 
-/* What INT n does in virtual-8086 mode depends on more than its gate. */
+/* In virtual-8086 mode INT n depends on more than its gate. */
 static bool may_raise(struct kvm_vcpu *vcpu)
 {
 	unsigned long rflags = kvm_get_rflags(vcpu);
@@ -103,7 +102,8 @@ static bool may_raise(struct kvm_vcpu *vcpu)
 	       (rflags & X86_EFLAGS_IOPL) == X86_EFLAGS_IOPL;
 }
 
-static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
+static enum kvmi_step_insn kvmi_classify_insn(struct kvm_vcpu *vcpu,
+					      struct insn *insn)
 {
 	u8 opcode, next = 0;
 
@@ -151,12 +151,10 @@ static enum kvmi_step_insn classify(struct kvm_vcpu *vcpu, struct insn *insn)
 	}
 }
 
-/**
- * kvmi_step_emulate - have KVM execute the instruction that is to be stepped
- * @vcpu: the vCPU, with its SRCU lock held; it may be dropped and retaken
- * @r: what to return to the run loop if true is returned
- *
- * Return: false if KVM cannot, or must not.
+/*
+ * Emulate the instruction to be stepped.  May drop and retake the vCPU's SRCU
+ * lock.  Return false if KVM can't, or must not; else *@r is what to return to
+ * the run loop.
  */
 bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r)
 {
@@ -164,7 +162,7 @@ bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r)
 	unsigned long rip = kvm_get_linear_rip(vcpu);
 
 	*r = kvmi_emulate(vcpu, KVMI_EMULATE_CHECKED);
-	/* Hardware makes the forbidden access again, which raises a PF event. */
+	/* Hardware repeats the denied access, which raises a PF event. */
 	if (emulation->refused || emulation->failed)
 		return false;
 
@@ -183,17 +181,17 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 	if (!vi || !kvm_caps.single_steps_by_tf || !__kvmi_single_steps(vcpu))
 		return true;
 
-	/* What is delivered comes first, and no instruction is executed then. */
+	/* An event is delivered first, and no instruction executed then. */
 	vi->arch.step.insn = KVMI_STEP_OTHER;
 	if (kvm_event_needs_reinjection(vcpu))
 		return true;
 
-	vi->arch.step.insn = classify(vcpu, &insn);
+	vi->arch.step.insn = kvmi_classify_insn(vcpu, &insn);
 
 	*r = 1;
 	switch (vi->arch.step.insn) {
 	case KVMI_STEP_SHADOW:
-		/* The trap comes one instruction late. */
+		/* The trap is delayed by one instruction. */
 		return !kvmi_step_emulate(vcpu, r);
 	case KVMI_STEP_INT:
 		kvm_queue_interrupt(vcpu, insn.vector, true);
@@ -210,10 +208,7 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 	}
 }
 
-/**
- * kvmi_step_insn - which instruction is about to be stepped?
- * @vcpu: the vCPU
- */
+/* The instruction that is about to be stepped */
 enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);

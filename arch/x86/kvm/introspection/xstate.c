@@ -3,8 +3,8 @@
  * KVM introspection: the extended state of an x86 vCPU, i.e. its FPU and vector
  * registers and what controls them.
  *
- * Commands run in KVM_RUN, where the guest's FPU state is in the CPU.  It has to
- * be put into memory to be looked at.
+ * Commands run in KVM_RUN, where the guest's FPU state is in the CPU and has to
+ * be saved to memory first.
  */
 
 #include <linux/kvm_host.h>
@@ -12,16 +12,13 @@
 
 #include <asm/cpuid/api.h>
 
+#include "introspection/arch.h"
 #include "introspection/command.h"
 #include "fpu.h"
 #include "x86.h"
 
 static_assert(sizeof_field(struct kvm_xsave, region) == KVMI_XSAVE_SIZE);
 
-/**
- * kvmi_vcpu_get_xcr - KVMI_VCPU_GET_XCR
- * @req: the request
- */
 int kvmi_vcpu_get_xcr(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_get_xcr *data = req->data;
@@ -36,7 +33,7 @@ int kvmi_vcpu_get_xcr(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/* Returns whether there is something to be undone by end_access(). */
+/* Return true if end_access() has to load the state again. */
 static bool begin_access(struct kvm_vcpu *vcpu)
 {
 	bool in_use = vcpu->arch.guest_fpu.fpstate->in_use;
@@ -63,7 +60,7 @@ static u64 *xstate_bv(void *state)
 	return &((struct xregs_state *)state)->header.xfeatures;
 }
 
-/* Returns the whole state, in the format of struct kvm_xsave, or NULL. */
+/* Return the whole state, in the format of struct kvm_xsave, or NULL. */
 static void *get_state(struct kvm_vcpu *vcpu)
 {
 	size_t size = state_size(vcpu);
@@ -81,7 +78,9 @@ static void *get_state(struct kvm_vcpu *vcpu)
 	return state;
 }
 
-/* KVM lets userspace give a guest more than CPUID tells it.  A tool may not. */
+/*
+ * Unlike userspace, a tool must not load more than CPUID reports to the guest.
+ */
 static int set_state(struct kvm_vcpu *vcpu, void *state)
 {
 	bool in_use;
@@ -98,13 +97,11 @@ static int set_state(struct kvm_vcpu *vcpu, void *state)
 	return r ? -KVM_EINVAL : 0;
 }
 
-/**
- * struct visible_part - what KVMI_VCPU_GET_XSAVE and KVMI_VCPU_SET_XSAVE show
- * @end: bytes of the state
- * @beyond: components that are not, or not wholly, in these bytes
- */
+/* The part of the state that KVMI_VCPU_GET_XSAVE and KVMI_VCPU_SET_XSAVE access */
 struct visible_part {
+	/* Bytes of the state */
 	unsigned int end;
+	/* Components that are not entirely in these bytes */
 	u64 beyond;
 };
 
@@ -118,7 +115,7 @@ static struct visible_part visible_part(struct kvm_vcpu *vcpu)
 	if (state_size(vcpu) == KVMI_XSAVE_SIZE)
 		return part;
 
-	/* x87 and SSE come first, and CPUID does not tell. */
+	/* x87 and SSE come first, and are not enumerated by CPUID. */
 	components &= ~XFEATURE_MASK_FPSSE;
 	for_each_set_bit(i, &components, BITS_PER_LONG) {
 		cpuid_count(CPUID_LEAF_XSTATE, i, &size, &offset, &ecx, &edx);
@@ -131,10 +128,6 @@ static struct visible_part visible_part(struct kvm_vcpu *vcpu)
 	return part;
 }
 
-/**
- * kvmi_vcpu_get_xsave - KVMI_VCPU_GET_XSAVE
- * @req: the request
- */
 int kvmi_vcpu_get_xsave(struct kvmi_vcpu_request *req)
 {
 	struct visible_part part = visible_part(req->vcpu);
@@ -152,10 +145,6 @@ int kvmi_vcpu_get_xsave(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_set_xsave - KVMI_VCPU_SET_XSAVE
- * @req: the request
- */
 int kvmi_vcpu_set_xsave(struct kvmi_vcpu_request *req)
 {
 	struct visible_part part = visible_part(req->vcpu);
@@ -179,10 +168,6 @@ int kvmi_vcpu_set_xsave(struct kvmi_vcpu_request *req)
 	return err;
 }
 
-/**
- * kvmi_vcpu_get_xsave2 - KVMI_VCPU_GET_XSAVE2
- * @req: the request
- */
 int kvmi_vcpu_get_xsave2(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_get_xsave2 *data = req->data;
@@ -208,10 +193,6 @@ int kvmi_vcpu_get_xsave2(struct kvmi_vcpu_request *req)
 	return 0;
 }
 
-/**
- * kvmi_vcpu_set_xsave2 - KVMI_VCPU_SET_XSAVE2
- * @req: the request
- */
 int kvmi_vcpu_set_xsave2(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_set_xsave2 *data = req->data;

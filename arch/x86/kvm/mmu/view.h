@@ -3,12 +3,12 @@
 #define __KVM_X86_MMU_VIEW_H
 
 /*
- * Views of guest memory: what can be mapped on top of what the memslots say.
+ * Views of guest memory restrict, and remap, what the memslots provide.
  *
- * The TDP MMU has roots for each view, whose number is in their role, and asks
- * here, with the role of the page tables in question, where it makes an SPTE and
- * where it chooses how large a page is.  What a view is like is introspection's
- * matter.  It zaps what is mapped before it takes anything away.
+ * The TDP MMU has roots for each view, whose number is in their role.  It calls
+ * the functions below, with the role of the page tables in question, when it
+ * makes an SPTE and when it chooses a mapping level.  The contents of views
+ * belong to introspection, which zaps SPTEs before it takes access away.
  *
  * View 0 is the one that every VM has.
  */
@@ -20,9 +20,9 @@
 #include "spte.h"
 
 /*
- * The access of a TDP page: may it be read, written, and executed in supervisor
- * and in user mode?  NPT takes every access for one of a user.  To EPT this bit
- * is the right to execute in user mode.
+ * Return the ACC_* of a TDP page that can be read, written, and executed in
+ * supervisor and in user mode.  NPT handles every access as a user access.  For
+ * EPT, ACC_USER_MASK is the right to execute in user mode.
  */
 static inline unsigned int kvm_tdp_access(bool r, bool w, bool xs, bool xu)
 {
@@ -40,7 +40,7 @@ static inline unsigned int kvm_tdp_access(bool r, bool w, bool xs, bool xu)
 	return access;
 }
 
-/* What may be mapped of a page: ACC_*.  The caller holds mmu_lock. */
+/* Return the ACC_* that a page may be mapped with. mmu_lock is held. */
 static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
 					       union kvm_mmu_page_role role,
 					       gfn_t gfn)
@@ -50,7 +50,9 @@ static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
 	return ACC_ALL;
 }
 
-/* The same of a page that a vCPU accesses, which may have more in roots of its own. */
+/*
+ * The same for a fault of a vCPU, which may have more access in its own roots.
+ */
 static inline unsigned int kvm_vcpu_gfn_access_mask(struct kvm_vcpu *vcpu,
 						    union kvm_mmu_page_role role,
 						    gfn_t gfn)
@@ -61,15 +63,15 @@ static inline unsigned int kvm_vcpu_gfn_access_mask(struct kvm_vcpu *vcpu,
 }
 
 /*
- * How large can a page be so that all of it has the same access, given that it can
- * be as large as PG_LEVEL_* @level otherwise?  The caller holds mmu_lock.
+ * Return the largest mapping level up to @level for which access is uniform.
+ * mmu_lock is held.
  */
 static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role role,
 				    gfn_t gfn, int level)
 {
 	if (!kvmi_has_views())
 		return level;
-	/* What can only be executed would be left without any access. */
+	/* An execute-only page would be left without any access. */
 	if (is_nx_huge_page_enabled(kvm) &&
 	    !(__kvmi_page_access(kvm, role, gfn) & ACC_READ_MASK))
 		return PG_LEVEL_4K;
@@ -78,9 +80,8 @@ static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role rol
 }
 
 /*
- * Whose memory is to be mapped at a gfn?  The answer is good as long as mmu_lock is
- * held, and there may be no memory.  The caller is within kvm->srcu or holds
- * mmu_lock.
+ * Return the gfn whose memory has to be mapped at @gfn, valid while mmu_lock is
+ * held; there may be no memory. mmu_lock is held, or kvm->srcu.
  */
 static inline gfn_t kvm_gfn_to_slot_gfn(struct kvm_vcpu *vcpu,
 					union kvm_mmu_page_role role, gfn_t gfn)
@@ -91,8 +92,8 @@ static inline gfn_t kvm_gfn_to_slot_gfn(struct kvm_vcpu *vcpu,
 }
 
 /*
- * Unmap pages where they are mapped at other gfns than their own.  The caller holds
- * mmu_lock for writing.  Returns true if a TLB flush is needed.
+ * Unmap pages at the gfns that they are remapped to. mmu_lock is held for
+ * writing.  Return true if a TLB flush is needed.
  */
 static inline bool kvm_unmap_gfn_range_in_views(struct kvm *kvm,
 						const struct kvm_gfn_range *range,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Single instructions of introspected guests.
+ * Single-stepping of introspected guests.
  *
- * RFLAGS.TF is set right before VMRUN and is as the guest has left it right after,
- * so that neither the rest of KVM nor userspace ever sees it.  The #DB is
- * intercepted.  See introspection/trap_flag.c for what the guest could see.
+ * RFLAGS.TF is set right before VMRUN and restored right after, so that neither
+ * the rest of KVM nor userspace ever sees it.  The #DB is intercepted.  See
+ * introspection/trap_flag.c for what the guest could see.
  */
 
 #include <linux/kvm_host.h>
@@ -19,9 +19,9 @@
 #define MAX_INSN_BYTES	15
 
 /*
- * What the instruction turns out to be is for hardware to say: whoever looks at its
- * bytes before may be fooled by another vCPU.  If these cause a VM exit nothing of
- * them has been executed.
+ * Only hardware determines which instruction is executed: another vCPU may
+ * change its bytes after KVM has read them.  Intercept those that need
+ * handling; they have no effect before the VM exit.
  */
 static const struct {
 	u32 exit_code;
@@ -33,8 +33,11 @@ static const struct {
 	{ SVM_EXIT_IRET, INTERCEPT_IRET },
 };
 
-/* Is an instruction to cause a VM exit, given what it is expected to be? */
-static bool catches(struct kvm_vcpu *vcpu, u32 exit_code)
+/*
+ * Return true if an instruction has to be intercepted, given the one that is
+ * expected.
+ */
+static bool svm_single_step_catches(struct kvm_vcpu *vcpu, u32 exit_code)
 {
 	struct svm_single_step *step = &to_svm(vcpu)->single_step;
 
@@ -43,10 +46,10 @@ static bool catches(struct kvm_vcpu *vcpu, u32 exit_code)
 		return step->insn != KVMI_STEP_LOADS_TF;
 	case SVM_EXIT_PUSHF:
 	case SVM_EXIT_POPF:
-		/* KVM executes them, and leaves a forbidden access to hardware. */
+		/* KVM emulates them, and leaves a denied access to hardware. */
 		return !step->refused && !(step->rflags & X86_EFLAGS_VM);
 	default:
-		/* With CR4.VME what it does is none of KVM's business. */
+		/* With CR4.VME, leave INT n to hardware. */
 		return !(step->rflags & X86_EFLAGS_VM) ||
 		       (step->rflags & X86_EFLAGS_IOPL) == X86_EFLAGS_IOPL;
 	}
@@ -61,7 +64,7 @@ static void begin_catching(struct kvm_vcpu *vcpu)
 	step->caught = false;
 	step->intercepts = 0;
 	for (i = 0; i < ARRAY_SIZE(caught_insns); i++) {
-		if (!catches(vcpu, caught_insns[i].exit_code) ||
+		if (!svm_single_step_catches(vcpu, caught_insns[i].exit_code) ||
 		    vmcb_is_intercept(&svm->vmcb->control, caught_insns[i].intercept))
 			continue;
 		vmcb_set_intercept(&svm->vmcb->control, caught_insns[i].intercept);
@@ -71,8 +74,8 @@ static void begin_catching(struct kvm_vcpu *vcpu)
 	step->refused = false;
 
 	/*
-	 * SYSCALL and SYSRET, where they may clear TF, raise #UD if they are not what
-	 * is to be executed.
+	 * SYSCALL and SYSRET may clear TF: let them raise #UD unless they are
+	 * expected.
 	 */
 	step->efer = svm->vmcb->save.efer;
 	if (vcpu->arch.efer & EFER_LMA &&
@@ -98,7 +101,7 @@ static void end_catching(struct kvm_vcpu *vcpu)
 	}
 	vmcb_mark_dirty(svm->vmcb, VMCB_INTERCEPTS);
 
-	/* If it is no SYSCALL it raises the exception once more. */
+	/* If it is no SYSCALL, the exception is raised once more. */
 	step->syscall = (step->efer ^ svm->vmcb->save.efer) & EFER_SCE &&
 			exit_code == SVM_EXIT_EXCP_BASE + UD_VECTOR;
 	step->caught |= step->syscall;
@@ -114,12 +117,11 @@ static bool is_trap(const struct vmcb *vmcb)
 	       vmcb->save.dr6 & DR6_BS;
 }
 
-/**
- * svm_begin_single_step - have VMRUN execute one instruction, or deliver one event
- * @vcpu: the vCPU, with interrupts disabled
- *
- * Return: whether an interrupt of the host is needed for VMRUN to come back.  It
- * comes after the event that is injected and before the first instruction.
+/*
+ * Make VMRUN execute one instruction, or deliver one event.  Interrupts are
+ * disabled.  Return true if VMRUN needs an interrupt of the host to exit: it is
+ * taken after the injected event was delivered and before the first
+ * instruction.
  */
 bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 {
@@ -133,7 +135,7 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	step->caught = false;
 	step->delivers = control->event_inj & SVM_EVTINJ_VALID;
 
-	/* With TF set neither an NMI nor an interrupt must be delivered. */
+	/* With TF set, neither an NMI nor an interrupt must be delivered. */
 	step->vnmi_pending = control->int_ctl & V_NMI_PENDING_MASK;
 	if (is_vnmi_enabled(svm))
 		control->int_ctl &= ~step->vnmi_pending;
@@ -160,8 +162,8 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	begin_catching(vcpu);
 
 	/*
-	 * These trap if TF is set when they are done, not if it was before.  It may be
-	 * one or the other.
+	 * These trap if TF is set afterwards, not before.  The instruction may
+	 * be either.
 	 */
 	step->sfmask = svm->vmcb01.ptr->save.sfmask;
 	step->r11 = vcpu->arch.regs[VCPU_REGS_R11];
@@ -170,7 +172,7 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 		vcpu->arch.regs[VCPU_REGS_R11] |= X86_EFLAGS_TF;
 	}
 
-	/* A guest that steps from branch to branch goes on doing so. */
+	/* Keep the guest stepping from branch to branch. */
 	step->dbgctl = save->dbgctl;
 	if (save->dbgctl & DEBUGCTLMSR_BTF && !(step->rflags & X86_EFLAGS_TF)) {
 		save->dbgctl &= ~DEBUGCTLMSR_BTF;
@@ -180,7 +182,7 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	return false;
 }
 
-/* Was it a POPF or IRET?  Neither leaves the stack pointer as it is. */
+/* Return true after a POPF or IRET, which both change the stack pointer. */
 static bool has_popped(struct kvm_vcpu *vcpu)
 {
 	struct svm_single_step *step = &to_svm(vcpu)->single_step;
@@ -189,7 +191,7 @@ static bool has_popped(struct kvm_vcpu *vcpu)
 	       vcpu->arch.rip - step->rip > MAX_INSN_BYTES;
 }
 
-/* Was it a SYSRET? */
+/* Return true after a SYSRET. */
 static bool is_return(struct kvm_vcpu *vcpu)
 {
 	struct svm_single_step *step = &to_svm(vcpu)->single_step;
@@ -197,7 +199,7 @@ static bool is_return(struct kvm_vcpu *vcpu)
 	return step->cpl != 3 && to_svm(vcpu)->vmcb->save.cpl == 3;
 }
 
-/* Was it a SYSCALL? */
+/* Return true after a SYSCALL. */
 static bool is_call(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
@@ -207,7 +209,7 @@ static bool is_call(struct kvm_vcpu *vcpu)
 					svm->vmcb->save.rip == msrs->cstar);
 }
 
-/* TF as it is after the instruction; @own_trap: would the guest have got a #DB? */
+/* TF after the instruction; @own_trap: the guest would have got a #DB, too */
 static u64 guest_tf(struct kvm_vcpu *vcpu, bool trapped, bool *own_trap)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
@@ -236,10 +238,7 @@ static u64 guest_tf(struct kvm_vcpu *vcpu, bool trapped, bool *own_trap)
 	}
 }
 
-/**
- * svm_end_single_step - undo what svm_begin_single_step() has done
- * @vcpu: the vCPU, right after VMRUN
- */
+/* Undo svm_begin_single_step(), right after VMRUN. */
 void svm_end_single_step(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
@@ -280,7 +279,7 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 		return;
 	if (!own_trap)
 		save->dr6 &= ~DR6_BS;
-	/* What is in DR0 to DR3 may be stale; a trap matches it all the same. */
+	/* DR0 to DR3 may be stale; a trap compares them all the same. */
 	for (i = 0; i < KVM_NR_DB_REGS; i++) {
 		if (!(save->dr7 & (DR_LOCAL_ENABLE | DR_GLOBAL_ENABLE) <<
 				  i * DR_ENABLE_SIZE))
@@ -296,16 +295,13 @@ static bool step_over(struct kvm_vcpu *vcpu, int *r)
 	svm->single_step.over = false;
 	*r = kvmi_single_step_exit(vcpu);
 
-	/* The guest may have had a breakpoint, or have stepped by itself. */
+	/* The guest may have a breakpoint, or be stepping itself. */
 	return *r <= 0 || (!svm->single_step.delivers && !dr6);
 }
 
-/**
- * svm_single_step_exit - handle a VM exit of a VMRUN for one instruction
- * @vcpu: the vCPU, with its SRCU lock held
- * @r: what to return to the run loop if true is returned
- *
- * Return: true if that was all that the VM exit was for.
+/*
+ * Handle a VM exit of a VMRUN for one instruction.  Return true if the VM exit
+ * needs no other handling, with what to return to the run loop in *@r.
  */
 bool svm_single_step_exit(struct kvm_vcpu *vcpu, int *r)
 {
@@ -323,6 +319,6 @@ bool svm_single_step_exit(struct kvm_vcpu *vcpu, int *r)
 	if (exit_code == SVM_EXIT_PUSHF || exit_code == SVM_EXIT_POPF)
 		step->refused = !kvmi_step_emulate(vcpu, r);
 
-	/* The others are looked at once more. */
+	/* The others are examined again before the next VMRUN. */
 	return true;
 }

@@ -6,45 +6,39 @@
 
 struct kvm_vcpu;
 
-/**
- * struct svm_single_step - a VMRUN that is to execute one instruction only
- * @active: it is one, and what is below was set before it
- * @over: the instruction is over, and introspection does not know yet
- * @delivers: an event is injected, and nothing is to be executed
- * @caught: the instruction has not been executed, and there is another way to do so
- * @insn: enum kvmi_step_insn
- * @intercepts: instructions that cause a VM exit for this VMRUN alone
- * @refused: KVM could not execute the PUSHF or POPF
- * @syscall: it seems to be SYSCALL or SYSRET
- * @adds_shadow: there is an interrupt shadow that the guest knows nothing of
- * @cpl: that of the guest
- * @rip: that of the guest
- * @rsp: that of the guest
- * @rflags: those of the guest
- * @r11: what SYSRET loads RFLAGS from
- * @sfmask: what SYSCALL takes from RFLAGS
- * @dbgctl: that of the guest
- * @efer: that of the guest, as hardware has it
- * @vnmi_pending: V_NMI_PENDING_MASK, if it was set
- */
+/* A VMRUN that executes one instruction only */
 struct svm_single_step {
+	/* The fields below are set, and the next VMRUN is such */
 	bool active;
+	/* The instruction has completed, and this was not handled yet */
 	bool over;
+	/* An event is injected, and no instruction is to be executed */
 	bool delivers;
+	/* The instruction was not executed, and has to be otherwise */
 	bool caught;
+	/* enum kvmi_step_insn */
 	u8 insn;
+	/* Bitmap of caught_insns[] that are intercepted for this VMRUN only */
 	u8 intercepts;
+	/* KVM could not emulate the PUSHF or POPF */
 	bool refused;
+	/* The instruction seems to be SYSCALL or SYSRET */
 	bool syscall;
+	/* The interrupt shadow is not the guest's */
 	bool adds_shadow;
+	/* The guest's registers before VMRUN */
 	u8 cpl;
 	u64 rip;
 	u64 rsp;
 	u64 rflags;
+	/* What SYSRET loads RFLAGS from */
 	unsigned long r11;
+	/* What SYSCALL clears in RFLAGS */
 	u64 sfmask;
 	u64 dbgctl;
+	/* The value in the VMCB */
 	u64 efer;
+	/* V_NMI_PENDING_MASK, if it was set */
 	u32 vnmi_pending;
 };
 

@@ -1,35 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: page walks of the processor in guest page tables that a view
+ * KVM introspection: the CPU's page walks in guest page tables that a view
  * restricts.
  *
- * A walk writes to the guest's page tables, as far as the host's page tables are
- * concerned: always with NPT, and with EPT that has accessed and dirty flags, and
- * whether or not there is a flag to be set in the guest's.  This is nothing that
- * an instruction of the guest does, and not what a tool that guards page tables
- * wants to know.
+ * To the host's page tables a walk is a write to the guest's page tables:
+ * always with NPT, and with EPT that has accessed and dirty flags, even if
+ * there is no flag to be set in the guest's.  Instructions of the guest do not
+ * cause these writes, and tools that protect page tables are not interested in
+ * them.
  *
- * EPT can do without these flags, in the views where that is of use and only as
- * long.  Then a walk writes when there is a flag to be set, which KVM does.  Else
- * the processor never completes a walk, and each instruction is one for KVM.
+ * EPT can do without these flags, which is used in the views where it helps,
+ * for as long as it does.  Then a walk writes only if there is a flag to be
+ * set, which KVM does.  Otherwise the CPU never completes a walk, and KVM has
+ * to execute each instruction.
  *
- * The instruction that needs the walk cannot just be executed with nothing
- * restricted: it may do what it must not, too.  So KVM emulates it, whose walks are
- * not restricted and which sets the flags, and looks at each access that is the
- * instruction's own.
+ * The instruction that needs the walk can't be executed unrestricted, as other
+ * accesses of it may have to be denied.  So KVM emulates it: the emulator's
+ * walks are not restricted and set the flags, while the instruction's own
+ * accesses are checked.
  */
 
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
 
-#include "introspection/command.h"
+#include <asm/kvmi_host.h>
+
+#include "introspection/arch.h"
+#include "introspection/vcpu.h"
 #include "emulation.h"
-#include "gates.h"
 #include "kvm_emulate.h"
 #include "mmu.h"
+#include "page_walk.h"
 #include "regs.h"
 #include "step.h"
-#include "walks.h"
+#include "vectoring.h"
 #include "x86.h"
 
 bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu)
@@ -52,8 +56,8 @@ static void disable_ad(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Is it the same walk as at the VM exit before this one?  In between nothing but the
- * processor has done anything.
+ * Return true if the previous VM exit was for the same walk, so that nothing
+ * but the CPU has done anything since.
  */
 static bool walks_again(struct kvm_vcpu *vcpu, gpa_t entry)
 {
@@ -71,17 +75,17 @@ static bool walks_again(struct kvm_vcpu *vcpu, gpa_t entry)
 	return again;
 }
 
-/* As far as this entry and CR0.WP tell */
+/* According to this entry and CR0.WP only */
 static bool may_write(struct kvm_vcpu *vcpu, u8 flags)
 {
 	return (flags & PT_WRITABLE_MASK) || !kvm_is_cr0_bit_set(vcpu, X86_CR0_WP);
 }
 
 /*
- * Hardware does not tell which flag it is to be.  The processor needs no accessed
- * flag if there is one.  If it is there it may have been set, by another vCPU, since
- * the processor has looked, which then will go on.  The dirty flag is what is
- * wanted if it comes to this entry once more.
+ * Set the flag that the CPU needs, which hardware does not report.  The CPU
+ * does not need the accessed flag if it is set; another vCPU may have set it
+ * since the CPU has read the entry, in which case the walk succeeds now.  If
+ * the CPU gets to this entry again, it needs the dirty flag.
  */
 static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 {
@@ -90,7 +94,7 @@ static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 	unsigned long hva;
 	u8 old, new;
 
-	/* The processor reads another entry there. */
+	/* The CPU reads the entry from another page. */
 	if (kvmi_shown_gfn(vcpu, gpa_to_gfn(entry)) != gpa_to_gfn(entry))
 		return false;
 	hva = kvm_vcpu_gfn_to_hva(vcpu, gpa_to_gfn(entry));
@@ -101,7 +105,7 @@ static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 	if (get_user(old, flags))
 		return false;
 
-	/* If the guest has changed it the walk begins anew. */
+	/* The guest has changed the entry: restart the walk. */
 	if (!(old & PT_PRESENT_MASK))
 		return true;
 	if (!(old & PT_ACCESSED_MASK))
@@ -120,18 +124,13 @@ static bool set_flag(struct kvm_vcpu *vcpu, gpa_t entry)
 	return true;
 }
 
-/**
- * kvmi_complete_walk - let the processor complete a page walk that the vCPU's view
- *	forbids
- * @vcpu: the vCPU, with its SRCU lock held
- * @entry: guest physical address of the entry in the guest's page tables
- * @write: the walk writes to it
- *
- * Return: true if the walk is to begin anew.
+/*
+ * Let the CPU complete a page walk that accesses @entry, of the guest's page
+ * tables, which the view denies.  Return true to restart the walk.
  */
 bool kvmi_complete_walk(struct kvm_vcpu *vcpu, gpa_t entry, bool write)
 {
-	/* NPT cannot. */
+	/* Not with NPT */
 	if (!(kvmi_arch_page_access() & KVMI_PAGE_ACCESS_R) || !write)
 		return false;
 	if (vcpu->arch.root_mmu.root_role.ad_disabled)
@@ -141,13 +140,14 @@ bool kvmi_complete_walk(struct kvm_vcpu *vcpu, gpa_t entry, bool write)
 	return true;
 }
 
-/* Fetch and decode an instruction, for what follows to know what it is. */
-static int decode(struct kvm_vcpu *vcpu, struct kvmi_emulation *emulation)
+/* Fetch and decode the instruction. */
+static int kvmi_decode_insn(struct kvm_vcpu *vcpu,
+			    struct kvmi_emulation *emulation)
 {
 	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
 	int r;
 
-	/* It may not come so far. */
+	/* Decoding may fail before these are set. */
 	ctxt->b = 0;
 	ctxt->modrm = 0;
 
@@ -160,9 +160,9 @@ static int decode(struct kvm_vcpu *vcpu, struct kvmi_emulation *emulation)
 }
 
 /*
- * Is the code in the page of the entry, where the view shows another page?  With the
- * access to the entry granted it is the guest's own page that the processor fetches
- * from, too, and so another instruction than has been decoded.
+ * Return true if the code is in the page of the entry, which the view remaps.
+ * With the access to the entry granted, the CPU fetches from the guest's own
+ * page, too, and thus another instruction than was decoded.
  */
 static bool changes_code(struct kvm_vcpu *vcpu, gpa_t entry)
 {
@@ -189,7 +189,7 @@ static bool is_opcode(const struct x86_emulate_ctxt *ctxt, u8 len, u8 opcode)
 	return ctxt->opcode_len == len && ctxt->b == opcode;
 }
 
-/* The I/O permission bitmap is looked up in the TSS. */
+/* Unless privileged, the CPU reads the I/O permission bitmap in the TSS. */
 static bool is_io_privileged(struct kvm_vcpu *vcpu)
 {
 	return kvm_x86_call(get_cpl)(vcpu) <=
@@ -197,8 +197,8 @@ static bool is_io_privileged(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Instructions that access no memory and may cause a VM exit.  They are executed by
- * the processor for KVM's exit handlers to see them.
+ * Instructions that access no memory and may cause a VM exit.  Let the CPU
+ * execute them, for KVM to handle the exit.
  */
 static bool may_exit(struct kvm_vcpu *vcpu, const struct x86_emulate_ctxt *ctxt)
 {
@@ -234,7 +234,9 @@ static bool may_exit(struct kvm_vcpu *vcpu, const struct x86_emulate_ctxt *ctxt)
 	}
 }
 
-/* Instructions that the emulator does not know, and that access no memory */
+/*
+ * Instructions that the emulator does not implement and that access no memory
+ */
 static bool is_harmless(const struct x86_emulate_ctxt *ctxt)
 {
 	/* SYSRET, UD2, SYSEXIT, EMMS */
@@ -254,13 +256,13 @@ static bool is_descriptor_access(const struct x86_emulate_ctxt *ctxt)
 	       ctxt->intercept <= x86_intercept_str;
 }
 
-/* An instruction that the emulator does not know */
+/* Instructions that the emulator does not implement */
 static int check_unknown(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event)
 {
 	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
 
 	if (ctxt->intercept == x86_intercept_iret)
-		return kvmi_check_return(vcpu, ctxt->op_bytes, event);
+		return kvmi_check_iret(vcpu, ctxt->op_bytes, event);
 	if (ctxt->intercept == x86_intercept_intn)
 		return kvmi_check_delivery(vcpu, ctxt->src.val, false, event);
 	if (ctxt->intercept == x86_intercept_icebp)
@@ -274,19 +276,20 @@ static int check_unknown(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event
 }
 
 /*
- * Return: 1 the instruction is done, else what is to be thought of the processor
- * executing it with the access of this walk granted: 0 that does no harm, -EACCES it
- * does what it must not, -EOPNOTSUPP nobody knows.
+ * Return 1 if the instruction is done, else whether the CPU may execute it with
+ * the access of this walk granted: 0 if so, -EACCES if the view denies another
+ * access, -EOPNOTSUPP if unknown.
  */
-static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int *r)
+static int kvmi_emulate_walk(struct kvm_vcpu *vcpu,
+			     struct kvmi_vcpu_event_pf *event, int *r)
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
-	bool decoded = decode(vcpu, emulation) == EMULATION_OK;
+	bool decoded = kvmi_decode_insn(vcpu, emulation) == EMULATION_OK;
 
 	if (decoded && may_exit(vcpu, ctxt))
 		return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : 0;
-	/* The emulator would not ask the tool. */
+	/* The emulator would not report the access. */
 	if (decoded && is_descriptor_access(ctxt) && kvmi_wants_descriptor(vcpu))
 		return -EOPNOTSUPP;
 
@@ -295,7 +298,7 @@ static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int 
 		if (!emulation->refused && !emulation->failed)
 			return 1;
 	}
-	/* What is refused is part of another iteration. */
+	/* The denied access is part of the next iteration. */
 	if (emulation->refused && kvmi_step_repeats(vcpu)) {
 		*r = 1;
 		return 1;
@@ -310,7 +313,7 @@ static int emulate(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event, int 
 	return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : check_unknown(vcpu, event);
 }
 
-/* An exception or interrupt is being delivered, no instruction executed. */
+/* An exception or interrupt is being delivered. */
 static int check_delivery(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event)
 {
 	struct kvm_vcpu_arch *arch = &vcpu->arch;
@@ -324,23 +327,21 @@ static int check_delivery(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *even
 	return kvmi_check_delivery(vcpu, NMI_VECTOR, false, event);
 }
 
-/**
- * kvmi_walk - deal with a page walk that the vCPU's view forbids
- * @vcpu: the vCPU, with its SRCU lock held
- * @event: the walk's access; changed if what needed the walk is forbidden, too
- * @r: with KVMI_WALK_DONE, what to return to the run loop
- *
- * If it is not known what will be accessed the tool is asked about the walk.
+/*
+ * Handle a page walk that the vCPU's view denies.  @event: the access of the
+ * walk, replaced by a denied access of the instruction that needs it; @r: with
+ * KVMI_WALK_DONE, what to return to the run loop.  If the accesses are unknown,
+ * report the walk.  Within kvm->srcu.
  */
-enum kvmi_walk kvmi_walk(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event,
-			 int *r)
+enum kvmi_walk_result kvmi_handle_walk(struct kvm_vcpu *vcpu,
+				       struct kvmi_vcpu_event_pf *event, int *r)
 {
 	int access;
 
 	if (kvm_event_needs_reinjection(vcpu))
 		access = check_delivery(vcpu, event);
 	else
-		access = emulate(vcpu, event, r);
+		access = kvmi_emulate_walk(vcpu, event, r);
 
 	if (access > 0)
 		return KVMI_WALK_DONE;

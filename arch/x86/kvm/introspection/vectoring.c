@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: memory that the CPU accesses to deliver an exception or
+ * interrupt, and to return from it.
+ *
+ * KVM's emulator can't deliver events.  Check that the view permits every
+ * access of the delivery, then let the CPU do it.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/kvmi.h>
+
+#include <asm/desc.h>
+#include <asm/kvmi_host.h>
+
+#include "kvm_emulate.h"
+#include "mmu.h"
+#include "pages.h"
+#include "regs.h"
+#include "vectoring.h"
+#include "x86.h"
+
+/* Offsets in a TSS: the stack pointers of CPL 0 to 2, and the 7 of the IST */
+#define TSS_SP		4
+#define TSS_IST		36
+
+/* Of the type of a TSS */
+#define TSS_NOT_16BIT	8
+
+/* Type of a code segment */
+#define CODE_CONFORMING	4
+/* Type of a segment */
+#define SEG_ACCESSED	1
+
+/*
+ * The functions below return one of these, or 0 if all accesses are permitted.
+ */
+#define REFUSED		(-EACCES)
+/* The accesses are unknown. */
+#define UNKNOWN		(-EOPNOTSUPP)
+/* The CPU will raise an exception, and access nothing more. */
+#define FAULTS		(-EFAULT)
+
+struct kvmi_vectoring {
+	struct kvm_vcpu *vcpu;
+	/* The first access that the vCPU's view denies: gva, gpa, access */
+	struct kvmi_vcpu_event_pf *refused;
+};
+
+static int kvmi_vectoring_check(const struct kvmi_vectoring *v, gva_t gva,
+				u8 access, gpa_t *gpa)
+{
+	struct kvm_vcpu *vcpu = v->vcpu;
+	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
+	u64 pferr = PFERR_IMPLICIT_ACCESS;
+
+	if (access == KVMI_PAGE_ACCESS_W)
+		pferr |= PFERR_WRITE_MASK;
+	*gpa = walk->gva_to_gpa(vcpu, walk, gva, pferr, NULL);
+	if (*gpa == INVALID_GPA)
+		return FAULTS;
+	if (kvmi_may_access(vcpu, gpa_to_gfn(*gpa), access))
+		/* The contents of a remapped gfn are not known here. */
+		return kvmi_shown_gfn(vcpu, gpa_to_gfn(*gpa)) ==
+		       gpa_to_gfn(*gpa) ? 0 : UNKNOWN;
+
+	v->refused->gva = gva;
+	v->refused->gpa = *gpa;
+	v->refused->access = access;
+
+	return REFUSED;
+}
+
+static int check_write(const struct kvmi_vectoring *v, gva_t gva, unsigned int bytes)
+{
+	gpa_t gpa;
+	int r;
+
+	r = kvmi_vectoring_check(v, gva, KVMI_PAGE_ACCESS_W, &gpa);
+	if (!r && offset_in_page(gva) + bytes > PAGE_SIZE)
+		r = kvmi_vectoring_check(v, (gva | ~PAGE_MASK) + 1,
+					 KVMI_PAGE_ACCESS_W, &gpa);
+
+	return r;
+}
+
+static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva,
+			       void *to, unsigned int bytes)
+{
+	while (bytes) {
+		unsigned int offset = offset_in_page(gva);
+		unsigned int n = min_t(unsigned int, bytes, PAGE_SIZE - offset);
+		gpa_t gpa;
+		int r;
+
+		r = kvmi_vectoring_check(v, gva, KVMI_PAGE_ACCESS_R, &gpa);
+		if (r)
+			return r;
+		if (kvm_vcpu_read_guest_page(v->vcpu, gpa_to_gfn(gpa), to,
+					     offset, n))
+			return UNKNOWN;
+
+		gva += n;
+		to += n;
+		bytes -= n;
+	}
+
+	return 0;
+}
+
+/* Load a segment descriptor, which the CPU marks as accessed. */
+static int load_segment(const struct kvmi_vectoring *v, u16 selector,
+			struct desc_struct *desc)
+{
+	gva_t gva = selector & ~(SEGMENT_TI_MASK | SEGMENT_RPL_MASK);
+	struct kvm_segment ldt;
+	struct desc_ptr gdt;
+	u32 limit;
+	int r;
+
+	if (!(selector & ~SEGMENT_RPL_MASK))
+		return FAULTS;
+	if (selector & SEGMENT_TI_MASK) {
+		kvm_get_segment(v->vcpu, &ldt, VCPU_SREG_LDTR);
+		if (ldt.unusable)
+			return FAULTS;
+		limit = ldt.limit;
+	} else {
+		kvm_x86_call(get_gdt)(v->vcpu, &gdt);
+		limit = gdt.size;
+	}
+	if (gva + sizeof(*desc) - 1 > limit)
+		return FAULTS;
+
+	gva += selector & SEGMENT_TI_MASK ? ldt.base : gdt.address;
+	r = kvmi_vectoring_load(v, gva, desc, sizeof(*desc));
+	if (r)
+		return r;
+	if (!desc->p || !desc->s)
+		return FAULTS;
+
+	return desc->type & SEG_ACCESSED ? 0 : check_write(v, gva, sizeof(*desc));
+}
+
+/* 64-bit frames are the same with and without a change of CPL. */
+static int check_stack64(const struct kvmi_vectoring *v, unsigned int ist, int cpl,
+			 int new_cpl, unsigned int nr_slots)
+{
+	u64 sp = kvm_rsp_read(v->vcpu), size = nr_slots * sizeof(u64);
+	struct kvm_segment tss;
+	gva_t gva;
+	int r;
+
+	if (ist || new_cpl != cpl) {
+		kvm_get_segment(v->vcpu, &tss, VCPU_SREG_TR);
+		gva = ist ? TSS_IST + (ist - 1) * sizeof(sp) :
+			    TSS_SP + new_cpl * sizeof(sp);
+		r = kvmi_vectoring_load(v, tss.base + gva, &sp, sizeof(sp));
+		if (r)
+			return r;
+	}
+
+	return check_write(v, (sp & ~0xfull) - size, size);
+}
+
+static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
+			 unsigned int nr_slots)
+{
+	u32 size = nr_slots * sizeof(u32);
+	struct kvm_segment seg;
+	struct desc_struct ss;
+	struct {
+		u32 sp;
+		u16 ss;
+	} __packed inner;
+	int r;
+
+	if (new_cpl == cpl) {
+		kvm_get_segment(v->vcpu, &seg, VCPU_SREG_SS);
+		inner.sp = kvm_rsp_read(v->vcpu);
+		ss.d = seg.db;
+	} else {
+		kvm_get_segment(v->vcpu, &seg, VCPU_SREG_TR);
+		if (!(seg.type & TSS_NOT_16BIT))
+			return UNKNOWN;
+		r = kvmi_vectoring_load(v,
+					seg.base + TSS_SP + new_cpl * sizeof(u64),
+					&inner, sizeof(inner));
+		if (!r)
+			r = load_segment(v, inner.ss, &ss);
+		if (r)
+			return r;
+		seg.base = get_desc_base(&ss);
+	}
+
+	inner.sp -= size;
+	if (!ss.d)
+		inner.sp = (u16)inner.sp;
+
+	return check_write(v, (u32)(seg.base + inner.sp), size);
+}
+
+static int check_gate(const struct kvmi_vectoring *v, u8 vector, bool has_error_code)
+{
+	struct kvm_vcpu *vcpu = v->vcpu;
+	int cpl = kvm_x86_call(get_cpl)(vcpu), new_cpl;
+	bool is_64bit = is_long_mode(vcpu);
+	unsigned int size = is_64bit ? 16 : 8;
+	struct desc_struct cs;
+	struct desc_ptr idt;
+	gate_desc gate;
+	int r;
+
+	kvm_x86_call(get_idt)(vcpu, &idt);
+	if (vector * size + size - 1 > idt.size)
+		return FAULTS;
+	r = kvmi_vectoring_load(v, idt.address + vector * size, &gate, size);
+	if (r)
+		return r;
+	if (!gate.bits.p)
+		return FAULTS;
+	if (gate.bits.type != GATE_INTERRUPT && gate.bits.type != GATE_TRAP)
+		return is_64bit ? FAULTS : UNKNOWN;
+	r = load_segment(v, gate.segment, &cs);
+	if (r)
+		return r;
+	new_cpl = cs.type & CODE_CONFORMING ? cpl : cs.dpl;
+	if (new_cpl > cpl)
+		return FAULTS;
+
+	if (is_64bit)
+		return check_stack64(v, gate.bits.ist, cpl, new_cpl,
+				     5 + has_error_code);
+	return check_stack32(v, cpl, new_cpl,
+			     (new_cpl == cpl ? 3 : 5) + has_error_code);
+}
+
+/* Shadow stacks, virtual-8086 mode and task returns */
+static bool is_exotic(struct kvm_vcpu *vcpu)
+{
+	return kvm_is_cr4_bit_set(vcpu, X86_CR4_CET) ||
+	       (kvm_get_rflags(vcpu) & (X86_EFLAGS_VM | X86_EFLAGS_NT));
+}
+
+/*
+ * Check whether a vCPU in protected mode may deliver an exception or
+ * interrupt.  Return 0; -EACCES if the view denies the access in @refused;
+ * -EOPNOTSUPP if unknown.
+ */
+int kvmi_check_delivery(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
+			struct kvmi_vcpu_event_pf *refused)
+{
+	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
+	int r;
+
+	if (is_exotic(vcpu))
+		return UNKNOWN;
+	r = check_gate(&v, vector, has_error_code);
+
+	return r == FAULTS ? 0 : r;
+}
+
+static int check_frame(const struct kvmi_vectoring *v, unsigned int size)
+{
+	bool is_64bit = is_64_bit_mode(v->vcpu);
+	int cpl = kvm_x86_call(get_cpl)(v->vcpu);
+	/* IP, CS, flags; SP, SS */
+	u64 frame[5] = { };
+	struct kvm_segment ss;
+	struct desc_struct desc;
+	unsigned int i, nr = 3;
+	unsigned long sp;
+	int r;
+
+	kvm_get_segment(v->vcpu, &ss, VCPU_SREG_SS);
+	sp = kvm_rsp_read(v->vcpu);
+	for (i = 0; i < nr; i++) {
+		gva_t gva = sp + i * size;
+
+		if (!is_64bit)
+			gva = (u32)(ss.base + (ss.db ? (u32)gva : (u16)gva));
+		r = kvmi_vectoring_load(v, gva, &frame[i], size);
+		if (r)
+			return r;
+		if (i == 1 && (is_64bit || (frame[i] & SEGMENT_RPL_MASK) > cpl))
+			nr = 5;
+	}
+	/* Back to virtual-8086 mode */
+	if (!is_long_mode(v->vcpu) && (frame[2] & X86_EFLAGS_VM))
+		return UNKNOWN;
+
+	r = load_segment(v, frame[1], &desc);
+	/* 64-bit code needs no stack segment. */
+	if (!r && (frame[4] & ~(u64)SEGMENT_RPL_MASK))
+		r = load_segment(v, frame[4], &desc);
+
+	return r;
+}
+
+/*
+ * Check whether a vCPU in protected mode may execute IRET, with operands of
+ * @size bytes.  Return 0; -EACCES if the view denies the access in @refused;
+ * -EOPNOTSUPP if unknown.
+ */
+int kvmi_check_iret(struct kvm_vcpu *vcpu, unsigned int size,
+		    struct kvmi_vcpu_event_pf *refused)
+{
+	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
+	int r;
+
+	if (is_exotic(vcpu))
+		return UNKNOWN;
+	r = check_frame(&v, size);
+
+	return r == FAULTS ? 0 : r;
+}
