@@ -299,6 +299,8 @@ int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r);
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu);
 bool __kvmi_emulation_wanted(struct kvm_vcpu *vcpu);
 bool __kvmi_emulated_input(struct kvm_vcpu *vcpu);
+unsigned int __kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
+			       unsigned int count);
 bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu);
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   void *val, unsigned int bytes);
@@ -615,6 +617,15 @@ static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu)
 	       __kvmi_emulated_input(vcpu);
 }
 
+/* How many iterations of INS KVM's emulator may read ahead; one that restarts loses them. */
+static inline unsigned int kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
+					   unsigned int count)
+{
+	if (static_branch_unlikely(&kvmi_key.key))
+		return __kvmi_read_ahead(vcpu, size, count);
+	return count;
+}
+
 /**
  * kvmi_emulated_write - KVM's emulator is about to write to memory
  * @vcpu: the vCPU
@@ -721,6 +732,12 @@ static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu) { return false;
 static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu) { return false; }
 static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu) { return true; }
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu) { return false; }
+
+static inline unsigned int kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
+					   unsigned int count)
+{
+	return count;
+}
 
 static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
 					       unsigned int bytes)

@@ -215,6 +215,47 @@ bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
 	}
 }
 
+/* As far as the page of the iteration that __kvmi_emulated_input() looked at goes */
+static unsigned int iterations_in_page(struct kvm_vcpu *vcpu, unsigned int size,
+				       unsigned int count)
+{
+	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+	unsigned int bytes, nr;
+	gva_t gva;
+
+	if (!get_destination(vcpu, &gva, &bytes))
+		return count;
+
+	if (ctxt->eflags & X86_EFLAGS_DF)
+		nr = offset_in_page(gva) / size + 1;
+	else
+		nr = max((PAGE_SIZE - offset_in_page(gva)) / size, 1);
+
+	return min(count, nr);
+}
+
+unsigned int __kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
+			       unsigned int count)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi)
+		return count;
+
+	switch (vi->arch.emulation.mode) {
+	case KVMI_EMULATE_ASKED:
+		return iterations_in_page(vcpu, size, count);
+	case KVMI_EMULATE_CHECKED:
+	case KVMI_EMULATE_TRACED:
+		return 1;
+	case KVMI_EMULATE_FREELY:
+	case KVMI_EMULATE_ALLOWED:
+		break;
+	}
+
+	return count;
+}
+
 /*
  * Other vCPUs have run while the tool was replying, and may not have waited for
  * this one to flush its TLB.
@@ -260,9 +301,10 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
 	if (kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_R))
 		return reads_destination(vcpu, gva) ||
 		       read_shown(vcpu, gpa, val, bytes);
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
-	    WARN_ON_ONCE(bytes > sizeof(event.data)))
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS))
 		return true;
+	if (WARN_ON_ONCE(bytes > sizeof(event.data)))
+		return false;
 
 	memcpy(event.data, val, bytes);
 	memcpy(reply.data, val, bytes);
@@ -317,9 +359,10 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 
 	if (emulation->mode != KVMI_EMULATE_TRACED ||
 	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
-	    kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_W) ||
-	    WARN_ON_ONCE(bytes > sizeof(event.data)))
+	    kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_W))
 		return true;
+	if (WARN_ON_ONCE(bytes > sizeof(event.data)))
+		return false;
 
 	memcpy(event.data, *val, bytes);
 	memcpy(reply.data, *val, bytes);

@@ -49,6 +49,12 @@ static u64 device_value(u8 n, unsigned int size)
 	return size == 1 ? 0xa0 + n : DATA;
 }
 
+/* The same of the port, of one or two bytes */
+static u16 port_value(u8 n)
+{
+	return (n ^ 0x80) << 8 | (u8)device_value(n, 1);
+}
+
 static void serve_mmio(struct kvmi_guest *g, struct device *d)
 {
 	struct kvm_run *run = g->vcpu->run;
@@ -69,11 +75,13 @@ static void serve_port(struct kvmi_guest *g, struct device *d)
 {
 	struct kvm_run *run = g->vcpu->run;
 	u8 *data = (void *)run + run->io.data_offset;
+	u16 val;
 	u32 i;
 
 	for (i = 0; i < run->io.count; i++) {
 		if (run->io.direction == KVM_EXIT_IO_IN) {
-			data[i] = device_value(d->read++, 1);
+			val = port_value(d->read++);
+			memcpy(data + i * run->io.size, &val, run->io.size);
 			continue;
 		}
 		TEST_ASSERT(d->written < MAX_BYTES, "Written again");
@@ -447,6 +455,167 @@ KVMI_TEST(kvmi_emulator, nothing_to_tell)
 	restrict_page(self, SHOWN, W);
 	begin(self);
 	finish(self, 0);
+}
+
+/*
+ * REP INS: @nr times @size bytes from @rdi on, up or @down, of which the first @free
+ * ones are not in @page, which may not be written.
+ */
+FIXTURE(kvmi_input) {
+	struct kvmi_guest g;
+	struct device normal;
+	struct device d;
+	struct kvmi_event ev;
+};
+
+FIXTURE_VARIANT(kvmi_input) {
+	const char *code;
+	u64 rdi;
+	u64 page;
+	u16 free;
+	u8 size;
+	u8 nr;
+	bool down;
+};
+
+/* REP INSB: more than is in an event */
+FIXTURE_VARIANT_ADD(kvmi_input, bytes) {
+	.code = "\xf3\x6c",
+	.rdi = DATA,
+	.page = DATA,
+	.size = 1,
+	.nr = 64,
+};
+
+/* REP INSW */
+FIXTURE_VARIANT_ADD(kvmi_input, words) {
+	.code = "\x66\xf3\x6d",
+	.rdi = DATA + PAGE - 50,
+	.page = DATA,
+	.size = 2,
+	.nr = 25,
+};
+
+/* From an unrestricted page to the restricted one */
+FIXTURE_VARIANT_ADD(kvmi_input, words_to_next_page) {
+	.code = "\x66\xf3\x6d",
+	.rdi = SHOWN + PAGE - 80,
+	.page = SHOWN + PAGE,
+	.free = 40,
+	.size = 2,
+	.nr = 44,
+};
+
+/* The same down, with RFLAGS.DF */
+FIXTURE_VARIANT_ADD(kvmi_input, words_to_page_before) {
+	.code = "\x66\xf3\x6d",
+	.rdi = SHOWN + PAGE + 78,
+	.page = SHOWN,
+	.free = 40,
+	.size = 2,
+	.nr = 44,
+	.down = true,
+};
+
+FIXTURE_SETUP(kvmi_input)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	g->start.regs.rcx = variant->nr;
+	g->start.regs.rdx = PORT;
+	g->start.regs.rdi = variant->rdi;
+	if (variant->down)
+		g->start.regs.rflags |= X86_EFLAGS_DF;
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+	kvmi_guest_reset(g);
+
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	run(g, &self->normal);
+	look(g);
+	g->normal = g->state;
+	TEST_ASSERT_EQ(g->normal.regs.rip, g->end);
+	TEST_ASSERT_EQ(self->normal.read, variant->nr);
+	kvmi_guest_reset(g);
+
+	kvmi_guest_restrict(g, variant->page, R | X);
+	kvmi_guest_park(g, &self->ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_unpark(&g->s, &self->ev);
+}
+
+FIXTURE_TEARDOWN(kvmi_input)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* Wait for an event about the nth iteration, before which only others are done. */
+static void wait_input(struct _test_data_kvmi_input *self, u16 id, u64 gpa, u8 size, u8 n)
+{
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT(run(g, &self->d), "The tool is not asked");
+	kvmi_wait_event(&g->s, id, &self->ev);
+	TEST_ASSERT(!memcmp(addr_gpa2hva(g->vm, gpa), g->start.mem + gpa, size),
+		    "Iteration %u is done", n);
+	TEST_ASSERT_EQ(self->ev.common.arch.regs.rcx, g->start.regs.rcx - n);
+}
+
+static void finish_input(struct _test_data_kvmi_input *self)
+{
+	struct kvmi_guest *g = &self->g;
+
+	TEST_ASSERT(!run(g, &self->d), "The tool is asked once more");
+	look(g);
+	TEST_ASSERT_EQ(self->d.read, self->normal.read);
+	kvmi_guest_compare(&g->state, &g->normal);
+}
+
+/* The tool gets to know each byte, and nothing is read in vain. */
+KVMI_TEST(kvmi_input, trap_access)
+{
+	struct kvmi_vcpu_event_pf_reply reply = { .flags = KVMI_PF_TRAP_ACCESS };
+	int step = variant->down ? -variant->size : variant->size;
+	struct kvmi_guest *g = &self->g;
+	u64 gpa;
+	u16 val;
+	u8 n;
+
+	for (n = variant->free; n < variant->nr; n++) {
+		gpa = variant->rdi + n * step;
+		wait_input(self, KVMI_VCPU_EVENT_PF, gpa, variant->size, n);
+		TEST_ASSERT_EQ(self->ev.pf.gpa, gpa);
+		TEST_ASSERT_EQ(self->d.read, n);
+		kvmi_reply_data(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW, &reply,
+				sizeof(reply));
+
+		wait_input(self, KVMI_VCPU_EVENT_ACCESS, gpa, variant->size, n);
+		val = port_value(n);
+		TEST_ASSERT_EQ(self->ev.access.gpa, gpa);
+		TEST_ASSERT_EQ(self->ev.access.size, variant->size);
+		TEST_ASSERT(!memcmp(self->ev.access.data, &val, variant->size),
+			    "Other bytes");
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	finish_input(self);
+}
+
+KVMI_TEST(kvmi_input, allow)
+{
+	int step = variant->down ? -variant->size : variant->size;
+	u8 n;
+
+	for (n = variant->free; n < variant->nr; n++) {
+		wait_input(self, KVMI_VCPU_EVENT_PF, variant->rdi + n * step,
+			   variant->size, n);
+		TEST_ASSERT_EQ(self->d.read, n);
+		kvmi_reply(&self->g.s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	finish_input(self);
 }
 
 /* Code that the processor is not allowed to execute either */
