@@ -305,9 +305,9 @@ bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu);
 bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   void *val, unsigned int bytes);
 bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
-			  void *val, unsigned int bytes);
+			  bool system, void *val, unsigned int bytes);
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
-			   const void **val, unsigned int bytes);
+			   bool system, const void **val, unsigned int bytes);
 
 /*
  * Return true if the vCPU has ever been introspected.  If so,
@@ -595,15 +595,17 @@ static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 
 /*
  * KVM's emulator has read @bytes within one page, at most
- * kvmi_emulated_bytes().  Replaced by what the vCPU's view maps, or by the
+ * kvmi_emulated_bytes(); @system: as the processor, e.g. a descriptor, whatever
+ * the CPL.  Replaced by what the vCPU's view maps, or by the
  * tool.  May drop and retake the vCPU's SRCU lock.  Return false to end the
  * emulation as intercepted.
  */
 static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
-				      gpa_t gpa, void *val, unsigned int bytes)
+				      gpa_t gpa, bool system, void *val,
+				      unsigned int bytes)
 {
 	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_emulated_read(vcpu, gva, gpa, val, bytes);
+	       __kvmi_emulated_read(vcpu, gva, gpa, system, val, bytes);
 }
 
 /*
@@ -631,6 +633,7 @@ static inline unsigned int kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int s
  * @vcpu: the vCPU
  * @gva: linear address
  * @gpa: guest physical address
+ * @system: the access is the processor's, e.g. to a descriptor, whatever the CPL
  * @val: the data; set to other data if the tool replaces it, and to NULL if the
  *	tool suppresses the write
  * @bytes: size of the data, within one page, at most kvmi_emulated_bytes()
@@ -639,11 +642,11 @@ static inline unsigned int kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int s
  * Return: false to end the emulation as intercepted.
  */
 static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
-				       gpa_t gpa, const void **val,
+				       gpa_t gpa, bool system, const void **val,
 				       unsigned int bytes)
 {
 	return !kvmi_emulation_watched(vcpu) ||
-	       __kvmi_emulated_write(vcpu, gva, gpa, val, bytes);
+	       __kvmi_emulated_write(vcpu, gva, gpa, system, val, bytes);
 }
 
 #else /* !CONFIG_KVM_INTROSPECTION */
@@ -752,13 +755,14 @@ static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 }
 
 static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
-				      gpa_t gpa, void *val, unsigned int bytes)
+				      gpa_t gpa, bool system, void *val,
+				      unsigned int bytes)
 {
 	return true;
 }
 
 static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
-				       gpa_t gpa, const void **val,
+				       gpa_t gpa, bool system, const void **val,
 				       unsigned int bytes)
 {
 	return true;

@@ -258,37 +258,48 @@ unsigned int __kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
 
 /*
  * Other vCPUs have run while the tool was replying, and may not have waited for
- * this one to flush its TLB.
+ * this one to flush its TLB.  The access must still be one that the guest's page
+ * tables allow.
  */
-static bool still_there(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa)
+static bool still_there(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool write,
+			bool system)
 {
-	return kvm_mmu_gva_to_gpa_system(vcpu, gva, NULL) == gpa;
+	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
+	u64 access = write ? PFERR_WRITE_MASK : 0;
+
+	if (system)
+		access |= PFERR_IMPLICIT_ACCESS;
+	else if (kvm_x86_call(get_cpl)(vcpu) == 3)
+		access |= PFERR_USER_MASK;
+
+	return walk->gva_to_gpa(vcpu, walk, gva, access, NULL) == gpa;
 }
 
 /* Report an access; @reply: the data to read or write if allowed */
 static enum kvmi_verdict
 kvmi_report_access(struct kvm_vcpu *vcpu,
-		   const struct kvmi_vcpu_event_access *event,
+		   const struct kvmi_vcpu_event_access *event, bool system,
 		   struct kvmi_vcpu_event_access_reply *reply)
 {
+	bool write = event->access == KVMI_PAGE_ACCESS_W;
 	u8 forbidden = 0;
 	int action;
 
 	/* A read can't be skipped. */
-	if (event->access != KVMI_PAGE_ACCESS_W)
+	if (!write)
 		forbidden = BIT(KVMI_EVENT_ACTION_SKIP);
 
 	action = __kvmi_event(vcpu, KVMI_VCPU_EVENT_ACCESS, forbidden, event,
 			      sizeof(*event), reply, sizeof(*reply));
-	if (!still_there(vcpu, event->gva, event->gpa))
+	if (!still_there(vcpu, event->gva, event->gpa, write, system))
 		return KVMI_RETRY;
 
 	return kvmi_action_to_verdict(action);
 }
 
 /* As with a granted access, the restricted page is the guest's own. */
-static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
-		       unsigned int bytes)
+static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool system,
+		       void *val, unsigned int bytes)
 {
 	struct kvmi_vcpu_event_access_reply reply = { };
 	struct kvmi_vcpu_event_access event = {
@@ -308,7 +319,7 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
 
 	memcpy(event.data, val, bytes);
 	memcpy(reply.data, val, bytes);
-	if (kvmi_report_access(vcpu, &event, &reply) == KVMI_RETRY)
+	if (kvmi_report_access(vcpu, &event, system, &reply) == KVMI_RETRY)
 		return false;
 	memcpy(val, reply.data, bytes);
 
@@ -316,7 +327,7 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, void *val,
 }
 
 bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
-			  void *val, unsigned int bytes)
+			  bool system, void *val, unsigned int bytes)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
@@ -325,7 +336,7 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 
 	switch (vi->arch.emulation.mode) {
 	case KVMI_EMULATE_TRACED:
-		return trace_read(vcpu, gva, gpa, val, bytes);
+		return trace_read(vcpu, gva, gpa, system, val, bytes);
 	case KVMI_EMULATE_ASKED:
 	case KVMI_EMULATE_CHECKED:
 		if (!kvmi_check_access(vcpu, gva, gpa, KVMI_PAGE_ACCESS_R))
@@ -340,7 +351,7 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 }
 
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
-			   const void **val, unsigned int bytes)
+			   bool system, const void **val, unsigned int bytes)
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	/* The other part is reported before this one is written. */
@@ -366,7 +377,7 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 
 	memcpy(event.data, *val, bytes);
 	memcpy(reply.data, *val, bytes);
-	switch (kvmi_report_access(vcpu, &event, &reply)) {
+	switch (kvmi_report_access(vcpu, &event, system, &reply)) {
 	case KVMI_ALLOW:
 		*val = memcpy(data, reply.data, bytes);
 		return true;

@@ -16,6 +16,10 @@
 #define DEVICE		0xf000
 #define DEVICE_GPA	0x100000
 
+/* In the guest's page tables */
+#define PTE_WRITABLE	0x2
+#define PTE_USER	0x4
+
 #define X	KVMI_PAGE_ACCESS_X
 #define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 
@@ -781,6 +785,128 @@ KVMI_TEST(kvmi_access, copy)
 	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
 	allow(g, &ev);
 	kvmi_guest_stop_normally(g);
+}
+
+/* Users' pages, which a supervisor may not access, and the other way round */
+FIXTURE(kvmi_access_rights) {
+	struct kvmi_guest g;
+};
+
+/* @size bytes at @gpa are accessed. */
+FIXTURE_VARIANT(kvmi_access_rights) {
+	const char *code;
+	u64 gpa;
+	u8 size;
+	u8 access;
+	enum kvmi_guest_mode mode;
+	u64 rflags;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_rights, user_writes) {
+	.code = WRITE,
+	.gpa = DATA,
+	.size = 8,
+	.access = KVMI_PAGE_ACCESS_W,
+	.mode = KVMI_GUEST_LONG_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_rights, user_reads) {
+	.code = READ,
+	.gpa = DATA,
+	.size = 8,
+	.access = KVMI_PAGE_ACCESS_R,
+	.mode = KVMI_GUEST_LONG_USER,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_access_rights, supervisor_writes) {
+	.code = WRITE,
+	.gpa = DATA,
+	.size = 8,
+	.access = KVMI_PAGE_ACCESS_W,
+	.mode = KVMI_GUEST_LONG,
+	.rflags = X86_EFLAGS_AC,
+};
+
+/* MOV DS, EAX */
+FIXTURE_VARIANT_ADD(kvmi_access_rights, user_loads_descriptor) {
+	.code = "\x8e\xd8",
+	.gpa = KVMI_GUEST_GDT + (KVMI_GUEST_USER_DS & ~7),
+	.size = 8,
+	.access = KVMI_PAGE_ACCESS_R,
+	.mode = KVMI_GUEST_LONG_USER,
+};
+
+FIXTURE_SETUP(kvmi_access_rights)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!setup(g, variant->mode) || !can_restrict(g, variant->access))
+		SKIP(return, "Access to pages cannot be taken away");
+	if (!vcpu_cpuid_has(g->vcpu, X86_FEATURE_SMAP))
+		SKIP(return, "The processor has no SMAP");
+
+	g->start.sregs.cr4 |= X86_CR4_SMAP;
+	g->start.regs.rflags |= variant->rflags;
+	if (variant->gpa != DATA) {
+		g->start.regs.rax = KVMI_GUEST_USER_DS;
+		kvmi_guest_map(g, g->start.mem, variant->gpa & -PAGE,
+			       variant->gpa & -PAGE, KVMI_GUEST_PTE & ~PTE_USER);
+	}
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+}
+
+FIXTURE_TEARDOWN(kvmi_access_rights)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_access_rights, allow)
+{
+	bool write = variant->access == KVMI_PAGE_ACCESS_W;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, variant->gpa & -PAGE, write ? RX : X);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	wait_access(g, variant->gpa, variant->access,
+		    (write ? g->normal.mem : g->start.mem) + variant->gpa,
+		    variant->size, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+FIXTURE(kvmi_access_user) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_access_user)
+{
+	if (!setup(&self->g, KVMI_GUEST_LONG_USER))
+		SKIP(return, "Access to pages cannot be taken away");
+}
+
+FIXTURE_TEARDOWN(kvmi_access_user)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* The guest takes its user's right away while the tool is asked. */
+KVMI_TEST(kvmi_access_user, right_is_taken_away)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	START(g, WRITE);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_guest_map(g, addr_gpa2hva(g->vm, 0), DATA, DATA,
+		       KVMI_GUEST_PTE & ~PTE_WRITABLE);
+	allow(g, &ev);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), PF_VECTOR);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
 }
 
 static void start_not_emulated(struct kvmi_guest *g, struct kvmi_event *ev)
