@@ -47,6 +47,7 @@ bool kvmi_arch_zap_gfns(struct kvm *kvm, unsigned int view, int as_id,
 			bool flush);
 bool kvmi_arch_zap_lost(struct kvm *kvm, unsigned int view, int as_id,
 			const struct kvmi_lost_gfns *lost, bool flush);
+void kvmi_arch_wait_for_accesses(struct kvm *kvm);
 void kvmi_arch_end_view(struct kvm *kvm, unsigned int view);
 void kvmi_arch_end_views(struct kvm *kvm);
 void kvmi_arch_free_views(struct kvm *kvm);

@@ -285,6 +285,7 @@ int kvmi_vm_change_gfn(struct kvmi_vm_request *req)
 	if (kvmi_remap_gfn(session, entry, data->new_gfn, false))
 		kvm_flush_remote_tlbs(kvm);
 	KVM_MMU_UNLOCK(kvm);
+	kvmi_arch_wait_for_accesses(kvm);
 
 	if (data->new_gfn == data->gfn) {
 		xa_erase(&view->changed[data->as_id], data->gfn);

@@ -32,6 +32,8 @@ struct zapping {
 	u16 as_id;
 	/* A TLB flush is needed before mmu_lock is dropped */
 	bool flush;
+	/* There are pages that have lost access */
+	bool any_lost;
 	/* Pages to zap before that, too */
 	struct kvmi_lost_gfns lost;
 };
@@ -100,6 +102,7 @@ static void zap_lost(struct zapping *z)
 	z->flush = kvmi_arch_zap_lost(z->kvm, z->view, z->as_id, &z->lost, z->flush);
 	bitmap_zero(z->lost.gfns, KVMI_LEAF_PAGES);
 	z->lost.any = false;
+	z->any_lost = true;
 }
 
 static void zap_and_flush(struct zapping *z)
@@ -131,6 +134,7 @@ static void commit_word(struct zapping *z, struct kvmi_access_change *change,
 	if (!kvmi_access_commit_word(change, range->first, access))
 		return;
 
+	z->any_lost = true;
 	zap_lost(z);
 	kvm_mmu_invalidate_start(z->kvm);
 	kvm_mmu_invalidate_range_add(z->kvm, range->first, range->last + 1);
@@ -197,6 +201,8 @@ static void kvmi_commit_page_access(struct kvm *kvm, const struct message *msg,
 	}
 	zap_and_flush(&z);
 	KVM_MMU_UNLOCK(kvm);
+	if (z.any_lost)
+		kvmi_arch_wait_for_accesses(kvm);
 }
 
 static int change_access(struct kvm_introspection *session,

@@ -135,7 +135,10 @@ enum kvmi_emulation_mode {
 /* Most bytes of an access that are checked at once */
 #define KVMI_MAX_EMULATED_BYTES	32
 
-/* An instruction that KVM emulates for introspection; vCPU's thread only */
+/*
+ * An instruction that KVM emulates for introspection; vCPU's thread only, but for
+ * @mode, see kvmi_emulation_set_mode()
+ */
 struct kvmi_emulation {
 	enum kvmi_emulation_mode mode;
 	/* The emulator does not implement the instruction; no effect */
@@ -308,6 +311,8 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			  bool system, void *val, unsigned int bytes);
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   bool system, const void **val, unsigned int bytes);
+bool __kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+				 const void *val);
 
 /*
  * Return true if the vCPU has ever been introspected.  If so,
@@ -649,6 +654,23 @@ static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
 	       __kvmi_emulated_write(vcpu, gva, gpa, system, val, bytes);
 }
 
+/**
+ * kvmi_emulated_write_again - does what kvmi_emulated_write() has said of a part of
+ *	a write still hold after it was called for another part?
+ * @vcpu: the vCPU, with its SRCU lock held
+ * @gva: linear address
+ * @gpa: guest physical address
+ * @val: where the bytes are that are to be written
+ *
+ * Return: false to end the emulation as intercepted.
+ */
+static inline bool kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva,
+					     gpa_t gpa, const void *val)
+{
+	return !kvmi_emulation_watched(vcpu) ||
+	       __kvmi_emulated_write_again(vcpu, gva, gpa, val);
+}
+
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
@@ -764,6 +786,12 @@ static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
 static inline bool kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva,
 				       gpa_t gpa, bool system, const void **val,
 				       unsigned int bytes)
+{
+	return true;
+}
+
+static inline bool kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva,
+					     gpa_t gpa, const void *val)
 {
 	return true;
 }

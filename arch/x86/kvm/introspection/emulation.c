@@ -34,14 +34,14 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	int r;
 
 	kvmi_set_todo(vcpu);
-	emulation->mode = mode;
+	kvmi_emulation_set_mode(emulation, mode);
 	emulation->failed = false;
 	emulation->refused = false;
 	r = kvm_emulate_instruction(vcpu, 0);
 
 	/* If KVM_RUN returns first, e.g. for MMIO, the rest follows later. */
 	if (r > 0)
-		emulation->mode = KVMI_EMULATE_FREELY;
+		kvmi_emulation_set_mode(emulation, KVMI_EMULATE_FREELY);
 
 	/* HLT is left to the caller of the emulator. */
 	if (vcpu->arch.halt_request) {
@@ -63,7 +63,7 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 	    (emulation_type & EMULTYPE_SKIP))
 		return;
 
-	vi->arch.emulation.mode = KVMI_EMULATE_ASKED;
+	kvmi_emulation_set_mode(&vi->arch.emulation, KVMI_EMULATE_ASKED);
 	vi->arch.emulation.refused = false;
 }
 
@@ -76,7 +76,7 @@ int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 		return r;
 
 	emulation = &vi->arch.emulation;
-	emulation->mode = KVMI_EMULATE_FREELY;
+	kvmi_emulation_set_mode(emulation, KVMI_EMULATE_FREELY);
 	if (emulation->refused && !kvmi_step_repeats(vcpu))
 		return kvmi_emulated_page_fault(vcpu, emulation->gva,
 						emulation->gpa, emulation->access);
@@ -309,6 +309,9 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool system,
 		.size = bytes,
 	};
 
+	/* The tool may have been asked since the address was translated. */
+	if (!still_there(vcpu, gva, gpa, false, system))
+		return false;
 	if (kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_R))
 		return reads_destination(vcpu, gva) ||
 		       read_shown(vcpu, gpa, val, bytes);
@@ -389,4 +392,51 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 	}
 
 	return false;
+}
+
+bool __kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
+				 const void *val)
+{
+	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
+
+	/* In no other mode is the tool waited for. */
+	if (emulation->mode != KVMI_EMULATE_TRACED)
+		return true;
+	if (!still_there(vcpu, gva, gpa, true, false))
+		return false;
+
+	/* These are the bytes that the tool has allowed. */
+	return val == emulation->data[0] ||
+	       !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS) ||
+	       kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_W);
+}
+
+/**
+ * kvmi_arch_wait_for_accesses - wait for accesses of KVM's emulator that it may make by
+ *	what a view was before it was changed
+ * @kvm: the VM
+ *
+ * The emulator looks at the view and makes the access without leaving kvm->srcu, which
+ * is left to wait for the tool, and then looks again.
+ *
+ * Context: the receiver, not within kvm->srcu.
+ */
+void kvmi_arch_wait_for_accesses(struct kvm *kvm)
+{
+	struct kvm_vcpu_introspection *vi;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	/* Pairs with smp_store_mb() in kvmi_emulation_set_mode(). */
+	smp_mb();
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		vi = kvmi_to_vcpu(vcpu);
+		if (!vi)
+			continue;
+		/* Pairs with smp_store_release() in kvmi_emulation_set_mode(). */
+		if (smp_load_acquire(&vi->arch.emulation.mode) != KVMI_EMULATE_FREELY) {
+			synchronize_srcu_expedited(&kvm->srcu);
+			break;
+		}
+	}
 }

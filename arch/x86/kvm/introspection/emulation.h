@@ -4,6 +4,26 @@
 
 #include <asm/kvmi_host.h>
 
+/**
+ * kvmi_emulation_set_mode - say what applies to the accesses of KVM's emulator
+ * @emulation: the vCPU's
+ * @mode: what applies; KVMI_EMULATE_FREELY when the accesses are done
+ *
+ * Who has changed a view finds that the emulator may be using what was there before,
+ * or the emulator finds the change, see kvmi_arch_wait_for_accesses().
+ */
+static inline void kvmi_emulation_set_mode(struct kvmi_emulation *emulation,
+					   enum kvmi_emulation_mode mode)
+{
+	if (mode == KVMI_EMULATE_FREELY) {
+		/* The accesses come before.  Pairs with smp_load_acquire() there. */
+		smp_store_release(&emulation->mode, mode);
+	} else {
+		/* The view is looked at after this.  Pairs with smp_mb() there. */
+		smp_store_mb(emulation->mode, mode);
+	}
+}
+
 int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode);
 
 #endif /* __KVMI_X86_EMULATION_H */

@@ -151,10 +151,10 @@ static int kvmi_decode_insn(struct kvm_vcpu *vcpu,
 	ctxt->b = 0;
 	ctxt->modrm = 0;
 
-	emulation->mode = KVMI_EMULATE_CHECKED;
+	kvmi_emulation_set_mode(emulation, KVMI_EMULATE_CHECKED);
 	emulation->refused = false;
 	r = x86_decode_emulated_instruction(vcpu, 0, NULL, 0);
-	emulation->mode = KVMI_EMULATE_FREELY;
+	kvmi_emulation_set_mode(emulation, KVMI_EMULATE_FREELY);
 
 	return r;
 }

@@ -23,6 +23,7 @@
 #include "introspection/session.h"
 #include "introspection/vcpu.h"
 #include "changes.h"
+#include "emulation.h"
 #include "grants.h"
 #include "mmu.h"
 #include "regs.h"
@@ -313,7 +314,7 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		return true;
 
 	/* An emulation that KVM_RUN has interrupted has been completed. */
-	vi->arch.emulation.mode = KVMI_EMULATE_FREELY;
+	kvmi_emulation_set_mode(&vi->arch.emulation, KVMI_EMULATE_FREELY);
 
 	if (!kvmi_report_changes(vcpu))
 		return false;

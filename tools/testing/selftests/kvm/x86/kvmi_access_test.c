@@ -509,6 +509,89 @@ KVMI_TEST(kvmi_access, write_across_pages_one_restricted)
 	kvmi_guest_stop_normally(g);
 }
 
+/* What may be written when the instruction begins may not when the tool has answered. */
+static void take_away_other_page(struct kvmi_guest *g, u8 action)
+{
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	restrict_page(g, SECOND, RX);
+	kvmi_reply(&g->s, &ev, action);
+
+	/* It begins anew, and is asked about. */
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(value_at(g, THIRD - 3), 0);
+	reply_trap(g, &ev);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	TEST_ASSERT_EQ(value_at(g, THIRD - 3), 0);
+	allow(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, write_across_pages_and_restrict)
+{
+	take_away_other_page(&self->g, KVMI_EVENT_ACTION_ALLOW);
+}
+
+KVMI_TEST(kvmi_access, write_across_pages_skip_and_restrict)
+{
+	take_away_other_page(&self->g, KVMI_EVENT_ACTION_SKIP);
+}
+
+/* The guest has the first page elsewhere by the time that the tool has answered. */
+KVMI_TEST(kvmi_access, write_across_pages_and_map)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	restrict_page(g, THIRD, RX);
+	START(g, WRITE);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	kvmi_guest_map(g, addr_gpa2hva(g->vm, 0), SECOND, DEVICE, KVMI_GUEST_PTE);
+	allow(g, &ev);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.mem[THIRD - 1], 0);
+	TEST_ASSERT(!memcmp(g->state.mem + DEVICE + PAGE - 3, &val, 3), "Other bytes");
+}
+
+/* The same of the second page that is read, while the tool is asked about the first */
+KVMI_TEST(kvmi_access, read_across_pages_and_map)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	g->start.regs.rdi = THIRD - 3;
+	memcpy(g->start.mem + THIRD - 3, &val, sizeof(val));
+	memset(g->start.mem + DEVICE, 0x99, 5);
+	restrict_page(g, SECOND, X);
+	START(g, READ);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_R, &val, 3, &ev);
+	kvmi_guest_map(g, addr_gpa2hva(g->vm, 0), THIRD, DEVICE, KVMI_GUEST_PTE);
+	allow(g, &ev);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_R, &val, 3, &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rax, 0x9999999999332211);
+}
+
 KVMI_TEST(kvmi_access, push)
 {
 	struct kvmi_guest *g = &self->g;

@@ -4,8 +4,10 @@
  * vCPU's view as those that the processor executes, and see what it shows
  */
 #include <poll.h>
+#include <sys/mman.h>
 
 #include <linux/kvm_para.h>
+#include <linux/userfaultfd.h>
 
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
@@ -847,6 +849,133 @@ KVMI_TEST(kvmi_emulated_code, breakpoint)
 	kvmi_guest_restrict(g, KVMI_GUEST_CODE, R | W | X);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
+/*
+ * An access of KVM's emulator that has been looked at, and is being made, when the
+ * tool changes what it was looked at by
+ */
+FIXTURE(kvmi_emulator_in_flight) {
+	struct kvmi_guest g;
+	struct device d;
+	int fd;
+};
+
+FIXTURE_SETUP(kvmi_emulator_in_flight)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	self->fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (self->fd < 0)
+		SKIP(return, "The kernel has no userfaultfd");
+
+	TEST_ASSERT(!ioctl(self->fd, UFFDIO_API, &api), "UFFDIO_API");
+	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
+}
+
+FIXTURE_TEARDOWN(kvmi_emulator_in_flight)
+{
+	close(self->fd);
+	kvmi_guest_free(&self->g);
+}
+
+/* Take a page away from the host process: who accesses it waits for provide(). */
+static void withhold(struct _test_data_kvmi_emulator_in_flight *self, u64 gpa)
+{
+	void *hva = addr_gpa2hva(self->g.vm, gpa);
+	struct uffdio_register reg = {
+		.range.start = (u64)hva,
+		.range.len = PAGE,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	TEST_ASSERT(!ioctl(self->fd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER");
+	TEST_ASSERT(!madvise(hva, PAGE, MADV_DONTNEED), "MADV_DONTNEED");
+}
+
+static void provide(struct _test_data_kvmi_emulator_in_flight *self, u64 gpa)
+{
+	static u8 page[PAGE] __aligned(PAGE) = { 0x44 };
+	struct uffdio_copy copy = {
+		.src = (u64)page,
+		.dst = (u64)addr_gpa2hva(self->g.vm, gpa),
+		.len = PAGE,
+	};
+
+	TEST_ASSERT(!ioctl(self->fd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+}
+
+static bool is_readable(int fd, int timeout)
+{
+	struct pollfd fds = { .fd = fd, .events = POLLIN };
+
+	return poll(&fds, 1, timeout) > 0;
+}
+
+/* The reply to a command does not come before the access to @gpa is done. */
+static void change(struct _test_data_kvmi_emulator_in_flight *self, u64 gpa, u16 id,
+		   const void *req, size_t size)
+{
+	struct kvmi_guest *g = &self->g;
+	u32 seq;
+
+	TEST_ASSERT(is_readable(self->fd, KVMI_TIMEOUT * 1000), "There is no access");
+	seq = kvmi_send_cmd(&g->s, id, req, size);
+	TEST_ASSERT(!is_readable(g->s.fd, 300), "The access is yet to come");
+	provide(self, gpa);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, id, seq, NULL, 0), 0);
+}
+
+/* MOVSB from the device */
+KVMI_TEST(kvmi_emulator_in_flight, write)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entry;
+	} req = {
+		.hdr.count = 1,
+		.entry = { .gpa = DATA, .access = R | X, .npages = 1 },
+	};
+	struct kvmi_guest *g = &self->g;
+
+	g->start.regs.rsi = DEVICE;
+	kvmi_guest_code(g, "\xa4");
+	kvmi_hook(&g->s, g->vm);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	withhold(self, DATA);
+	TEST_ASSERT(serve(g, &self->d), "Another exit");
+	change(self, DATA, KVMI_VM_SET_PAGE_ACCESS, &req, sizeof(req));
+	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(g->vm, DATA), device_value(0, 1));
+	TEST_ASSERT(!run(g, &self->d), "The tool is asked");
+	look(g);
+	TEST_ASSERT_EQ(g->state.regs.rip, g->end);
+}
+
+/* MOV AL, [RDI], from a page that is shown in place of another one */
+KVMI_TEST(kvmi_emulator_in_flight, read_shown)
+{
+	struct kvmi_vm_change_gfn req = {
+		.gfn = DATA / PAGE,
+		.new_gfn = DATA / PAGE,
+	};
+	struct kvmi_guest *g = &self->g;
+
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "Needs kvm.force_emulation_prefix");
+
+	kvmi_guest_code(g, FEP "\x8a\x07");
+	kvmi_hook(&g->s, g->vm);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, DATA, SHOWN), 0);
+	withhold(self, SHOWN);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	change(self, SHOWN, KVMI_VM_CHANGE_GFN, &req, sizeof(req));
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ((u8)g->state.regs.rax, 0x44);
 }
 
 /* KVM's own writes for paravirtual guests are not restricted: see page-access.rst. */
