@@ -10,7 +10,6 @@
 
 #define MMIO_GPA		0xc0000000ul
 #define INS_PORT		0x88
-#define UNKNOWN_MSR		0x474f4f00
 
 /* Real mode: two interrupt vector tables, so that there are negative vectors */
 #define REAL_CODE		0x3000
@@ -245,58 +244,6 @@ KVM_ONE_VCPU_TEST(emulated_insn, user_mov_cr1, guest_user_mov_cr1)
 	sregs.ss.selector |= 3;
 	sregs.ss.dpl = 3;
 	vcpu_sregs_set(vcpu, &sregs);
-	run_to_done(vcpu);
-}
-
-extern char rdmsr_fep[], rdmsr_end[];
-
-static void guest_rdmsr(void)
-{
-	asm volatile("rdmsr_fep:" KVM_FEP "rdmsr; rdmsr_end: nop"
-		     : : "c"(UNKNOWN_MSR) : "rax", "rdx");
-	GUEST_FAIL("The breakpoint has no effect");
-}
-
-static void guest_breakpoint_handler(struct ex_regs *regs)
-{
-	GUEST_ASSERT_EQ(regs->rip, (u64)rdmsr_end);
-	GUEST_DONE();
-}
-
-/*
- * RFLAGS.RF is clear after an instruction that userspace completes, so that a
- * breakpoint on the next one has an effect.
- */
-KVM_ONE_VCPU_TEST(emulated_insn, rf_after_user_exit, guest_rdmsr)
-{
-	struct kvm_debugregs debugregs;
-	struct kvm_regs regs;
-
-	vm_enable_cap(vcpu->vm, KVM_CAP_X86_USER_SPACE_MSR,
-		      KVM_MSR_EXIT_REASON_UNKNOWN);
-	vm_install_exception_handler(vcpu->vm, DB_VECTOR,
-				     guest_breakpoint_handler);
-
-	/* As with a fault at the instruction, or its emulation restarted */
-	vcpu_regs_get(vcpu, &regs);
-	regs.rip = (u64)rdmsr_fep;
-	regs.rcx = UNKNOWN_MSR;
-	regs.rflags |= X86_EFLAGS_RF;
-	vcpu_regs_set(vcpu, &regs);
-
-	vcpu_debugregs_get(vcpu, &debugregs);
-	debugregs.db[0] = (u64)rdmsr_end;
-	debugregs.dr7 |= BIT(0);
-	vcpu_debugregs_set(vcpu, &debugregs);
-
-	vcpu_run(vcpu);
-	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_X86_RDMSR);
-	TEST_ASSERT_EQ(vcpu->run->msr.index, UNKNOWN_MSR);
-
-	vcpu_run_complete_io(vcpu);
-	vcpu_regs_get(vcpu, &regs);
-	TEST_ASSERT_EQ(regs.rip, (u64)rdmsr_end);
-	TEST_ASSERT_EQ(regs.rflags & X86_EFLAGS_RF, 0);
 	run_to_done(vcpu);
 }
 

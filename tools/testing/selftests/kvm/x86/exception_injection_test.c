@@ -35,6 +35,18 @@ static void run_to_done(struct kvm_vcpu *vcpu)
 	}
 }
 
+/* Run to a GUEST_SYNC() of @value. */
+static void run_to_sync(struct kvm_vcpu *vcpu, u64 value)
+{
+	struct ucall uc;
+
+	vcpu_run(vcpu);
+	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	TEST_ASSERT_EQ(uc.cmd, UCALL_SYNC);
+	TEST_ASSERT_EQ(uc.args[1], value);
+}
+
 static void inject(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 		   bool nmi)
 {
@@ -83,40 +95,10 @@ static void guest_int3(void)
 	GUEST_DONE();
 }
 
-static void guest_out(void)
-{
-	GUEST_SYNC(0);
-	GUEST_FAIL("userspace has set RIP");
-}
-
-/* What an I/O instruction leaves behind is not where the INT3 ends. */
-TEST_F(exception_injection, bp_after_io)
-{
-	struct kvm_vcpu *vcpu = self->vcpu;
-	struct kvm_guest_debug debug = {
-		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP,
-	};
-
-	if (!host_cpu_is_amd_compatible)
-		SKIP(return, "VMX has another way to find the end of INT3");
-
-	vcpu_arch_set_entry_point(vcpu, guest_out);
-	vm_install_exception_handler(vcpu->vm, BP_VECTOR, guest_bp_handler);
-	vcpu_run(vcpu);
-	TEST_ASSERT_EQ(get_ucall(vcpu, NULL), UCALL_SYNC);
-
-	set_rip(vcpu, int3_insn);
-	vcpu_guest_debug_set(vcpu, &debug);
-	vcpu_run(vcpu);
-	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_IO);
-	run_to_done(vcpu);
-}
-
 /* An NMI has to wait for the exception, and not to take its place. */
 TEST_F(exception_injection, bp_and_nmi)
 {
 	struct kvm_vcpu *vcpu = self->vcpu;
-	struct ucall uc;
 
 	if (!host_cpu_is_amd_compatible)
 		SKIP(return, "VMX has another way to find the end of INT3");
@@ -127,11 +109,7 @@ TEST_F(exception_injection, bp_and_nmi)
 	set_rip(vcpu, int3_insn);
 	inject(vcpu, BP_VECTOR, false, true);
 
-	vcpu_run(vcpu);
-	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
-		REPORT_GUEST_ASSERT(uc);
-	TEST_ASSERT_EQ(uc.cmd, UCALL_SYNC);
-	TEST_ASSERT_EQ(uc.args[1], 1);
+	run_to_sync(vcpu, 1);
 	run_to_done(vcpu);
 }
 
