@@ -488,9 +488,6 @@ static void add_kernel(struct core *c, const struct layout *l, const uint8_t *re
 	free(c->is_table);
 	if (c->cut)
 		warn("not all of the guest is there by virtual addresses: %s", c->cut);
-	if (c->tables_again)
-		warn("%" PRIu64 " page tables of the guest are there again, and left out there",
-		     c->tables_again);
 	if (c->tables_missing)
 		warn("%" PRIu64 " page tables of the guest are not in the dump", c->tables_missing);
 }
@@ -525,8 +522,13 @@ void core_write(const struct dump *d, const struct layout *l, const struct guest
 	if (ept.tables_missing)
 		warn("%" PRIu64 " tables of EPT are not in the dump, nor what they map in the core",
 		     ept.tables_missing);
-	fprintf(stderr, "%s: %zu vCPU%s, %" PRIu64 " KiB of memory\n", file, g->nr,
+	fprintf(stderr, "%s: %zu vCPU%s, %" PRIu64 " KiB of memory", file, g->nr,
 		g->nr == 1 ? "" : "s", c.memory / 1024);
+	/* Linux has such, for ESPFIX: it is no reason for a warning */
+	if (c.tables_again)
+		fprintf(stderr, "; %" PRIu64 " page tables that repeat are left out",
+			c.tables_again);
+	fputc('\n', stderr);
 	free(c.ranges);
 	free(c.parts);
 	free(c.mappings);

@@ -176,7 +176,7 @@ endless_ept() {
 }
 
 endless_guest() {
-	ends "$tool" core -d guest-endless -o core 2>err && said '44 page tables of the guest are there again' &&
+	ends "$tool" core -d guest-endless -o core 2>err && said '44 page tables that repeat are left out' &&
 		right_core && segments | grep -q '0xffffffff80000000 0x0000000000000000'
 }
 
