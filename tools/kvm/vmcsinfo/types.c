@@ -233,7 +233,8 @@ void vcpus_find(struct dump *d, const struct types *t, struct vmcs *v, size_t nr
 
 	for (i = 0; i < nr; i++) {
 		v[i].vcpu = 0;
-		v[i].several = v[i].has_root = false;
+		v[i].several = false;
+		v[i].has_root = false;
 		v[i].doubt = "no vCPU has it";
 		if (dump_virtual(d, v[i].physical, &s.places[s.nr].virtual))
 			s.places[s.nr++].vmcs = &v[i];
