@@ -36,10 +36,14 @@
  * The functions below return one of these, or 0 if all accesses are permitted.
  */
 #define REFUSED		(-EACCES)
-/* The accesses are unknown. */
+/*
+ * The accesses are unknown.  So are they if the CPU seems to raise an exception: a
+ * wrong guess would let it access what has not been checked.
+ */
 #define UNKNOWN		(-EOPNOTSUPP)
-/* The CPU will raise an exception, and access nothing more. */
-#define FAULTS		(-EFAULT)
+
+/* Access rights with which descriptor tables and TSSs are accessed */
+#define SYSTEM		PFERR_IMPLICIT_ACCESS
 
 struct kvmi_vectoring {
 	struct kvm_vcpu *vcpu;
@@ -47,18 +51,24 @@ struct kvmi_vectoring {
 	struct kvmi_vcpu_event_pf *refused;
 };
 
-static int kvmi_vectoring_check(const struct kvmi_vectoring *v, gva_t gva,
+/* And stacks: for a supervisor RFLAGS.AC disables SMAP, unlike for SYSTEM. */
+static u64 stack_of(int cpl)
+{
+	return cpl == 3 ? PFERR_USER_MASK : 0;
+}
+
+static int kvmi_vectoring_check(const struct kvmi_vectoring *v, gva_t gva, u64 as,
 				u8 access, gpa_t *gpa)
 {
 	struct kvm_vcpu *vcpu = v->vcpu;
 	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
-	u64 pferr = PFERR_IMPLICIT_ACCESS;
+	u64 pferr = as;
 
 	if (access == KVMI_PAGE_ACCESS_W)
 		pferr |= PFERR_WRITE_MASK;
 	*gpa = walk->gva_to_gpa(vcpu, walk, gva, pferr, NULL);
 	if (*gpa == INVALID_GPA)
-		return FAULTS;
+		return UNKNOWN;
 	if (kvmi_may_access(vcpu, gpa_to_gfn(*gpa), access))
 		/* The contents of a remapped gfn are not known here. */
 		return kvmi_shown_gfn(vcpu, gpa_to_gfn(*gpa)) ==
@@ -71,20 +81,21 @@ static int kvmi_vectoring_check(const struct kvmi_vectoring *v, gva_t gva,
 	return REFUSED;
 }
 
-static int check_write(const struct kvmi_vectoring *v, gva_t gva, unsigned int bytes)
+static int check_write(const struct kvmi_vectoring *v, gva_t gva, u64 as,
+		       unsigned int bytes)
 {
 	gpa_t gpa;
 	int r;
 
-	r = kvmi_vectoring_check(v, gva, KVMI_PAGE_ACCESS_W, &gpa);
+	r = kvmi_vectoring_check(v, gva, as, KVMI_PAGE_ACCESS_W, &gpa);
 	if (!r && offset_in_page(gva) + bytes > PAGE_SIZE)
-		r = kvmi_vectoring_check(v, (gva | ~PAGE_MASK) + 1,
+		r = kvmi_vectoring_check(v, (gva | ~PAGE_MASK) + 1, as,
 					 KVMI_PAGE_ACCESS_W, &gpa);
 
 	return r;
 }
 
-static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva,
+static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva, u64 as,
 			       void *to, unsigned int bytes)
 {
 	while (bytes) {
@@ -93,7 +104,7 @@ static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva,
 		gpa_t gpa;
 		int r;
 
-		r = kvmi_vectoring_check(v, gva, KVMI_PAGE_ACCESS_R, &gpa);
+		r = kvmi_vectoring_check(v, gva, as, KVMI_PAGE_ACCESS_R, &gpa);
 		if (r)
 			return r;
 		if (kvm_vcpu_read_guest_page(v->vcpu, gpa_to_gfn(gpa), to,
@@ -119,27 +130,28 @@ static int load_segment(const struct kvmi_vectoring *v, u16 selector,
 	int r;
 
 	if (!(selector & ~SEGMENT_RPL_MASK))
-		return FAULTS;
+		return UNKNOWN;
 	if (selector & SEGMENT_TI_MASK) {
 		kvm_get_segment(v->vcpu, &ldt, VCPU_SREG_LDTR);
 		if (ldt.unusable)
-			return FAULTS;
+			return UNKNOWN;
 		limit = ldt.limit;
 	} else {
 		kvm_x86_call(get_gdt)(v->vcpu, &gdt);
 		limit = gdt.size;
 	}
 	if (gva + sizeof(*desc) - 1 > limit)
-		return FAULTS;
+		return UNKNOWN;
 
 	gva += selector & SEGMENT_TI_MASK ? ldt.base : gdt.address;
-	r = kvmi_vectoring_load(v, gva, desc, sizeof(*desc));
+	r = kvmi_vectoring_load(v, gva, SYSTEM, desc, sizeof(*desc));
 	if (r)
 		return r;
 	if (!desc->p || !desc->s)
-		return FAULTS;
+		return UNKNOWN;
 
-	return desc->type & SEG_ACCESSED ? 0 : check_write(v, gva, sizeof(*desc));
+	return desc->type & SEG_ACCESSED ? 0 :
+	       check_write(v, gva, SYSTEM, sizeof(*desc));
 }
 
 /* 64-bit frames are the same with and without a change of CPL. */
@@ -155,12 +167,12 @@ static int check_stack64(const struct kvmi_vectoring *v, unsigned int ist, int c
 		kvm_get_segment(v->vcpu, &tss, VCPU_SREG_TR);
 		gva = ist ? TSS_IST + (ist - 1) * sizeof(sp) :
 			    TSS_SP + new_cpl * sizeof(sp);
-		r = kvmi_vectoring_load(v, tss.base + gva, &sp, sizeof(sp));
+		r = kvmi_vectoring_load(v, tss.base + gva, SYSTEM, &sp, sizeof(sp));
 		if (r)
 			return r;
 	}
 
-	return check_write(v, (sp & ~0xfull) - size, size);
+	return check_write(v, (sp & ~0xfull) - size, stack_of(new_cpl), size);
 }
 
 static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
@@ -185,7 +197,7 @@ static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
 			return UNKNOWN;
 		r = kvmi_vectoring_load(v,
 					seg.base + TSS_SP + new_cpl * sizeof(u64),
-					&inner, sizeof(inner));
+					SYSTEM, &inner, sizeof(inner));
 		if (!r)
 			r = load_segment(v, inner.ss, &ss);
 		if (r)
@@ -193,11 +205,12 @@ static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
 		seg.base = get_desc_base(&ss);
 	}
 
-	inner.sp -= size;
+	/* SP may wrap around between two of the slots. */
 	if (!ss.d)
-		inner.sp = (u16)inner.sp;
+		return UNKNOWN;
 
-	return check_write(v, (u32)(seg.base + inner.sp), size);
+	return check_write(v, (u32)(seg.base + inner.sp - size), stack_of(new_cpl),
+			   size);
 }
 
 static int check_gate(const struct kvmi_vectoring *v, u8 vector, bool has_error_code)
@@ -213,20 +226,19 @@ static int check_gate(const struct kvmi_vectoring *v, u8 vector, bool has_error_
 
 	kvm_x86_call(get_idt)(vcpu, &idt);
 	if (vector * size + size - 1 > idt.size)
-		return FAULTS;
-	r = kvmi_vectoring_load(v, idt.address + vector * size, &gate, size);
+		return UNKNOWN;
+	r = kvmi_vectoring_load(v, idt.address + vector * size, SYSTEM, &gate, size);
 	if (r)
 		return r;
-	if (!gate.bits.p)
-		return FAULTS;
-	if (gate.bits.type != GATE_INTERRUPT && gate.bits.type != GATE_TRAP)
-		return is_64bit ? FAULTS : UNKNOWN;
+	if (!gate.bits.p ||
+	    (gate.bits.type != GATE_INTERRUPT && gate.bits.type != GATE_TRAP))
+		return UNKNOWN;
 	r = load_segment(v, gate.segment, &cs);
 	if (r)
 		return r;
 	new_cpl = cs.type & CODE_CONFORMING ? cpl : cs.dpl;
 	if (new_cpl > cpl)
-		return FAULTS;
+		return UNKNOWN;
 
 	if (is_64bit)
 		return check_stack64(v, gate.bits.ist, cpl, new_cpl,
@@ -251,13 +263,8 @@ int kvmi_check_delivery(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			struct kvmi_vcpu_event_pf *refused)
 {
 	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
-	int r;
 
-	if (is_exotic(vcpu))
-		return UNKNOWN;
-	r = check_gate(&v, vector, has_error_code);
-
-	return r == FAULTS ? 0 : r;
+	return is_exotic(vcpu) ? UNKNOWN : check_gate(&v, vector, has_error_code);
 }
 
 static int check_frame(const struct kvmi_vectoring *v, unsigned int size)
@@ -273,13 +280,16 @@ static int check_frame(const struct kvmi_vectoring *v, unsigned int size)
 	int r;
 
 	kvm_get_segment(v->vcpu, &ss, VCPU_SREG_SS);
+	/* SP may wrap around in the middle of a slot. */
+	if (!is_64bit && !ss.db)
+		return UNKNOWN;
 	sp = kvm_rsp_read(v->vcpu);
 	for (i = 0; i < nr; i++) {
 		gva_t gva = sp + i * size;
 
 		if (!is_64bit)
-			gva = (u32)(ss.base + (ss.db ? (u32)gva : (u16)gva));
-		r = kvmi_vectoring_load(v, gva, &frame[i], size);
+			gva = (u32)(ss.base + gva);
+		r = kvmi_vectoring_load(v, gva, stack_of(cpl), &frame[i], size);
 		if (r)
 			return r;
 		if (i == 1 && (is_64bit || (frame[i] & SEGMENT_RPL_MASK) > cpl))
@@ -306,11 +316,6 @@ int kvmi_check_iret(struct kvm_vcpu *vcpu, unsigned int size,
 		    struct kvmi_vcpu_event_pf *refused)
 {
 	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
-	int r;
 
-	if (is_exotic(vcpu))
-		return UNKNOWN;
-	r = check_frame(&v, size);
-
-	return r == FAULTS ? 0 : r;
+	return is_exotic(vcpu) ? UNKNOWN : check_frame(&v, size);
 }

@@ -930,6 +930,175 @@ KVMI_TEST(kvmi_pf_delivery, stack_and_handler)
 	kvmi_guest_stop_normally(g);
 }
 
+/*
+ * A frame that is pushed into a page table in use, which nobody may write, in ways in
+ * which the address or the right to access it is easily got wrong
+ */
+FIXTURE(kvmi_pf_push) {
+	struct kvmi_guest g;
+	u64 table;
+};
+
+FIXTURE_VARIANT(kvmi_pf_push) {
+	enum kvmi_guest_mode mode;
+	const char *code;
+	u8 vector;
+	u64 operand;
+	/* Supervisors' data are no users' pages, and the stack is one. */
+	bool smap;
+	u64 rflags;
+	/* The handler is a user's. */
+	bool user_handler;
+	/* A stack segment of 16 bits, whose SP wraps around */
+	bool wraps;
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_push, long_smap_undefined) {
+	.mode = KVMI_GUEST_LONG,
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+	.smap = true,
+	.rflags = X86_EFLAGS_AC,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_push, long_smap_interrupt) {
+	.mode = KVMI_GUEST_LONG,
+	/* INT 5 */
+	.code = "\xcd\x05",
+	.vector = 5,
+	.smap = true,
+	.rflags = X86_EFLAGS_AC,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_push, long_user_smap_undefined) {
+	.mode = KVMI_GUEST_LONG_USER,
+	.code = "\x0f\x0b",
+	.vector = UD_VECTOR,
+	.smap = true,
+	.user_handler = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_pf_push, prot_16bit_stack) {
+	.mode = KVMI_GUEST_PROT,
+	.code = WRITE_BYTE,
+	.vector = PF_VECTOR,
+	.operand = KVMI_GUEST_UNMAPPED,
+	.wraps = true,
+};
+
+/* Where the stack is mapped, and where in the page it begins */
+#define PUSH_PAGE	0xe000
+#define PUSH_OFFSET	0x800
+/* A page that is not for users */
+#define SUPERVISOR_PTE	(KVMI_GUEST_PTE & ~BIT(2))
+
+static void map_stack(struct _test_data_kvmi_pf_push *self, bool user)
+{
+	struct kvmi_guest *g = &self->g;
+	u8 *mem = g->start.mem;
+	u64 gva;
+
+	for (gva = 0; gva < KVMI_GUEST_MEM_SIZE; gva += PAGE) {
+		bool code = gva == KVMI_GUEST_CODE || gva == KVMI_GUEST_HANDLERS;
+
+		kvmi_guest_map(g, mem, gva, gva, user && code ? KVMI_GUEST_PTE :
+								SUPERVISOR_PTE);
+	}
+	kvmi_guest_map(g, mem, PUSH_PAGE, self->table, KVMI_GUEST_PTE);
+	g->start.regs.rsp = PUSH_PAGE + PUSH_OFFSET;
+}
+
+/* The error code is pushed to the end of the segment, and what is before it to the base. */
+static void wrap_stack(struct _test_data_kvmi_pf_push *self)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_segment *ss = &g->start.sregs.ss;
+
+	ss->base = self->table + PUSH_OFFSET;
+	ss->limit = 0xffff;
+	ss->g = 0;
+	ss->db = 0;
+	kvmi_guest_map(g, g->start.mem, (ss->base + 0xfffc) & -PAGE, PUSH_PAGE,
+		       KVMI_GUEST_PTE);
+	g->start.regs.rsp = 12;
+}
+
+static bool table_is_unchanged(struct _test_data_kvmi_pf_push *self)
+{
+	const u8 *mem = addr_gpa2hva(self->g.vm, self->table);
+	const u8 *old = self->g.start.mem + self->table;
+	int i;
+
+	for (i = 0; i < PAGE; i++) {
+		if ((mem[i] ^ old[i]) & ~AD_BITS)
+			return false;
+	}
+
+	return true;
+}
+
+FIXTURE_SETUP(kvmi_pf_push)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 cs;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	kvmi_guest_create(g, variant->mode);
+	if (variant->smap && !vcpu_cpuid_has(g->vcpu, X86_FEATURE_SMAP))
+		SKIP(return, "Needs SMAP");
+
+	self->table = KVMI_GUEST_PAGE_TABLES + (kvmi_guest_is_long(g) ? 3 : 1) * PAGE;
+	g->start.regs.rflags |= variant->rflags;
+	if (variant->operand)
+		g->start.regs.rdi = variant->operand;
+	if (variant->smap) {
+		g->start.sregs.cr4 |= X86_CR4_SMAP;
+		map_stack(self, kvmi_guest_is_user(g));
+	}
+	if (variant->wraps)
+		wrap_stack(self);
+	if (variant->user_handler) {
+		cs = KVMI_GUEST_USER_CS;
+		memcpy(g->start.mem + KVMI_GUEST_IDT + variant->vector * 16 + 2, &cs, 2);
+	}
+	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
+
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	if (table_is_unchanged(self))
+		SKIP(return, "This processor pushes to somewhere else");
+	kvmi_guest_reset(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_push)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* The tool is asked, if only about the walk, before the table changes. */
+KVMI_TEST(kvmi_pf_push, asked)
+{
+	u64 handler = KVMI_GUEST_HANDLERS + variant->vector * 16;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+
+	kvmi_guest_restrict(g, self->table, R | X);
+	begin(g);
+	wait_pf(g, &ev, W, self->table);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT(table_is_unchanged(self), "Written");
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	vcpu_regs_get(g->vcpu, &regs);
+	TEST_ASSERT(regs.rip == handler || regs.rip == handler + 2,
+		    "Stopped at 0x%llx", regs.rip);
+	TEST_ASSERT(!table_is_unchanged(self), "Not written");
+}
+
 /* Descriptors that the processor marks */
 FIXTURE(kvmi_pf_descriptor) {
 	struct kvmi_guest g;
