@@ -27,6 +27,7 @@
 
 #include "introspection/arch.h"
 #include "introspection/vcpu.h"
+#include "addresses.h"
 #include "emulation.h"
 #include "kvm_emulate.h"
 #include "mmu.h"
@@ -176,7 +177,7 @@ static bool changes_code(struct kvm_vcpu *vcpu, gpa_t entry)
 
 	last = first + (ctxt->fetch.end - ctxt->fetch.data) - 1;
 	for (; ; first = last) {
-		gpa = kvm_mmu_gva_to_gpa_system(vcpu, first, NULL);
+		gpa = kvmi_translate_gva(vcpu, first);
 		if (gpa != INVALID_GPA && gpa_to_gfn(gpa) == gfn)
 			return true;
 		if (first == last)
