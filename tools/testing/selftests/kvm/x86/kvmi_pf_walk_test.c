@@ -4,10 +4,6 @@
  * without being told by an instruction's operand: page tables, descriptor tables,
  * and the stack of exceptions.
  */
-#include <pthread.h>
-#include <sched.h>
-#include <time.h>
-
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
 #include "kvmi_view.h"
@@ -22,7 +18,6 @@
 
 /* Accessed and dirty */
 #define AD_BITS		0x60
-#define ACCESSED	0x20
 
 /* Where the processor pushes */
 #define STACK_PAGE	(KVMI_GUEST_STACK - PAGE)
@@ -271,141 +266,6 @@ KVMI_TEST(kvmi_pf_tables, unknown_to_emulator)
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	}
 	kvmi_guest_stop_normally(g);
-}
-
-/* Pages of a guest that something else than its processor accesses as well */
-#define FIRST_ALIAS	(KVMI_GUEST_MEM_SIZE / PAGE)
-#define NR_ALIASES	480
-
-/*
- * A thread that does what the processor of another vCPU could do at any time: it sets
- * the accessed flag of the entry that the guest is about to need.
- */
-struct setter {
-	pthread_t thread;
-	u8 *entries;
-	int size;
-	bool stop;
-	unsigned int nr_set;
-};
-
-static void *set_accessed(void *arg)
-{
-	/* As often as it takes the guest to come to the next few entries */
-	const struct timespec pause = { .tv_nsec = 40000 };
-	struct setter *t = arg;
-	int i = 0;
-
-	while (!READ_ONCE(t->stop)) {
-		for (; i < NR_ALIASES; i++) {
-			if (!(__atomic_fetch_or(&t->entries[i * t->size],
-						ACCESSED, __ATOMIC_SEQ_CST) &
-			      ACCESSED)) {
-				t->nr_set++;
-				break;
-			}
-		}
-		nanosleep(&pause, NULL);
-	}
-
-	return NULL;
-}
-
-/*
- * On a machine with one processor, too, it is to run between the VM exit and KVM's
- * look at the entry.
- */
-static void start_setter(struct setter *t)
-{
-	struct sched_param param = { .sched_priority = 1 };
-	pthread_attr_t attr;
-	int ret;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
-	pthread_attr_setschedparam(&attr, &param);
-	ret = pthread_create(&t->thread, &attr, set_accessed, t);
-	pthread_attr_destroy(&attr);
-	TEST_ASSERT(!ret, "pthread_create() returned %d", ret);
-}
-
-static void stop_setter(struct setter *t)
-{
-	int ret;
-
-	WRITE_ONCE(t->stop, true);
-	ret = pthread_join(t->thread, NULL);
-	TEST_ASSERT(!ret, "pthread_join() returned %d", ret);
-}
-
-/* Entries that are not accessed, for pages that the guest is to access one by one */
-static u64 map_aliases(struct _test_data_kvmi_pf_tables *self)
-{
-	struct kvmi_guest *g = &self->g;
-	int i;
-
-	for (i = 0; i < NR_ALIASES; i++)
-		kvmi_guest_map(g, g->start.mem, (FIRST_ALIAS + i) * PAGE,
-			       KVMI_GUEST_DATA, KVMI_GUEST_PTE & ~AD_BITS);
-	g->start.regs.rdi = FIRST_ALIAS * PAGE;
-	g->start.regs.rsi = PAGE;
-	g->start.regs.rcx = NR_ALIASES;
-
-	return KVMI_GUEST_PAGE_TABLES + (self->levels - 1) * PAGE +
-	       FIRST_ALIAS * (self->levels == 4 ? 8 : 4);
-}
-
-/*
- * An entry is accessed when KVM looks at it, and the processor has found that it is
- * not: nothing is dirty for that, but what is written to is, whoever sets which flag.
- */
-static void run_with_setter(struct _test_data_kvmi_pf_tables *self, u64 entries,
-			    u8 flags)
-{
-	struct kvmi_guest *g = &self->g;
-	int size = self->levels == 4 ? 8 : 4;
-	struct kvmi_event pause;
-	struct setter t = {
-		.entries = (u8 *)addr_gpa2hva(g->vm, entries),
-		.size = size,
-	};
-	int i;
-
-	kvmi_guest_run_normally(g);
-	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
-	restrict_tables(g, self->levels);
-	kvmi_guest_park(g, &pause);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
-	start_setter(&t);
-	kvmi_unpark(&g->s, &pause);
-	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
-	stop_setter(&t);
-
-	ksft_print_msg("%u of %u flags were set by another\n", t.nr_set, NR_ALIASES);
-	TEST_ASSERT(t.nr_set, "None was set by another");
-	for (i = 0; i < NR_ALIASES; i++)
-		TEST_ASSERT((g->state.mem[entries + i * size] & AD_BITS) == flags,
-			    "Entry %d: 0x%x", i, g->state.mem[entries + i * size]);
-	kvmi_guest_compare(&g->state, &g->normal);
-}
-
-KVMI_TEST(kvmi_pf_tables, read_what_another_accesses)
-{
-	u64 entries = map_aliases(self);
-
-	/* MOV AL, [RDI]; ADD EDI, ESI; LOOP */
-	kvmi_guest_code(&self->g, "\x8a\x07\x01\xf7\xe2\xfa");
-	run_with_setter(self, entries, ACCESSED);
-}
-
-KVMI_TEST(kvmi_pf_tables, write_what_another_accesses)
-{
-	u64 entries = map_aliases(self);
-
-	/* MOV [RDI], AL; ADD EDI, ESI; LOOP */
-	kvmi_guest_code(&self->g, "\x88\x07\x01\xf7\xe2\xfa");
-	run_with_setter(self, entries, AD_BITS);
 }
 
 /* The guest's own write to a table in use, which it then uses */
