@@ -15,6 +15,7 @@
 
 #include <asm/kvmi_host.h>
 
+#include "introspection/arch.h"
 #include "introspection/event.h"
 #include "introspection/vcpu.h"
 #include "emulation.h"
