@@ -15,7 +15,6 @@
 #include "introspection/vcpu.h"
 #include "addresses.h"
 #include "cpuid.h"
-#include "exceptions.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "pages.h"
@@ -92,21 +91,6 @@ bool kvmi_arch_event_supported(u16 id)
 }
 
 /*
- * Return the length of the instruction that caused the VM exit, 0 if unknown.
- */
-u8 kvmi_exit_insn_len(struct kvm_vcpu *vcpu)
-{
-	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
-	u8 len = kvm_x86_call(get_exit_insn_len)(vcpu);
-
-	if (!len && x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL,
-						    0) == EMULATION_OK)
-		len = ctxt->_eip - ctxt->eip;
-
-	return len;
-}
-
-/*
  * Report an INT3.  Tools place it in a page that a view maps instead of the
  * guest's own.  Without a reply, the guest executes its own instruction.
  *
@@ -124,9 +108,10 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
 		return KVMI_ALLOW;
 
-	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
-	event.insn_len = kvmi_exit_insn_len(vcpu);
+	if (!kvmi_get_insn_len(vcpu, &event.insn_len))
+		return KVMI_RETRY;
 
+	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
 	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
 					      &event, sizeof(event), NULL, 0));
 	if (v == KVMI_ALLOW && !kvmi_event_answered(vcpu) &&

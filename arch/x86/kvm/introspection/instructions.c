@@ -13,16 +13,15 @@
 #include "introspection/event.h"
 #include "introspection/vcpu.h"
 #include "cpuid.h"
-#include "exceptions.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "regs.h"
 #include "x86.h"
 
-static enum kvmi_verdict kvmi_report_insn(struct kvm_vcpu *vcpu, u16 id,
-					  const void *data, size_t size)
+static enum kvmi_verdict report_insn(struct kvm_vcpu *vcpu, u16 id, const void *data,
+				     size_t size)
 {
-	return kvmi_action_to_verdict(kvmi_event(vcpu, id, data, size, NULL, 0));
+	return kvmi_report_insn(vcpu, id, data, size, NULL, 0);
 }
 
 enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
@@ -41,8 +40,7 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 	    event.old_value == event.new_value)
 		return KVMI_ALLOW;
 
-	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_XSETBV, &event,
-				sizeof(event));
+	return report_insn(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event));
 }
 
 static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
@@ -53,16 +51,18 @@ static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
 		.insn_len = insn_len,
 	};
 
-	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_CPUID, &event,
-				sizeof(event));
+	return kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_CPUID, &event,
+						 sizeof(event), NULL, 0));
 }
 
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
+	u8 len;
+
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID))
 		return KVMI_ALLOW;
 
-	return ask_cpuid(vcpu, kvmi_exit_insn_len(vcpu));
+	return kvmi_get_insn_len(vcpu, &len) ? ask_cpuid(vcpu, len) : KVMI_RETRY;
 }
 
 bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
@@ -87,8 +87,7 @@ static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 	    kvm_x86_call(get_cpl)(vcpu) > 0)
 		return KVMI_ALLOW;
 
-	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event,
-				sizeof(event));
+	return report_insn(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
 }
 
 bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
@@ -192,7 +191,7 @@ bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 	    !is_introspection_hypercall(vcpu))
 		return false;
 
-	switch (kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
+	switch (report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
 	case KVMI_ALLOW:
 		kvm_rax_write_raw(vcpu, 0);
 		fallthrough;

@@ -170,6 +170,32 @@ enum kvmi_verdict kvmi_action_to_verdict(int action)
 	}
 }
 
+/*
+ * Get the length of the instruction that caused the VM exit, 0 if there is nothing
+ * to move RIP past.  If hardware doesn't provide it it is decoded from memory, where
+ * another vCPU can change it; KVM then skips as many bytes.  Return false if there is
+ * another instruction already, which is to be executed.
+ */
+bool kvmi_get_insn_len(struct kvm_vcpu *vcpu, u8 *len)
+{
+	*len = kvm_x86_call(get_exit_insn_len)(vcpu);
+
+	return *len || boot_cpu_has(X86_FEATURE_VMX);
+}
+
+/* Report an instruction that caused a VM exit, or is being emulated. */
+enum kvmi_verdict kvmi_report_insn(struct kvm_vcpu *vcpu, u16 id, const void *data,
+				   size_t size, void *reply, size_t reply_size)
+{
+	u8 len;
+
+	/* KVM's emulator knows where it goes on. */
+	if (!__kvmi_emulation_watched(vcpu) && !kvmi_get_insn_len(vcpu, &len))
+		return KVMI_RETRY;
+
+	return kvmi_action_to_verdict(kvmi_event(vcpu, id, data, size, reply, reply_size));
+}
+
 unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr)
 {
 	switch (cr) {
@@ -212,8 +238,8 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 		return KVMI_ALLOW;
 
 	reply.new_val = event.new_value;
-	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_CR, &event,
-					      sizeof(event), &reply, sizeof(reply)));
+	v = kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_CR, &event, sizeof(event), &reply,
+			     sizeof(reply));
 	if (v == KVMI_ALLOW && reply.new_val != event.new_value)
 		*val = reply.new_val;
 
@@ -242,8 +268,8 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	    (event.old_value == event.new_value && !wants_same_msr(vcpu, msr)))
 		return KVMI_ALLOW;
 
-	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_MSR, &event,
-					      sizeof(event), &reply, sizeof(reply)));
+	v = kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_MSR, &event, sizeof(event), &reply,
+			     sizeof(reply));
 	if (v == KVMI_ALLOW)
 		*data = reply.new_val;
 

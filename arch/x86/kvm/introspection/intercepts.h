@@ -11,5 +11,8 @@ struct kvm_vcpu;
 enum kvmi_verdict kvmi_action_to_verdict(int action);
 unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr);
 bool kvmi_cr_differs(int cr, u64 old, u64 new);
+bool kvmi_get_insn_len(struct kvm_vcpu *vcpu, u8 *len);
+enum kvmi_verdict kvmi_report_insn(struct kvm_vcpu *vcpu, u16 id, const void *data,
+				   size_t size, void *reply, size_t reply_size);
 
 #endif /* __KVMI_X86_INTERCEPTS_H */

@@ -391,13 +391,16 @@ static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 		return 1;
 	}
 
-	/* A guest must not be able to crash the VM by this. */
+	/*
+	 * A guest must not be able to crash the VM by this: KVM_RUN fails if the
+	 * instruction can't be decoded, and another vCPU may change it at any time.
+	 */
 	if (x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) !=
 	    EMULATION_OK)
 		return cannot_emulate(vcpu);
 
 	/* Includes traps at the end of an instruction. */
-	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP |
+	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP | EMULTYPE_NO_DECODE |
 					     EMULTYPE_COMPLETE_USER_EXIT);
 }
 

@@ -8,6 +8,8 @@
 #include "kvmi_guest.h"
 #include "kvmi_view.h"
 
+/* Flag of a page table entry */
+#define ACCESSED	0x20
 #define PAGE		4096ul
 
 #define R		KVMI_PAGE_ACCESS_R
