@@ -534,6 +534,13 @@ static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 	return 0;
 }
 
+static bool going_to_be_lost(struct kvm_vcpu_introspection *vi,
+			     struct kvm_introspection *session)
+{
+	return READ_ONCE(session->broken) && !READ_ONCE(session->defunct) &&
+	       READ_ONCE(vi->session);
+}
+
 /*
  * A tool that does not read any more is lost when what it has sent was read,
  * which takes at most KVMI_MAX_LATE_TIME.  Userspace can't attach another tool
@@ -551,9 +558,7 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 		return;
 
 	kvmi_vcpu_begin_wait(vcpu, session);
-	wait_event_interruptible(vi->wait, !READ_ONCE(session->broken) ||
-					   READ_ONCE(session->defunct) ||
-					   !READ_ONCE(vi->session));
+	wait_event_interruptible(vi->wait, !going_to_be_lost(vi, session));
 	kvmi_vcpu_end_wait(vcpu);
 	kvmi_vcpu_leave(vi);
 }

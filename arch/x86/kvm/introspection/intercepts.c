@@ -172,8 +172,8 @@ enum kvmi_verdict kvmi_action_to_verdict(int action)
 
 /*
  * Get the length of the instruction that caused the VM exit, 0 if there is nothing
- * to move RIP past.  If hardware doesn't provide it it is decoded from memory, where
- * another vCPU can change it; KVM then skips as many bytes.  Return false if there is
+ * to move RIP past.  Without hardware that provides it, it is decoded from memory,
+ * where another vCPU can change it; KVM then skips as many bytes.  Return false if there is
  * another instruction already, which is to be executed.
  */
 bool kvmi_get_insn_len(struct kvm_vcpu *vcpu, u8 *len)

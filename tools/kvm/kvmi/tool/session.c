@@ -167,8 +167,8 @@ int session_open(struct tool *tool)
 		if (err == -EINTR)
 			return EXIT_ERROR;
 		if (err == -EAGAIN) {
-			error("no VM connected to %s within %g s; see kvmi --help for QEMU's options",
-			      tool->address, tool->wait_ms / 1000.0);
+			error("no VM connected to %s within %g s; see kvmi --help for %s",
+			      tool->address, tool->wait_ms / 1000.0, "QEMU's options");
 			return EXIT_ERROR;
 		}
 		if (err)

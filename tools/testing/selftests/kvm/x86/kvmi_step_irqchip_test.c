@@ -56,7 +56,7 @@ FIXTURE(kvmi_irqchip) {
 	u64 *hva;
 };
 
-static void create(FIXTURE_DATA(kvmi_irqchip) *self, void *code)
+static void create(struct _test_data_kvmi_irqchip *self, void *code)
 {
 	struct ucall uc;
 	gva_t page;
