@@ -18,12 +18,6 @@
 #include "regs.h"
 #include "x86.h"
 
-static enum kvmi_verdict report_insn(struct kvm_vcpu *vcpu, u16 id, const void *data,
-				     size_t size)
-{
-	return kvmi_report_insn(vcpu, id, data, size, NULL, 0);
-}
-
 enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 {
 	struct kvmi_vcpu_event_xsetbv event = {
@@ -40,7 +34,8 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 	    event.old_value == event.new_value)
 		return KVMI_ALLOW;
 
-	return report_insn(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event));
+	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_XSETBV, &event, sizeof(event),
+				NULL, 0);
 }
 
 static enum kvmi_verdict ask_cpuid(struct kvm_vcpu *vcpu, u8 insn_len)
@@ -87,7 +82,8 @@ static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 	    kvm_x86_call(get_cpl)(vcpu) > 0)
 		return KVMI_ALLOW;
 
-	return report_insn(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event, sizeof(event));
+	return kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR, &event,
+				sizeof(event), NULL, 0);
 }
 
 bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
@@ -191,7 +187,7 @@ bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 	    !is_introspection_hypercall(vcpu))
 		return false;
 
-	switch (report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0)) {
+	switch (kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0, NULL, 0)) {
 	case KVMI_ALLOW:
 		kvm_rax_write_raw(vcpu, 0);
 		fallthrough;
