@@ -61,9 +61,13 @@ check_entries() {
 		[ -n "$name" ] && [ -z "$rest" ] || die "patches/linux/series: '$kind $name $rest' is not 'KIND FILE'"
 		[ -f "$P/$name" ] || die "patches/linux/series: there is no patches/linux/$name"
 		case $kind in
-		cover|hook|files|maintainers) ;;
-		fold) [ "$last" = files ] || [ "$last" = fold ] || die "patches/linux/series: 'fold $name' must follow a 'files' entry" ;;
-		*) die "patches/linux/series: '$kind' is not cover, hook, files, fold or maintainers" ;;
+		cover|hook|grow|files|maintainers) ;;
+		fold)
+			case $last in
+			grow|files|fold) ;;
+			*) die "patches/linux/series: 'fold $name' must follow a 'grow' or 'files' entry" ;;
+			esac ;;
+		*) die "patches/linux/series: '$kind' is not cover, hook, grow, files, fold or maintainers" ;;
 		esac
 		last=$kind
 	done <"$T/entries"

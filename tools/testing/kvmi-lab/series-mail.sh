@@ -37,6 +37,30 @@ check_files() {
 	[ ! -s "$T/twice" ] || die "$(head -n 1 "$T/twice") is in two patches of patches/linux/series"
 	awk '{ print $1 }' "$T/placed" | comm -13 - "$T/overlay" >"$T/missing"
 	[ ! -s "$T/missing" ] || die "in no patch of patches/linux/series (a 'files' entry must name them): $(tr '\n' ' ' <"$T/missing")"
+	check_grown
+}
+
+# What the entry in FILE grows
+grown_by() {
+	command git apply --numstat <"$P/$1" | cut -f 3
+}
+
+# A file grows towards its state in the repository, and not beyond
+check_grown() {
+	local kind name f
+	: >"$T/whole"
+	while read -r kind name; do
+		case $kind in
+		files) files_of "$name" >>"$T/whole" ;;
+		grow)
+			for f in $(grown_by "$name"); do
+				grep -qxF "$f" "$T/overlay" ||
+					die "patches/linux/$name is about $f, which is not in the repository: if it exists upstream, fold a hook"
+				! grep -qxF "$f" "$T/whole" ||
+					die "patches/linux/$name grows $f, which has its last state in an earlier patch already"
+			done ;;
+		esac
+	done <"$T/entries"
 }
 
 # Author of what is made here: who runs this
@@ -101,8 +125,8 @@ sign() {
 
 die_nobody() { die "git config user.name and user.email are not set in $REPO: they go into From and Signed-off-by"; }
 
-# The whole posting as commits on base.  $T/postings gets "COVER FIRST LAST"
-# (FIRST excluded), refs/kvmi/series the last commit.
+# All postings as commits on base.  $T/postings gets "COVER FIRST LAST" (FIRST
+# excluded), $T/commits "ENTRY COMMIT", refs/kvmi/series the last commit.
 compose() {
 	local kind name tip parent cover= first
 	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] || die_nobody
@@ -114,6 +138,7 @@ compose() {
 	tip=$(git rev-parse base)
 	parent=
 	: >"$T/postings"
+	: >"$T/commits"
 	# A "fold" amends: the commit is made when the next entry starts
 	flush() {
 		[ -n "$parent" ] || return 0
@@ -121,6 +146,7 @@ compose() {
 		tip=$(commit "$parent")
 		[ "$(git rev-parse "$tip^{tree}")" != "$(git rev-parse "$parent^{tree}")" ] ||
 			die "patches/linux/$pending changes nothing"
+		echo "$pending $tip" >>"$T/commits"
 		parent=
 	}
 	end_posting() {
@@ -135,7 +161,7 @@ compose() {
 			first=$tip
 			continue
 			;;
-		hook)
+		hook|grow)
 			read_patch "$P/$name"
 			apply_diff "$name"
 			;;
