@@ -51,6 +51,8 @@
  * @KVMI_VM_DESTROY_VIEW: end a view
  * @KVMI_VM_CHANGE_GFN: show another page in a view
  * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_SHUTDOWN
+ * @KVMI_VM_SET_RULES: decide events in the kernel
+ * @KVMI_VM_GET_RULES: the rules, and how often they have decided
  * @KVMI_VM_LIST_PAGE_ACCESS: restrictions in force
  * @KVMI_VM_LIST_CHANGED_GFNS: pages that a view shows in place of others
  * @KVMI_VM_LIST_VIEWS: views of guest memory
@@ -77,6 +79,8 @@ enum kvmi_vm_message_id {
 	KVMI_VM_CREATE_VIEW     = KVMI_VM_MESSAGE_ID(38),
 	KVMI_VM_DESTROY_VIEW    = KVMI_VM_MESSAGE_ID(39),
 	KVMI_VM_CHANGE_GFN      = KVMI_VM_MESSAGE_ID(40),
+	KVMI_VM_SET_RULES       = KVMI_VM_MESSAGE_ID(41),
+	KVMI_VM_GET_RULES       = KVMI_VM_MESSAGE_ID(42),
 	KVMI_VM_LIST_PAGE_ACCESS = KVMI_VM_MESSAGE_ID(43),
 	KVMI_VM_LIST_CHANGED_GFNS = KVMI_VM_MESSAGE_ID(44),
 	KVMI_VM_LIST_VIEWS      = KVMI_VM_MESSAGE_ID(45),
@@ -496,6 +500,160 @@ struct kvmi_vm_get_page_access {
 	__u64 gpa[];
 };
 
+/*
+ * kvmi_rule.verdict: what becomes of the event
+ *
+ * ASK: it is sent, and the vCPU waits for the reply, as without rules.
+ * ALLOW, SKIP, CRASH: as the action of that name in a reply.  SKIP is for events
+ *	that accept it.
+ * NOTIFY: as ALLOW, and the event is sent, with KVMI_EVENT_NOTIFICATION, if the
+ *	socket has room for it; else it is dropped and counted.
+ * TRACE: for PF, as ALLOW with KVMI_PF_TRAP_ACCESS.  Each access to restricted
+ *	pages is an ACCESS event, which has rules of its own.
+ */
+#define KVMI_RULE_ASK    0
+#define KVMI_RULE_ALLOW  1
+#define KVMI_RULE_SKIP   2
+#define KVMI_RULE_CRASH  3
+#define KVMI_RULE_NOTIFY 4
+#define KVMI_RULE_TRACE  5
+
+/*
+ * kvmi_rule.match: conditions, all of which have to be met.  These are about the
+ * vCPU
+ */
+#define KVMI_MATCH_CPL     _BITUL(0)
+#define KVMI_MATCH_CR3     _BITUL(1)
+#define KVMI_MATCH_RIP     _BITUL(2)
+#define KVMI_MATCH_VCPU    _BITUL(3)
+#define KVMI_MATCH_VIEW    _BITUL(4)
+/*
+ * and these about the event:
+ *
+ * NUMBER: of the register (CR, MSR, XSETBV), leaf (CPUID) or vector (TRAP), or a
+ *	guest physical address: of the INT3 (BREAKPOINT), of the page (PF), of the
+ *	bytes accessed (ACCESS)
+ * VALUE: the new value (CR, MSR, XSETBV), the subleaf (CPUID), the error code (TRAP)
+ * CHANGED: the bits that differ (CR, MSR, XSETBV)
+ * KIND: KVMI_PAGE_ACCESS_* (PF, ACCESS), the descriptor table (DESCRIPTOR)
+ */
+#define KVMI_MATCH_NUMBER  _BITUL(5)
+#define KVMI_MATCH_VALUE   _BITUL(6)
+#define KVMI_MATCH_CHANGED _BITUL(7)
+#define KVMI_MATCH_KIND    _BITUL(8)
+
+/* kvmi_rule.kinds of DESCRIPTOR: bit n is a store of KVMI_DESC_ n, bit 16 + n a load */
+#define KVMI_KIND_WRITE_SHIFT 16
+
+/**
+ * struct kvmi_rule - what to do about an event
+ * @verdict: KVMI_RULE_*
+ * @cpls: bit n: with KVMI_MATCH_CPL, applies at CPL n
+ * @match: KVMI_MATCH_*
+ * @vcpu: with KVMI_MATCH_VCPU, index of the vCPU
+ * @view: with KVMI_MATCH_VIEW, view that the vCPU is in
+ * @kinds: with KVMI_MATCH_KIND, one of these bits
+ * @padding: zero
+ * @cr3: with KVMI_MATCH_CR3, what the bits of @cr3_mask are, others zero
+ * @cr3_mask: which bits of CR3 are compared; CR3 has the PCID in it
+ * @rip_first: with KVMI_MATCH_RIP, the first and
+ * @rip_last: the last RIP (not linear address) of the instruction
+ * @first: with KVMI_MATCH_NUMBER, the first and
+ * @last: the last of the numbers; with PF, of whole pages.  An access by
+ *	several bytes (ACCESS) matches if one of them does, but with ALLOW and NOTIFY
+ *	if all do.
+ * @value: with KVMI_MATCH_VALUE, what the bits of @value_mask are, others zero
+ * @value_mask: which bits are compared
+ * @changed: with KVMI_MATCH_CHANGED, one of these bits has to differ
+ *
+ * What a condition that does not apply would use is zero.
+ */
+struct kvmi_rule {
+	__u8 verdict;
+	__u8 cpls;
+	__u16 match;
+	__u16 vcpu;
+	__u16 view;
+	__u32 kinds;
+	__u32 padding;
+	__u64 cr3;
+	__u64 cr3_mask;
+	__u64 rip_first;
+	__u64 rip_last;
+	__u64 first;
+	__u64 last;
+	__u64 value;
+	__u64 value_mask;
+	__u64 changed;
+};
+
+/**
+ * struct kvmi_vm_set_rules - request of KVMI_VM_SET_RULES
+ * @event: event of a vCPU that a guest causes: not PAUSE, SINGLESTEP, CREATE_VCPU
+ * @count: number of rules, at most 64; 0 to be asked about everything
+ * @padding: zero
+ * @rules: in the order in which they are looked at; the first that matches
+ *	decides, and if there is none the tool is asked
+ *
+ * Replaces the rules of the event for all vCPUs, with counters of zero.  When the
+ * reply is sent no vCPU decides by the old rules any more.  The event also has to
+ * be turned on.  An exception (TRAP) that the rules allow whatever else it is
+ * like does not even cause a VM exit, and is not counted.
+ *
+ * A list longer than the message ends the session.
+ *
+ * Errors: -KVM_EINVAL padding, @event, @count, an unknown verdict, or one that the
+ * event does not accept, an unknown condition, one that the event does not have or
+ * that nothing can meet, a field that is not used and not zero; -KVM_EPERM the event is
+ * not allowed; -KVM_ENOMEM.  The rules are as before then.
+ */
+struct kvmi_vm_set_rules {
+	__u16 event;
+	__u16 count;
+	__u32 padding;
+	struct kvmi_rule rules[];
+};
+
+/**
+ * struct kvmi_vm_get_rules - request of KVMI_VM_GET_RULES
+ * @event: as in struct kvmi_vm_set_rules
+ * @reset: 1 to set the counters to zero as they are read
+ * @padding1: zero
+ * @padding2: zero
+ *
+ * Errors: -KVM_EINVAL padding, @reset or @event; -KVM_EPERM the event is not allowed.
+ */
+struct kvmi_vm_get_rules {
+	__u16 event;
+	__u8 reset;
+	__u8 padding1;
+	__u32 padding2;
+};
+
+/**
+ * struct kvmi_rule_info - a rule that is in force
+ * @rule: the rule
+ * @hits: number of events that it has decided
+ */
+struct kvmi_rule_info {
+	struct kvmi_rule rule;
+	__u64 hits;
+};
+
+/**
+ * struct kvmi_vm_get_rules_reply - reply data of KVMI_VM_GET_RULES
+ * @count: number of entries of @rules
+ * @padding: zero
+ * @dropped: number of notifications that the socket had no room for
+ * @rules: in the order of the request that has set them
+ */
+struct kvmi_vm_get_rules_reply {
+	__u32 count;
+	__u32 padding;
+	__u64 dropped;
+	struct kvmi_rule_info rules[];
+};
+
 /**
  * struct kvmi_vm_create_view - request of KVMI_VM_CREATE_VIEW
  * @copy_of: view whose restrictions and changed pages the new one starts with
@@ -717,6 +875,8 @@ struct kvmi_vm_get_vcpus_reply {
 #define KVMI_FEATURE_SINGLESTEP _BITUL(1)
 #define KVMI_FEATURE_USER_EXEC  _BITUL(2)
 #define KVMI_FEATURE_SAME_VALUE _BITUL(3)
+#define KVMI_FEATURE_REPLY_FLAGS _BITUL(4)
+#define KVMI_FEATURE_RULES      _BITUL(5)
 
 /**
  * struct kvmi_vm_get_features_reply - reply data of KVMI_VM_GET_FEATURES
@@ -904,12 +1064,18 @@ struct kvmi_vcpu_get_view_reply {
 /**
  * struct kvmi_event_hdr - which event
  * @event: enum kvmi_vm_event_id or enum kvmi_vcpu_event_id
+ * @flags: KVMI_EVENT_NOTIFICATION: the guest went on, and there is no reply; only
+ *	by a rule of the tool's own
  * @padding: zero
  */
 struct kvmi_event_hdr {
 	__u16 event;
-	__u16 padding[3];
+	__u16 flags;
+	__u16 padding[2];
 };
+
+/* kvmi_event_hdr.flags */
+#define KVMI_EVENT_NOTIFICATION _BITUL(0)
 
 /**
  * struct kvmi_vcpu_event - common part of the events of a vCPU
@@ -930,15 +1096,37 @@ struct kvmi_vcpu_event {
  *	struct kvmi_vcpu_hdr
  * @action: KVMI_EVENT_ACTION_*
  * @event: the event answered
- * @padding1: zero
- * @padding2: zero
+ * @view: number of a view with KVMI_REPLY_SET_VIEW or KVMI_REPLY_STEP_IN_VIEW,
+ *	else zero
+ * @flags: KVMI_REPLY_*, where KVMI_FEATURE_REPLY_FLAGS says so, else zero
+ *
+ * What is not as it says here ends the session.
  */
 struct kvmi_vcpu_event_reply {
 	__u8 action;
 	__u8 event;
-	__u16 padding1;
-	__u32 padding2;
+	__u16 view;
+	__u32 flags;
 };
+
+/*
+ * kvmi_vcpu_event_reply.flags
+ *
+ * SET_VIEW: the vCPU goes on in @view, as with KVMI_VCPU_SET_VIEW right before
+ *	the reply, which the device manager has to allow.
+ * SINGLESTEP: a SINGLESTEP event follows one instruction, as if
+ *	KVMI_VCPU_CONTROL_SINGLESTEP, which the device manager has to allow, was
+ *	turned on now and off by that event.  Not with CRASH or SKIP.
+ * STEP_IN_VIEW: the vCPU executes one instruction in @view, and goes on in the
+ *	view that it was in before, without an event.  KVMI_VCPU_SET_VIEW has to
+ *	be allowed.  With RETRY, or with ALLOW of PAUSE and SINGLESTEP; not with
+ *	the other two flags.
+ *
+ * Stepping needs KVMI_FEATURE_SINGLESTEP.
+ */
+#define KVMI_REPLY_SET_VIEW     _BITUL(0)
+#define KVMI_REPLY_SINGLESTEP   _BITUL(1)
+#define KVMI_REPLY_STEP_IN_VIEW _BITUL(2)
 
 /* kvmi_vcpu_event_pf.flags */
 #define KVMI_PF_NOT_EMULATED (1 << 0)

@@ -15,6 +15,9 @@ struct kvmi_context;
 struct kvmi_features;
 struct kvmi_gfn_range;
 struct kvmi_lost_gfns;
+struct kvmi_operands;
+struct kvmi_place;
+struct kvmi_rule;
 struct kvmi_vcpu_event_arch;
 struct kvmi_vcpu_request;
 
@@ -52,7 +55,15 @@ void kvmi_arch_end_view(struct kvm *kvm, unsigned int view);
 void kvmi_arch_end_views(struct kvm *kvm);
 void kvmi_arch_free_views(struct kvm *kvm);
 unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch);
-void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
+unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
+unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view);
+void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_get_place(struct kvm_vcpu *vcpu, struct kvmi_place *at);
+u16 kvmi_arch_rule_conditions(u16 id);
+bool kvmi_arch_check_rule(u16 id, const struct kvmi_rule *rule);
+void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
+			     struct kvmi_operands *op);
+void kvmi_arch_rules_changed(struct kvm *kvm, u16 id, u32 unasked);
 int kvmi_arch_try_cmpxchg_user(void __user *to, void *old, const void *new,
 			       size_t size);
 void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget);

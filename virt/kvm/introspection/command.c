@@ -19,6 +19,7 @@
 #include "memslots.h"
 #include "message.h"
 #include "page_access.h"
+#include "rules.h"
 #include "session.h"
 #include "trace.h"
 #include "vcpu.h"
@@ -107,6 +108,15 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		VM(kvmi_vm_destroy_view, sizeof(struct kvmi_vm_destroy_view)),
 	[KVMI_VM_CHANGE_GFN] =
 		VM_POLICY(kvmi_vm_change_gfn, sizeof(struct kvmi_vm_change_gfn)),
+	[KVMI_VM_SET_RULES] = {
+		.scope = KVMI_SCOPE_VM,
+		.policy = true,
+		.is_list = true,
+		.size = sizeof(struct kvmi_vm_set_rules),
+		.vm = kvmi_vm_set_rules,
+	},
+	[KVMI_VM_GET_RULES] =
+		VM(kvmi_vm_get_rules, sizeof(struct kvmi_vm_get_rules)),
 	[KVMI_VM_LIST_PAGE_ACCESS] =
 		VM(kvmi_vm_list_page_access, sizeof(struct kvmi_vm_list_page_access)),
 	[KVMI_VM_LIST_CHANGED_GFNS] =

@@ -20,10 +20,15 @@
 #include "limits.h"
 #include "memslots.h"
 #include "message.h"
+#include "rules.h"
 #include "session.h"
 #include "trace.h"
 #include "vcpu.h"
+#include "view.h"
 #include "wait.h"
+
+#define REPLY_IN_VIEW	(KVMI_REPLY_SET_VIEW | KVMI_REPLY_STEP_IN_VIEW)
+#define REPLY_STEPS	(KVMI_REPLY_SINGLESTEP | KVMI_REPLY_STEP_IN_VIEW)
 
 enum {
 	ALLOW = BIT(KVMI_EVENT_ACTION_ALLOW),
@@ -157,6 +162,18 @@ static bool raised_again(u16 id)
 	return events[id].kind >= KVMI_EVENT_OF_GUEST;
 }
 
+/* Return true if rules can decide the event. */
+bool kvmi_event_has_rules(u16 id)
+{
+	return kvmi_event_known(id) && raised_again(id);
+}
+
+/* Return true if the event accepts an action, at least at times. */
+bool kvmi_event_accepts(u16 id, u8 action)
+{
+	return events[id].actions & BIT(action);
+}
+
 /*
  * Return true if the tool has enabled the event for the vCPU.  No lock needed,
  * see kvmi_to_vcpu().
@@ -181,11 +198,20 @@ static u32 next_seq(struct kvm_introspection *session)
 	return atomic_inc_return(&session->seq) ?: atomic_inc_return(&session->seq);
 }
 
-static void drop_event(struct kvm_vcpu_introspection *vi)
+/*
+ * Drop an event, with what its reply requests if there is one.  The receiver
+ * does not access replies that were kept.
+ */
+static void drop_event(struct kvm_vcpu_introspection *vi,
+		       struct kvm_introspection *session, struct kvmi_event *event)
 {
-	spin_lock(&vi->lock);
-	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
-	spin_unlock(&vi->lock);
+	guard(spinlock)(&vi->lock);
+
+	if (event->state == KVMI_EVENT_ANSWERED && event->flags & REPLY_IN_VIEW &&
+	    event->session == vi->nr_sessions)
+		kvmi_view_put(session, event->view);
+	event->flags = 0;
+	WRITE_ONCE(event->state, KVMI_EVENT_NONE);
 }
 
 /* Return true if the tool that the open event was sent to is lost. */
@@ -272,37 +298,52 @@ void kvmi_event_continue(struct kvm_vcpu_introspection *vi)
 	event->suspended = false;
 }
 
-static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
-		      u16 id, u8 forbidden, const void *data, size_t size)
+/* Return the size of the message. */
+static size_t make_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			 struct event_msg *msg, u16 id, u16 flags,
+			 const void *data, size_t size)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	size_t total = offsetof(struct event_msg, data) + size;
 	int as_id = kvmi_arch_vcpu_address_space(vcpu);
-	struct kvmi_event *event = &vi->event;
-	struct event_msg msg = {
+
+	/* The frame is sent as it is, and must not have holes. */
+	static_assert(offsetof(struct event_msg, data) ==
+		      sizeof(msg->hdr) + sizeof(msg->ev) + sizeof(msg->common));
+
+	*msg = (struct event_msg) {
 		.hdr = {
 			.id = KVMI_VCPU_EVENT,
-			.size = total - sizeof(msg.hdr),
+			.size = total - sizeof(msg->hdr),
 			.seq = next_seq(session),
 		},
-		.ev.event = id,
+		.ev = {
+			.event = id,
+			.flags = flags,
+		},
 		.common = {
-			.size = sizeof(msg.common),
+			.size = sizeof(msg->common),
 			.vcpu = vcpu->vcpu_idx,
 			.cookie = kvmi_memslots_cookie(session,
 						       __kvm_memslots(vcpu->kvm, as_id)),
 		},
 	};
+	kvmi_arch_vcpu_fill_event(vcpu, &msg->common.arch);
+	if (size)
+		memcpy(msg->data, data, size);
+
+	return total;
+}
+
+static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		      u16 id, u8 forbidden, const void *data, size_t size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_event *event = &vi->event;
+	struct event_msg msg;
+	size_t total;
 	int r;
 
-	/* The frame is sent as it is, and must not have holes. */
-	static_assert(offsetof(struct event_msg, data) ==
-		      sizeof(msg.hdr) + sizeof(msg.ev) + sizeof(msg.common));
-
-	kvmi_arch_vcpu_fill_event(vcpu, &msg.common.arch);
-	if (size)
-		memcpy(msg.data, data, size);
-
+	total = make_event(vcpu, session, &msg, id, 0, data, size);
 	kvmi_arch_vcpu_get_context(vcpu, &event->at);
 	WRITE_ONCE(event->since, jiffies);
 	event->begun = jiffies;
@@ -316,6 +357,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	event->id = id;
 	event->actions = events[id].actions & ~forbidden;
 	event->set_regs = false;
+	event->flags = 0;
 	event->unanswered = false;
 	event->stopped = false;
 	event->suspended = false;
@@ -335,7 +377,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	kvmi_vcpu_end_wait(vcpu);
 
 	if (r)
-		drop_event(vi);
+		drop_event(vi, session, event);
 
 	return r;
 }
@@ -461,18 +503,30 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 	}
 }
 
+/* The view that a reply chooses does not depend on what the guest does next. */
+static void apply_view(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		       struct kvmi_event *event)
+{
+	if (!(event->flags & KVMI_REPLY_SET_VIEW))
+		return;
+
+	kvmi_view_enter(vcpu, session, event->view);
+	event->flags &= ~KVMI_REPLY_SET_VIEW;
+}
+
 /* Apply the reply to an event, whatever its kind, and return the action. */
-static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
-		       void *reply, size_t reply_size)
+static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		       struct kvmi_event *event, void *reply, size_t reply_size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	u8 steps;
 
 	vi->answered = !event->unanswered;
-	/* The receiver does not access replies that were kept. */
-	if (event == &vi->event)
-		drop_event(vi);
-	else
-		event->state = KVMI_EVENT_NONE;
+	apply_view(vcpu, session, event);
+	/* What is left of the flags is applied last, to the final registers. */
+	steps = event->flags;
+	event->flags = 0;
+	drop_event(vi, session, event);
 
 	if (event->set_regs) {
 		/*
@@ -485,6 +539,10 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvmi_event *event,
 			event->regs.rip = event->at.regs.rip;
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
 	}
+	if (steps & KVMI_REPLY_STEP_IN_VIEW)
+		kvmi_view_step(vcpu, session, event->view);
+	else if (steps & KVMI_REPLY_SINGLESTEP)
+		kvmi_arch_vcpu_step_once(vcpu);
 	if (event->reply_size == reply_size && reply_size)
 		memcpy(reply, event->reply, reply_size);
 
@@ -521,7 +579,7 @@ static int lose_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	drop_event(vi);
+	drop_event(vi, session, &vi->event);
 	if (!session->stops_on_loss || !READ_ONCE(vi->session) ||
 	    READ_ONCE(session->ending))
 		return KVMI_EVENT_ACTION_ALLOW;
@@ -660,7 +718,7 @@ static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 			if (answer->id != id && of_one_instruction(id, answer->id))
 				continue;
 		}
-		answer->state = KVMI_EVENT_NONE;
+		drop_event(vi, session, answer);
 	}
 
 	return found;
@@ -669,10 +727,13 @@ static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 /*
  * Keep the reply to the open event for when the guest repeats what it is about.
  */
-static void keep_answer(struct kvm_vcpu_introspection *vi)
+static void keep_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_event *answer = NULL;
 	unsigned int i;
+
+	apply_view(vcpu, session, &vi->event);
 
 	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
 		if (vi->answers[i].state == KVMI_EVENT_NONE ||
@@ -682,8 +743,10 @@ static void keep_answer(struct kvm_vcpu_introspection *vi)
 	if (!answer)
 		answer = &vi->answers[vi->oldest_answer++ % KVMI_MAX_KEPT_ANSWERS];
 
+	drop_event(vi, session, answer);
 	*answer = vi->event;
-	drop_event(vi);
+	vi->event.flags = 0;
+	drop_event(vi, session, &vi->event);
 }
 
 /* Return true if a reply was kept for an event; vCPU's thread only. */
@@ -698,6 +761,104 @@ bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 	}
 
 	return false;
+}
+
+/* Send an event that the guest does not wait for. */
+static void notify(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		   struct kvmi_rules *rules, u16 id, const void *data, size_t size)
+{
+	struct event_msg msg;
+	size_t total;
+
+	total = make_event(vcpu, session, &msg, id, KVMI_EVENT_NOTIFICATION, data,
+			   size);
+	if (READ_ONCE(session->defunct) ||
+	    !kvmi_message_notify(session, &msg, total)) {
+		atomic64_inc(&rules->dropped);
+		return;
+	}
+
+	vcpu->stat.introspection_events++;
+	trace_kvmi_event(vcpu->kvm, vcpu->vcpu_idx, id, msg.hdr.seq,
+			 msg.common.arch.regs.rip);
+}
+
+/*
+ * Decide an event by the rules of the tool.  Within kvm->srcu, and not for an
+ * exception that the tool has injected.
+ *
+ * Return KVMI_EVENT_ACTION_*, or KVMI_EVENT_UNDECIDED to ask the tool.
+ */
+static int decide(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		  u16 id, u8 forbidden, const void *data, size_t size, void *reply)
+{
+	struct kvmi_rules *rules = kvmi_rules_of(session, id);
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	const struct kvmi_exit crash = {
+		.reason = KVM_INTROSPECTION_EXIT_CRASH,
+		.event = id,
+	};
+
+	if (!rules || kvmi_arch_event_pending(&vi->arch, id))
+		return KVMI_EVENT_UNDECIDED;
+
+	switch (kvmi_rules_verdict(vcpu, rules, id, events[id].actions & ~forbidden,
+				   data)) {
+	case KVMI_RULE_ALLOW:
+		break;
+	case KVMI_RULE_SKIP:
+		vi->answered = true;
+		return KVMI_EVENT_ACTION_SKIP;
+	case KVMI_RULE_CRASH:
+		scoped_guard(spinlock, &vi->lock) {
+			/* Not in the next session */
+			if (vi->session)
+				kvmi_vcpu_crash(vcpu, &crash);
+		}
+		return KVMI_EVENT_ACTION_CRASH;
+	case KVMI_RULE_NOTIFY:
+		notify(vcpu, session, rules, id, data, size);
+		break;
+	case KVMI_RULE_TRACE:
+		((struct kvmi_vcpu_event_pf_reply *)reply)->flags = KVMI_PF_TRAP_ACCESS;
+		break;
+	default:
+		return KVMI_EVENT_UNDECIDED;
+	}
+
+	vi->answered = true;
+	return KVMI_EVENT_ACTION_ALLOW;
+}
+
+static bool has_kept_answers(const struct kvm_vcpu_introspection *vi)
+{
+	unsigned int i;
+
+	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
+		if (vi->answers[i].state != KVMI_EVENT_NONE)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Return the session if nothing precedes what its rules say about an event, else
+ * NULL.  Valid within kvm->srcu, which unhooking waits for.
+ */
+static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *vi,
+						 u16 id)
+{
+	struct kvm_introspection *session = READ_ONCE(vi->session);
+
+	if (!session || kvmi_goes_on_without_tool(session) ||
+	    !raised_again(id) || !test_bit(id, vi->events))
+		return NULL;
+	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE || has_kept_answers(vi) ||
+	    READ_ONCE(vi->crashed) || vi->stop.reason)
+		return NULL;
+
+	return session;
 }
 
 /**
@@ -721,10 +882,20 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
+	enum kvmi_claim claim;
+	bool undecided = false;
 	u32 seq = 0;
 	int r;
 
 	vi->answered = false;
+	session = decides_at_once(vi, id);
+	if (session) {
+		r = decide(vcpu, session, id, forbidden, data, size, reply);
+		if (r != KVMI_EVENT_UNDECIDED)
+			return r;
+		undecided = true;
+	}
+
 	session = kvmi_vcpu_enter(vi);
 	if (!session)
 		return KVMI_EVENT_ACTION_ALLOW;
@@ -742,7 +913,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 
 		answer = find_answer(vcpu, session, id, data, size);
 		if (answer) {
-			r = take_answer(vcpu, answer, reply, reply_size);
+			r = take_answer(vcpu, session, answer, reply, reply_size);
 			goto out;
 		}
 	}
@@ -751,7 +922,13 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	 * The session may be another one than when the event was found to be
 	 * enabled.
 	 */
-	switch (kvmi_vcpu_claim_event(vi, id)) {
+	claim = kvmi_vcpu_claim_event(vi, id);
+	if (claim != KVMI_CLAIM_NONE && raised_again(id) && !undecided) {
+		r = decide(vcpu, session, id, forbidden, data, size, reply);
+		if (r != KVMI_EVENT_UNDECIDED)
+			goto out;
+	}
+	switch (claim) {
 	case KVMI_CLAIM_NONE:
 		r = KVMI_EVENT_ACTION_ALLOW;
 		goto out;
@@ -778,7 +955,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	}
 
 	end_standstill(vcpu, &vi->event);
-	r = take_answer(vcpu, &vi->event, reply, reply_size);
+	r = take_answer(vcpu, session, &vi->event, reply, reply_size);
 	goto out;
 
 interrupted:
@@ -823,7 +1000,7 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	/* CRASH applies to the vCPU, whatever its guest does next. */
 	if (raised_again(vi->event.id) &&
 	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
-		keep_answer(vi);
+		keep_answer(vcpu, session);
 	} else {
 		/*
 		 * Userspace may have set registers since: drop those of the
@@ -831,7 +1008,7 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		 */
 		if (!same_context(&vi->event, vcpu))
 			vi->event.set_regs = false;
-		take_answer(vcpu, &vi->event, NULL, 0);
+		take_answer(vcpu, session, &vi->event, NULL, 0);
 	}
 
 	return 0;
@@ -854,6 +1031,35 @@ static bool take_late_answer(struct kvm_vcpu_introspection *vi,
 	return true;
 }
 
+/* Return true for flags that go together, and with the action of the reply. */
+static bool flags_are_good(const struct kvm_introspection *session,
+			   const struct kvmi_event *event,
+			   const struct kvmi_vcpu_event_reply *reply)
+{
+	u8 steps = reply->flags & REPLY_STEPS, view = reply->flags & REPLY_IN_VIEW;
+
+	if (reply->flags & ~(REPLY_IN_VIEW | REPLY_STEPS) || (reply->view && !view))
+		return false;
+	if (view && !kvmi_command_allowed(session, KVMI_VCPU_SET_VIEW))
+		return false;
+	if (!steps)
+		return true;
+
+	if (!(kvmi_arch_feature_flags() & KVMI_FEATURE_SINGLESTEP))
+		return false;
+	if (steps == KVMI_REPLY_SINGLESTEP)
+		return (reply->action == KVMI_EVENT_ACTION_ALLOW ||
+			reply->action == KVMI_EVENT_ACTION_RETRY) &&
+		       kvmi_command_allowed(session, KVMI_VCPU_CONTROL_SINGLESTEP) &&
+		       kvmi_event_allowed(session, KVMI_VCPU_EVENT_SINGLESTEP);
+
+	/* With ALLOW it may be KVM that executes the instruction. */
+	return reply->flags == KVMI_REPLY_STEP_IN_VIEW &&
+	       (reply->action == KVMI_EVENT_ACTION_RETRY ||
+		(reply->action == KVMI_EVENT_ACTION_ALLOW &&
+		 events[event->id].kind == KVMI_EVENT_OF_VCPU));
+}
+
 /*
  * Process the reply to an event of a vCPU, which is in session->rx.  Receiver
  * only.  Return 0, or an error to end the session.
@@ -873,8 +1079,6 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 
 	static_assert(sizeof(*msg) == KVMI_MIN_EVENT_REPLY);
 
-	if (msg->common.padding1 || msg->common.padding2)
-		return -EPROTO;
 	size = session->rx.hdr.size - sizeof(*msg);
 
 	vi = kvmi_to_vcpu(vcpu);
@@ -895,6 +1099,14 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	if (msg->common.action >= BITS_PER_BYTE ||
 	    !(event->actions & BIT(msg->common.action)))
 		return -EPROTO;
+	if (!flags_are_good(session, event, &msg->common))
+		return -EPROTO;
+	if (msg->common.flags & REPLY_IN_VIEW &&
+	    !kvmi_view_get(session, msg->common.view))
+		return -EPROTO;
+	/* As with the command, replies that were kept before are stale. */
+	if (msg->common.flags & KVMI_REPLY_SET_VIEW)
+		WRITE_ONCE(vi->policy, vi->policy + 1);
 
 	/* The tool has skipped the events whose time expired. */
 	vi->answers_late = false;
@@ -902,6 +1114,8 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	event->reply_size = size ? desc->reply_size : 0;
 	memcpy(event->reply, msg->data, event->reply_size);
 	event->action = msg->common.action;
+	event->flags = msg->common.flags;
+	event->view = msg->common.view;
 	event->policy = vi->policy;
 	event->vm_policy = session->policy;
 	if (event->action == KVMI_EVENT_ACTION_CRASH) {

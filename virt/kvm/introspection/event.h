@@ -8,6 +8,8 @@ struct kvmi_vcpu_request;
 
 /* Returned by kvmi_event() besides the actions: KVM_RUN has to return first */
 #define KVMI_EVENT_INTERRUPTED (-EINTR)
+/* Not decided by rules */
+#define KVMI_EVENT_UNDECIDED (-ENOENT)
 
 /* Bytes of the payload of an event reply without event-specific data */
 #define KVMI_MIN_EVENT_REPLY \
@@ -15,6 +17,8 @@ struct kvmi_vcpu_request;
 
 bool kvmi_event_known(u16 id);
 bool kvmi_event_of_vm(u16 id);
+bool kvmi_event_has_rules(u16 id);
+bool kvmi_event_accepts(u16 id, u8 action);
 
 bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id);
 int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,

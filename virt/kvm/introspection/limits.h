@@ -40,6 +40,18 @@
  */
 #define KVMI_MAX_KEPT_ANSWERS		3
 
+/*
+ * How often a vCPU tries to get the socket for a message that may get lost: about
+ * as long as it takes another thread to write one.
+ */
+#define KVMI_MAX_LOCK_TRIES		1000
+
+/*
+ * Rules of one event.  They are looked at whenever the event occurs, and fit in
+ * a message.
+ */
+#define KVMI_MAX_RULES			64
+
 /* Bytes of event-specific data, and of event-specific data of a reply */
 #define KVMI_MAX_EVENT_DATA		56
 #define KVMI_MAX_EVENT_REPLY		32

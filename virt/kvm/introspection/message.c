@@ -19,6 +19,7 @@
 #include <linux/uio.h>
 #include <net/sock.h>
 
+#include "limits.h"
 #include "message.h"
 #include "session.h"
 
@@ -246,6 +247,18 @@ static int send_within(struct kvm_introspection *session, unsigned int attachmen
 	}
 }
 
+/* For the receiver to write what is left, or to end the session */
+static void wake_for_pending(struct kvm_introspection *session)
+{
+	/*
+	 * Pairs with the barrier in kvmi_message_try_send(): either the receiver
+	 * gets the lock, or it is woken.
+	 */
+	smp_mb();
+	if (READ_ONCE(session->broken) || kvmi_message_pending(session))
+		kvmi_session_wake_receiver(session);
+}
+
 /**
  * kvmi_message_send - write a message
  * @session: the session
@@ -271,15 +284,40 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
 	else
 		r = send_within(session, attachment, msg, size, timeout);
 
-	/*
-	 * Pairs with the barrier in kvmi_message_try_send(): either the receiver
-	 * gets the lock, or it is woken.
-	 */
-	smp_mb();
-	if (READ_ONCE(session->broken) || kvmi_message_pending(session))
-		kvmi_session_wake_receiver(session);
+	wake_for_pending(session);
 
 	return r;
+}
+
+/* Whoever writes copies a message, or waits for a tool that does not read. */
+static bool try_to_lock(struct mutex *lock)
+{
+	unsigned int i;
+
+	for (i = 0; i < KVMI_MAX_LOCK_TRIES; i++) {
+		if (mutex_trylock(lock))
+			return true;
+		cpu_relax();
+	}
+
+	return false;
+}
+
+/*
+ * Write a message that may get lost, without waiting for the tool.  May sleep for
+ * memory.  Within kvm->srcu.  Return false if it was not written.
+ */
+bool kvmi_message_notify(struct kvm_introspection *session, void *msg, size_t size)
+{
+	int r;
+
+	if (!try_to_lock(&session->send_lock))
+		return false;
+	r = send_message(session, msg, size, MSG_DONTWAIT);
+	mutex_unlock(&session->send_lock);
+	wake_for_pending(session);
+
+	return !r;
 }
 
 /*

@@ -23,6 +23,7 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
 		      void *msg, size_t size, long timeout);
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size);
+bool kvmi_message_notify(struct kvm_introspection *session, void *msg, size_t size);
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
 bool kvmi_message_pending(struct kvm_introspection *session);
 

@@ -42,6 +42,7 @@
 #include "event.h"
 #include "limits.h"
 #include "message.h"
+#include "rules.h"
 #include "session.h"
 #include "vcpu.h"
 #include "view.h"
@@ -725,6 +726,8 @@ static bool __kvmi_unhook(struct kvm *kvm)
 	session->shutdown = false;
 	detach_vcpus(kvm, session->cleanup);
 	kvmi_views_end(session);
+	/* Which has waited for vCPUs that were deciding something. */
+	kvmi_rules_free(session);
 	kvmi_waits_end(session);
 	/* Last, as some intercepts depend on whether the VM is hooked */
 	kvmi_arch_vm_recalc(kvm);

@@ -18,6 +18,7 @@
 #include "limits.h"
 
 struct eventfd_ctx;
+struct kvmi_rules;
 struct kvmi_view;
 struct vhost_task;
 
@@ -125,6 +126,12 @@ struct kvm_introspection {
 	/* The same, per address space, by the page mapped; under mmu_lock */
 	struct rb_root shown[KVM_MAX_NR_ADDRESS_SPACES];
 
+	/*
+	 * What decides events without the tool, or NULL; read within kvm->srcu,
+	 * written by the receiver
+	 */
+	struct kvmi_rules __rcu *rules[KVMI_NR_EVENT_IDS];
+
 	/* Serializes writers to @sock, protects @unsent */
 	struct mutex send_lock;
 	/* Bytes in @unsent; also read without the lock */
@@ -160,12 +167,13 @@ static inline bool kvmi_unhook_pending(struct kvm_introspection *session)
 	return READ_ONCE(session->unhook_wanted) != READ_ONCE(session->unhook_sent);
 }
 
-static inline bool kvmi_command_allowed(struct kvm_introspection *session, u16 id)
+static inline bool kvmi_command_allowed(const struct kvm_introspection *session,
+					u16 id)
 {
 	return id < KVMI_NR_COMMAND_IDS && test_bit(id, session->commands);
 }
 
-static inline bool kvmi_event_allowed(struct kvm_introspection *session, u16 id)
+static inline bool kvmi_event_allowed(const struct kvm_introspection *session, u16 id)
 {
 	return id < KVMI_NR_EVENT_IDS && test_bit(id, session->events);
 }

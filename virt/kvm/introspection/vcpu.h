@@ -73,6 +73,10 @@ struct kvmi_event {
 	u8 action;
 	/* Load @regs before the guest goes on */
 	bool set_regs;
+	/* KVMI_REPLY_* of the reply; with a view, this is one of its users */
+	u8 flags;
+	/* The view of the reply */
+	u8 view;
 	/* The time expired and @action was chosen without the tool */
 	bool unanswered;
 	/* KVM_RUN has returned as the time expired; the next one restarts it */

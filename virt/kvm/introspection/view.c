@@ -263,19 +263,29 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 	return 0;
 }
 
-/* View 0 always exists. */
-static bool get_view(struct kvm_introspection *session, unsigned int id)
+/*
+ * Become a user of a view, which keeps it from being destroyed.  Return false if
+ * there is no such view.  On a vCPU's thread within kvm->srcu, or receiver.
+ */
+bool kvmi_view_get(struct kvm_introspection *session, unsigned int id)
 {
 	struct kvmi_view *view;
 
+	if (!kvmi_arch_page_access() || id >= KVMI_NR_VIEWS)
+		return false;
+	/* View 0 always exists. */
 	if (!id)
 		return true;
-	view = srcu_dereference(session->views[id], &session->kvm->srcu);
+	/* The receiver destroys views, and does not have to wait for itself. */
+	view = rcu_dereference_check(session->views[id],
+				     srcu_read_lock_held(&session->kvm->srcu) ||
+				     session->receiver_task == current);
 
 	return view && atomic_inc_unless_negative(&view->users);
 }
 
-static void put_view(struct kvm_introspection *session, unsigned int id)
+/* Within kvm->srcu. */
+void kvmi_view_put(struct kvm_introspection *session, unsigned int id)
 {
 	struct kvmi_view *view;
 
@@ -285,19 +295,38 @@ static void put_view(struct kvm_introspection *session, unsigned int id)
 	atomic_dec(&view->users);
 }
 
+/*
+ * Make a vCPU go on in a view that the caller is a user of, now in the vCPU's
+ * name; vCPU's thread only.
+ */
+void kvmi_view_enter(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		     unsigned int id)
+{
+	unsigned int old = kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch);
+
+	/* The vCPU does not come back from the view that it steps in. */
+	kvmi_view_put(session, kvmi_arch_vcpu_set_view(vcpu, id));
+	kvmi_view_put(session, old);
+}
+
+/* The same, for one instruction. */
+void kvmi_view_step(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		    unsigned int id)
+{
+	kvmi_view_put(session, kvmi_arch_vcpu_step_in_view(vcpu, id));
+}
+
 int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_set_view *data = req->data;
-	unsigned int old = kvmi_arch_vcpu_view(&req->vi->arch);
 
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 	if (memchr_inv(data->padding, 0, sizeof(data->padding)) ||
-	    data->view >= KVMI_NR_VIEWS || !get_view(req->session, data->view))
+	    !kvmi_view_get(req->session, data->view))
 		return -KVM_EINVAL;
 
-	kvmi_arch_vcpu_set_view(req->vcpu, data->view);
-	put_view(req->session, old);
+	kvmi_view_enter(req->vcpu, req->session, data->view);
 
 	return 0;
 }

@@ -46,6 +46,13 @@ bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,
 bool kvmi_mmu_lock_is_wanted(struct kvm *kvm);
 void kvmi_mmu_lock_yield(struct kvm *kvm, bool *flush);
 
+bool kvmi_view_get(struct kvm_introspection *session, unsigned int id);
+void kvmi_view_put(struct kvm_introspection *session, unsigned int id);
+void kvmi_view_enter(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		     unsigned int id);
+void kvmi_view_step(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+		    unsigned int id);
+
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session);
 void kvmi_views_end(struct kvm_introspection *session);
 

@@ -98,6 +98,12 @@ struct kvmi_step {
 	bool asked;
 	/* The tool has enabled SINGLESTEP events */
 	bool wanted;
+	/* The tool has requested one SINGLESTEP event */
+	bool once;
+	/* One instruction is executed in another view, without an event */
+	bool in_view;
+	/* Number of the view to come back to */
+	u8 home;
 	/* A SINGLESTEP event is pending */
 	bool pending;
 	/* See struct kvmi_vcpu_event_singlestep */
@@ -203,6 +209,11 @@ struct kvmi_arch_vcpu {
 	/* Also report those that do not change the value */
 	unsigned long same_msrs[2][KVMI_RANGE_LONGS];
 	struct kvmi_injection injection;
+	/*
+	 * Vectors of exceptions that rules allow in any case; written by the
+	 * receiver
+	 */
+	u32 unasked;
 	/* Number of the view */
 	u8 view;
 	/*

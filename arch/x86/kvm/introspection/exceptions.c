@@ -31,6 +31,8 @@
 
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
+	u32 wanted = 0;
+
 	/* The delivery of an exception may access restricted pages. */
 	if (kvmi_step_is_allowed(vcpu))
 		return ~(u32)NOT_REPORTED;
@@ -38,11 +40,11 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))
 		return ~(u32)NOT_REPORTED;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP))
-		return ~(u32)NOT_REPORTED;
+		wanted = ~(u32)NOT_REPORTED & ~READ_ONCE(kvmi_to_vcpu(vcpu)->arch.unasked);
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
-		return BIT(BP_VECTOR);
+		wanted |= BIT(BP_VECTOR);
 
-	return 0;
+	return wanted;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_exceptions);
 
@@ -353,7 +355,7 @@ int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (!is_exception(data->nr))
 		return -KVM_EINVAL;
-	if (injection->pending || req->vi->arch.step.wanted ||
+	if (injection->pending || kvmi_step_is_wanted(&req->vi->arch.step) ||
 	    (injection->reported && !trap_is_open(req)))
 		return -KVM_EBUSY;
 

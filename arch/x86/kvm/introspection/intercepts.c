@@ -41,10 +41,13 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 
 	WRITE_ONCE(arch->injection.pending, false);
 	WRITE_ONCE(arch->injection.reported, false);
+	WRITE_ONCE(arch->unasked, 0);
 	WRITE_ONCE(arch->view, 0);
 	WRITE_ONCE(arch->ad_disabled, 0);
 	WRITE_ONCE(arch->step.allowed, false);
 	WRITE_ONCE(arch->step.wanted, false);
+	WRITE_ONCE(arch->step.once, false);
+	WRITE_ONCE(arch->step.in_view, false);
 	WRITE_ONCE(arch->step.pending, false);
 	kvmi_update_view(vcpu);
 	WRITE_ONCE(arch->not_emulated, false);

@@ -60,7 +60,8 @@ u32 kvmi_arch_page_access(void)
 /* Return the KVMI_FEATURE_* of this host. */
 u32 kvmi_arch_feature_flags(void)
 {
-	u32 flags = KVMI_FEATURE_SAME_VALUE;
+	u32 flags = KVMI_FEATURE_SAME_VALUE | KVMI_FEATURE_REPLY_FLAGS |
+		    KVMI_FEATURE_RULES;
 
 	if (kvm_caps.has_single_step)
 		flags |= KVMI_FEATURE_SINGLESTEP;

@@ -22,6 +22,7 @@
 #include "introspection/event.h"
 #include "introspection/session.h"
 #include "introspection/vcpu.h"
+#include "introspection/view.h"
 #include "changes.h"
 #include "emulation.h"
 #include "grants.h"
@@ -36,12 +37,19 @@ void kvmi_set_todo(struct kvm_vcpu *vcpu)
 	WRITE_ONCE(vcpu->arch.introspection_todo, true);
 }
 
+/* Return true if the tool wants the next instruction to be stepped. */
+bool kvmi_step_is_wanted(const struct kvmi_step *step)
+{
+	return READ_ONCE(step->wanted) || READ_ONCE(step->once) ||
+	       READ_ONCE(step->in_view);
+}
+
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	return vi && (READ_ONCE(vi->arch.step.allowed) ||
-		      READ_ONCE(vi->arch.step.wanted));
+		      kvmi_step_is_wanted(&vi->arch.step));
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_single_steps);
 
@@ -138,6 +146,25 @@ bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked)
 	return granted;
 }
 
+/*
+ * Make a vCPU that has executed an instruction in another view come back.  Does
+ * nothing if unhooking, which ends all views, was faster.
+ */
+static void come_back(struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_arch_vcpu *arch = &vi->arch;
+
+	lockdep_assert_held(&vi->lock);
+
+	if (!arch->step.in_view)
+		return;
+
+	if (vi->session)
+		kvmi_view_put(vi->session, arch->view);
+	WRITE_ONCE(arch->view, arch->step.home);
+	WRITE_ONCE(arch->step.in_view, false);
+}
+
 /* The instruction has completed.  @failed: not by a single-step exit */
 static void end_step(struct kvm_vcpu *vcpu, bool failed)
 {
@@ -147,10 +174,14 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 	spin_lock(&vi->lock);
 	WRITE_ONCE(step->allowed, false);
 	/* There is no tool left to disable single-stepping. */
-	if (!vi->session || kvmi_goes_on_without_tool(vi->session))
+	if (!vi->session || kvmi_goes_on_without_tool(vi->session)) {
 		WRITE_ONCE(step->wanted, false);
-	step->pending = step->wanted;
+		WRITE_ONCE(step->once, false);
+	}
+	step->pending = step->wanted || step->once;
 	step->failed = failed;
+	WRITE_ONCE(step->once, false);
+	come_back(vi);
 	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 
@@ -173,6 +204,22 @@ void kvmi_step_cancel(struct kvm_vcpu *vcpu)
 
 	kvmi_update_step(vcpu);
 	kvmi_end_grants(vcpu);
+}
+
+/* The vCPU does not execute the instruction that it was to step in a view. */
+static void kvmi_step_cancel_view(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi->arch.step.in_view)
+		return;
+
+	spin_lock(&vi->lock);
+	come_back(vi);
+	kvmi_update_view(vcpu);
+	spin_unlock(&vi->lock);
+
+	kvmi_update_step(vcpu);
 }
 
 /*
@@ -288,7 +335,7 @@ void kvmi_step_check(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
-	if ((step->allowed || step->wanted) && !step->pending &&
+	if ((step->allowed || kvmi_step_is_wanted(step)) && !step->pending &&
 	    step_is_over(vcpu, step))
 		end_step(vcpu, true);
 }
@@ -301,8 +348,13 @@ void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
-	if (step->allowed && step_is_over(vcpu, step))
-		kvmi_step_cancel(vcpu);
+	if (!step->allowed && !step->in_view)
+		return;
+	if (!step_is_over(vcpu, step))
+		return;
+
+	kvmi_step_cancel(vcpu);
+	kvmi_step_cancel_view(vcpu);
 }
 
 bool __kvmi_check_step(struct kvm_vcpu *vcpu)
@@ -330,7 +382,8 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 	}
 
 	/* Unhooking may have ended the step since, but not the grants. */
-	if (!step->allowed && !step->wanted && !step->pending && !vi->arch.grants.nr)
+	if (!step->allowed && !kvmi_step_is_wanted(step) && !step->pending &&
+	    !vi->arch.grants.nr)
 		WRITE_ONCE(vcpu->arch.introspection_todo, false);
 
 	return true;
@@ -342,11 +395,63 @@ unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch)
 	return READ_ONCE(arch->view);
 }
 
-/* vCPU's thread only */
-void kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
+/*
+ * Return the view that the vCPU was to come back to after an instruction, and
+ * does not any more, or 0; vCPU's thread only.
+ */
+unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
 {
-	WRITE_ONCE(kvmi_to_vcpu(vcpu)->arch.view, view);
+	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+	unsigned int home = 0;
+
+	if (arch->step.in_view) {
+		home = arch->step.home;
+		WRITE_ONCE(arch->step.in_view, false);
+		kvmi_update_step(vcpu);
+	}
+	WRITE_ONCE(arch->view, view);
 	kvmi_update_view(vcpu);
+
+	return home;
+}
+
+/* Make the run loop look at the step; vCPU's thread only. */
+static void begin_step(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	kvmi_set_todo(vcpu);
+	step->rip = kvm_get_linear_rip(vcpu);
+	kvm_x86_call(update_single_step)(vcpu);
+	kvm_make_request(KVM_REQ_EVENT, vcpu);
+}
+
+/*
+ * Execute the next instruction in a view.  Return the view that the vCPU leaves
+ * for good, or 0; vCPU's thread only.
+ */
+unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view)
+{
+	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+	unsigned int left = 0;
+
+	if (arch->step.in_view)
+		left = arch->view;
+	else
+		arch->step.home = arch->view;
+	WRITE_ONCE(arch->step.in_view, true);
+	WRITE_ONCE(arch->view, view);
+	kvmi_update_view(vcpu);
+	begin_step(vcpu);
+
+	return left;
+}
+
+/* Send a SINGLESTEP event after the next instruction; vCPU's thread only. */
+void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu)
+{
+	WRITE_ONCE(kvmi_to_vcpu(vcpu)->arch.step.once, true);
+	begin_step(vcpu);
 }
 
 int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req)
@@ -361,12 +466,8 @@ int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req)
 	if (!kvm_caps.has_single_step)
 		return -KVM_EOPNOTSUPP;
 
-	kvmi_set_todo(req->vcpu);
 	WRITE_ONCE(step->wanted, data->enable);
-	if (!step->allowed)
-		step->rip = kvm_get_linear_rip(req->vcpu);
-	kvm_x86_call(update_single_step)(req->vcpu);
-	kvm_make_request(KVM_REQ_EVENT, req->vcpu);
+	begin_step(req->vcpu);
 
 	return 0;
 }

@@ -5,9 +5,11 @@
 #include <linux/kvm_types.h>
 
 struct kvm_vcpu;
+struct kvmi_step;
 
 void kvmi_update_view(struct kvm_vcpu *vcpu);
 bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu);
+bool kvmi_step_is_wanted(const struct kvmi_step *step);
 bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked);
 void kvmi_set_todo(struct kvm_vcpu *vcpu);
 void kvmi_step_cancel(struct kvm_vcpu *vcpu);

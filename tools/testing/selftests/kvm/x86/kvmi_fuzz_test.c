@@ -62,6 +62,7 @@ struct fuzz {
 	/* For what depends on events */
 	struct kvm_random_state reaction;
 	struct fuzz_guest guest;
+	struct kvmi_vm_get_features_reply features;
 	bool seqpacket;
 
 	/* The session */
@@ -159,6 +160,12 @@ static void take_event(struct fuzz *f, const struct kvmi_msg *msg)
 		    ev.common.vcpu);
 	TEST_ASSERT(f->events & BIT_ULL(ev.ev.event), "Event %u is denied",
 		    ev.ev.event);
+	/* A rule has decided. */
+	if (ev.ev.flags == KVMI_EVENT_NOTIFICATION) {
+		f->seen[ev.ev.event]++;
+		return;
+	}
+	TEST_ASSERT_EQ(ev.ev.flags, 0);
 	TEST_ASSERT(!f->event_open[ev.common.vcpu] || f->noise,
 		    "Event %u while another is open", ev.ev.event);
 	f->event[ev.common.vcpu] = ev;
@@ -180,8 +187,8 @@ static void take_message(struct fuzz *f, const struct kvmi_msg *msg)
 		}
 		TEST_ASSERT_EQ(msg->hdr.size, sizeof(hdr));
 		memcpy(&hdr, msg->data, sizeof(hdr));
-		TEST_ASSERT(!hdr.event && !hdr.padding[0] && !hdr.padding[1] &&
-			    !hdr.padding[2], "Not the UNHOOK event");
+		TEST_ASSERT(!hdr.event && !hdr.flags && !hdr.padding[0] &&
+			    !hdr.padding[1], "Not the UNHOOK event");
 		f->seen[KVMI_VM_EVENT_UNHOOK]++;
 		break;
 	case KVMI_VCPU_EVENT:
@@ -400,6 +407,37 @@ static void put_set_registers(struct fuzz *f, u16 vcpu)
 	put_message(f, &msg);
 }
 
+static bool is_allowed(struct fuzz *f, u16 id)
+{
+	return f->commands[id / 64] & BIT_ULL(id % 64);
+}
+
+/* Add what a reply may have besides an action, as far as the session allows it. */
+static void add_flags(struct fuzz *f, u16 event, struct kvmi_vcpu_event_reply *rpl)
+{
+	u32 flags = fuzz_below(&f->reaction, 5);
+	bool retries = rpl->action == KVMI_EVENT_ACTION_RETRY;
+	bool allows = rpl->action == KVMI_EVENT_ACTION_ALLOW;
+
+	if (flags & (KVMI_REPLY_SET_VIEW | KVMI_REPLY_STEP_IN_VIEW) &&
+	    (!(f->features.access) || !is_allowed(f, KVMI_VCPU_SET_VIEW)))
+		return;
+	if (flags & (KVMI_REPLY_SINGLESTEP | KVMI_REPLY_STEP_IN_VIEW) &&
+	    !(f->features.flags & KVMI_FEATURE_SINGLESTEP))
+		return;
+	if (flags & KVMI_REPLY_SINGLESTEP &&
+	    (!(allows || retries) || !is_allowed(f, KVMI_VCPU_CONTROL_SINGLESTEP) ||
+	     !(f->events & BIT_ULL(KVMI_VCPU_EVENT_SINGLESTEP))))
+		return;
+	if (flags & KVMI_REPLY_STEP_IN_VIEW && !retries &&
+	    !(allows && (event == KVMI_VCPU_EVENT_PAUSE ||
+			 event == KVMI_VCPU_EVENT_SINGLESTEP)))
+		return;
+
+	/* View 0 is the only one that there is for sure. */
+	rpl->flags = flags;
+}
+
 /* Answer an event, as a rule in a way that it accepts. */
 static void put_reply(struct fuzz *f, u16 vcpu)
 {
@@ -413,6 +451,8 @@ static void put_reply(struct fuzz *f, u16 vcpu)
 	fuzz_make_reply(&f->reaction, ev, good, &reply);
 	if (!good)
 		f->must_close = true;
+	else if (fuzz_one_in(&f->reaction, 4))
+		add_flags(f, ev->ev.event, &reply.rpl);
 	f->event_open[vcpu] = false;
 	put(f, &reply, sizeof(reply.hdr) + reply.hdr.size);
 	f->messages++;
@@ -693,6 +733,7 @@ static void check_tables(struct fuzz *f)
 			TEST_ASSERT_KVMI(kvmi_check_command(&f->s, id),
 					 fuzz_is_command(id) ? 0 : -KVM_ENOENT);
 	}
+	kvmi_get_features(&f->s, &f->features);
 	kvmi_unhook(&f->s);
 }
 

@@ -792,7 +792,7 @@ KVMI_TEST(kvmi_hook, preunhook)
 		TEST_ASSERT_EQ(ev->ev.event, KVMI_VM_EVENT_UNHOOK);
 		TEST_ASSERT_EQ(ev->ev.padding[0], 0);
 		TEST_ASSERT_EQ(ev->ev.padding[1], 0);
-		TEST_ASSERT_EQ(ev->ev.padding[2], 0);
+		TEST_ASSERT_EQ(ev->ev.flags, 0);
 	}
 	/* The session goes on, until somebody ends it. */
 	assert_alive(s);

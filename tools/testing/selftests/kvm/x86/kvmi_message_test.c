@@ -58,6 +58,8 @@ kvm_static_assert(KVMI_VM_SHUTDOWN == 74);
 kvm_static_assert(KVMI_VM_CREATE_VIEW == 76);
 kvm_static_assert(KVMI_VM_DESTROY_VIEW == 78);
 kvm_static_assert(KVMI_VM_CHANGE_GFN == 80);
+kvm_static_assert(KVMI_VM_SET_RULES == 82);
+kvm_static_assert(KVMI_VM_GET_RULES == 84);
 kvm_static_assert(KVMI_VM_LIST_PAGE_ACCESS == 86);
 kvm_static_assert(KVMI_VM_LIST_CHANGED_GFNS == 88);
 kvm_static_assert(KVMI_VM_LIST_VIEWS == 90);
@@ -239,6 +241,16 @@ ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.pat, 520);
 ASSERT_OFFSET(kvmi_vcpu_event_arch, msrs.shadow_gs, 528);
 ASSERT_SIZE(kvmi_vcpu_event_reply, 8);
 ASSERT_OFFSET(kvmi_vcpu_event_reply, event, 1);
+ASSERT_OFFSET(kvmi_vcpu_event_reply, view, 2);
+ASSERT_OFFSET(kvmi_vcpu_event_reply, flags, 4);
+ASSERT_OFFSET(kvmi_event_hdr, flags, 2);
+ASSERT_SIZE(kvmi_rule, 88);
+ASSERT_OFFSET(kvmi_rule, cr3, 16);
+ASSERT_OFFSET(kvmi_rule, changed, 80);
+ASSERT_SIZE(kvmi_vm_set_rules, 8);
+ASSERT_SIZE(kvmi_vm_get_rules, 8);
+ASSERT_SIZE(kvmi_rule_info, 96);
+ASSERT_SIZE(kvmi_vm_get_rules_reply, 16);
 ASSERT_SIZE(kvmi_vcpu_event_cr, 24);
 ASSERT_OFFSET(kvmi_vcpu_event_cr, old_value, 8);
 ASSERT_OFFSET(kvmi_vcpu_event_cr, new_value, 16);
@@ -305,6 +317,8 @@ static const u16 known_commands[] = {
 	KVMI_VM_CREATE_VIEW,
 	KVMI_VM_DESTROY_VIEW,
 	KVMI_VM_CHANGE_GFN,
+	KVMI_VM_SET_RULES,
+	KVMI_VM_GET_RULES,
 	KVMI_VM_LIST_PAGE_ACCESS,
 	KVMI_VM_LIST_CHANGED_GFNS,
 	KVMI_VM_LIST_VIEWS,
@@ -335,7 +349,7 @@ static const u16 known_commands[] = {
 
 /* 0 and 1 are for events, the others were never given to anybody. */
 static const u16 unknown_commands[] = {
-	0, 22, 24, 26, 28, 30, 31, 62, 63, 81, 82, 83, 87, 94, 254, 255, 256, 257,
+	0, 22, 24, 26, 28, 30, 31, 62, 63, 81, 83, 85, 87, 94, 254, 255, 256, 257,
 	0x7ffe, 0x8000, 0xfffe, 0xffff,
 };
 
@@ -1033,8 +1047,8 @@ FIXTURE_VARIANT_ADD(kvmi_bad_reply, without_action) { .size = -8 };
 FIXTURE_VARIANT_ADD(kvmi_bad_reply, empty) { .size = -16 };
 FIXTURE_VARIANT_ADD(kvmi_bad_reply, long_by_one) { .size = 1 };
 FIXTURE_VARIANT_ADD(kvmi_bad_reply, long_by_16) { .size = 16 };
-FIXTURE_VARIANT_ADD(kvmi_bad_reply, padding1) { .set.rpl.padding1 = 0x8000 };
-FIXTURE_VARIANT_ADD(kvmi_bad_reply, padding2) { .set.rpl.padding2 = 1 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, view) { .set.rpl.view = 0x8000 };
+FIXTURE_VARIANT_ADD(kvmi_bad_reply, flags) { .set.rpl.flags = 0x8000 };
 FIXTURE_VARIANT_ADD(kvmi_bad_reply, another_event) {
 	.set.rpl.event = KVMI_VCPU_EVENT_MSR,
 };

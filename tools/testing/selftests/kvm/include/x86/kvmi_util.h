@@ -185,6 +185,9 @@ void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action);
 /* Reply with data of the event's own. */
 void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
 		     u8 action, const void *data, size_t size);
+/* Reply with KVMI_REPLY_*. */
+void kvmi_reply_flags(struct kvmi_session *s, const struct kvmi_event *ev,
+		      u8 action, u32 flags, u16 view);
 /* Reply to a CR or an MSR event with a value to write. */
 void kvmi_reply_val(struct kvmi_session *s, const struct kvmi_event *ev,
 		    u8 action, u64 val);

@@ -44,6 +44,7 @@ enum tail {
 	XSAVE_PART,
 	PAGE_ACCESS,
 	GPAS,
+	RULES,
 };
 
 struct field {
@@ -160,6 +161,19 @@ static const struct command commands[] = {
 		      F(PAD, struct kvmi_vm_change_gfn, padding),
 		      F(GFN, struct kvmi_vm_change_gfn, gfn),
 		      F(GFN, struct kvmi_vm_change_gfn, new_gfn) } },
+	{ KVMI_VM_SET_RULES, .asks = true, .tail = RULES,
+	  REQUEST(kvmi_vm_set_rules),
+	  .fields = { F(EVENT, struct kvmi_vm_set_rules, event),
+		      F(NR_MSRS, struct kvmi_vm_set_rules, count),
+		      F(PAD, struct kvmi_vm_set_rules, padding) } },
+	{ KVMI_VM_GET_RULES, .asks = true, REQUEST(kvmi_vm_get_rules),
+	  .answer = sizeof(struct kvmi_vm_get_rules_reply),
+	  .answer_max = KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code),
+	  .fields = { F(EVENT, struct kvmi_vm_get_rules, event),
+		      F(BOOL, struct kvmi_vm_get_rules, reset),
+		      F(PAD, struct kvmi_vm_get_rules, padding1),
+		      F(PAD, struct kvmi_vm_get_rules, padding2) },
+	  .pads = { F(PAD, struct kvmi_vm_get_rules_reply, padding) } },
 	{ KVMI_VM_LIST_PAGE_ACCESS, REQUEST(kvmi_vm_list_page_access),
 	  .answer = sizeof(struct kvmi_vm_list_page_access_reply),
 	  .answer_max = KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code),
@@ -517,6 +531,66 @@ static size_t make_gpas(struct kvm_random_state *r, const struct fuzz_guest *g,
 	return size;
 }
 
+/* Few conditions, which are met at times, and mostly such as the event has */
+static struct kvmi_rule random_rule(struct kvm_random_state *r,
+				    const struct fuzz_guest *g)
+{
+	struct kvmi_rule rule = { .verdict = fuzz_below(r, 6) };
+
+	/* The guest is to go on. */
+	if (rule.verdict == KVMI_RULE_CRASH && !fuzz_one_in(r, 100))
+		rule.verdict = KVMI_RULE_ASK;
+
+	if (fuzz_one_in(r, 2))
+		rule.match = 1u << fuzz_below(r, 9);
+	if (fuzz_one_in(r, 4))
+		rule.match |= 1u << fuzz_below(r, 10);
+
+	if (rule.match & KVMI_MATCH_CPL)
+		rule.cpls = fuzz_below(r, 17);
+	if (rule.match & KVMI_MATCH_VCPU)
+		rule.vcpu = fuzz_below(r, g->nr_vcpus + 1);
+	if (rule.match & KVMI_MATCH_VIEW)
+		rule.view = random_field(r, VIEW, g);
+	if (rule.match & KVMI_MATCH_CR3)
+		rule.cr3_mask = random_number(r);
+	if (rule.match & KVMI_MATCH_RIP) {
+		rule.rip_first = fuzz_one_in(r, 2) ? 0 : random_field(r, GVA, g);
+		rule.rip_last = fuzz_one_in(r, 2) ? ~0ull : random_field(r, GVA, g);
+	}
+	if (rule.match & KVMI_MATCH_NUMBER) {
+		rule.first = fuzz_one_in(r, 2) ? 0 : random_page(r, g) & ~0xfffull;
+		rule.last = fuzz_one_in(r, 2) ? fuzz_below(r, 32) :
+						random_page(r, g) | 0xfff;
+	}
+	if (rule.match & KVMI_MATCH_VALUE) {
+		rule.value_mask = random_number(r);
+		rule.value = rule.value_mask & random_number(r);
+	}
+	if (rule.match & KVMI_MATCH_CHANGED)
+		rule.changed = random_number(r);
+	if (rule.match & KVMI_MATCH_KIND)
+		rule.kinds = fuzz_below(r, 8);
+	if (fuzz_one_in(r, 100))
+		rule.padding = 1;
+
+	return rule;
+}
+
+static size_t make_rules(struct kvm_random_state *r, const struct fuzz_guest *g,
+			 u16 count, u8 *p)
+{
+	struct kvmi_rule rule;
+	size_t size = 0;
+
+	for (count = min(count, 80); count; count--) {
+		rule = random_rule(r, g);
+		memcpy(p + size, &rule, sizeof(rule));
+		size += sizeof(rule);
+	}
+	return size;
+}
+
 /* Returns the bytes of the tail. */
 static size_t make_tail(struct kvm_random_state *r, const struct command *c,
 			const struct fuzz_guest *g, const u8 *request, u8 *p)
@@ -567,6 +641,9 @@ static size_t make_tail(struct kvm_random_state *r, const struct command *c,
 		break;
 	case GPAS:
 		size = make_gpas(r, g, get_u16(request), p);
+		break;
+	case RULES:
+		size = make_rules(r, g, get_u16(request + 2), p);
 		break;
 	}
 
@@ -732,10 +809,11 @@ static void spoil_reply(struct kvm_random_state *r, const struct event *event,
 				  fuzz_below(r, sizeof(reply->data) - event->reply);
 		break;
 	case 3:
-		reply->rpl.padding1 = 1 + fuzz_below(r, 0xffff);
+		reply->rpl.view = 1 + fuzz_below(r, 0xffff);
 		break;
 	case 4:
-		reply->rpl.padding2 = 1 + fuzz_below(r, 0xffff);
+		reply->rpl.flags = (KVMI_REPLY_STEP_IN_VIEW << 1) +
+				   fuzz_below(r, 0xffff);
 		break;
 	case 5:
 		reply->rpl.event += 1 + fuzz_below(r, 255);
@@ -856,6 +934,7 @@ bool fuzz_is_cut(const struct kvmi_msg *msg)
 {
 	struct kvmi_vm_set_page_access access;
 	struct kvmi_vm_write_physical write;
+	struct kvmi_vm_set_rules rules;
 	size_t size;
 
 	switch (msg->hdr.id) {
@@ -871,6 +950,10 @@ bool fuzz_is_cut(const struct kvmi_msg *msg)
 		get_request(msg, &access, sizeof(access));
 		size = access.count * sizeof(struct kvmi_page_access_entry);
 		return msg->hdr.size < sizeof(access) + size;
+	case KVMI_VM_SET_RULES:
+		get_request(msg, &rules, sizeof(rules));
+		size = rules.count * sizeof(struct kvmi_rule);
+		return msg->hdr.size < sizeof(rules) + size;
 	case KVMI_VM_GET_PAGE_ACCESS:
 		/* The two begin alike. */
 		get_request(msg, &access, sizeof(access));
@@ -890,6 +973,7 @@ bool fuzz_spoils_guest(const struct kvmi_msg *msg, const struct fuzz_guest *g)
 		return write.gpa < g->memory_size;
 	case KVMI_VM_SET_PAGE_ACCESS:
 	case KVMI_VM_CHANGE_GFN:
+	case KVMI_VM_SET_RULES:
 		/* An instruction may be skipped, or be another. */
 		return true;
 	default:

@@ -674,8 +674,9 @@ void kvmi_wait_event(struct kvmi_session *s, u16 event, struct kvmi_event *ev)
 		    ev->ev.event, event);
 }
 
-void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
-		     u8 action, const void *data, size_t size)
+static void reply_as(struct kvmi_session *s, const struct kvmi_event *ev,
+		     const struct kvmi_vcpu_event_reply *rpl,
+		     const void *data, size_t size)
 {
 	struct {
 		struct kvmi_msg_hdr hdr;
@@ -686,8 +687,7 @@ void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
 		.hdr.id = KVMI_VCPU_EVENT,
 		.hdr.seq = ev->hdr.seq,
 		.vcpu.vcpu = ev->common.vcpu,
-		.rpl.action = action,
-		.rpl.event = ev->ev.event,
+		.rpl = *rpl,
 	};
 
 	TEST_ASSERT(size <= sizeof(msg.data), "Reply with %zu bytes", size);
@@ -695,6 +695,30 @@ void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
 		memcpy(msg.data, data, size);
 	msg.hdr.size = sizeof(msg.vcpu) + sizeof(msg.rpl) + size;
 	kvmi_send(s, &msg, sizeof(msg.hdr) + msg.hdr.size);
+}
+
+void kvmi_reply_data(struct kvmi_session *s, const struct kvmi_event *ev,
+		     u8 action, const void *data, size_t size)
+{
+	struct kvmi_vcpu_event_reply rpl = {
+		.action = action,
+		.event = ev->ev.event,
+	};
+
+	reply_as(s, ev, &rpl, data, size);
+}
+
+void kvmi_reply_flags(struct kvmi_session *s, const struct kvmi_event *ev,
+		      u8 action, u32 flags, u16 view)
+{
+	struct kvmi_vcpu_event_reply rpl = {
+		.action = action,
+		.event = ev->ev.event,
+		.view = view,
+		.flags = flags,
+	};
+
+	reply_as(s, ev, &rpl, NULL, 0);
 }
 
 void kvmi_reply(struct kvmi_session *s, const struct kvmi_event *ev, u8 action)

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVMI_RULES_H
+#define __KVMI_RULES_H
+
+#include <linux/atomic.h>
+#include <linux/types.h>
+
+#include <uapi/linux/kvmi.h>
+
+#include "limits.h"
+
+struct kvm_introspection;
+struct kvm_vcpu;
+struct kvmi_vm_request;
+
+/* A rule, and how often it has decided an event */
+struct kvmi_counted_rule {
+	struct kvmi_rule rule;
+	atomic64_t hits;
+};
+
+/* The rules of an event, immutable but for the counters */
+struct kvmi_rules {
+	/* Notifications that the socket had no room for */
+	atomic64_t dropped;
+	u16 nr;
+	struct kvmi_counted_rule all[] __counted_by(nr);
+};
+
+/* What rules compare, filled in by the architecture */
+struct kvmi_operands {
+	/* KVMI_MATCH_NUMBER: all of these are accessed */
+	u64 first;
+	u64 last;
+	/* KVMI_MATCH_VALUE */
+	u64 value;
+	/* KVMI_MATCH_CHANGED */
+	u64 changed;
+	/* KVMI_MATCH_KIND */
+	u32 kind;
+	/* Verdicts that can't be applied this time, as bits of KVMI_RULE_* */
+	u32 impossible;
+};
+
+/* Where the guest of a vCPU is */
+struct kvmi_place {
+	u64 cr3;
+	u64 rip;
+	u8 cpl;
+};
+
+struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session, u16 id);
+u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
+		      u8 actions, const void *data);
+void kvmi_rules_free(struct kvm_introspection *session);
+
+int kvmi_vm_set_rules(struct kvmi_vm_request *req);
+int kvmi_vm_get_rules(struct kvmi_vm_request *req);
+
+#endif /* __KVMI_RULES_H */
