@@ -282,6 +282,12 @@ static struct kvm_vcpu *find_vcpu(struct kvm_introspection *session)
 	return kvm_get_vcpu(session->kvm, vhdr->vcpu);
 }
 
+/* The vCPU that a reply to an event is for, or NULL */
+static struct kvm_vcpu *find_vcpu_of_reply(struct kvm_introspection *session)
+{
+	return session->rx.hdr.size >= KVMI_MIN_EVENT_REPLY ? find_vcpu(session) : NULL;
+}
+
 static int receive_event_reply(struct kvm_introspection *session)
 {
 	struct kvm_vcpu *vcpu;
@@ -295,6 +301,7 @@ static int receive_event_reply(struct kvm_introspection *session)
 	return kvmi_event_receive_reply(session, vcpu);
 }
 
+/* Return 0, or the error to reply with. */
 static int queue_vcpu_command(struct kvm_introspection *session,
 			      const struct kvmi_command_desc *desc)
 {
@@ -307,13 +314,13 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 
 	vcpu = find_vcpu(session);
 	if (!vcpu)
-		return reply_to(session, -KVM_EINVAL, 0);
+		return -KVM_EINVAL;
 
 	size = hdr->size > sizeof(*vhdr) ? hdr->size - sizeof(*vhdr) : 0;
 	room = max(size, desc->size);
 	cmd = kvzalloc_flex(*cmd, request, room, GFP_KERNEL_ACCOUNT);
 	if (!cmd)
-		return reply_to(session, -KVM_ENOMEM, 0);
+		return -KVM_ENOMEM;
 	cmd->hdr = *hdr;
 	cmd->policy = desc->policy;
 	cmd->attachment = session->attachment;
@@ -321,11 +328,9 @@ static int queue_vcpu_command(struct kvm_introspection *session,
 	memcpy(cmd->request, session->rx.payload + sizeof(*vhdr), size);
 
 	err = kvmi_vcpu_queue(vcpu, cmd);
-	if (!err)
-		return 0;
-
-	kvfree(cmd);
-	return reply_to(session, err, 0);
+	if (err)
+		kvfree(cmd);
+	return err;
 }
 
 /* Return true if a request has data that this kernel would ignore. */
@@ -350,6 +355,7 @@ int kvmi_command_receive(struct kvm_introspection *session)
 {
 	u16 id = session->rx.hdr.id;
 	const struct kvmi_command_desc *desc = find_command(id);
+	int err;
 
 	if (desc && desc->scope == KVMI_SCOPE_EVENT_REPLY)
 		return receive_event_reply(session);
@@ -365,7 +371,37 @@ int kvmi_command_receive(struct kvm_introspection *session)
 	if (desc->scope == KVMI_SCOPE_VM)
 		return run_vm_command(session, desc);
 
-	return queue_vcpu_command(session, desc);
+	err = queue_vcpu_command(session, desc);
+	return err ? reply_to(session, err, 0) : 0;
+}
+
+/*
+ * Process the message in session->rx if it is the reply to an event, or a command
+ * that can be queued for a vCPU.  Return 0; -ENOENT if the message is the
+ * receiver's; another error to end the session.  May sleep for memory, not for the
+ * tool.
+ */
+int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
+{
+	u16 id = session->rx.hdr.id;
+	const struct kvmi_command_desc *desc = find_command(id);
+
+	if (!desc)
+		return -ENOENT;
+	if (desc->scope == KVMI_SCOPE_EVENT_REPLY)
+		return find_vcpu_of_reply(session) ? receive_event_reply(session) :
+						     -ENOENT;
+	if (desc->scope != KVMI_SCOPE_VCPU || !kvmi_command_allowed(session, id) ||
+	    (id >= FIRST_YOUNGER_ID && has_surplus(session, desc)))
+		return -ENOENT;
+	/* What fails is tried, and replied to, by the receiver. */
+	if (queue_vcpu_command(session, desc))
+		return -ENOENT;
+	if (trace_kvmi_command_received_enabled())
+		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
+					    &session->rx.hdr);
+
+	return 0;
 }
 
 /* Run a command on the vCPU's thread and put its reply in vi->reply. */

@@ -20,6 +20,7 @@
 #include "limits.h"
 #include "memslots.h"
 #include "message.h"
+#include "reader.h"
 #include "rules.h"
 #include "session.h"
 #include "trace.h"
@@ -494,9 +495,7 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 		if (!something_to_do(vi, session))
 			vcpu->stat.introspection_waits++;
 		kvmi_vcpu_begin_wait(vcpu, session);
-		r = wait_event_interruptible_timeout(vi->wait,
-						     something_to_do(vi, session),
-						     left);
+		r = kvmi_reader_wait(vi, session, left, something_to_do);
 		kvmi_vcpu_end_wait(vcpu);
 		if (r < 0)
 			return -EINTR;
@@ -1061,8 +1060,8 @@ static bool flags_are_good(const struct kvm_introspection *session,
 }
 
 /*
- * Process the reply to an event of a vCPU, which is in session->rx.  Receiver
- * only.  Return 0, or an error to end the session.
+ * Process the reply to an event of a vCPU, which is in session->rx.
+ * reader.lock is held.  Return 0, or an error to end the session.
  */
 int kvmi_event_receive_reply(struct kvm_introspection *session,
 			     struct kvm_vcpu *vcpu)

@@ -2,8 +2,8 @@
 /*
  * KVM introspection: reading and writing messages.
  *
- * Only the receiver reads.  A message that has arrived in part is kept, so that
- * a signal, e.g. of the freezer, loses nothing.
+ * One task reads at a time, see reader.c.  A message that has arrived in part is
+ * kept, so that a signal, e.g. of the freezer, loses nothing.
  *
  * Any thread of the VM may write.  A message is written as a whole or not at
  * all, as far as other writers and the tool can see: if the socket takes only
@@ -17,6 +17,7 @@
 
 #include <linux/socket.h>
 #include <linux/uio.h>
+#include <net/af_unix.h>
 #include <net/sock.h>
 
 #include "limits.h"
@@ -37,6 +38,13 @@ static_assert(sizeof(struct kvmi_vcpu_event_pf) == 24);
 static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) == 8);
 static_assert(sizeof(struct kvmi_vcpu_event_singlestep) == 8);
 static_assert(sizeof(struct kvmi_vcpu_event_access) == 56);
+
+/* Return true if files are in flight to a socket. */
+bool kvmi_socket_has_files(struct socket *sock)
+{
+	return sock->ops->family == AF_UNIX &&
+	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
+}
 
 /* Read until @session->received is @size. */
 static int receive_up_to(struct kvm_introspection *session, size_t size)

@@ -26,6 +26,7 @@ int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 bool kvmi_message_notify(struct kvm_introspection *session, void *msg, size_t size);
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
 bool kvmi_message_pending(struct kvm_introspection *session);
+bool kvmi_socket_has_files(struct socket *sock);
 
 /* Where a handler puts the data of its reply */
 static inline void *kvmi_reply_data(struct kvmi_frame *reply)

@@ -25,17 +25,17 @@
 #define GOES_ON		(BIT(KVMI_RULE_ALLOW) | BIT(KVMI_RULE_NOTIFY))
 
 /*
- * Return the rules of an event, or NULL.  Valid within kvm->srcu, and for the
- * receiver, which alone replaces them.
+ * Return the rules of an event, or NULL.  Valid within kvm->srcu, and with
+ * reader.lock held, as commands replace them.
  */
 struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session, u16 id)
 {
 	return rcu_dereference_check(session->rules[id],
 				     srcu_read_lock_held(&session->kvm->srcu) ||
-				     session->receiver_task == current);
+				     lockdep_is_held(&session->reader.lock));
 }
 
-static bool in_range(const struct kvmi_rule *rule, const struct kvmi_operands *op)
+static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands *op)
 {
 	/*
 	 * What an access that is not wholly within the range does outside of it
@@ -74,7 +74,7 @@ static bool event_matches(const struct kvmi_rule *rule,
 {
 	u16 match = rule->match;
 
-	if (match & KVMI_MATCH_NUMBER && !in_range(rule, op))
+	if (match & KVMI_MATCH_NUMBER && !is_in_range(rule, op))
 		return false;
 	if (match & KVMI_MATCH_VALUE && (op->value & rule->value_mask) != rule->value)
 		return false;

@@ -146,12 +146,6 @@ bool __kvmi_vm_hooked(struct kvm *kvm)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_vm_hooked);
 
-static bool has_files(struct socket *sock)
-{
-	return sock->ops->family == AF_UNIX &&
-	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
-}
-
 /* Nothing more will arrive from the tool. */
 static void set_defunct(struct kvm_introspection *session)
 {
@@ -162,7 +156,7 @@ static void set_defunct(struct kvm_introspection *session)
 		trace_kvmi_defunct(session->kvm);
 	WRITE_ONCE(session->defunct, true);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
-	if (has_files(session->sock) && kvm_get_kvm_safe(session->kvm)) {
+	if (kvmi_socket_has_files(session->sock) && kvm_get_kvm_safe(session->kvm)) {
 		get_file(session->sock->file);
 		kvmi_leave((struct leftover) {
 			.sock = session->sock,
@@ -212,17 +206,41 @@ static bool too_late(struct kvm_introspection *session)
 		time_after(jiffies, session->late_since + KVMI_MAX_LATE_TIME));
 }
 
+struct receiver_wait {
+	struct wait_queue_entry entry;
+	struct kvm_introspection *session;
+};
+
+/*
+ * There is room to write whenever the tool has read an event, and what it replies
+ * is read by a vCPU's thread.
+ */
+static int wake_receiver(struct wait_queue_entry *entry, unsigned int mode,
+			 int flags, void *key)
+{
+	struct receiver_wait *wait = container_of(entry, struct receiver_wait, entry);
+
+	if (key && !kvmi_message_pending(wait->session) &&
+	    (kvmi_is_woken_for_room(key) ||
+	     kvmi_reader_is_vcpu(&wait->session->reader)))
+		return 0;
+
+	return woken_wake_function(entry, mode, flags, key);
+}
+
 /*
  * Wait for the next message and read it.  The socket's wait queue is woken for
- * data, for room to write, and by kvmi_session_wake_receiver().
+ * data, for room to write, and by kvmi_session_wake_receiver().  Return 0 with
+ * reader.lock held.
  */
 static int receive_next(struct kvm_introspection *session)
 {
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct receiver_wait wait = { .session = session };
 	bool last;
 	int r;
 
-	add_wait_queue(&session->sock->wq.wait, &wait);
+	init_wait_func(&wait.entry, wake_receiver);
+	add_wait_queue(&session->sock->wq.wait, &wait.entry);
 	/* Pairs with that of wq_has_sleeper(). */
 	smp_mb();
 	for (;;) {
@@ -232,11 +250,7 @@ static int receive_next(struct kvm_introspection *session)
 		last = READ_ONCE(session->broken) || READ_ONCE(session->ending);
 		/* Read the socket after these: then all of that is found. */
 		smp_rmb();
-		if (has_files(session->sock)) {
-			r = -EPROTO;
-			break;
-		}
-		r = kvmi_message_receive(session);
+		r = kvmi_reader_receive(session);
 		if (r != -EAGAIN)
 			break;
 		if (last) {
@@ -247,9 +261,9 @@ static int receive_next(struct kvm_introspection *session)
 			r = -EINTR;
 			break;
 		}
-		wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
+		wait_woken(&wait.entry, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
 	}
-	remove_wait_queue(&session->sock->wq.wait, &wait);
+	remove_wait_queue(&session->sock->wq.wait, &wait.entry);
 
 	return r;
 }
@@ -278,10 +292,10 @@ static int receive_message(struct kvm_introspection *session)
 		if (!session->late_messages++)
 			session->late_since = jiffies;
 	}
-	if (too_late(session))
-		return -ENOTCONN;
+	r = too_late(session) ? -ENOTCONN : kvmi_command_receive(session);
+	mutex_unlock(&session->reader.lock);
 
-	return kvmi_command_receive(session);
+	return r;
 }
 
 static bool kvmi_receive(void *data)
@@ -330,7 +344,7 @@ static int refuse_files(struct socket *sock)
 
 	r = sock_setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS,
 			    KERNEL_SOCKPTR(&no), sizeof(no));
-	return r ? r : has_files(sock) ? -EINVAL : 0;
+	return r ? r : kvmi_socket_has_files(sock) ? -EINVAL : 0;
 }
 
 static struct socket *get_socket(int fd)
@@ -382,6 +396,7 @@ static struct kvm_introspection *create_session(struct kvm *kvm)
 	session->cookie_base = get_random_u32();
 	init_completion(&session->over);
 	mutex_init(&session->send_lock);
+	kvmi_reader_init(&session->reader);
 	kvmi_waits_init(session);
 	allow_all_commands(session, false);
 
@@ -624,15 +639,21 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	WRITE_ONCE(session->receiver_task, NULL);
 	session->receiver = receiver;
 
+	/* vCPUs that waited for the previous tool may still be looking. */
+	guard(mutex)(&session->reader.lock);
+
 	mutex_lock(&session->send_lock);
 	old = session->sock;
-	WRITE_ONCE(session->sock, *sock);
+	scoped_guard(spinlock, &session->reader.waiters_lock)
+		WRITE_ONCE(session->sock, *sock);
 	*sock = old;
 	WRITE_ONCE(session->attachment, session->attachment + 1);
 	WRITE_ONCE(session->broken, false);
 	WRITE_ONCE(session->unsent_size, 0);
 	mutex_unlock(&session->send_lock);
 
+	session->reader.left = false;
+	session->reader.error = 0;
 	session->received = 0;
 	/* Whatever the previous tool has sent */
 	session->rx_end = sizeof(session->rx);

@@ -16,6 +16,7 @@
 #include <asm/kvmi_host.h>
 
 #include "limits.h"
+#include "reader.h"
 
 struct eventfd_ctx;
 struct kvmi_rules;
@@ -139,11 +140,13 @@ struct kvm_introspection {
 	/* The rest of a message that was written in part */
 	u8 unsent[sizeof(struct kvmi_frame)];
 
-	/* Bytes of @rx that have arrived; receiver only */
+	/* Who reads from @sock */
+	struct kvmi_reader reader;
+	/* Bytes of @rx that have arrived; under @reader.lock */
 	size_t received;
-	/* End of the bytes of @rx that may not be zero; receiver only */
+	/* End of the bytes of @rx that may not be zero; under @reader.lock */
 	size_t rx_end;
-	/* The message being received; receiver only */
+	/* The message being received; under @reader.lock */
 	struct kvmi_frame rx;
 
 	/* Bytes of @reply that are still to be sent; receiver only */

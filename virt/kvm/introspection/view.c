@@ -265,7 +265,7 @@ int kvmi_vm_destroy_view(struct kvmi_vm_request *req)
 
 /*
  * Become a user of a view, which keeps it from being destroyed.  Return false if
- * there is no such view.  On a vCPU's thread within kvm->srcu, or receiver.
+ * there is no such view.  Within kvm->srcu, or with reader.lock held.
  */
 bool kvmi_view_get(struct kvm_introspection *session, unsigned int id)
 {
@@ -276,10 +276,10 @@ bool kvmi_view_get(struct kvm_introspection *session, unsigned int id)
 	/* View 0 always exists. */
 	if (!id)
 		return true;
-	/* The receiver destroys views, and does not have to wait for itself. */
+	/* Commands destroy views. */
 	view = rcu_dereference_check(session->views[id],
 				     srcu_read_lock_held(&session->kvm->srcu) ||
-				     session->receiver_task == current);
+				     lockdep_is_held(&session->reader.lock));
 
 	return view && atomic_inc_unless_negative(&view->users);
 }

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM introspection: who reads what the tool sends.
+ *
+ * While a vCPU waits for the reply to an event its thread reads the socket, as
+ * the reply is likely to be next: with the receiver in between, the guest would
+ * wait for one more task to be scheduled.  If several vCPUs wait, the one that
+ * has done so for longest reads for all.  Otherwise, the receiver reads.
+ *
+ * A vCPU's thread processes replies to events, and queues commands for vCPUs.
+ * It leaves everything else to the receiver: what may take long, or needs
+ * another context.
+ *
+ * Both are in the socket's wait queue.  Whoever does not read ignores that there
+ * is something to read.
+ */
+
+#include <linux/file.h>
+#include <linux/kvm_host.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+
+#include "command.h"
+#include "message.h"
+#include "reader.h"
+#include "session.h"
+#include "vcpu.h"
+
+/* A vCPU that waits for the reply to an event */
+struct kvmi_waiter {
+	/* In kvm_vcpu_introspection.wait */
+	struct wait_queue_entry reply;
+	/* In the wait queue of the socket */
+	struct wait_queue_entry data;
+	/* In kvmi_reader.waiters */
+	struct list_head node;
+	struct kvm_introspection *session;
+	struct kvm_vcpu_introspection *vi;
+	/* The socket, which another tool may replace */
+	struct file *file;
+};
+
+void kvmi_reader_init(struct kvmi_reader *reader)
+{
+	mutex_init(&reader->lock);
+	spin_lock_init(&reader->waiters_lock);
+	INIT_LIST_HEAD(&reader->waiters);
+}
+
+static int wake_for_data(struct wait_queue_entry *entry, unsigned int mode,
+			 int flags, void *key)
+{
+	struct kvmi_waiter *waiter = container_of(entry, struct kvmi_waiter, data);
+
+	if (kvmi_is_woken_for_room(key) ||
+	    READ_ONCE(waiter->session->reader.first) != waiter)
+		return 0;
+
+	return woken_wake_function(&waiter->reply, mode, flags, key);
+}
+
+static struct wait_queue_head *queue_of(const struct kvmi_waiter *waiter)
+{
+	return &sock_from_file(waiter->file)->wq.wait;
+}
+
+static void update_first(struct kvmi_reader *reader)
+{
+	lockdep_assert_held(&reader->waiters_lock);
+
+	WRITE_ONCE(reader->first,
+		   list_first_entry_or_null(&reader->waiters, struct kvmi_waiter,
+					    node));
+}
+
+static void begin_waiting(struct kvmi_waiter *waiter)
+{
+	struct kvmi_reader *reader = &waiter->session->reader;
+
+	scoped_guard(spinlock, &reader->waiters_lock)
+		waiter->file = get_file(waiter->session->sock->file);
+
+	init_wait_func(&waiter->data, wake_for_data);
+	add_wait_queue(queue_of(waiter), &waiter->data);
+	init_wait_func(&waiter->reply, woken_wake_function);
+	add_wait_queue(&waiter->vi->wait, &waiter->reply);
+
+	/* From here on the receiver does not wake up for data. */
+	guard(spinlock)(&reader->waiters_lock);
+	list_add_tail(&waiter->node, &reader->waiters);
+	update_first(reader);
+}
+
+/* Have what is left to read read by the next vCPU, or by the receiver. */
+static void wake_next(struct kvm_introspection *session)
+{
+	guard(spinlock)(&session->reader.waiters_lock);
+
+	if (session->reader.first)
+		wake_up(&session->reader.first->vi->wait);
+	else
+		kvmi_session_wake_receiver(session);
+}
+
+static void end_waiting(struct kvmi_waiter *waiter)
+{
+	struct kvmi_reader *reader = &waiter->session->reader;
+	bool was_first = READ_ONCE(reader->first) == waiter;
+
+	scoped_guard(spinlock, &reader->waiters_lock) {
+		list_del(&waiter->node);
+		update_first(reader);
+	}
+
+	/* Pairs with that of wq_has_sleeper(), before the socket is woken. */
+	smp_mb();
+	if (was_first &&
+	    vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		wake_next(waiter->session);
+
+	remove_wait_queue(&waiter->vi->wait, &waiter->reply);
+	remove_wait_queue(queue_of(waiter), &waiter->data);
+	fput(waiter->file);
+}
+
+/* Return false if the receiver is at work, and looks once more when it is done. */
+static bool lock_to_read(struct kvmi_reader *reader)
+{
+	if (mutex_trylock(&reader->lock))
+		return true;
+
+	/* Pairs with the barrier in kvmi_reader_receive(). */
+	smp_store_mb(reader->again, true);
+	return mutex_trylock(&reader->lock);
+}
+
+/* Return false if the receiver has to find what there is to read. */
+static bool may_read(struct kvm_introspection *session,
+		     const struct kvm_vcpu_introspection *vi)
+{
+	lockdep_assert_held(&session->reader.lock);
+
+	return !session->reader.left && !session->reader.error &&
+	       !session->reply_size && !kvmi_socket_has_files(session->sock) &&
+	       !READ_ONCE(session->ending) && !READ_ONCE(session->broken) &&
+	       !READ_ONCE(session->defunct) &&
+	       session->attachment == vi->event.attachment;
+}
+
+/*
+ * Read a message.  Return 0 if it was processed; -EAGAIN if there is none;
+ * another error if the receiver has to continue.
+ */
+static int read_message(struct kvm_introspection *session,
+			const struct kvm_vcpu_introspection *vi)
+{
+	struct kvmi_reader *reader = &session->reader;
+	int r;
+
+	lockdep_assert_held(&reader->lock);
+
+	if (!may_read(session, vi))
+		return -EBUSY;
+
+	r = kvmi_message_receive(session);
+	if (r == -EAGAIN || r == -EINTR)
+		return -EAGAIN;
+	if (r) {
+		reader->error = r;
+		return r;
+	}
+
+	r = kvmi_command_receive_for_vcpu(session);
+	if (r == -ENOENT)
+		reader->left = true;
+	else
+		reader->error = r;
+	return r;
+}
+
+static void read_messages(struct kvm_introspection *session,
+			  struct kvm_vcpu_introspection *vi,
+			  bool (*done)(struct kvm_vcpu_introspection *vi,
+				       struct kvm_introspection *session))
+{
+	struct kvmi_reader *reader = &session->reader;
+	int r;
+
+	do {
+		if (!lock_to_read(reader))
+			return;
+		r = read_message(session, vi);
+		mutex_unlock(&reader->lock);
+	} while (!r && !done(vi, session));
+
+	if (r && r != -EAGAIN)
+		kvmi_session_wake_receiver(session);
+}
+
+/**
+ * kvmi_reader_wait - wait for the reply to an event, or for a command
+ * @vi: state of the vCPU
+ * @session: the session
+ * @timeout: jiffies to wait at most, or MAX_SCHEDULE_TIMEOUT
+ * @done: returns true if there is nothing to wait for any more
+ *
+ * Context: the vCPU's thread, between kvmi_vcpu_begin_wait() and
+ * kvmi_vcpu_end_wait().
+ * Return: 0, or -EINTR if a signal is pending.
+ */
+long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
+		      struct kvm_introspection *session, long timeout,
+		      bool (*done)(struct kvm_vcpu_introspection *vi,
+				   struct kvm_introspection *session))
+{
+	struct kvmi_waiter waiter = { .session = session, .vi = vi };
+	long r = 0;
+
+	if (done(vi, session))
+		return 0;
+
+	begin_waiting(&waiter);
+	while (timeout && !done(vi, session)) {
+		if (signal_pending(current)) {
+			r = -EINTR;
+			break;
+		}
+		timeout = wait_woken(&waiter.reply, TASK_INTERRUPTIBLE, timeout);
+		if (READ_ONCE(session->reader.first) == &waiter && !done(vi, session))
+			read_messages(session, vi, done);
+	}
+	end_waiting(&waiter);
+
+	return r;
+}
+
+/*
+ * Read the next message, or take the one that a vCPU's thread has left.  Receiver
+ * only.
+ *
+ * Return 0 with reader.lock held, to process the message; -EAGAIN if there is
+ * nothing to read; another error as kvmi_message_receive() does.
+ */
+int kvmi_reader_receive(struct kvm_introspection *session)
+{
+	struct kvmi_reader *reader = &session->reader;
+	int r;
+
+	do {
+		mutex_lock(&reader->lock);
+		WRITE_ONCE(reader->again, false);
+		if (kvmi_socket_has_files(session->sock)) {
+			r = -EPROTO;
+		} else if (reader->left) {
+			reader->left = false;
+			return 0;
+		} else if (reader->error) {
+			r = reader->error;
+		} else {
+			r = kvmi_message_receive(session);
+			if (!r)
+				return 0;
+		}
+		mutex_unlock(&reader->lock);
+		/* Pairs with smp_store_mb() in lock_to_read(). */
+		smp_mb();
+	} while (r == -EAGAIN && READ_ONCE(reader->again));
+
+	return r;
+}
