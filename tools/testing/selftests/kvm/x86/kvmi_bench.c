@@ -264,6 +264,8 @@ struct row {
 	u16 event;
 	u16 control;
 	u8 action;
+	/* Or of the rule that decides it */
+	u8 verdict;
 	/* Of the command; the data can be what another command replies. */
 	u16 cmd;
 	u16 from;
@@ -303,6 +305,17 @@ static struct kvmi_workload_result run_event(const struct row *row, u64 n)
 	vmm_start(VMM_RUN, row->op, n);
 	for (i = 0; i < n; i++)
 		tool_reply(tool_wait_event(row->event), row->action);
+	return vmm_finish();
+}
+
+/* The guest does not wait. */
+static struct kvmi_workload_result run_notified(const struct row *row, u64 n)
+{
+	u64 i;
+
+	vmm_start(VMM_RUN, row->op, n);
+	for (i = 0; i < n; i++)
+		tool_wait_event(row->event);
 	return vmm_finish();
 }
 
@@ -360,6 +373,9 @@ static struct kvmi_workload_result run_command_outside(const struct row *row, u6
 #define EVENT_CR(_cr)								\
 	EVENT("CR, CR" #_cr, OP_CR##_cr, KVMI_VCPU_EVENT_CR, ALLOW,		\
 	      .control = KVMI_VCPU_CONTROL_CR, .cr.cr = _cr)
+#define RULE(_name, _run, _op, _event, _verdict, ...)				\
+	{ .name = _name, .run = _run, .op = _op, .event = _event,		\
+	  .verdict = KVMI_RULE_##_verdict, ##__VA_ARGS__ }
 #define CMD(_id, ...)								\
 	{ .name = #_id, .run = run_command, .cmd = KVMI_##_id, ##__VA_ARGS__ }
 
@@ -395,6 +411,20 @@ static struct row event_rows[] = {
 	  .cmd = KVMI_VM_PAUSE_VCPU },
 	{ .name = "PAUSE, with VM_PAUSE_ALL", .run = run_pause,
 	  .cmd = KVMI_VM_PAUSE_ALL },
+};
+
+static struct row rule_rows[] = {
+	RULE("CPUID, ALLOW", run_guest, OP_CPUID, KVMI_VCPU_EVENT_CPUID, ALLOW),
+	RULE("CR3, ALLOW", run_guest, OP_CR3, KVMI_VCPU_EVENT_CR, ALLOW,
+	     .control = KVMI_VCPU_CONTROL_CR, .cr.cr = 3),
+	RULE("MSR, ALLOW", run_guest, OP_MSR, KVMI_VCPU_EVENT_MSR, ALLOW,
+	     .control = KVMI_VCPU_CONTROL_MSR, .msr.msr = MSR_LSTAR),
+	RULE("HYPERCALL, ALLOW", run_guest, OP_HYPERCALL, KVMI_VCPU_EVENT_HYPERCALL,
+	     ALLOW),
+	RULE("TRAP, #UD, ALLOW", run_guest, OP_UD2, KVMI_VCPU_EVENT_TRAP, ALLOW),
+	RULE("CPUID, NOTIFY", run_notified, OP_CPUID, KVMI_VCPU_EVENT_CPUID, NOTIFY),
+	RULE("CR3, NOTIFY", run_notified, OP_CR3, KVMI_VCPU_EVENT_CR, NOTIFY,
+	     .control = KVMI_VCPU_CONTROL_CR, .cr.cr = 3),
 };
 
 static struct row command_rows[] = {
@@ -609,6 +639,37 @@ static void print_event_rows(u64 n)
 	}
 }
 
+static void set_rule(const struct row *row, u16 count)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rule;
+	} req = {
+		.hdr = { .event = row->event, .count = count },
+		.rule.verdict = row->verdict,
+	};
+	int r;
+
+	r = tool_cmd(KVMI_VM_SET_RULES, &req, sizeof(req.hdr) + count * sizeof(req.rule));
+	TEST_ASSERT(!r, "%s: error %d", row->name, r);
+}
+
+static void print_rule_rows(u64 n)
+{
+	int i;
+
+	print_title("event decided by a rule");
+	for (i = 0; i < ARRAY_SIZE(rule_rows); i++) {
+		struct row *row = &rule_rows[i];
+
+		set_rule(row, 1);
+		control(row, 1);
+		print_row(row, n);
+		control(row, 0);
+		set_rule(row, 0);
+	}
+}
+
 /* Give a command the data that it needs. */
 static void prepare(struct row *row)
 {
@@ -666,6 +727,7 @@ static void bench(u64 n)
 	tracing = kvmi_trace_open(threads, nr);
 	print_guest_rows("instruction, hooked", n);
 	print_event_rows(n);
+	print_rule_rows(n);
 	print_command_rows(n);
 	kvmi_trace_close();
 }

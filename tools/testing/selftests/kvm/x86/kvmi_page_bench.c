@@ -225,6 +225,10 @@ struct row {
 	u8 action;
 	/* Two views, each with the page that the other has not */
 	bool switch_views;
+	/* Of the reply; instead of commands */
+	u32 flags;
+	/* A rule allows it. */
+	bool rule;
 };
 
 static const struct row rows[] = {
@@ -238,6 +242,11 @@ static const struct row rows[] = {
 	{ "PF, fetch, ALLOW", OP_CALL, NO_EXEC, KVMI_EVENT_ACTION_ALLOW },
 	{ "PF, SET_VIEW, RETRY", OP_WRITE, NO_WRITE, KVMI_EVENT_ACTION_RETRY,
 	  true },
+	{ "PF, RETRY with SET_VIEW", OP_WRITE, NO_WRITE, KVMI_EVENT_ACTION_RETRY,
+	  true, .flags = KVMI_REPLY_SET_VIEW },
+	{ "PF, RETRY with STEP_IN_VIEW", OP_WRITE, NO_WRITE,
+	  KVMI_EVENT_ACTION_RETRY, .flags = KVMI_REPLY_STEP_IN_VIEW },
+	{ "PF, write, rule: ALLOW", OP_WRITE, NO_WRITE, .rule = true },
 };
 
 static int set_view(u16 view)
@@ -247,9 +256,24 @@ static int set_view(u16 view)
 	return kvmi_vcpu_cmd(&s, 0, KVMI_VCPU_SET_VIEW, &req, sizeof(req), NULL, 0);
 }
 
+static void set_rule(u16 count)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rule;
+	} req = {
+		.hdr = { .event = KVMI_VCPU_EVENT_PF, .count = count },
+		.rule.verdict = KVMI_RULE_ALLOW,
+	};
+
+	TEST_ASSERT_KVMI(kvmi_cmd(&s, KVMI_VM_SET_RULES, &req,
+				  sizeof(req.hdr) + count * sizeof(req.rule),
+				  NULL, 0), 0);
+}
+
 static bool has_events(const struct row *row)
 {
-	return row->access != KVMI_PAGE_ACCESS_RWX &&
+	return !row->rule && row->access != KVMI_PAGE_ACCESS_RWX &&
 	       row->action != KVMI_EVENT_ACTION_CRASH;
 }
 
@@ -275,6 +299,10 @@ static void take_sample(const struct row *row, u64 n, bool traced,
 		kvmi_wait_event(&s, KVMI_VCPU_EVENT_PF, &ev);
 		if (traced && !i)
 			trace_start();
+		if (row->flags) {
+			kvmi_reply_flags(&s, &ev, row->action, row->flags, !ev.pf.view);
+			continue;
+		}
 		if (row->switch_views)
 			TEST_ASSERT_KVMI(set_view(!ev.pf.view), 0);
 		kvmi_reply(&s, &ev, row->action);
@@ -300,6 +328,8 @@ static void print_row(const struct row *row, u64 n)
 	set_access(0, 0, 1, row->access);
 	if (row->switch_views)
 		set_access(1, 1, 1, row->access);
+	if (row->rule)
+		set_rule(1);
 
 	take_sample(row, 2 * n, false, &untraced);
 	take_sample(row, n, true, &one);
@@ -317,6 +347,8 @@ static void print_row(const struct row *row, u64 n)
 	set_access(0, 0, 1, KVMI_PAGE_ACCESS_RWX);
 	if (row->switch_views)
 		set_access(1, 1, 1, KVMI_PAGE_ACCESS_RWX);
+	if (row->rule)
+		set_rule(0);
 }
 
 static void control_pf(void)
