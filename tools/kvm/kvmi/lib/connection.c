@@ -11,7 +11,7 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 
-static int make_poll_fd(struct kvmi_conn *conn)
+static int make_poll_fd(struct kint_conn *conn)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 
@@ -24,9 +24,9 @@ static int make_poll_fd(struct kvmi_conn *conn)
 	return 0;
 }
 
-static int conn_new(int fd, const struct kvmi_options *opts, struct kvmi_conn **out)
+static int conn_new(int fd, const struct kint_options *opts, struct kint_conn **out)
 {
-	struct kvmi_conn *conn = calloc(1, sizeof(*conn));
+	struct kint_conn *conn = calloc(1, sizeof(*conn));
 	int err;
 
 	if (!conn) {
@@ -43,7 +43,7 @@ static int conn_new(int fd, const struct kvmi_options *opts, struct kvmi_conn **
 
 	err = make_poll_fd(conn);
 	if (err) {
-		kvmi_close(conn);
+		kint_close(conn);
 		return err;
 	}
 	*out = conn;
@@ -54,59 +54,59 @@ static int conn_new(int fd, const struct kvmi_options *opts, struct kvmi_conn **
  * The first command waits for the device manager to pass the socket to KVM, and
  * tells whether it did.
  */
-static int begin(struct kvmi_conn *conn)
+static int begin(struct kint_conn *conn)
 {
-	int err = kvmi_get_version(conn, &conn->version);
+	int err = kint_get_version(conn, &conn->version);
 
 	if (err)
 		return err;
 	return conn->version.version == KVMI_VERSION ? 0 : -EPROTO;
 }
 
-int kvmi_adopt(int fd, const struct kvmi_options *opts, struct kvmi_conn **out)
+int kint_adopt(int fd, const struct kint_options *opts, struct kint_conn **out)
 {
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	int err = conn_new(fd, opts, &conn);
 
 	if (err)
 		return err;
 	err = begin(conn);
 	if (err) {
-		kvmi_close(conn);
+		kint_close(conn);
 		return err;
 	}
 	*out = conn;
 	return 0;
 }
 
-int kvmi_open(int fd, const struct kvmi_options *opts, struct kvmi_conn **out)
+int kint_open(int fd, const struct kint_options *opts, struct kint_conn **out)
 {
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	int err = conn_new(fd, opts, &conn);
 
 	if (err)
 		return err;
-	err = kvmi_handshake(fd, opts, conn->timeout_ms, &conn->peer);
+	err = kint_handshake(fd, opts, conn->timeout_ms, &conn->peer);
 	if (!err) {
 		err = begin(conn);
 		if (err == -EPIPE)
 			err = -EACCES;
 	}
 	if (err) {
-		kvmi_close(conn);
+		kint_close(conn);
 		return err;
 	}
 	*out = conn;
 	return 0;
 }
 
-void kvmi_close(struct kvmi_conn *conn)
+void kint_close(struct kint_conn *conn)
 {
 	if (!conn)
 		return;
 	if (conn->wake_fd >= 0)
-		kvmi_events_free(conn);
-	kvmi_wishes_free(conn);
+		kint_events_free(conn);
+	kint_wishes_free(conn);
 	if (conn->poll_fd >= 0)
 		close(conn->poll_fd);
 	if (conn->wake_fd >= 0)
@@ -115,17 +115,17 @@ void kvmi_close(struct kvmi_conn *conn)
 	free(conn);
 }
 
-const struct kvmi_peer *kvmi_peer_info(const struct kvmi_conn *conn)
+const struct kint_peer *kint_peer_info(const struct kint_conn *conn)
 {
 	return &conn->peer;
 }
 
-const struct kvmi_get_version_reply *kvmi_version(const struct kvmi_conn *conn)
+const struct kvmi_get_version_reply *kint_version(const struct kint_conn *conn)
 {
 	return &conn->version;
 }
 
-int kvmi_set_timeout(struct kvmi_conn *conn, int timeout_ms)
+int kint_set_timeout(struct kint_conn *conn, int timeout_ms)
 {
 	int old = conn->timeout_ms;
 
@@ -133,7 +133,7 @@ int kvmi_set_timeout(struct kvmi_conn *conn, int timeout_ms)
 	return old;
 }
 
-void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd)
+void kint_set_interrupt_fd(struct kint_conn *conn, int fd)
 {
 	conn->interrupt_fd = fd;
 }

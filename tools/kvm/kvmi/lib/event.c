@@ -33,8 +33,8 @@ static_assert(sizeof(struct kvmi_vcpu_event_reply) == 8, "wire");
 #define CRASH	(1u << KVMI_EVENT_ACTION_CRASH)
 #define SKIP	(1u << KVMI_EVENT_ACTION_SKIP)
 
-/* Keep kvmi_fd() readable exactly while events are queued */
-static void wake(struct kvmi_conn *conn)
+/* Keep kint_fd() readable exactly while events are queued */
+static void wake(struct kint_conn *conn)
 {
 	uint64_t one = 1;
 	ssize_t n = write(conn->wake_fd, &one, sizeof(one));
@@ -42,7 +42,7 @@ static void wake(struct kvmi_conn *conn)
 	(void)n;	/* the counter cannot overflow: it is set once at a time */
 }
 
-static void unwake(struct kvmi_conn *conn)
+static void unwake(struct kint_conn *conn)
 {
 	uint64_t value;
 	ssize_t n = read(conn->wake_fd, &value, sizeof(value));
@@ -50,11 +50,11 @@ static void unwake(struct kvmi_conn *conn)
 	(void)n;
 }
 
-static int enqueue(struct kvmi_conn *conn, const struct kvmi_event *event)
+static int enqueue(struct kint_conn *conn, const struct kint_event *event)
 {
 	struct queued_event *q;
 
-	if (conn->nqueued == KVMI_MAX_QUEUED_EVENTS)
+	if (conn->nqueued == KINT_MAX_QUEUED_EVENTS)
 		return -ENOBUFS;
 	q = malloc(sizeof(*q));
 	if (!q)
@@ -68,7 +68,7 @@ static int enqueue(struct kvmi_conn *conn, const struct kvmi_event *event)
 	return 0;
 }
 
-static bool dequeue(struct kvmi_conn *conn, struct kvmi_event *event)
+static bool dequeue(struct kint_conn *conn, struct kint_event *event)
 {
 	struct queued_event *q = conn->queue;
 
@@ -85,7 +85,7 @@ static bool dequeue(struct kvmi_conn *conn, struct kvmi_event *event)
 }
 
 /* Where the data of an event goes, and how much of it there must be */
-static void *event_data(struct kvmi_event *event, size_t *size)
+static void *event_data(struct kint_event *event, size_t *size)
 {
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_BREAKPOINT:
@@ -124,7 +124,7 @@ static void *event_data(struct kvmi_event *event, size_t *size)
 	}
 }
 
-uint32_t kvmi_event_actions(uint16_t id)
+uint32_t kint_event_actions(uint16_t id)
 {
 	switch (id) {
 	case KVMI_VCPU_EVENT_PAUSE:
@@ -150,9 +150,9 @@ uint32_t kvmi_event_actions(uint16_t id)
 }
 
 /* An unknown event of a newer kernel can at least be let pass */
-static uint32_t actions_of(const struct kvmi_event *event)
+static uint32_t actions_of(const struct kint_event *event)
 {
-	uint32_t actions = kvmi_event_actions(event->id);
+	uint32_t actions = kint_event_actions(event->id);
 
 	if (event->id == KVMI_VCPU_EVENT_TRAP && !(event->trap.flags & KVMI_TRAP_RETRY))
 		actions &= ~RETRY;
@@ -163,10 +163,10 @@ static uint32_t actions_of(const struct kvmi_event *event)
 }
 
 /* An error means that the kernel broke the protocol, or no memory */
-int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		       const unsigned char *payload)
 {
-	struct kvmi_event event = { .seq = hdr->seq };
+	struct kint_event event = { .seq = hdr->seq };
 	struct kvmi_event_hdr ehdr;
 	size_t left = hdr->size, size;
 	struct open_event *open;
@@ -215,9 +215,9 @@ int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 	return 0;
 }
 
-void kvmi_events_free(struct kvmi_conn *conn)
+void kint_events_free(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	struct open_event *open;
 
 	while (dequeue(conn, &event))
@@ -229,14 +229,14 @@ void kvmi_events_free(struct kvmi_conn *conn)
 	}
 }
 
-int kvmi_fd(const struct kvmi_conn *conn)
+int kint_fd(const struct kint_conn *conn)
 {
 	return conn->poll_fd;
 }
 
-int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeout_ms)
+int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeout_ms)
 {
-	int64_t deadline = kvmi_deadline(timeout_ms);
+	int64_t deadline = kint_deadline(timeout_ms);
 	int ret;
 
 	for (;;) {
@@ -244,21 +244,21 @@ int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeou
 			return 0;
 		if (conn->error)
 			return conn->error;
-		ret = kvmi_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
+		ret = kint_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
 		if (ret == -ETIMEDOUT)
 			return -EAGAIN;
 		if (ret < 0)
 			return ret;
-		kvmi_receive(conn);
+		kint_receive(conn);
 	}
 }
 
-int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg)
+int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	int ret;
 
-	kvmi_receive(conn);
+	kint_receive(conn);
 	while (dequeue(conn, &event)) {
 		ret = handler(conn, &event, arg);
 		if (ret)
@@ -267,7 +267,7 @@ int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg)
 	return conn->error;
 }
 
-static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
+static int reply(struct kint_conn *conn, uint32_t seq, unsigned int action,
 		 const void *data, size_t size)
 {
 	struct kvmi_msg_hdr hdr = { .id = KVMI_VCPU_EVENT, .seq = seq };
@@ -291,7 +291,7 @@ static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
 	rpl.event = open->id;
 	hdr.size = sizeof(vcpu) + sizeof(rpl) + size;
 
-	ret = kvmi_send(conn, &hdr, &req, kvmi_conn_deadline(conn));
+	ret = kint_send(conn, &hdr, &req, kint_conn_deadline(conn));
 	if (!ret) {
 		free(open);
 		return 0;
@@ -302,7 +302,7 @@ static int reply(struct kvmi_conn *conn, uint32_t seq, unsigned int action,
 }
 
 /* The kernels of the first KVMI series write 0 if a reply lacks the value */
-static int reply_value(struct kvmi_conn *conn, const struct kvmi_event *event,
+static int reply_value(struct kint_conn *conn, const struct kint_event *event,
 		       unsigned int action, uint64_t value)
 {
 	struct kvmi_vcpu_event_cr_reply cr = { .new_val = value };
@@ -313,7 +313,7 @@ static int reply_value(struct kvmi_conn *conn, const struct kvmi_event *event,
 	return reply(conn, event->seq, action, &msr, sizeof(msr));
 }
 
-int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned int action)
+int kint_reply(struct kint_conn *conn, const struct kint_event *event, unsigned int action)
 {
 	if (!event->is_vcpu)
 		return -EINVAL;
@@ -327,7 +327,7 @@ int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned 
 	}
 }
 
-int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uint64_t value)
+int kint_reply_value(struct kint_conn *conn, const struct kint_event *event, uint64_t value)
 {
 	if (!event->is_vcpu ||
 	    (event->id != KVMI_VCPU_EVENT_CR && event->id != KVMI_VCPU_EVENT_MSR))
@@ -335,7 +335,7 @@ int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uin
 	return reply_value(conn, event, KVMI_EVENT_ACTION_ALLOW, value);
 }
 
-int kvmi_reply_pf(struct kvmi_conn *conn, const struct kvmi_event *event, uint32_t flags)
+int kint_reply_pf(struct kint_conn *conn, const struct kint_event *event, uint32_t flags)
 {
 	struct kvmi_vcpu_event_pf_reply pf = { .flags = flags };
 
@@ -344,7 +344,7 @@ int kvmi_reply_pf(struct kvmi_conn *conn, const struct kvmi_event *event, uint32
 	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &pf, sizeof(pf));
 }
 
-int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, const void *data)
+int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, const void *data)
 {
 	struct kvmi_vcpu_event_access_reply access = { 0 };
 
@@ -359,14 +359,14 @@ int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, co
  * Let every vCPU go on, the caller being about to leave.  The first that cannot be
  * answered ends it: the others could not be either.
  */
-int kvmi_allow_all(struct kvmi_conn *conn)
+int kint_allow_all(struct kint_conn *conn)
 {
-	struct kvmi_event event;
-	int err = kvmi_receive(conn);
+	struct kint_event event;
+	int err = kint_receive(conn);
 
 	while (!err && dequeue(conn, &event))
 		if (event.is_vcpu)
-			err = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
+			err = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
 	/*
 	 * What the caller was given and did not answer: without the value, which
 	 * means the guest's own to all but the first KVMI kernels.

@@ -46,17 +46,17 @@ static int read_all(int fd, void *buf, size_t size, int64_t deadline, int interr
 		}
 		if (n == 0 || (errno != EAGAIN && errno != EINTR))
 			return -EPIPE;
-		ret = kvmi_wait_fd(fd, POLLIN, deadline, interrupt_fd);
+		ret = kint_wait_fd(fd, POLLIN, deadline, interrupt_fd);
 		if (ret < 0)
 			return ret;
 	}
 	return 0;
 }
 
-int kvmi_handshake(int fd, const struct kvmi_options *opts, int timeout_ms,
-		   struct kvmi_peer *peer)
+int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,
+		   struct kint_peer *peer)
 {
-	int64_t deadline = kvmi_deadline(timeout_ms);
+	int64_t deadline = kint_deadline(timeout_ms);
 	int interrupt_fd = opts ? opts->interrupt_fd : -1;
 	struct from_tool answer = { .struct_size = sizeof(answer) };
 	struct to_tool intro = { 0 };
@@ -86,7 +86,7 @@ int kvmi_handshake(int fd, const struct kvmi_options *opts, int timeout_ms,
 	peer->max_gpa = intro.max_gpa;
 
 	if (opts && opts->cookie)
-		kvmi_sha1(opts->cookie, opts->cookie_size, answer.cookie_hash);
+		kint_sha1(opts->cookie, opts->cookie_size, answer.cookie_hash);
 	/* 24 bytes always fit into the empty buffer of a new socket */
 	n = send(fd, &answer, sizeof(answer), MSG_NOSIGNAL);
 	return n == sizeof(answer) ? 0 : -EPIPE;

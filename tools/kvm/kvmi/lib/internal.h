@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef KVMI_INTERNAL_H
-#define KVMI_INTERNAL_H
+#ifndef KINT_INTERNAL_H
+#define KINT_INTERNAL_H
 
-#include <kvmi/libkvmi.h>
+#include <kint/libkint.h>
 
 #define MSG_SIZE (sizeof(struct kvmi_msg_hdr) + KVMI_MAX_MSG_SIZE)
 /* Commands under way at a time, and those given up on */
@@ -11,7 +11,7 @@
 
 /*
  * Numbers that the other side tells, and that somebody allocates or counts by:
- * no kernel can mean more than this, see kvmi_bounded().
+ * no kernel can mean more than this, see kint_bounded().
  */
 #define MAX_VCPUS 65536		/* their index has 16 bits */
 #define MAX_MEMSLOTS 65536	/* and so has that of slots to ask for */
@@ -20,7 +20,7 @@
 /* An event that arrived and that the caller has not been given yet */
 struct queued_event {
 	struct queued_event *next;
-	struct kvmi_event event;
+	struct kint_event event;
 };
 
 /* An event the kernel waits for the answer to */
@@ -32,7 +32,7 @@ struct open_event {
 	uint32_t actions;	/* bit n: it accepts KVMI_EVENT_ACTION_ n */
 };
 
-/* Something turned on in the guest, to be turned off by kvmi_detach() */
+/* Something turned on in the guest, to be turned off by kint_detach() */
 enum wish_kind { WISH_VM_EVENT, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP };
 
 struct wish {
@@ -63,22 +63,22 @@ struct command {
 	int err;
 };
 
-struct kvmi_conn {
+struct kint_conn {
 	int sock;
-	int poll_fd;		/* epoll of @sock and @wake_fd: kvmi_fd() */
+	int poll_fd;		/* epoll of @sock and @wake_fd: kint_fd() */
 	int wake_fd;		/* eventfd, readable while @queue is not empty */
 	int error;		/* why the connection is of no more use, or 0 */
 	int timeout_ms;
 	int64_t last_moment;	/* no wait goes on after it; -1 for none */
 	int interrupt_fd;
 
-	struct kvmi_peer peer;
+	struct kint_peer peer;
 	struct kvmi_get_version_reply version;
 
 	uint32_t seq;		/* of the last command */
 	struct command *batch;	/* the commands under way */
 	unsigned int nbatch;
-	int64_t grace_until;	/* see kvmi_command() */
+	int64_t grace_until;	/* see kint_command() */
 	uint32_t late[MAX_LATE];	/* commands given up on */
 	unsigned int nlate;
 
@@ -86,7 +86,7 @@ struct kvmi_conn {
 	unsigned int nqueued;
 	struct open_event *open;
 	struct wish *wishes;
-	bool no_cleanup;	/* the last kvmi_control_cleanup() */
+	bool no_cleanup;	/* the last kint_control_cleanup() */
 
 	size_t rx_size;
 	unsigned char rx[2 * MSG_SIZE];
@@ -94,39 +94,39 @@ struct kvmi_conn {
 };
 
 /* message.c */
-int64_t kvmi_now_ms(void);
-int64_t kvmi_deadline(int timeout_ms);
-int64_t kvmi_conn_deadline(const struct kvmi_conn *conn);
-int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd);
-int kvmi_fail(struct kvmi_conn *conn, int error);
-int kvmi_bounded(struct kvmi_conn *conn, uint64_t number, uint64_t max);
-int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+int64_t kint_now_ms(void);
+int64_t kint_deadline(int timeout_ms);
+int64_t kint_conn_deadline(const struct kint_conn *conn);
+int kint_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd);
+int kint_fail(struct kint_conn *conn, int error);
+int kint_bounded(struct kint_conn *conn, uint64_t number, uint64_t max);
+int kint_send(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 	      const struct request *req, int64_t deadline);
-int kvmi_receive(struct kvmi_conn *conn);
-int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n);
-int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
+int kint_receive(struct kint_conn *conn);
+int kint_batch(struct kint_conn *conn, struct command *batch, unsigned int n);
+int kint_command(struct kint_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got);
 
 /* vcpu.c */
-int kvmi_vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
+int kint_vcpu_command(struct kint_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
 		      size_t size, void *data, size_t data_size);
 
 /* event.c */
-int kvmi_event_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		       const unsigned char *payload);
-void kvmi_events_free(struct kvmi_conn *conn);
-int kvmi_allow_all(struct kvmi_conn *conn);
+void kint_events_free(struct kint_conn *conn);
+int kint_allow_all(struct kint_conn *conn);
 
 /* wish.c */
-int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
+int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
 		     bool enable, int result);
-void kvmi_wishes_free(struct kvmi_conn *conn);
+void kint_wishes_free(struct kint_conn *conn);
 
 /* handshake.c */
-int kvmi_handshake(int fd, const struct kvmi_options *opts, int timeout_ms,
-		   struct kvmi_peer *peer);
+int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,
+		   struct kint_peer *peer);
 
 /* sha1.c */
-void kvmi_sha1(const void *data, size_t size, uint8_t digest[20]);
+void kint_sha1(const void *data, size_t size, uint8_t digest[20]);
 
 #endif

@@ -24,7 +24,7 @@
 #define LOCK_MS		1000
 #define LOCK_STEP_MS	10
 
-struct kvmi_listener {
+struct kint_listener {
 	int fd;
 	/* Of the socket file, if there is one */
 	char *path;
@@ -43,13 +43,13 @@ struct kvmi_listener {
  */
 static int lock_directory(const char *path)
 {
-	int64_t deadline = kvmi_deadline(LOCK_MS);
+	int64_t deadline = kint_deadline(LOCK_MS);
 	char *copy = strdup(path);
 	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	free(copy);
-	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && kvmi_now_ms() < deadline)
-		kvmi_wait_fd(-1, 0, kvmi_deadline(LOCK_STEP_MS), -1);
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && kint_now_ms() < deadline)
+		kint_wait_fd(-1, 0, kint_deadline(LOCK_STEP_MS), -1);
 	return fd;
 }
 
@@ -107,8 +107,8 @@ static int check_old(const char *path, const struct sockaddr_un *sun)
  * The socket gets its name when it can be connected to, and not by others than it
  * is for: until then it has another one.
  */
-static int listen_unix(struct kvmi_listener *l, const char *path,
-		       const struct kvmi_listen_options *opts)
+static int listen_unix(struct kint_listener *l, const char *path,
+		       const struct kint_listen_options *opts)
 {
 	mode_t mode = opts && opts->mode ? opts->mode : 0600;
 	char new_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -154,7 +154,7 @@ out:
 }
 
 /* "PORT" or "CID:PORT" */
-static int listen_vsock(struct kvmi_listener *l, const char *text)
+static int listen_vsock(struct kint_listener *l, const char *text)
 {
 	struct sockaddr_vm svm = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY };
 	unsigned long value;
@@ -177,11 +177,11 @@ static int listen_vsock(struct kvmi_listener *l, const char *text)
 	return 0;
 }
 
-int kvmi_listen_with(const char *address, const struct kvmi_listen_options *opts,
-		     struct kvmi_listener **listener)
+int kint_listen_with(const char *address, const struct kint_listen_options *opts,
+		     struct kint_listener **listener)
 {
 	bool local = !strncmp(address, "unix:", 5);
-	struct kvmi_listener *l;
+	struct kint_listener *l;
 	int err;
 
 	if (!local && strncmp(address, "vsock:", 6))
@@ -201,24 +201,24 @@ int kvmi_listen_with(const char *address, const struct kvmi_listen_options *opts
 	}
 	err = local ? listen_unix(l, address + 5, opts) : listen_vsock(l, address + 6);
 	if (err) {
-		kvmi_listener_free(l);
+		kint_listener_free(l);
 		return err;
 	}
 	*listener = l;
 	return 0;
 }
 
-int kvmi_listen(const char *address, struct kvmi_listener **listener)
+int kint_listen(const char *address, struct kint_listener **listener)
 {
-	return kvmi_listen_with(address, NULL, listener);
+	return kint_listen_with(address, NULL, listener);
 }
 
-int kvmi_listener_fd(const struct kvmi_listener *listener)
+int kint_listener_fd(const struct kint_listener *listener)
 {
 	return listener->fd;
 }
 
-void kvmi_listener_free(struct kvmi_listener *listener)
+void kint_listener_free(struct kint_listener *listener)
 {
 	struct stat st;
 	int lock;
@@ -242,7 +242,7 @@ void kvmi_listener_free(struct kvmi_listener *listener)
  * On vsock, every guest of the host can connect that has such a device.  The device
  * manager is no guest: it is on the host, or on this very machine.
  */
-static bool may_connect(const struct kvmi_listener *l, const struct sockaddr_vm *peer)
+static bool may_connect(const struct kint_listener *l, const struct sockaddr_vm *peer)
 {
 	if (l->local || l->peer_cid == VMADDR_CID_ANY)
 		return true;
@@ -251,10 +251,10 @@ static bool may_connect(const struct kvmi_listener *l, const struct sockaddr_vm 
 	return peer->svm_cid == VMADDR_CID_HOST || peer->svm_cid == VMADDR_CID_LOCAL;
 }
 
-int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
-		int wait_ms, struct kvmi_conn **conn)
+int kint_accept(struct kint_listener *listener, const struct kint_options *opts,
+		int wait_ms, struct kint_conn **conn)
 {
-	int64_t deadline = kvmi_deadline(wait_ms);
+	int64_t deadline = kint_deadline(wait_ms);
 	struct sockaddr_vm peer;
 	socklen_t size;
 	int fd, ret;
@@ -268,7 +268,7 @@ int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
 			continue;
 		}
 		if (fd >= 0) {
-			ret = kvmi_open(fd, opts, conn);
+			ret = kint_open(fd, opts, conn);
 			/* Somebody who looked whether we are there, and left */
 			if (ret == -EPIPE)
 				continue;
@@ -276,7 +276,7 @@ int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
 		}
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			return -errno;
-		ret = kvmi_wait_fd(listener->fd, POLLIN, deadline, opts ? opts->interrupt_fd : -1);
+		ret = kint_wait_fd(listener->fd, POLLIN, deadline, opts ? opts->interrupt_fd : -1);
 		if (ret == -ETIMEDOUT)
 			return -EAGAIN;
 		if (ret < 0)

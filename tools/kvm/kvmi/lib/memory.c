@@ -21,7 +21,7 @@ static size_t to_page_end(uint64_t gpa, size_t size)
 }
 
 /* Up to MAX_BATCH pages: *@done is set to the bytes that were read */
-static int read_pages(struct kvmi_conn *conn, uint64_t gpa, char *buf, size_t size, size_t *done)
+static int read_pages(struct kint_conn *conn, uint64_t gpa, char *buf, size_t size, size_t *done)
 {
 	struct kvmi_vm_read_physical msg[MAX_BATCH] = { 0 };
 	struct command batch[MAX_BATCH] = { 0 };
@@ -40,7 +40,7 @@ static int read_pages(struct kvmi_conn *conn, uint64_t gpa, char *buf, size_t si
 		sent += msg[n].size;
 	}
 	*done = 0;
-	err = kvmi_batch(conn, batch, n);
+	err = kint_batch(conn, batch, n);
 	for (i = 0; i < n && !err; i++) {
 		err = batch[i].err;
 		if (!err)
@@ -49,7 +49,7 @@ static int read_pages(struct kvmi_conn *conn, uint64_t gpa, char *buf, size_t si
 	return err;
 }
 
-int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
+int kint_read_physical(struct kint_conn *conn, uint64_t gpa, void *buf, size_t size)
 {
 	struct kvmi_vm_read_physical msg = { 0 };
 	struct request req = { KVMI_VM_READ_PHYSICAL, { &msg }, { sizeof(msg) } };
@@ -58,10 +58,10 @@ int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t s
 
 	if (!size)
 		return 0;
-	/* The first alone: it may have to be sent again, see kvmi_command() */
+	/* The first alone: it may have to be sent again, see kint_command() */
 	msg.gpa = gpa;
 	msg.size = to_page_end(gpa, size);
-	err = kvmi_command(conn, &req, buf, msg.size, NULL);
+	err = kint_command(conn, &req, buf, msg.size, NULL);
 	for (done = msg.size; !err && size > done; ) {
 		size -= done;
 		gpa += done;
@@ -71,7 +71,7 @@ int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t s
 	return err;
 }
 
-int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size)
+int kint_write_physical(struct kint_conn *conn, uint64_t gpa, const void *buf, size_t size)
 {
 	struct kvmi_vm_write_physical msg = { 0 };
 	struct request req = { KVMI_VM_WRITE_PHYSICAL, { &msg }, { sizeof(msg) } };
@@ -82,21 +82,21 @@ int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, s
 		msg.size = to_page_end(gpa, size);
 		req.part[1] = buf;
 		req.size[1] = msg.size;
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
+		err = kint_command(conn, &req, NULL, 0, NULL);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
+int kint_read_physical_cookie(struct kint_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
 			      size_t size, uint32_t *cookie)
 {
 	struct kvmi_vm_read_physical msg = { .flags = KVMI_MEM_COOKIE, .as_id = as_id };
 	struct request req = { KVMI_VM_READ_PHYSICAL, { &msg }, { sizeof(msg) } };
 	struct {
 		struct kvmi_mem_cookie cookie;
-		unsigned char data[KVMI_MAX_COOKIE_READ];
+		unsigned char data[KINT_MAX_COOKIE_READ];
 	} reply;
 	bool first = true;
 	size_t got;
@@ -105,11 +105,11 @@ int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t g
 	for (; size; size -= msg.size, gpa += msg.size, buf = (char *)buf + msg.size) {
 		msg.gpa = gpa;
 		msg.size = size < sizeof(reply.data) ? size : sizeof(reply.data);
-		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
+		err = kint_command(conn, &req, &reply, sizeof(reply), &got);
 		if (err)
 			return err;
 		if (got != sizeof(reply.cookie) + msg.size)
-			return kvmi_fail(conn, -EPROTO);
+			return kint_fail(conn, -EPROTO);
 		if (!first && reply.cookie.cookie != *cookie)
 			return -EAGAIN;
 		first = false;
@@ -119,7 +119,7 @@ int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t g
 	return 0;
 }
 
-int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+int kint_write_physical_cookie(struct kint_conn *conn, uint16_t as_id, uint64_t gpa,
 			       const void *buf, size_t size, uint32_t cookie)
 {
 	struct kvmi_vm_write_physical msg = { .flags = KVMI_MEM_COOKIE, .as_id = as_id };
@@ -131,17 +131,17 @@ int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t 
 
 	for (; size; size -= msg.size, gpa += msg.size, buf = (const char *)buf + msg.size) {
 		msg.gpa = gpa;
-		msg.size = size < KVMI_MAX_COOKIE_WRITE ? size : KVMI_MAX_COOKIE_WRITE;
+		msg.size = size < KINT_MAX_COOKIE_WRITE ? size : KINT_MAX_COOKIE_WRITE;
 		req.part[2] = buf;
 		req.size[2] = msg.size;
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
+		err = kint_command(conn, &req, NULL, 0, NULL);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+int kint_write_physical_compare(struct kint_conn *conn, uint16_t as_id, uint64_t gpa,
 				const void *expected, const void *buf, size_t size,
 				const uint32_t *cookie)
 {
@@ -164,5 +164,5 @@ int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t
 		ck.cookie = *cookie;
 		req.size[1] = sizeof(ck);
 	}
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }

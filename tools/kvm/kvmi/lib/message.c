@@ -17,7 +17,7 @@
 #define GRACE_MS	500
 #define GRACE_STEP_MS	5
 
-int64_t kvmi_now_ms(void)
+int64_t kint_now_ms(void)
 {
 	struct timespec ts;
 
@@ -26,15 +26,15 @@ int64_t kvmi_now_ms(void)
 }
 
 /* A deadline of -1 is none */
-int64_t kvmi_deadline(int timeout_ms)
+int64_t kint_deadline(int timeout_ms)
 {
-	return timeout_ms < 0 ? -1 : kvmi_now_ms() + timeout_ms;
+	return timeout_ms < 0 ? -1 : kint_now_ms() + timeout_ms;
 }
 
 /* When to give up what is begun now */
-int64_t kvmi_conn_deadline(const struct kvmi_conn *conn)
+int64_t kint_conn_deadline(const struct kint_conn *conn)
 {
-	int64_t deadline = kvmi_deadline(conn->timeout_ms);
+	int64_t deadline = kint_deadline(conn->timeout_ms);
 
 	if (conn->last_moment < 0 || (deadline >= 0 && deadline < conn->last_moment))
 		return deadline;
@@ -42,7 +42,7 @@ int64_t kvmi_conn_deadline(const struct kvmi_conn *conn)
 }
 
 /* Returns the events that poll() saw, -ETIMEDOUT or -EINTR */
-int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd)
+int kint_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd)
 {
 	struct pollfd fds[2] = {
 		{ .fd = fd, .events = events },
@@ -54,7 +54,7 @@ int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd)
 	for (;;) {
 		left = -1;
 		if (deadline >= 0) {
-			left = deadline - kvmi_now_ms();
+			left = deadline - kint_now_ms();
 			if (left < 0)
 				left = 0;
 			if (left > 3600 * 1000)
@@ -67,13 +67,13 @@ int kvmi_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd)
 			return -EINTR;
 		if (n > 0)
 			return fds[0].revents;
-		if (deadline >= 0 && kvmi_now_ms() >= deadline)
+		if (deadline >= 0 && kint_now_ms() >= deadline)
 			return -ETIMEDOUT;
 	}
 }
 
 /* The first error is the one that is told ever after */
-int kvmi_fail(struct kvmi_conn *conn, int error)
+int kint_fail(struct kint_conn *conn, int error)
 {
 	if (!conn->error)
 		conn->error = error;
@@ -81,12 +81,12 @@ int kvmi_fail(struct kvmi_conn *conn, int error)
 }
 
 /* A number that the other side tells: too large means that it broke the protocol */
-int kvmi_bounded(struct kvmi_conn *conn, uint64_t number, uint64_t max)
+int kint_bounded(struct kint_conn *conn, uint64_t number, uint64_t max)
 {
-	return number > max ? kvmi_fail(conn, -EPROTO) : 0;
+	return number > max ? kint_fail(conn, -EPROTO) : 0;
 }
 
-static bool forget_late(struct kvmi_conn *conn, uint32_t seq)
+static bool forget_late(struct kint_conn *conn, uint32_t seq)
 {
 	unsigned int i;
 
@@ -156,13 +156,13 @@ static int reply_arrived(struct command *cmd, const struct kvmi_msg_hdr *hdr,
 	return 0;
 }
 
-static int message_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+static int message_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 			   const unsigned char *payload)
 {
 	unsigned int i;
 
 	if (hdr->id == KVMI_VM_EVENT || hdr->id == KVMI_VCPU_EVENT)
-		return kvmi_event_arrived(conn, hdr, payload);
+		return kint_event_arrived(conn, hdr, payload);
 
 	for (i = 0; i < conn->nbatch; i++)
 		if (conn->batch[i].seq == hdr->seq && !conn->batch[i].replied)
@@ -171,7 +171,7 @@ static int message_arrived(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hd
 }
 
 /* Read what the socket has, without waiting, and take the messages out of it */
-int kvmi_receive(struct kvmi_conn *conn)
+int kint_receive(struct kint_conn *conn)
 {
 	struct kvmi_msg_hdr hdr;
 	size_t done = 0;
@@ -186,18 +186,18 @@ int kvmi_receive(struct kvmi_conn *conn)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0)
-		return kvmi_fail(conn, -EPIPE);
+		return kint_fail(conn, -EPIPE);
 	conn->rx_size += n;
 
 	while (conn->rx_size - done >= sizeof(hdr)) {
 		memcpy(&hdr, conn->rx + done, sizeof(hdr));
 		if (hdr.size > KVMI_MAX_MSG_SIZE)
-			return kvmi_fail(conn, -EPROTO);
+			return kint_fail(conn, -EPROTO);
 		if (conn->rx_size - done < sizeof(hdr) + hdr.size)
 			break;
 		err = message_arrived(conn, &hdr, conn->rx + done + sizeof(hdr));
 		if (err)
-			return kvmi_fail(conn, err);
+			return kint_fail(conn, err);
 		done += sizeof(hdr) + hdr.size;
 	}
 	conn->rx_size -= done;
@@ -209,7 +209,7 @@ int kvmi_receive(struct kvmi_conn *conn)
  * Write a message with one send().  When the socket is full, which takes a peer
  * that does not read, go on receiving: the peer may be stuck in writing to us.
  */
-int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
+int kint_send(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 	      const struct request *req, int64_t deadline)
 {
 	size_t size = sizeof(*hdr), done = 0;
@@ -234,21 +234,21 @@ int kvmi_send(struct kvmi_conn *conn, const struct kvmi_msg_hdr *hdr,
 				return 0;
 		} else if (errno != EAGAIN && errno != EINTR) {
 			/* What was sent before the end may still be read */
-			kvmi_receive(conn);
-			return kvmi_fail(conn, -EPIPE);
+			kint_receive(conn);
+			return kint_fail(conn, -EPIPE);
 		}
-		ret = kvmi_wait_fd(conn->sock, POLLIN | POLLOUT, deadline, conn->interrupt_fd);
+		ret = kint_wait_fd(conn->sock, POLLIN | POLLOUT, deadline, conn->interrupt_fd);
 		if (ret == -ETIMEDOUT || ret == -EINTR)
 			/* Half a message out: nothing sensible can follow it */
-			return done ? kvmi_fail(conn, ret) : ret;
+			return done ? kint_fail(conn, ret) : ret;
 		if (ret < 0)
-			return kvmi_fail(conn, ret);
+			return kint_fail(conn, ret);
 		if (ret & ~POLLOUT)
-			kvmi_receive(conn);
+			kint_receive(conn);
 	}
 }
 
-static bool all_replied(const struct kvmi_conn *conn)
+static bool all_replied(const struct kint_conn *conn)
 {
 	unsigned int i;
 
@@ -259,7 +259,7 @@ static bool all_replied(const struct kvmi_conn *conn)
 }
 
 /* The replies that have not come, if they come, are to be dropped */
-static int give_up(struct kvmi_conn *conn, int reason)
+static int give_up(struct kint_conn *conn, int reason)
 {
 	unsigned int i;
 
@@ -267,13 +267,13 @@ static int give_up(struct kvmi_conn *conn, int reason)
 		if (conn->batch[i].replied)
 			continue;
 		if (conn->nlate == MAX_LATE)
-			return kvmi_fail(conn, reason);
+			return kint_fail(conn, reason);
 		conn->late[conn->nlate++] = conn->batch[i].seq;
 	}
 	return reason;
 }
 
-static int send_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n,
+static int send_batch(struct kint_conn *conn, struct command *batch, unsigned int n,
 		      int64_t deadline)
 {
 	struct kvmi_msg_hdr hdr;
@@ -290,9 +290,9 @@ static int send_batch(struct kvmi_conn *conn, struct command *batch, unsigned in
 		hdr.id = batch[i].req.id;
 		hdr.size = size;
 		hdr.seq = batch[i].seq;
-		/* It counts from before it is sent: replies may arrive in kvmi_send() */
+		/* It counts from before it is sent: replies may arrive in kint_send() */
 		conn->nbatch = i + 1;
-		err = kvmi_send(conn, &hdr, &batch[i].req, deadline);
+		err = kint_send(conn, &hdr, &batch[i].req, deadline);
 		if (err) {
 			conn->nbatch = i;	/* this one was not */
 			return err;
@@ -305,17 +305,17 @@ static int send_batch(struct kvmi_conn *conn, struct command *batch, unsigned in
  * Send commands and wait for all replies.  An error returned is one of the
  * connection; @batch[].err is what the kernel said to each command.
  */
-int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n)
+int kint_batch(struct kint_conn *conn, struct command *batch, unsigned int n)
 {
-	int64_t deadline = kvmi_conn_deadline(conn);
+	int64_t deadline = kint_conn_deadline(conn);
 	int ret;
 
 	conn->batch = batch;
 	ret = send_batch(conn, batch, n, deadline);
 	while (!ret && !all_replied(conn)) {
-		ret = kvmi_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
+		ret = kint_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
 		if (ret > 0)
-			ret = kvmi_receive(conn);
+			ret = kint_receive(conn);
 	}
 	/* A reply may have come with the error right behind it */
 	if (ret && conn->nbatch == n && all_replied(conn))
@@ -323,7 +323,7 @@ int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n)
 	if (ret == -ETIMEDOUT || ret == -EINTR)
 		ret = give_up(conn, ret);
 	else if (ret)
-		ret = ret == -EINVAL ? ret : kvmi_fail(conn, ret);
+		ret = ret == -EINVAL ? ret : kint_fail(conn, ret);
 	conn->nbatch = 0;
 	return ret;
 }
@@ -336,21 +336,21 @@ int kvmi_batch(struct kvmi_conn *conn, struct command *batch, unsigned int n)
  * it is allowed a moment later.  Until GRACE_MS after the first reply of the
  * session, -EPERM is therefore a reason to try again.
  */
-int kvmi_command(struct kvmi_conn *conn, const struct request *req, void *data, size_t size,
+int kint_command(struct kint_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got)
 {
 	struct command cmd = { .req = *req, .data = data, .size = size, .got = got };
 	int ret;
 
 	for (;;) {
-		ret = kvmi_batch(conn, &cmd, 1);
+		ret = kint_batch(conn, &cmd, 1);
 		if (ret)
 			return ret;
 		if (!conn->grace_until)
-			conn->grace_until = kvmi_now_ms() + GRACE_MS;
-		if (cmd.err != -EPERM || kvmi_now_ms() >= conn->grace_until)
+			conn->grace_until = kint_now_ms() + GRACE_MS;
+		if (cmd.err != -EPERM || kint_now_ms() >= conn->grace_until)
 			return cmd.err;
-		ret = kvmi_wait_fd(-1, 0, kvmi_deadline(GRACE_STEP_MS), conn->interrupt_fd);
+		ret = kint_wait_fd(-1, 0, kint_deadline(GRACE_STEP_MS), conn->interrupt_fd);
 		if (ret != -ETIMEDOUT)
 			return ret;
 	}

@@ -54,7 +54,7 @@ static void sha1_block(uint32_t state[5], const uint8_t block[64])
 	state[4] += e;
 }
 
-void kvmi_sha1(const void *data, size_t size, uint8_t digest[20])
+void kint_sha1(const void *data, size_t size, uint8_t digest[20])
 {
 	uint32_t state[5] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 };
 	const uint8_t *p = data;

@@ -19,31 +19,31 @@ static_assert(sizeof(struct kvmi_vcpu_translate_gva_reply) == 8, "wire");
 
 #define UNMAPPED_GPA (~0ull)
 
-int kvmi_get_cpuid(struct kvmi_conn *conn, uint16_t vcpu, uint32_t function, uint32_t index,
+int kint_get_cpuid(struct kint_conn *conn, uint16_t vcpu, uint32_t function, uint32_t index,
 		   struct kvmi_vcpu_get_cpuid_reply *cpuid)
 {
 	struct kvmi_vcpu_get_cpuid msg = { .function = function, .index = index };
 
-	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_CPUID, vcpu, &msg, sizeof(msg),
+	return kint_vcpu_command(conn, KVMI_VCPU_GET_CPUID, vcpu, &msg, sizeof(msg),
 				 cpuid, sizeof(*cpuid));
 }
 
-int kvmi_inject_exception(struct kvmi_conn *conn, uint16_t vcpu, uint8_t nr,
+int kint_inject_exception(struct kint_conn *conn, uint16_t vcpu, uint8_t nr,
 			  uint32_t error_code, uint64_t address)
 {
 	struct kvmi_vcpu_inject_exception msg = {
 		.nr = nr, .error_code = error_code, .address = address,
 	};
 
-	return kvmi_vcpu_command(conn, KVMI_VCPU_INJECT_EXCEPTION, vcpu, &msg, sizeof(msg),
+	return kint_vcpu_command(conn, KVMI_VCPU_INJECT_EXCEPTION, vcpu, &msg, sizeof(msg),
 				 NULL, 0);
 }
 
-int kvmi_get_xcr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value)
+int kint_get_xcr(struct kint_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value)
 {
 	struct kvmi_vcpu_get_xcr_reply reply;
 	struct kvmi_vcpu_get_xcr msg = { .xcr = xcr };
-	int err = kvmi_vcpu_command(conn, KVMI_VCPU_GET_XCR, vcpu, &msg, sizeof(msg),
+	int err = kint_vcpu_command(conn, KVMI_VCPU_GET_XCR, vcpu, &msg, sizeof(msg),
 				    &reply, sizeof(reply));
 
 	if (!err)
@@ -51,17 +51,17 @@ int kvmi_get_xcr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *v
 	return err;
 }
 
-int kvmi_get_xsave(struct kvmi_conn *conn, uint16_t vcpu, void *data)
+int kint_get_xsave(struct kint_conn *conn, uint16_t vcpu, void *data)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_XSAVE, vcpu, NULL, 0, data, KVMI_XSAVE_SIZE);
+	return kint_vcpu_command(conn, KVMI_VCPU_GET_XSAVE, vcpu, NULL, 0, data, KVMI_XSAVE_SIZE);
 }
 
-int kvmi_set_xsave(struct kvmi_conn *conn, uint16_t vcpu, const void *data)
+int kint_set_xsave(struct kint_conn *conn, uint16_t vcpu, const void *data)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_XSAVE, vcpu, data, KVMI_XSAVE_SIZE, NULL, 0);
+	return kint_vcpu_command(conn, KVMI_VCPU_SET_XSAVE, vcpu, data, KVMI_XSAVE_SIZE, NULL, 0);
 }
 
-int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t size,
+int kint_get_xsave2(struct kint_conn *conn, uint16_t vcpu, void *data, size_t size,
 		    size_t *total)
 {
 	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
@@ -71,7 +71,7 @@ int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t si
 	};
 	struct {
 		struct kvmi_vcpu_get_xsave2_reply hdr;
-		unsigned char data[KVMI_MAX_XSAVE_READ];
+		unsigned char data[KINT_MAX_XSAVE_READ];
 	} reply;
 	size_t got, left;
 	int err;
@@ -80,19 +80,19 @@ int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t si
 		/* At least a byte, to be told how much there is */
 		left = size - msg.offset;
 		msg.size = !left ? 1 : left < sizeof(reply.data) ? left : sizeof(reply.data);
-		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
+		err = kint_command(conn, &req, &reply, sizeof(reply), &got);
 		if (err)
 			return err;
 		if (got < sizeof(reply.hdr) || reply.hdr.total <= msg.offset ||
 		    (msg.offset && reply.hdr.total != *total))
-			return kvmi_fail(conn, -EPROTO);
-		err = kvmi_bounded(conn, reply.hdr.total, MAX_XSAVE);
+			return kint_fail(conn, -EPROTO);
+		err = kint_bounded(conn, reply.hdr.total, MAX_XSAVE);
 		if (err)
 			return err;
 		left = reply.hdr.total - msg.offset;
 		got -= sizeof(reply.hdr);
 		if (got != (left < msg.size ? left : msg.size))
-			return kvmi_fail(conn, -EPROTO);
+			return kint_fail(conn, -EPROTO);
 		*total = reply.hdr.total;
 		if (size > *total)
 			size = *total;
@@ -103,7 +103,7 @@ int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t si
 	return 0;
 }
 
-int kvmi_set_xsave2(struct kvmi_conn *conn, uint16_t vcpu, uint32_t offset, const void *data,
+int kint_set_xsave2(struct kint_conn *conn, uint16_t vcpu, uint32_t offset, const void *data,
 		    size_t size)
 {
 	struct kvmi_vcpu_set_xsave2 msg = { .offset = offset };
@@ -114,8 +114,8 @@ int kvmi_set_xsave2(struct kvmi_conn *conn, uint16_t vcpu, uint32_t offset, cons
 	int err;
 
 	do {
-		req.size[2] = size < KVMI_MAX_XSAVE_WRITE ? size : KVMI_MAX_XSAVE_WRITE;
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
+		req.size[2] = size < KINT_MAX_XSAVE_WRITE ? size : KINT_MAX_XSAVE_WRITE;
+		err = kint_command(conn, &req, NULL, 0, NULL);
 		size -= req.size[2];
 		msg.offset += req.size[2];
 		req.part[2] = (const char *)req.part[2] + req.size[2];
@@ -123,11 +123,11 @@ int kvmi_set_xsave2(struct kvmi_conn *conn, uint16_t vcpu, uint32_t offset, cons
 	return err;
 }
 
-int kvmi_get_mtrr_type(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gpa, uint8_t *type)
+int kint_get_mtrr_type(struct kint_conn *conn, uint16_t vcpu, uint64_t gpa, uint8_t *type)
 {
 	struct kvmi_vcpu_get_mtrr_type msg = { .gpa = gpa };
 	struct kvmi_vcpu_get_mtrr_type_reply reply;
-	int err = kvmi_vcpu_command(conn, KVMI_VCPU_GET_MTRR_TYPE, vcpu, &msg, sizeof(msg),
+	int err = kint_vcpu_command(conn, KVMI_VCPU_GET_MTRR_TYPE, vcpu, &msg, sizeof(msg),
 				    &reply, sizeof(reply));
 
 	if (!err)
@@ -135,11 +135,11 @@ int kvmi_get_mtrr_type(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gpa, uint
 	return err;
 }
 
-int kvmi_translate_gva(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa)
+int kint_translate_gva(struct kint_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa)
 {
 	struct kvmi_vcpu_translate_gva_reply reply;
 	struct kvmi_vcpu_translate_gva msg = { .gva = gva };
-	int err = kvmi_vcpu_command(conn, KVMI_VCPU_TRANSLATE_GVA, vcpu, &msg, sizeof(msg),
+	int err = kint_vcpu_command(conn, KVMI_VCPU_TRANSLATE_GVA, vcpu, &msg, sizeof(msg),
 				    &reply, sizeof(reply));
 
 	if (err)

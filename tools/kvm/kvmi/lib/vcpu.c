@@ -18,48 +18,48 @@ static_assert(sizeof(struct kvmi_vcpu_debugregs) == 48, "wire");
 	  sizeof(struct kvmi_vcpu_get_registers_reply)) / sizeof(struct kvm_msr_entry))
 
 /* A command with @msg after the vCPU's index, and a reply of a fixed size */
-int kvmi_vcpu_command(struct kvmi_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
+int kint_vcpu_command(struct kint_conn *conn, uint16_t id, uint16_t vcpu, const void *msg,
 		      size_t size, void *data, size_t data_size)
 {
 	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
 	struct request req = { id, { &hdr, msg }, { sizeof(hdr), size } };
 
-	return kvmi_command(conn, &req, data, data_size, NULL);
+	return kint_command(conn, &req, data, data_size, NULL);
 }
 
-int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
+int kint_vcpu_get_info(struct kint_conn *conn, uint16_t vcpu,
 		       struct kvmi_vcpu_get_info_reply *info)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_INFO, vcpu, NULL, 0, info, sizeof(*info));
+	return kint_vcpu_command(conn, KVMI_VCPU_GET_INFO, vcpu, NULL, 0, info, sizeof(*info));
 }
 
-int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable)
+int kint_control_events(struct kint_conn *conn, uint16_t vcpu, uint16_t event, bool enable)
 {
 	struct kvmi_vcpu_control_events msg = { .event_id = event, .enable = enable };
-	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENTS, vcpu, &msg, sizeof(msg),
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENTS, vcpu, &msg, sizeof(msg),
 				    NULL, 0);
 
-	return kvmi_wish_update(conn, WISH_EVENT, vcpu, event, enable, ret);
+	return kint_wish_update(conn, WISH_EVENT, vcpu, event, enable, ret);
 }
 
-int kvmi_control_event_set(struct kvmi_conn *conn, uint16_t vcpu, uint64_t enable,
+int kint_control_event_set(struct kint_conn *conn, uint16_t vcpu, uint64_t enable,
 			   uint64_t disable, uint64_t *enabled)
 {
 	struct kvmi_vcpu_control_event_set msg = { .enable = enable, .disable = disable };
 	struct kvmi_vcpu_control_event_set_reply reply;
-	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENT_SET, vcpu, &msg, sizeof(msg),
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_CONTROL_EVENT_SET, vcpu, &msg, sizeof(msg),
 				    &reply, sizeof(reply));
 	unsigned int id;
 
 	for (id = 0; id < 64; id++)
 		if ((enable | disable) >> id & 1)
-			ret = kvmi_wish_update(conn, WISH_EVENT, vcpu, id, enable >> id & 1, ret);
+			ret = kint_wish_update(conn, WISH_EVENT, vcpu, id, enable >> id & 1, ret);
 	if (!ret && enabled)
 		*enabled = reply.enabled;
 	return ret;
 }
 
-int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+int kint_get_registers(struct kint_conn *conn, uint16_t vcpu, struct kint_registers *regs,
 		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs)
 {
 	struct kvmi_vcpu_hdr hdr = { .vcpu = vcpu };
@@ -77,18 +77,18 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 
 	if (nmsrs > MAX_MSRS)
 		return -EINVAL;
-	err = kvmi_command(conn, &req, buf, sizeof(buf), &got);
+	err = kint_command(conn, &req, buf, sizeof(buf), &got);
 	if (err)
 		return err;
 	if (got < sizeof(reply) + nmsrs * sizeof(entry))
-		return kvmi_fail(conn, -EPROTO);
+		return kint_fail(conn, -EPROTO);
 	memcpy(&reply, buf, sizeof(reply));
 	if (reply.msrs.nmsrs != nmsrs)
-		return kvmi_fail(conn, -EPROTO);
+		return kint_fail(conn, -EPROTO);
 	for (i = 0; i < nmsrs; i++) {
 		memcpy(&entry, buf + sizeof(reply) + i * sizeof(entry), sizeof(entry));
 		if (entry.index != msrs[i])
-			return kvmi_fail(conn, -EPROTO);
+			return kint_fail(conn, -EPROTO);
 		values[i] = entry.data;
 	}
 	regs->mode = reply.mode;
@@ -97,34 +97,34 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 	return 0;
 }
 
-int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs)
+int kint_set_registers(struct kint_conn *conn, uint16_t vcpu, const struct kvm_regs *regs)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs), NULL, 0);
+	return kint_vcpu_command(conn, KVMI_VCPU_SET_REGISTERS, vcpu, regs, sizeof(*regs), NULL, 0);
 }
 
-int kvmi_get_debugregs(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs)
+int kint_get_debugregs(struct kint_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_GET_DEBUGREGS, vcpu, NULL, 0, regs, sizeof(*regs));
+	return kint_vcpu_command(conn, KVMI_VCPU_GET_DEBUGREGS, vcpu, NULL, 0, regs, sizeof(*regs));
 }
 
-int kvmi_set_debugregs(struct kvmi_conn *conn, uint16_t vcpu,
+int kint_set_debugregs(struct kint_conn *conn, uint16_t vcpu,
 		       const struct kvmi_vcpu_debugregs *regs)
 {
-	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_DEBUGREGS, vcpu, regs, sizeof(*regs), NULL, 0);
+	return kint_vcpu_command(conn, KVMI_VCPU_SET_DEBUGREGS, vcpu, regs, sizeof(*regs), NULL, 0);
 }
 
-int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable)
+int kint_control_cr(struct kint_conn *conn, uint16_t vcpu, uint8_t cr, bool enable)
 {
 	struct kvmi_vcpu_control_cr msg = { .cr = cr, .enable = enable };
-	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_CR, vcpu, &msg, sizeof(msg), NULL, 0);
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_CONTROL_CR, vcpu, &msg, sizeof(msg), NULL, 0);
 
-	return kvmi_wish_update(conn, WISH_CR, vcpu, cr, enable, ret);
+	return kint_wish_update(conn, WISH_CR, vcpu, cr, enable, ret);
 }
 
-int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable)
+int kint_control_msr(struct kint_conn *conn, uint16_t vcpu, uint32_t msr, bool enable)
 {
 	struct kvmi_vcpu_control_msr msg = { .msr = msr, .enable = enable };
-	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_MSR, vcpu, &msg, sizeof(msg), NULL, 0);
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_CONTROL_MSR, vcpu, &msg, sizeof(msg), NULL, 0);
 
-	return kvmi_wish_update(conn, WISH_MSR, vcpu, msr, enable, ret);
+	return kint_wish_update(conn, WISH_MSR, vcpu, msr, enable, ret);
 }

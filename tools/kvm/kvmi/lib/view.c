@@ -17,7 +17,7 @@ static_assert(sizeof(struct kvmi_vcpu_set_view) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_get_view_reply) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_control_singlestep) == 8, "wire");
 
-int kvmi_set_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+int kint_set_page_access(struct kint_conn *conn, uint16_t view, uint16_t as_id,
 			 const struct kvmi_page_access_entry *entries, size_t n)
 {
 	struct kvmi_vm_set_page_access msg = { .view = view, .as_id = as_id };
@@ -25,17 +25,17 @@ int kvmi_set_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
 	int err;
 
 	do {
-		msg.count = n < KVMI_MAX_SET_ACCESS ? n : KVMI_MAX_SET_ACCESS;
+		msg.count = n < KINT_MAX_SET_ACCESS ? n : KINT_MAX_SET_ACCESS;
 		req.part[1] = entries;
 		req.size[1] = msg.count * sizeof(*entries);
-		err = kvmi_command(conn, &req, NULL, 0, NULL);
+		err = kint_command(conn, &req, NULL, 0, NULL);
 		entries += msg.count;
 		n -= msg.count;
 	} while (!err && n);
 	return err;
 }
 
-int kvmi_get_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+int kint_get_page_access(struct kint_conn *conn, uint16_t view, uint16_t as_id,
 			 const uint64_t *gpas, uint8_t *access, size_t n)
 {
 	struct kvmi_vm_get_page_access msg = { .view = view, .as_id = as_id };
@@ -43,10 +43,10 @@ int kvmi_get_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
 	int err;
 
 	do {
-		msg.count = n < KVMI_MAX_GET_ACCESS ? n : KVMI_MAX_GET_ACCESS;
+		msg.count = n < KINT_MAX_GET_ACCESS ? n : KINT_MAX_GET_ACCESS;
 		req.part[1] = gpas;
 		req.size[1] = msg.count * sizeof(*gpas);
-		err = kvmi_command(conn, &req, access, msg.count, NULL);
+		err = kint_command(conn, &req, access, msg.count, NULL);
 		gpas += msg.count;
 		access += msg.count;
 		n -= msg.count;
@@ -54,27 +54,27 @@ int kvmi_get_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
 	return err;
 }
 
-int kvmi_create_view(struct kvmi_conn *conn, uint16_t copy_of, uint16_t *view)
+int kint_create_view(struct kint_conn *conn, uint16_t copy_of, uint16_t *view)
 {
 	struct kvmi_vm_create_view msg = { .copy_of = copy_of };
 	struct request req = { KVMI_VM_CREATE_VIEW, { &msg }, { sizeof(msg) } };
 	struct kvmi_vm_create_view_reply reply;
-	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
+	int err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
 
 	if (!err)
 		*view = reply.view;
 	return err;
 }
 
-int kvmi_destroy_view(struct kvmi_conn *conn, uint16_t view)
+int kint_destroy_view(struct kint_conn *conn, uint16_t view)
 {
 	struct kvmi_vm_destroy_view msg = { .view = view };
 	struct request req = { KVMI_VM_DESTROY_VIEW, { &msg }, { sizeof(msg) } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_change_gfn(struct kvmi_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
+int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
 		    uint64_t new_gfn)
 {
 	struct kvmi_vm_change_gfn msg = {
@@ -82,20 +82,20 @@ int kvmi_change_gfn(struct kvmi_conn *conn, uint16_t view, uint16_t as_id, uint6
 	};
 	struct request req = { KVMI_VM_CHANGE_GFN, { &msg }, { sizeof(msg) } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_set_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t view)
+int kint_set_view(struct kint_conn *conn, uint16_t vcpu, uint16_t view)
 {
 	struct kvmi_vcpu_set_view msg = { .view = view };
 
-	return kvmi_vcpu_command(conn, KVMI_VCPU_SET_VIEW, vcpu, &msg, sizeof(msg), NULL, 0);
+	return kint_vcpu_command(conn, KVMI_VCPU_SET_VIEW, vcpu, &msg, sizeof(msg), NULL, 0);
 }
 
-int kvmi_get_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t *view)
+int kint_get_view(struct kint_conn *conn, uint16_t vcpu, uint16_t *view)
 {
 	struct kvmi_vcpu_get_view_reply reply;
-	int err = kvmi_vcpu_command(conn, KVMI_VCPU_GET_VIEW, vcpu, NULL, 0, &reply,
+	int err = kint_vcpu_command(conn, KVMI_VCPU_GET_VIEW, vcpu, NULL, 0, &reply,
 				    sizeof(reply));
 
 	if (!err)
@@ -103,11 +103,11 @@ int kvmi_get_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t *view)
 	return err;
 }
 
-int kvmi_control_singlestep(struct kvmi_conn *conn, uint16_t vcpu, bool enable)
+int kint_control_singlestep(struct kint_conn *conn, uint16_t vcpu, bool enable)
 {
 	struct kvmi_vcpu_control_singlestep msg = { .enable = enable };
-	int ret = kvmi_vcpu_command(conn, KVMI_VCPU_CONTROL_SINGLESTEP, vcpu, &msg, sizeof(msg),
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_CONTROL_SINGLESTEP, vcpu, &msg, sizeof(msg),
 				    NULL, 0);
 
-	return kvmi_wish_update(conn, WISH_STEP, vcpu, 0, enable, ret);
+	return kint_wish_update(conn, WISH_STEP, vcpu, 0, enable, ret);
 }

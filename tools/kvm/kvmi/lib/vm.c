@@ -21,106 +21,106 @@ static_assert(sizeof(struct kvmi_memslot) == 24, "wire");
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
 	  sizeof(struct kvmi_vm_get_memslots_reply)) / sizeof(struct kvmi_memslot))
 
-int kvmi_get_version(struct kvmi_conn *conn, struct kvmi_get_version_reply *version)
+int kint_get_version(struct kint_conn *conn, struct kvmi_get_version_reply *version)
 {
 	struct request req = { .id = KVMI_GET_VERSION };
 
-	return kvmi_command(conn, &req, version, sizeof(*version), NULL);
+	return kint_command(conn, &req, version, sizeof(*version), NULL);
 }
 
-int kvmi_check_command(struct kvmi_conn *conn, uint16_t id)
+int kint_check_command(struct kint_conn *conn, uint16_t id)
 {
 	struct kvmi_vm_check_command msg = { .id = id };
 	struct request req = { KVMI_VM_CHECK_COMMAND, { &msg }, { sizeof(msg) } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_check_event(struct kvmi_conn *conn, uint16_t id)
+int kint_check_event(struct kint_conn *conn, uint16_t id)
 {
 	struct kvmi_vm_check_event msg = { .id = id };
 	struct request req = { KVMI_VM_CHECK_EVENT, { &msg }, { sizeof(msg) } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info)
+int kint_get_info(struct kint_conn *conn, struct kvmi_vm_get_info_reply *info)
 {
 	struct request req = { .id = KVMI_VM_GET_INFO };
 
-	int err = kvmi_command(conn, &req, info, sizeof(*info), NULL);
+	int err = kint_command(conn, &req, info, sizeof(*info), NULL);
 
-	return err ? err : kvmi_bounded(conn, info->vcpu_count, MAX_VCPUS);
+	return err ? err : kint_bounded(conn, info->vcpu_count, MAX_VCPUS);
 }
 
-int kvmi_get_features(struct kvmi_conn *conn, struct kvmi_vm_get_features_reply *features)
+int kint_get_features(struct kint_conn *conn, struct kvmi_vm_get_features_reply *features)
 {
 	struct request req = { .id = KVMI_VM_GET_FEATURES };
 
-	return kvmi_command(conn, &req, features, sizeof(*features), NULL);
+	return kint_command(conn, &req, features, sizeof(*features), NULL);
 }
 
-int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable)
+int kint_control_vm_events(struct kint_conn *conn, uint16_t event, bool enable)
 {
 	struct kvmi_vm_control_events msg = { .event_id = event, .enable = enable };
 	struct request req = { KVMI_VM_CONTROL_EVENTS, { &msg }, { sizeof(msg) } };
 
-	return kvmi_wish_update(conn, WISH_VM_EVENT, 0, event, enable,
-				kvmi_command(conn, &req, NULL, 0, NULL));
+	return kint_wish_update(conn, WISH_VM_EVENT, 0, event, enable,
+				kint_command(conn, &req, NULL, 0, NULL));
 }
 
-int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait)
+int kint_pause_vcpu(struct kint_conn *conn, uint16_t vcpu, bool wait)
 {
 	struct kvmi_vm_pause_vcpu msg = { .vcpu = vcpu, .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_VCPU, { &msg }, { sizeof(msg) } };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_pause_all(struct kvmi_conn *conn, bool wait, uint32_t *count)
+int kint_pause_all(struct kint_conn *conn, bool wait, uint32_t *count)
 {
 	struct kvmi_vm_pause_all msg = { .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_ALL, { &msg }, { sizeof(msg) } };
 	struct kvmi_vm_pause_all_reply reply;
-	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
+	int err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
 
 	if (!err)
-		err = kvmi_bounded(conn, reply.count, MAX_VCPUS);
+		err = kint_bounded(conn, reply.count, MAX_VCPUS);
 	if (!err && count)
 		*count = reply.count;
 	return err;
 }
 
-int kvmi_shutdown(struct kvmi_conn *conn)
+int kint_shutdown(struct kint_conn *conn)
 {
 	struct request req = { .id = KVMI_VM_SHUTDOWN };
 
-	return kvmi_command(conn, &req, NULL, 0, NULL);
+	return kint_command(conn, &req, NULL, 0, NULL);
 }
 
-int kvmi_control_cleanup(struct kvmi_conn *conn, bool enable)
+int kint_control_cleanup(struct kint_conn *conn, bool enable)
 {
 	struct kvmi_vm_control_cleanup msg = { .enable = enable };
 	struct request req = { KVMI_VM_CONTROL_CLEANUP, { &msg }, { sizeof(msg) } };
-	int err = kvmi_command(conn, &req, NULL, 0, NULL);
+	int err = kint_command(conn, &req, NULL, 0, NULL);
 
 	if (!err)
 		conn->no_cleanup = !enable;
 	return err;
 }
 
-int kvmi_get_max_gfn(struct kvmi_conn *conn, uint64_t *gfn)
+int kint_get_max_gfn(struct kint_conn *conn, uint64_t *gfn)
 {
 	struct request req = { .id = KVMI_VM_GET_MAX_GFN };
 	struct kvmi_vm_get_max_gfn_reply reply;
-	int err = kvmi_command(conn, &req, &reply, sizeof(reply), NULL);
+	int err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
 
 	if (!err)
 		*gfn = reply.gfn;
 	return err;
 }
 
-int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
+int kint_get_memslots(struct kint_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
 		      unsigned int max, uint32_t *cookie)
 {
 	struct kvmi_vm_get_memslots msg = { .as_id = as_id };
@@ -136,12 +136,12 @@ int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslo
 
 	do {
 		msg.start = done;
-		err = kvmi_command(conn, &req, &reply, sizeof(reply), &got);
+		err = kint_command(conn, &req, &reply, sizeof(reply), &got);
 		if (err)
 			return err;
 		if (got < sizeof(reply.hdr) || (got - sizeof(reply.hdr)) % sizeof(*slots))
-			return kvmi_fail(conn, -EPROTO);
-		err = kvmi_bounded(conn, reply.hdr.nr_slots, MAX_MEMSLOTS);
+			return kint_fail(conn, -EPROTO);
+		err = kint_bounded(conn, reply.hdr.nr_slots, MAX_MEMSLOTS);
 		if (err)
 			return err;
 		if (done && reply.hdr.cookie != first)
@@ -149,7 +149,7 @@ int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslo
 		first = reply.hdr.cookie;
 		n = (got - sizeof(reply.hdr)) / sizeof(*slots);
 		if (n > reply.hdr.nr_slots - done || (!n && reply.hdr.nr_slots > done))
-			return kvmi_fail(conn, -EPROTO);
+			return kint_fail(conn, -EPROTO);
 		if (n > max - done)
 			n = max - done;
 		if (n)

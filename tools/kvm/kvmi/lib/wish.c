@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "internal.h"
 
-/* Time limits of kvmi_detach(), in milliseconds: of a command, of all, and of all it does */
+/* Time limits of kint_detach(), in milliseconds: of a command, of all, and of all it does */
 #define UNDO_EACH	250
 #define UNDO_ALL	1000
 #define DETACH		1500
@@ -16,7 +16,7 @@
  * A command that was given up on may still be carried out, so it counts as done
  * if it turned something on, and as not done if it turned something off.
  */
-int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
+int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
 		     bool enable, int result)
 {
 	bool unsure = result == -ETIMEDOUT || result == -EINTR;
@@ -44,7 +44,7 @@ int kvmi_wish_update(struct kvmi_conn *conn, enum wish_kind kind, uint16_t vcpu,
 	return result;
 }
 
-void kvmi_wishes_free(struct kvmi_conn *conn)
+void kint_wishes_free(struct kint_conn *conn)
 {
 	struct wish *wish;
 
@@ -55,34 +55,34 @@ void kvmi_wishes_free(struct kvmi_conn *conn)
 	}
 }
 
-static int turn_off(struct kvmi_conn *conn, const struct wish *wish)
+static int turn_off(struct kint_conn *conn, const struct wish *wish)
 {
 	if (conn->no_cleanup && (wish->kind == WISH_CR || wish->kind == WISH_MSR))
-		return kvmi_wish_update(conn, wish->kind, wish->vcpu, wish->id, false, 0);
+		return kint_wish_update(conn, wish->kind, wish->vcpu, wish->id, false, 0);
 	switch (wish->kind) {
 	case WISH_VM_EVENT:
-		return kvmi_control_vm_events(conn, wish->id, false);
+		return kint_control_vm_events(conn, wish->id, false);
 	case WISH_EVENT:
-		return kvmi_control_events(conn, wish->vcpu, wish->id, false);
+		return kint_control_events(conn, wish->vcpu, wish->id, false);
 	case WISH_CR:
-		return kvmi_control_cr(conn, wish->vcpu, wish->id, false);
+		return kint_control_cr(conn, wish->vcpu, wish->id, false);
 	case WISH_STEP:
-		return kvmi_control_singlestep(conn, wish->vcpu, false);
+		return kint_control_singlestep(conn, wish->vcpu, false);
 	default:
-		return kvmi_control_msr(conn, wish->vcpu, wish->id, false);
+		return kint_control_msr(conn, wish->vcpu, wish->id, false);
 	}
 }
 
-int kvmi_detach(struct kvmi_conn *conn)
+int kint_detach(struct kint_conn *conn)
 {
-	int64_t deadline = kvmi_deadline(UNDO_ALL);
+	int64_t deadline = kint_deadline(UNDO_ALL);
 	int dead_vcpu = -1, first = 0, err;
 	struct wish wish;
 
-	kvmi_set_interrupt_fd(conn, -1);
-	kvmi_set_timeout(conn, UNDO_EACH);
-	conn->last_moment = kvmi_deadline(DETACH);
-	while (conn->wishes && !conn->error && kvmi_now_ms() < deadline) {
+	kint_set_interrupt_fd(conn, -1);
+	kint_set_timeout(conn, UNDO_EACH);
+	conn->last_moment = kint_deadline(DETACH);
+	while (conn->wishes && !conn->error && kint_now_ms() < deadline) {
 		wish = *conn->wishes;
 		err = wish.kind != WISH_VM_EVENT && wish.vcpu == dead_vcpu ?
 		      -ETIMEDOUT : turn_off(conn, &wish);
@@ -90,7 +90,7 @@ int kvmi_detach(struct kvmi_conn *conn)
 			dead_vcpu = wish.vcpu;
 		/* Gone from the list, whatever became of it; then the next one */
 		if (err)
-			kvmi_wish_update(conn, wish.kind, wish.vcpu, wish.id, false, 0);
+			kint_wish_update(conn, wish.kind, wish.vcpu, wish.id, false, 0);
 		if (err && !first)
 			first = err;
 	}
@@ -100,9 +100,9 @@ int kvmi_detach(struct kvmi_conn *conn)
 	 * A vCPU answers a command after it has sent its events, so all those
 	 * there will ever be have arrived.
 	 */
-	err = kvmi_allow_all(conn);
+	err = kint_allow_all(conn);
 	if (err && !first)
 		first = err;
-	kvmi_close(conn);
+	kint_close(conn);
 	return first;
 }

@@ -20,7 +20,7 @@ static unsigned int commands_seen;
 static void peer_memory(int fd)
 {
 	struct kvmi_vm_read_physical req;
-	struct { struct kvmi_mem_cookie c; unsigned char data[KVMI_MAX_COOKIE_READ]; } out;
+	struct { struct kvmi_mem_cookie c; unsigned char data[KINT_MAX_COOKIE_READ]; } out;
 	struct peer_msg msg;
 	const unsigned char *data;
 	bool ok;
@@ -60,7 +60,7 @@ static void peer_memory(int fd)
 	}
 }
 
-static bool body_memory(struct kvmi_conn *conn)
+static bool body_memory(struct kint_conn *conn)
 {
 	static unsigned char buf[sizeof(memory)], new[sizeof(memory)];
 	uint32_t cookie = 0;
@@ -71,18 +71,18 @@ static bool body_memory(struct kvmi_conn *conn)
 		new[i] = ~memory[i];
 	}
 	commands_seen = 0;
-	CHECK(!(last = kvmi_read_physical(conn, 4000, buf, 10000)));
+	CHECK(!(last = kint_read_physical(conn, 4000, buf, 10000)));
 	CHECK(!memcmp(buf, memory + 4000, 10000) && commands_seen == 4);
-	CHECK((last = kvmi_read_physical(conn, sizeof(memory) - 8, buf, 16)) == -ENOENT);
-	CHECK(!(last = kvmi_write_physical(conn, 4090, new + 4090, 9000)));
+	CHECK((last = kint_read_physical(conn, sizeof(memory) - 8, buf, 16)) == -ENOENT);
+	CHECK(!(last = kint_write_physical(conn, 4090, new + 4090, 9000)));
 	CHECK(!memcmp(memory + 4090, new + 4090, 9000) && memory[4089] != new[4089]);
 	commands_seen = 0;
-	CHECK(!(last = kvmi_read_physical_cookie(conn, 0, 0, buf, sizeof(buf), &cookie)));
+	CHECK(!(last = kint_read_physical_cookie(conn, 0, 0, buf, sizeof(buf), &cookie)));
 	CHECK(!memcmp(buf, memory, sizeof(buf)) && cookie == 5 && commands_seen == 3);
-	CHECK(!(last = kvmi_write_physical_cookie(conn, 0, 1, new + 1, sizeof(new) - 1, 5)));
+	CHECK(!(last = kint_write_physical_cookie(conn, 0, 1, new + 1, sizeof(new) - 1, 5)));
 	CHECK(!memcmp(memory + 1, new + 1, sizeof(new) - 1));
-	CHECK((last = kvmi_write_physical_cookie(conn, 0, 0, buf, 4, 4)) == -EAGAIN);
-	CHECK(!(last = kvmi_read_physical(conn, 0, buf, 0)));
+	CHECK((last = kint_write_physical_cookie(conn, 0, 0, buf, 4, 4)) == -EAGAIN);
+	CHECK(!(last = kint_read_physical(conn, 0, buf, 0)));
 	return true;
 }
 
@@ -95,11 +95,11 @@ static void peer_short_memory(int fd)
 	linger(fd);
 }
 
-static bool body_short_memory(struct kvmi_conn *conn)
+static bool body_short_memory(struct kint_conn *conn)
 {
 	char buf[8];
 
-	CHECK((last = kvmi_read_physical(conn, 0, buf, 8)) == -EPROTO);
+	CHECK((last = kint_read_physical(conn, 0, buf, 8)) == -EPROTO);
 	return true;
 }
 
@@ -128,26 +128,26 @@ static void peer_registers(int fd)
 
 static const uint32_t two_msrs[] = { 0x174, 0xc0000082 };
 
-static bool body_registers(struct kvmi_conn *conn)
+static bool body_registers(struct kint_conn *conn)
 {
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	static uint32_t many[500];
 	static uint64_t values[500];
 
-	CHECK(!(last = kvmi_get_registers(conn, 0, &regs, two_msrs, values, 2)));
+	CHECK(!(last = kint_get_registers(conn, 0, &regs, two_msrs, values, 2)));
 	CHECK(regs.mode == 8 && regs.regs.rip == 0x1000 && regs.sregs.cr4 == 0x20);
 	CHECK(values[0] == 16 && values[1] == 0xabc);
-	CHECK((last = kvmi_get_registers(conn, 0, &regs, many, values, 482)) == -EINVAL);
-	CHECK(!(last = kvmi_set_registers(conn, 0, &regs.regs)));
+	CHECK((last = kint_get_registers(conn, 0, &regs, many, values, 482)) == -EINVAL);
+	CHECK(!(last = kint_set_registers(conn, 0, &regs.regs)));
 	return true;
 }
 
-static bool body_bad_registers(struct kvmi_conn *conn)
+static bool body_bad_registers(struct kint_conn *conn)
 {
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	uint64_t values[2];
 
-	CHECK((last = kvmi_get_registers(conn, 0, &regs, two_msrs, values, 2)) == -EPROTO);
+	CHECK((last = kint_get_registers(conn, 0, &regs, two_msrs, values, 2)) == -EPROTO);
 	return true;
 }
 

@@ -59,9 +59,9 @@ static void peer_detach(int fd)
 
 static bool test_detach(bool silent)
 {
-	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
-	int64_t start_ms = kvmi_now_ms();
-	struct kvmi_conn *conn = NULL;
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	int64_t start_ms = kint_now_ms();
+	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
 	int fd;
@@ -71,21 +71,21 @@ static bool test_detach(bool silent)
 	allowed = 0;
 	mute = silent;
 	start(&script, &thread, peer_detach, &fd);
-	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
-	CHECK(!(last = kvmi_control_vm_events(conn, KVMI_VM_EVENT_UNHOOK, true)));
-	CHECK(!(last = kvmi_control_events(conn, 0, KVMI_VCPU_EVENT_MSR, true)));
-	CHECK(!(last = kvmi_control_msr(conn, 0, 0xc0000082, true)));
-	CHECK(!(last = kvmi_control_msr(conn, 1, 0xc0000082, true)));
-	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
-	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
-	CHECK(!(last = kvmi_control_cr(conn, 1, 0, true)));
-	CHECK(!(last = kvmi_control_singlestep(conn, 1, true)));
-	last = kvmi_detach(conn);
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kint_control_vm_events(conn, KVMI_VM_EVENT_UNHOOK, true)));
+	CHECK(!(last = kint_control_events(conn, 0, KVMI_VCPU_EVENT_MSR, true)));
+	CHECK(!(last = kint_control_msr(conn, 0, 0xc0000082, true)));
+	CHECK(!(last = kint_control_msr(conn, 1, 0xc0000082, true)));
+	CHECK(!(last = kint_control_cr(conn, 0, 4, true)));
+	CHECK(!(last = kint_control_cr(conn, 0, 4, true)));
+	CHECK(!(last = kint_control_cr(conn, 1, 0, true)));
+	CHECK(!(last = kint_control_singlestep(conn, 1, true)));
+	last = kint_detach(conn);
 	pthread_join(thread, NULL);
 	CHECK(on_count == 8);
 	if (silent) {
 		CHECK(last == -ETIMEDOUT);
-		CHECK(kvmi_now_ms() - start_ms < TEST_TIMEOUT_MS);
+		CHECK(kint_now_ms() - start_ms < TEST_TIMEOUT_MS);
 	} else {
 		CHECK(!last);
 		CHECK(off_count == 7);
@@ -94,7 +94,7 @@ static bool test_detach(bool silent)
 	return true;
 }
 
-/* ---- What kvmi_control_event_set() and kvmi_control_cleanup() leave to undo ---- */
+/* ---- What kint_control_event_set() and kint_control_cleanup() leave to undo ---- */
 static unsigned int events_off, crs_off;
 
 static void peer_kept(int fd)
@@ -116,8 +116,8 @@ static void peer_kept(int fd)
 
 static bool test_kept(bool cleanup)
 {
-	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
-	struct kvmi_conn *conn = NULL;
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
 	int fd;
@@ -125,12 +125,12 @@ static bool test_kept(bool cleanup)
 	events_off = 0;
 	crs_off = 0;
 	start(&script, &thread, peer_kept, &fd);
-	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
-	CHECK(!(last = kvmi_control_cleanup(conn, cleanup)));
-	CHECK(!(last = kvmi_control_event_set(conn, 0, 0x1a0, 0, NULL)));
-	CHECK(!(last = kvmi_control_event_set(conn, 0, 0, 0x20, NULL)));
-	CHECK(!(last = kvmi_control_cr(conn, 0, 4, true)));
-	last = kvmi_detach(conn);
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kint_control_cleanup(conn, cleanup)));
+	CHECK(!(last = kint_control_event_set(conn, 0, 0x1a0, 0, NULL)));
+	CHECK(!(last = kint_control_event_set(conn, 0, 0, 0x20, NULL)));
+	CHECK(!(last = kint_control_cr(conn, 0, 4, true)));
+	last = kint_detach(conn);
 	pthread_join(thread, NULL);
 	CHECK(!last && events_off == 2);
 	CHECK(crs_off == cleanup);

@@ -33,7 +33,7 @@ static void peer_events(int fd)
 	linger(fd);
 }
 
-static int count_events(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
+static int count_events(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
 	int *count = arg;
 
@@ -54,36 +54,36 @@ static bool reply_is(const struct peer_msg *msg, uint32_t seq, uint16_t vcpu, ui
 	       !memcmp(msg->data + 16, &value, 8);
 }
 
-static bool body_events(struct kvmi_conn *conn)
+static bool body_events(struct kint_conn *conn)
 {
-	struct pollfd pfd = { .fd = kvmi_fd(conn), .events = POLLIN };
-	struct kvmi_event event;
+	struct pollfd pfd = { .fd = kint_fd(conn), .events = POLLIN };
+	struct kint_event event;
 
 	CHECK(poll(&pfd, 1, 0) == 0);
-	CHECK((last = kvmi_check_event(conn, 1)) == -EINVAL);
+	CHECK((last = kint_check_event(conn, 1)) == -EINVAL);
 	CHECK(poll(&pfd, 1, 0) == 1);
-	CHECK(!(last = kvmi_next_event(conn, &event, 0)));
+	CHECK(!(last = kint_next_event(conn, &event, 0)));
 	CHECK(event.is_vcpu && event.id == KVMI_VCPU_EVENT_MSR && event.common.vcpu == 1);
 	CHECK(event.msr.msr == 0xc0000082 && event.msr.old_value == 1 && event.msr.new_value == 2);
 	CHECK(event.common.cookie == 77 && event.common.arch.regs.rip == 0xffffffff81000123);
-	CHECK((last = kvmi_reply(conn, &event, 9)) == -EINVAL);
-	CHECK(!(last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)));
-	CHECK((last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)) == -EINVAL);
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK((last = kint_reply(conn, &event, 9)) == -EINVAL);
+	CHECK(!(last = kint_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)));
+	CHECK((last = kint_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)) == -EINVAL);
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
 	CHECK(event.id == KVMI_VCPU_EVENT_CR && event.cr.cr == 4 && event.cr.new_value == 0xa0);
 	CHECK(poll(&pfd, 1, 0) == 0);
-	CHECK((last = kvmi_next_event(conn, &event, 0)) == -EAGAIN);
+	CHECK((last = kint_next_event(conn, &event, 0)) == -EAGAIN);
 	return true;
 }
 
-static bool body_dispatch(struct kvmi_conn *conn)
+static bool body_dispatch(struct kint_conn *conn)
 {
-	struct pollfd pfd = { .fd = kvmi_fd(conn), .events = POLLIN };
+	struct pollfd pfd = { .fd = kint_fd(conn), .events = POLLIN };
 	int count = 0;
 
-	CHECK((last = kvmi_check_event(conn, 1)) == -EINVAL);
+	CHECK((last = kint_check_event(conn, 1)) == -EINVAL);
 	while (count < 2 && poll(&pfd, 1, 1000) == 1)
-		CHECK(!(last = kvmi_dispatch(conn, count_events, &count)));
+		CHECK(!(last = kint_dispatch(conn, count_events, &count)));
 	CHECK(count == 2);
 	return true;
 }
@@ -99,21 +99,21 @@ static void peer_one_event(int fd)
 	linger(fd);
 }
 
-static bool body_value(struct kvmi_conn *conn)
+static bool body_value(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
-	CHECK(!(last = kvmi_reply_value(conn, &event, 0x1234)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
+	CHECK(!(last = kint_reply_value(conn, &event, 0x1234)));
 	return true;
 }
 
-static bool body_retry(struct kvmi_conn *conn)
+static bool body_retry(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
-	CHECK(!(last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_RETRY)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
+	CHECK(!(last = kint_reply(conn, &event, KVMI_EVENT_ACTION_RETRY)));
 	return true;
 }
 
@@ -135,19 +135,19 @@ static void peer_two_events(int fd)
 	linger(fd);
 }
 
-static bool body_two_events(struct kvmi_conn *conn)
+static bool body_two_events(struct kint_conn *conn)
 {
 	static const unsigned char zero[28];
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
-	CHECK((last = kvmi_reply_access(conn, &event, "1234")) == -EINVAL);
-	CHECK(!(last = kvmi_reply_pf(conn, &event, KVMI_PF_TRAP_ACCESS)));
-	CHECK((last = kvmi_reply_pf(conn, &event, 0)) == -EINVAL);
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
-	CHECK((last = kvmi_reply_pf(conn, &event, 0)) == -EINVAL);
-	CHECK(!(last = kvmi_reply_access(conn, &event, "1234")));
-	CHECK((last = kvmi_check_event(conn, 1)) == -ENOENT);
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
+	CHECK((last = kint_reply_access(conn, &event, "1234")) == -EINVAL);
+	CHECK(!(last = kint_reply_pf(conn, &event, KVMI_PF_TRAP_ACCESS)));
+	CHECK((last = kint_reply_pf(conn, &event, 0)) == -EINVAL);
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
+	CHECK((last = kint_reply_pf(conn, &event, 0)) == -EINVAL);
+	CHECK(!(last = kint_reply_access(conn, &event, "1234")));
+	CHECK((last = kint_check_event(conn, 1)) == -ENOENT);
 	CHECK(reply_is(&event_reply, 80, 1, KVMI_EVENT_ACTION_ALLOW, KVMI_VCPU_EVENT_PF,
 		       KVMI_PF_TRAP_ACCESS));
 	CHECK(access_reply.hdr.seq == 81 && access_reply.hdr.size == 16 + 32);
@@ -168,19 +168,19 @@ static void peer_vm_events(int fd)
 	linger(fd);
 }
 
-static bool body_vm_events(struct kvmi_conn *conn)
+static bool body_vm_events(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
 	CHECK(event.is_vcpu && event.id == KVMI_VCPU_EVENT_PAUSE);
-	CHECK((last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)) == -EINVAL);
-	CHECK((last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_RETRY)) == -EINVAL);
-	CHECK((last = kvmi_reply_value(conn, &event, 0)) == -EINVAL);
-	CHECK(!(last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW)));
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK((last = kint_reply(conn, &event, KVMI_EVENT_ACTION_SKIP)) == -EINVAL);
+	CHECK((last = kint_reply(conn, &event, KVMI_EVENT_ACTION_RETRY)) == -EINVAL);
+	CHECK((last = kint_reply_value(conn, &event, 0)) == -EINVAL);
+	CHECK(!(last = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
 	CHECK(!event.is_vcpu && event.id == KVMI_VM_EVENT_UNHOOK);
-	CHECK((last = kvmi_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW)) == -EINVAL);
+	CHECK((last = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW)) == -EINVAL);
 	return true;
 }
 
@@ -230,7 +230,7 @@ static void peer_kind(int fd)
 	linger(fd);
 }
 
-static bool data_is_right(const struct kvmi_event *e)
+static bool data_is_right(const struct kint_event *e)
 {
 	switch (e->id) {
 	case KVMI_VCPU_EVENT_BREAKPOINT:
@@ -265,18 +265,18 @@ static bool data_is_right(const struct kvmi_event *e)
 	}
 }
 
-static bool body_kind(struct kvmi_conn *conn)
+static bool body_kind(struct kint_conn *conn)
 {
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(kind_reply.data + 8);
-	struct kvmi_event event;
+	struct kint_event event;
 	unsigned int action, accepted = 0;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
 	CHECK(event.is_vcpu && event.id == kind->id && event.common.vcpu == 3);
 	CHECK(data_is_right(&event));
 	/* Those that are refused leave it open; the highest one is sent */
 	for (action = 33; action--; ) {
-		last = kvmi_reply(conn, &event, action);
+		last = kint_reply(conn, &event, action);
 		if (action > 3 || !(kind->actions & (1u << action))) {
 			CHECK(last == -EINVAL);
 			continue;
@@ -285,16 +285,16 @@ static bool body_kind(struct kvmi_conn *conn)
 		accepted = action;
 		break;
 	}
-	CHECK((last = kvmi_check_event(conn, 1)) == -ENOENT);
+	CHECK((last = kint_check_event(conn, 1)) == -ENOENT);
 	CHECK(kind_reply.hdr.seq == 70 && rpl->action == accepted && rpl->event == kind->id);
 	return true;
 }
 
-static bool body_cut_kind(struct kvmi_conn *conn)
+static bool body_cut_kind(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK((last = kvmi_next_event(conn, &event, 1000)) == -EPROTO);
+	CHECK((last = kint_next_event(conn, &event, 1000)) == -EPROTO);
 	return true;
 }
 
@@ -308,10 +308,10 @@ static bool test_kinds(void)
 		}
 		if (kind->id != 51 && kind->id != KVMI_VCPU_EVENT_TRAP &&
 		    kind->id != KVMI_VCPU_EVENT_ACCESS)
-			CHECK(kvmi_event_actions(kind->id) == kind->actions);
+			CHECK(kint_event_actions(kind->id) == kind->actions);
 	}
-	CHECK(kvmi_event_actions(KVMI_VCPU_EVENT_TRAP) == 0x7 && !kvmi_event_actions(51));
-	CHECK(kvmi_event_actions(KVMI_VCPU_EVENT_ACCESS) == 0xd);
+	CHECK(kint_event_actions(KVMI_VCPU_EVENT_TRAP) == 0x7 && !kint_event_actions(51));
+	CHECK(kint_event_actions(KVMI_VCPU_EVENT_ACCESS) == 0xd);
 	return true;
 }
 
@@ -347,11 +347,11 @@ static void peer_bad_event(int fd)
 	linger(fd);
 }
 
-static bool body_bad_event(struct kvmi_conn *conn)
+static bool body_bad_event(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK((last = kvmi_next_event(conn, &event, 1000)) == -EPROTO);
+	CHECK((last = kint_next_event(conn, &event, 1000)) == -EPROTO);
 	return true;
 }
 
@@ -392,11 +392,11 @@ static void peer_longer_common(int fd)
 	linger(fd);
 }
 
-static bool body_longer_common(struct kvmi_conn *conn)
+static bool body_longer_common(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK(!(last = kvmi_next_event(conn, &event, 1000)));
+	CHECK(!(last = kint_next_event(conn, &event, 1000)));
 	CHECK(event.msr.msr == 0xc0000082 && event.msr.new_value == 2);
 	return true;
 }
@@ -411,17 +411,17 @@ static void peer_flood(int fd)
 			;
 }
 
-static bool body_flood(struct kvmi_conn *conn)
+static bool body_flood(struct kint_conn *conn)
 {
-	kvmi_set_timeout(conn, 30000);
-	CHECK((last = kvmi_check_event(conn, 1)) == -ENOBUFS);
+	kint_set_timeout(conn, 30000);
+	CHECK((last = kint_check_event(conn, 1)) == -ENOBUFS);
 	return true;
 }
 
 void event_tests(void)
 {
 	result("event in the middle of a command", adopt_with(peer_events, body_events));
-	result("events by kvmi_fd and kvmi_dispatch", adopt_with(peer_events, body_dispatch));
+	result("events by kint_fd and kint_dispatch", adopt_with(peer_events, body_dispatch));
 	result("UNHOOK and PAUSE, and the actions they take",
 	       adopt_with(peer_vm_events, body_vm_events));
 	result("each kind of event, and the actions it accepts", test_kinds());

@@ -157,7 +157,7 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 	uint16_t vcpu = msg->data[0];
 	struct kvmi_vcpu_get_view_reply in = { 0 };
 	struct kvmi_vm_create_view_reply new = { 0 };
-	unsigned char all[KVMI_MAX_GET_ACCESS];
+	unsigned char all[KINT_MAX_GET_ACCESS];
 
 	if (fake_linux_dma && spare && ram[spare + 0x10] == 0x88) {
 		printf("the copy has what the device wrote\n");

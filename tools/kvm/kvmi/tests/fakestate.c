@@ -78,7 +78,7 @@ static void read_physical(int sock, const struct peer_msg *msg)
 	const struct kvmi_vm_read_physical *req = (const void *)msg->data;
 	struct {
 		struct kvmi_mem_cookie cookie;
-		unsigned char data[KVMI_MAX_COOKIE_READ];
+		unsigned char data[KINT_MAX_COOKIE_READ];
 	} out = { .cookie = { .cookie = FAKE_COOKIE } };
 
 	if (!req->size || req->as_id ||
@@ -161,7 +161,7 @@ static void get_xsave2(int sock, const struct peer_msg *msg)
 	const struct kvmi_vcpu_get_xsave2 *req = (const void *)(msg->data + 8);
 	struct {
 		struct kvmi_vcpu_get_xsave2_reply hdr;
-		unsigned char data[KVMI_MAX_XSAVE_READ];
+		unsigned char data[KINT_MAX_XSAVE_READ];
 	} out = { .hdr = { .total = XSAVE_SIZE } };
 	size_t size = XSAVE_SIZE - req->offset;
 	static unsigned int asked;

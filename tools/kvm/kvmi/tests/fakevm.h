@@ -2,7 +2,7 @@
 #ifndef KVMI_TEST_FAKEVM_H
 #define KVMI_TEST_FAKEVM_H
 
-#include <kvmi/libkvmi.h>
+#include <kint/libkint.h>
 #include "peer.h"
 
 #define RAM (1 << 20)

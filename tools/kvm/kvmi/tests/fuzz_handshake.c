@@ -6,16 +6,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <kvmi/libkvmi.h>
+#include <kint/libkint.h>
 #include "fuzz.h"
 #include "peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct kvmi_options opts = { .timeout_ms = 1, .cookie = "abc", .cookie_size = 3 };
+	struct kint_options opts = { .timeout_ms = 1, .cookie = "abc", .cookie_size = 3 };
 	struct intro intro = { .struct_size = sizeof(intro) };
 	struct input in = { data, size };
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	int sv[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv))
@@ -28,11 +28,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		peer_write(sv[1], in.data, in.left);
 	if (size & 1)
 		shutdown(sv[1], SHUT_WR);
-	if (!kvmi_open(sv[0], &opts, &conn)) {
-		if (!memchr(kvmi_peer_info(conn)->name, 0,
-			    sizeof(kvmi_peer_info(conn)->name)))
+	if (!kint_open(sv[0], &opts, &conn)) {
+		if (!memchr(kint_peer_info(conn)->name, 0,
+			    sizeof(kint_peer_info(conn)->name)))
 			abort();
-		kvmi_close(conn);
+		kint_close(conn);
 	}
 	close(sv[1]);
 	return 0;

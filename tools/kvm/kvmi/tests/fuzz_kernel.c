@@ -18,7 +18,7 @@ static size_t nbytes;
 static unsigned int reads;
 
 /* ---- What the tool's parts need of the rest ---- */
-int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size)
+int kint_read_physical(struct kint_conn *conn, uint64_t gpa, void *buf, size_t size)
 {
 	uint64_t word;
 	size_t i, at;
@@ -50,7 +50,7 @@ int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t s
 	return 0;
 }
 
-int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+int kint_get_registers(struct kint_conn *conn, uint16_t vcpu, struct kint_registers *regs,
 		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs)
 {
 	uint32_t entry = 0;
@@ -74,7 +74,7 @@ int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_regist
 	return 0;
 }
 
-int kvmi_translate_gva(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa)
+int kint_translate_gva(struct kint_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa)
 {
 	(void)conn;
 	(void)vcpu;
@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static FILE *null;
 	static struct guest_kernel k;
 	struct tool tool = { 0 };
-	struct kvmi_event event = { 0 };
+	struct kint_event event = { 0 };
 	struct input in = { data, size };
 	char *text;
 

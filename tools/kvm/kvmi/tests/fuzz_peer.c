@@ -69,7 +69,7 @@ static void send_message(struct input *in, uint16_t id, uint32_t seq, unsigned i
 }
 
 /* What is there before the next call, for up to some commands of it */
-static void play(struct kvmi_conn *conn, struct input *in, uint16_t id)
+static void play(struct kint_conn *conn, struct input *in, uint16_t id)
 {
 	unsigned int n = take(in) % 4, i, how, kind;
 
@@ -97,90 +97,90 @@ static void play(struct kvmi_conn *conn, struct input *in, uint16_t id)
 		drain();
 }
 
-static void call(struct kvmi_conn *conn, struct input *in)
+static void call(struct kint_conn *conn, struct input *in)
 {
 	static unsigned char data[20000];
 	static struct kvmi_memslot slots[512];
 	struct kvmi_vcpu_get_cpuid_reply cpuid;
 	struct kvmi_vm_get_features_reply features;
 	struct kvmi_vm_get_info_reply info;
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	uint32_t msrs[4] = { 1, 2, 3, 4 }, cookie = 0, count;
 	uint64_t values[4], number;
-	struct kvmi_event event;
+	struct kint_event event;
 	uint16_t vcpu = take(in);
 	size_t total;
 
 	switch (take(in) % 16) {
 	case 0:
 		play(conn, in, KVMI_VM_GET_INFO);
-		if (!kvmi_get_info(conn, &info) && info.vcpu_count > 65536)
+		if (!kint_get_info(conn, &info) && info.vcpu_count > 65536)
 			abort();
 		break;
 	case 1:
 		play(conn, in, KVMI_VM_PAUSE_ALL);
 		count = 0;
-		if (!kvmi_pause_all(conn, true, &count) && count > 65536)
+		if (!kint_pause_all(conn, true, &count) && count > 65536)
 			abort();
 		break;
 	case 2:
 		play(conn, in, KVMI_VM_GET_MEMSLOTS);
-		kvmi_get_memslots(conn, 0, slots, take_number(in) % 513, &cookie);
+		kint_get_memslots(conn, 0, slots, take_number(in) % 513, &cookie);
 		break;
 	case 3:
 		play(conn, in, KVMI_VCPU_GET_XSAVE2);
-		kvmi_get_xsave2(conn, vcpu, data, take_number(in) % (sizeof(data) + 1), &total);
+		kint_get_xsave2(conn, vcpu, data, take_number(in) % (sizeof(data) + 1), &total);
 		break;
 	case 4:
 		play(conn, in, KVMI_VCPU_GET_REGISTERS);
-		kvmi_get_registers(conn, vcpu, &regs, msrs, values, take(in) % 5);
+		kint_get_registers(conn, vcpu, &regs, msrs, values, take(in) % 5);
 		break;
 	case 5:
 		play(conn, in, KVMI_VM_READ_PHYSICAL);
-		kvmi_read_physical(conn, take_number(in), data, take_number(in) % sizeof(data));
+		kint_read_physical(conn, take_number(in), data, take_number(in) % sizeof(data));
 		break;
 	case 6:
 		play(conn, in, KVMI_VM_READ_PHYSICAL);
-		kvmi_read_physical_cookie(conn, 0, take_number(in), data,
+		kint_read_physical_cookie(conn, 0, take_number(in), data,
 					  take_number(in) % sizeof(data), &cookie);
 		break;
 	case 7:
 		play(conn, in, KVMI_VM_WRITE_PHYSICAL);
-		kvmi_write_physical(conn, take_number(in), data, take_number(in) % sizeof(data));
+		kint_write_physical(conn, take_number(in), data, take_number(in) % sizeof(data));
 		break;
 	case 8:
 		play(conn, in, KVMI_VCPU_CONTROL_EVENTS);
-		kvmi_control_events(conn, vcpu, take(in) % 24, take(in) & 1);
+		kint_control_events(conn, vcpu, take(in) % 24, take(in) & 1);
 		break;
 	case 9:
 		play(conn, in, KVMI_VCPU_CONTROL_MSR);
-		kvmi_control_msr(conn, vcpu, take_number(in), take(in) & 1);
+		kint_control_msr(conn, vcpu, take_number(in), take(in) & 1);
 		break;
 	case 10:
 		play(conn, in, KVMI_VM_GET_FEATURES);
-		kvmi_get_features(conn, &features);
+		kint_get_features(conn, &features);
 		break;
 	case 11:
 		play(conn, in, KVMI_VCPU_GET_CPUID);
-		kvmi_get_cpuid(conn, vcpu, 0, 0, &cpuid);
+		kint_get_cpuid(conn, vcpu, 0, 0, &cpuid);
 		break;
 	case 12:
 		play(conn, in, KVMI_VM_GET_PAGE_ACCESS);
-		kvmi_get_page_access(conn, 0, 0, (uint64_t *)slots, data, take(in));
+		kint_get_page_access(conn, 0, 0, (uint64_t *)slots, data, take(in));
 		break;
 	case 13:
 		play(conn, in, KVMI_VM_SET_PAGE_ACCESS);
-		kvmi_set_page_access(conn, 0, 0, (void *)slots, take_number(in) % 700);
+		kint_set_page_access(conn, 0, 0, (void *)slots, take_number(in) % 700);
 		break;
 	case 14:
 		play(conn, in, KVMI_VCPU_TRANSLATE_GVA);
-		kvmi_translate_gva(conn, vcpu, take_number(in), &number);
+		kint_translate_gva(conn, vcpu, take_number(in), &number);
 		break;
 	default:
 		play(conn, in, KVMI_VCPU_EVENT);
-		while (!kvmi_next_event(conn, &event, 0))
+		while (!kint_next_event(conn, &event, 0))
 			if (take(in) & 3)
-				kvmi_reply(conn, &event, take(in) % 5);
+				kint_reply(conn, &event, take(in) % 5);
 	}
 }
 
@@ -198,9 +198,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			 .size = sizeof(first) - sizeof(first.hdr) },
 		.version = version,
 	};
-	struct kvmi_options opts = { .timeout_ms = 1 };
+	struct kint_options opts = { .timeout_ms = 1 };
 	struct input in = { data, size };
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	unsigned int calls;
 	int sv[2];
 
@@ -208,15 +208,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	peer = sv[1];
 	put(&first, sizeof(first));
-	if (!kvmi_adopt(sv[0], &opts, &conn)) {
+	if (!kint_adopt(sv[0], &opts, &conn)) {
 		for (calls = 0; calls < MAX_CALLS && in.left; calls++)
 			call(conn, &in);
 		if (size & 1) {
 			/* Nobody is to wait for a peer that says nothing */
 			shutdown(peer, SHUT_RDWR);
-			kvmi_detach(conn);
+			kint_detach(conn);
 		} else {
-			kvmi_close(conn);
+			kint_close(conn);
 		}
 	}
 	close(peer);

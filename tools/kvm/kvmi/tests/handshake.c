@@ -21,7 +21,7 @@ static bool sha1_is(const char *text, size_t repeat, const char *hex)
 
 	for (i = 0; i < repeat; i++)
 		memcpy(data + i * len, text, len);
-	kvmi_sha1(data, len * repeat, digest);
+	kint_sha1(data, len * repeat, digest);
 	free(data);
 	for (i = 0; i < 20; i++)
 		sprintf(out + 2 * i, "%02x", digest[i]);
@@ -114,11 +114,11 @@ static void peer_other_version(int fd)
 		linger(fd);
 }
 
-static int open_with(void (*peer)(int fd), struct kvmi_conn **conn, const char *cookie,
+static int open_with(void (*peer)(int fd), struct kint_conn **conn, const char *cookie,
 		     pthread_t *thread)
 {
 	static struct script script;
-	struct kvmi_options opts = { .timeout_ms = peer == peer_silent ? 200 : TEST_TIMEOUT_MS };
+	struct kint_options opts = { .timeout_ms = peer == peer_silent ? 200 : TEST_TIMEOUT_MS };
 	int fd;
 
 	if (cookie) {
@@ -127,16 +127,16 @@ static int open_with(void (*peer)(int fd), struct kvmi_conn **conn, const char *
 	}
 	*conn = NULL;
 	start(&script, thread, peer, &fd);
-	return kvmi_open(fd, &opts, conn);
+	return kint_open(fd, &opts, conn);
 }
 
 static int open_fails_with(void (*peer)(int fd))
 {
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	pthread_t thread;
 	int err = open_with(peer, &conn, NULL, &thread);
 
-	kvmi_close(conn);
+	kint_close(conn);
 	pthread_join(thread, NULL);
 	return err;
 }
@@ -144,35 +144,35 @@ static int open_fails_with(void (*peer)(int fd))
 static bool test_handshake(void)
 {
 	uint8_t digest[20], none[20] = { 0 };
-	struct kvmi_conn *conn;
+	struct kint_conn *conn;
 	pthread_t thread;
 
 	last = open_with(peer_good, &conn, "open sesame", &thread);
 	CHECK(!last);
-	CHECK(!strcmp(kvmi_peer_info(conn)->name, "guest"));
-	CHECK(kvmi_peer_info(conn)->max_gpa == 0x8000000);
-	CHECK(kvmi_peer_info(conn)->start_time == 1000);
-	CHECK(kvmi_peer_info(conn)->uuid[15] == 0x5a);
-	CHECK(kvmi_version(conn)->max_msg_size == 8184);
-	kvmi_close(conn);
+	CHECK(!strcmp(kint_peer_info(conn)->name, "guest"));
+	CHECK(kint_peer_info(conn)->max_gpa == 0x8000000);
+	CHECK(kint_peer_info(conn)->start_time == 1000);
+	CHECK(kint_peer_info(conn)->uuid[15] == 0x5a);
+	CHECK(kint_version(conn)->max_msg_size == 8184);
+	kint_close(conn);
 	pthread_join(thread, NULL);
-	kvmi_sha1("open sesame", 11, digest);
+	kint_sha1("open sesame", 11, digest);
 	CHECK(!memcmp(digest, cookie_seen, 20));
 
 	last = open_with(peer_good, &conn, NULL, &thread);
 	CHECK(!last && !memcmp(cookie_seen, none, 20));
-	kvmi_close(conn);
+	kint_close(conn);
 	pthread_join(thread, NULL);
 
 	last = open_with(peer_long_intro, &conn, NULL, &thread);
-	CHECK(!last && !strcmp(kvmi_peer_info(conn)->name, "long"));
-	kvmi_close(conn);
+	CHECK(!last && !strcmp(kint_peer_info(conn)->name, "long"));
+	kint_close(conn);
 	pthread_join(thread, NULL);
 
 	last = open_with(peer_short_intro, &conn, NULL, &thread);
-	CHECK(!last && kvmi_peer_info(conn)->start_time == 9 && !*kvmi_peer_info(conn)->name);
-	CHECK(!kvmi_peer_info(conn)->max_gpa);
-	kvmi_close(conn);
+	CHECK(!last && kint_peer_info(conn)->start_time == 9 && !*kint_peer_info(conn)->name);
+	CHECK(!kint_peer_info(conn)->max_gpa);
+	kint_close(conn);
 	pthread_join(thread, NULL);
 	return true;
 }
@@ -191,22 +191,22 @@ static bool test_bad_handshake(void)
 /* ---- Listening ---- */
 static bool test_listen(void)
 {
-	struct kvmi_listener *one, *two;
-	struct kvmi_options opts = { .timeout_ms = 100 };
-	struct kvmi_conn *conn;
+	struct kint_listener *one, *two;
+	struct kint_options opts = { .timeout_ms = 100 };
+	struct kint_conn *conn;
 	char path[64], addr[80];
 
 	snprintf(path, sizeof(path), "/tmp/kvmi-test-%d", getpid());
 	snprintf(addr, sizeof(addr), "unix:%s", path);
-	CHECK((last = kvmi_listen("tcp:1", &one)) == -EINVAL);
-	CHECK((last = kvmi_listen("unix:", &one)) == -EINVAL);
-	CHECK((last = kvmi_listen("unix:/nowhere/at/all", &one)) == -ENOENT);
-	last = kvmi_listen("vsock:abc", &one);
+	CHECK((last = kint_listen("tcp:1", &one)) == -EINVAL);
+	CHECK((last = kint_listen("unix:", &one)) == -EINVAL);
+	CHECK((last = kint_listen("unix:/nowhere/at/all", &one)) == -ENOENT);
+	last = kint_listen("vsock:abc", &one);
 	CHECK(last == -EINVAL || last == -EAFNOSUPPORT);
-	CHECK(!(last = kvmi_listen(addr, &one)));
-	CHECK((last = kvmi_listen(addr, &two)) == -EADDRINUSE);
-	CHECK((last = kvmi_accept(one, &opts, 10, &conn)) == -EAGAIN);
-	kvmi_listener_free(one);
+	CHECK(!(last = kint_listen(addr, &one)));
+	CHECK((last = kint_listen(addr, &two)) == -EADDRINUSE);
+	CHECK((last = kint_accept(one, &opts, 10, &conn)) == -EAGAIN);
+	kint_listener_free(one);
 	CHECK(access(path, F_OK));
 	return true;
 }

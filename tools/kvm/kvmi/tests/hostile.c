@@ -33,39 +33,39 @@ static void peer_answers(int fd)
 static const uint32_t too_many[] = { 65537, 0x7fffffff, 0x80000000, 0xffffffff };
 static uint32_t number;
 
-static bool body_vcpus(struct kvmi_conn *conn)
+static bool body_vcpus(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_info_reply info;
 
-	CHECK((last = kvmi_get_info(conn, &info)) == -EPROTO);
+	CHECK((last = kint_get_info(conn, &info)) == -EPROTO);
 	return true;
 }
 
-static bool body_pause_all(struct kvmi_conn *conn)
+static bool body_pause_all(struct kint_conn *conn)
 {
 	uint32_t count = 0;
 
-	CHECK((last = kvmi_pause_all(conn, true, &count)) == -EPROTO);
+	CHECK((last = kint_pause_all(conn, true, &count)) == -EPROTO);
 	CHECK(!count);
 	return true;
 }
 
-static bool body_memslots(struct kvmi_conn *conn)
+static bool body_memslots(struct kint_conn *conn)
 {
-	CHECK((last = kvmi_get_memslots(conn, 0, NULL, 0, NULL)) == -EPROTO);
+	CHECK((last = kint_get_memslots(conn, 0, NULL, 0, NULL)) == -EPROTO);
 	return true;
 }
 
-static bool body_xsave(struct kvmi_conn *conn)
+static bool body_xsave(struct kint_conn *conn)
 {
 	size_t total = 0;
 
-	CHECK((last = kvmi_get_xsave2(conn, 0, NULL, 0, &total)) == -EPROTO);
+	CHECK((last = kint_get_xsave2(conn, 0, NULL, 0, &total)) == -EPROTO);
 	return true;
 }
 
 /* A reply of @size bytes with the number in front */
-static bool test_numbers(bool (*body)(struct kvmi_conn *conn), size_t size)
+static bool test_numbers(bool (*body)(struct kint_conn *conn), size_t size)
 {
 	unsigned int i;
 
@@ -81,11 +81,11 @@ static bool test_numbers(bool (*body)(struct kvmi_conn *conn), size_t size)
 	return true;
 }
 
-static bool body_most_vcpus(struct kvmi_conn *conn)
+static bool body_most_vcpus(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_info_reply info;
 
-	CHECK(!(last = kvmi_get_info(conn, &info)));
+	CHECK(!(last = kint_get_info(conn, &info)));
 	CHECK(info.vcpu_count == 65536);
 	return true;
 }
@@ -103,7 +103,7 @@ static bool test_most_vcpus(void)
 static void peer_growing(int fd)
 {
 	struct kvmi_vcpu_get_xsave2_reply hdr;
-	unsigned char data[KVMI_MAX_XSAVE_READ + sizeof(hdr)] = { 0 };
+	unsigned char data[KINT_MAX_XSAVE_READ + sizeof(hdr)] = { 0 };
 	struct peer_msg msg;
 	unsigned int n = 0;
 
@@ -116,19 +116,19 @@ static void peer_growing(int fd)
 	}
 }
 
-static bool body_growing(struct kvmi_conn *conn)
+static bool body_growing(struct kint_conn *conn)
 {
 	static unsigned char data[16000];
 	size_t total;
 
-	CHECK((last = kvmi_get_xsave2(conn, 0, data, sizeof(data), &total)) == -EPROTO);
+	CHECK((last = kint_get_xsave2(conn, 0, data, sizeof(data), &total)) == -EPROTO);
 	return true;
 }
 
 /* ---- Errors that only the library itself may return ---- */
-static bool body_error(struct kvmi_conn *conn)
+static bool body_error(struct kint_conn *conn)
 {
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPROTO);
+	CHECK((last = kint_check_event(conn, 1)) == -EPROTO);
 	return true;
 }
 
@@ -179,27 +179,27 @@ static void peer_deaf(int fd)
 		answers += msg.hdr.id == KVMI_VCPU_EVENT;
 }
 
-static bool take_events(struct kvmi_conn *conn, struct kvmi_event *events)
+static bool take_events(struct kint_conn *conn, struct kint_event *events)
 {
 	unsigned int i;
 
 	for (i = 0; i < NR_EVENTS; i++)
-		CHECK(!(last = kvmi_next_event(conn, &events[i], TEST_TIMEOUT_MS)));
+		CHECK(!(last = kint_next_event(conn, &events[i], TEST_TIMEOUT_MS)));
 	return true;
 }
 
-static bool body_full(struct kvmi_conn *conn)
+static bool body_full(struct kint_conn *conn)
 {
-	static struct kvmi_event events[NR_EVENTS + 1];
+	static struct kint_event events[NR_EVENTS + 1];
 	unsigned int i;
 
 	take_events(conn, events);
 	/* In the order of arrival: the last is the first of the library's list */
 	for (i = NR_EVENTS; i-- && !last; )
-		last = kvmi_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW);
+		last = kint_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW);
 	CHECK(!last);
-	CHECK(!(last = kvmi_next_event(conn, &events[NR_EVENTS], TEST_TIMEOUT_MS)));
-	CHECK(!(last = kvmi_reply(conn, &events[NR_EVENTS], KVMI_EVENT_ACTION_ALLOW)));
+	CHECK(!(last = kint_next_event(conn, &events[NR_EVENTS], TEST_TIMEOUT_MS)));
+	CHECK(!(last = kint_reply(conn, &events[NR_EVENTS], KVMI_EVENT_ACTION_ALLOW)));
 	CHECK(!conn->open);
 	return true;
 }
@@ -212,21 +212,21 @@ static bool test_full(void)
 }
 
 /* An answer that could not be sent may be sent later */
-static bool body_again(struct kvmi_conn *conn)
+static bool body_again(struct kint_conn *conn)
 {
-	static struct kvmi_event events[NR_EVENTS];
+	static struct kint_event events[NR_EVENTS];
 	unsigned int i, failed;
 
 	take_events(conn, events);
-	kvmi_set_timeout(conn, 20);
+	kint_set_timeout(conn, 20);
 	for (i = 0, last = 0; i < NR_EVENTS && !last; i++)
-		last = kvmi_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW);
+		last = kint_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW);
 	CHECK(last == -ETIMEDOUT || last == -EPROTO);
 	failed = i - 1;
-	kvmi_set_timeout(conn, TEST_TIMEOUT_MS);
+	kint_set_timeout(conn, TEST_TIMEOUT_MS);
 	/* Unless it was sent in part */
 	for (i = failed; i < NR_EVENTS && !conn->error; i++)
-		CHECK(!(last = kvmi_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW)));
+		CHECK(!(last = kint_reply(conn, &events[i], KVMI_EVENT_ACTION_ALLOW)));
 	return true;
 }
 
@@ -239,9 +239,9 @@ static bool test_again(void)
 /* Nobody reads: leaving takes no longer for a thousand events than for one */
 static bool test_deaf(void)
 {
-	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
-	static struct kvmi_event events[NR_EVENTS];
-	struct kvmi_conn *conn = NULL;
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	static struct kint_event events[NR_EVENTS];
+	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
 	int64_t begin;
@@ -249,11 +249,11 @@ static bool test_deaf(void)
 
 	slow = false;
 	start(&script, &thread, peer_deaf, &fd);
-	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
 	take_events(conn, events);
-	begin = kvmi_now_ms();
-	CHECK((last = kvmi_detach(conn)) == -ETIMEDOUT);
-	CHECK(kvmi_now_ms() - begin < 4000);
+	begin = kint_now_ms();
+	CHECK((last = kint_detach(conn)) == -ETIMEDOUT);
+	CHECK(kint_now_ms() - begin < 4000);
 	pthread_join(thread, NULL);
 	return true;
 }
@@ -276,17 +276,17 @@ static void peer_slow(int fd)
 
 static bool test_slow(void)
 {
-	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
-	struct kvmi_conn *conn = NULL;
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
 	int fd, i;
 
 	start(&script, &thread, peer_slow, &fd);
-	CHECK(!(last = kvmi_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
 	for (i = 0; i < 50; i++)
-		CHECK(!(last = kvmi_control_events(conn, i, KVMI_VCPU_EVENT_MSR, true)));
-	CHECK((last = kvmi_detach(conn)) == -ETIMEDOUT);
+		CHECK(!(last = kint_control_events(conn, i, KVMI_VCPU_EVENT_MSR, true)));
+	CHECK((last = kint_detach(conn)) == -ETIMEDOUT);
 	pthread_join(thread, NULL);
 	return true;
 }

@@ -55,22 +55,22 @@ void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *
 }
 
 /* A session after GET_VERSION, the rest as @peer plays it */
-bool adopt_with(void (*peer)(int fd), bool (*body)(struct kvmi_conn *conn))
+bool adopt_with(void (*peer)(int fd), bool (*body)(struct kint_conn *conn))
 {
-	struct kvmi_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
-	struct kvmi_conn *conn = NULL;
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
 	bool ok = false;
 	int fd;
 
 	start(&script, &thread, peer, &fd);
-	last = kvmi_adopt(fd, &opts, &conn);
+	last = kint_adopt(fd, &opts, &conn);
 	if (!last)
 		ok = body(conn);
 	else
-		printf("# kvmi_adopt: %d\n", last);
-	kvmi_close(conn);
+		printf("# kint_adopt: %d\n", last);
+	kint_close(conn);
 	pthread_join(thread, NULL);
 	return ok;
 }

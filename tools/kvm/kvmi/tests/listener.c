@@ -72,61 +72,61 @@ static void leave_dead(const char *name)
 
 static bool test_mode(mode_t mask, unsigned int mode, unsigned int expected)
 {
-	struct kvmi_listen_options opts = { .mode = mode };
+	struct kint_listen_options opts = { .mode = mode };
 	mode_t old = umask(mask);
-	struct kvmi_listener *l = NULL;
+	struct kint_listener *l = NULL;
 
-	CHECK(!(last = kvmi_listen_with(address_of("a"), mode ? &opts : NULL, &l)));
+	CHECK(!(last = kint_listen_with(address_of("a"), mode ? &opts : NULL, &l)));
 	umask(old);
 	CHECK(mode_of("a") == (S_IFSOCK | expected));
 	CHECK(somebody_listens("a"));
-	kvmi_listener_free(l);
+	kint_listener_free(l);
 	CHECK(!mode_of("a"));
 	return true;
 }
 
 static bool test_group(void)
 {
-	struct kvmi_listen_options opts = { .set_group = true, .group = 12345 };
-	struct kvmi_listener *l = NULL;
+	struct kint_listen_options opts = { .set_group = true, .group = 12345 };
+	struct kint_listener *l = NULL;
 	struct stat st;
 
-	last = kvmi_listen_with(address_of("a"), &opts, &l);
+	last = kint_listen_with(address_of("a"), &opts, &l);
 	if (last == -EPERM)
 		return !mode_of("a");	/* only root may choose any group */
 	CHECK(!last && !lstat(path_of("a"), &st) && st.st_gid == 12345);
-	kvmi_listener_free(l);
+	kint_listener_free(l);
 	return true;
 }
 
 static bool test_others(void)
 {
-	struct kvmi_listener *l = NULL, *other = NULL;
+	struct kint_listener *l = NULL, *other = NULL;
 	int fd = open(path_of("file"), O_CREAT | O_WRONLY, 0600);
 
 	/* What is no socket stays */
-	CHECK((last = kvmi_listen(address_of("file"), &l)) == -EEXIST);
+	CHECK((last = kint_listen(address_of("file"), &l)) == -EEXIST);
 	CHECK(mode_of("file") == (S_IFREG | 0600));
-	CHECK((last = kvmi_listen(address_of("."), &l)) == -EEXIST);
+	CHECK((last = kint_listen(address_of("."), &l)) == -EEXIST);
 	close(fd);
 	unlink(path_of("file"));
 
 	/* A socket that somebody uses as well */
-	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
-	CHECK((last = kvmi_listen(address_of("a"), &other)) == -EADDRINUSE);
+	CHECK(!(last = kint_listen(address_of("a"), &l)));
+	CHECK((last = kint_listen(address_of("a"), &other)) == -EADDRINUSE);
 	CHECK(somebody_listens("a"));
 	/* It was removed: what is there now is another's */
 	unlink(path_of("a"));
-	CHECK(!(last = kvmi_listen(address_of("a"), &other)));
-	kvmi_listener_free(l);
+	CHECK(!(last = kint_listen(address_of("a"), &other)));
+	kint_listener_free(l);
 	CHECK(somebody_listens("a"));
-	kvmi_listener_free(other);
+	kint_listener_free(other);
 	CHECK(!mode_of("a"));
 
 	leave_dead("a");
-	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
+	CHECK(!(last = kint_listen(address_of("a"), &l)));
 	CHECK(somebody_listens("a"));
-	kvmi_listener_free(l);
+	kint_listener_free(l);
 	return true;
 }
 
@@ -134,7 +134,7 @@ static bool test_others(void)
 static bool test_race(void)
 {
 	int status, listening = 0, refused = 0, i, done[2];
-	struct kvmi_listener *l;
+	struct kint_listener *l;
 	char c = 0;
 
 	leave_dead("a");
@@ -144,14 +144,14 @@ static bool test_race(void)
 		if (fork())
 			continue;
 		close(done[1]);
-		last = kvmi_listen(address_of("a"), &l);
+		last = kint_listen(address_of("a"), &l);
 		if (last)
 			_exit(last == -EADDRINUSE ? 1 : 2);
 		/* Until all are told */
 		if (read(done[0], &c, 1))
 			_exit(3);
 		status = !somebody_listens("a");
-		kvmi_listener_free(l);
+		kint_listener_free(l);
 		_exit(status ? 4 : 0);
 	}
 	close(done[0]);
@@ -170,21 +170,21 @@ static bool test_race(void)
 static bool test_names(void)
 {
 	char name[200];
-	struct kvmi_listener *l = NULL;
+	struct kint_listener *l = NULL;
 	size_t most = 107 - strlen(dir) - 1;
 
 	memset(name, 'x', sizeof(name));
 	name[most] = 0;
-	CHECK(!(last = kvmi_listen(address_of(name), &l)));
+	CHECK(!(last = kint_listen(address_of(name), &l)));
 	CHECK(somebody_listens(name));
-	kvmi_listener_free(l);
+	kint_listener_free(l);
 	name[most] = 'x';
 	name[most + 1] = 0;
-	CHECK((last = kvmi_listen(address_of(name), &l)) == -ENAMETOOLONG);
-	CHECK((last = kvmi_listen("unix:", &l)) == -EINVAL);
-	CHECK((last = kvmi_listen("tcp:1", &l)) == -EINVAL);
-	CHECK((last = kvmi_listen("vsock:", &l)) == -EINVAL || last == -EAFNOSUPPORT);
-	CHECK((last = kvmi_listen(address_of("no/where"), &l)) == -ENOENT);
+	CHECK((last = kint_listen(address_of(name), &l)) == -ENAMETOOLONG);
+	CHECK((last = kint_listen("unix:", &l)) == -EINVAL);
+	CHECK((last = kint_listen("tcp:1", &l)) == -EINVAL);
+	CHECK((last = kint_listen("vsock:", &l)) == -EINVAL || last == -EAFNOSUPPORT);
+	CHECK((last = kint_listen(address_of("no/where"), &l)) == -ENOENT);
 	return true;
 }
 
@@ -192,12 +192,12 @@ static bool test_names(void)
 static bool test_locked(void)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY);
-	struct kvmi_listener *l = NULL;
+	struct kint_listener *l = NULL;
 
 	CHECK(!flock(fd, LOCK_EX));
-	CHECK(!(last = kvmi_listen(address_of("a"), &l)));
+	CHECK(!(last = kint_listen(address_of("a"), &l)));
 	close(fd);
-	kvmi_listener_free(l);
+	kint_listener_free(l);
 	return true;
 }
 

@@ -26,43 +26,43 @@ static void peer_answers(int fd)
 		peer_reply(fd, &msg, reply_err, data, reply_bytes);
 }
 
-static bool body_errors(struct kvmi_conn *conn)
+static bool body_errors(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_info_reply info;
 
 	reply_bytes = 0;
 	reply_err = -EINVAL;
-	CHECK((last = kvmi_get_info(conn, &info)) == -EINVAL);
+	CHECK((last = kint_get_info(conn, &info)) == -EINVAL);
 	reply_err = -ENOENT;
-	CHECK((last = kvmi_check_event(conn, 99)) == -ENOENT);
+	CHECK((last = kint_check_event(conn, 99)) == -ENOENT);
 	reply_err = -1000;
-	CHECK((last = kvmi_get_info(conn, &info)) == -ENOSYS);
+	CHECK((last = kint_get_info(conn, &info)) == -ENOSYS);
 	reply_err = -EBUSY;
-	CHECK((last = kvmi_pause_vcpu(conn, 0, false)) == -EBUSY);
+	CHECK((last = kint_pause_vcpu(conn, 0, false)) == -EBUSY);
 	reply_err = 0;
 	reply_bytes = sizeof(info);
-	CHECK(!(last = kvmi_get_info(conn, &info)) && info.vcpu_count == 3);
+	CHECK(!(last = kint_get_info(conn, &info)) && info.vcpu_count == 3);
 	reply_bytes = sizeof(info) + 100;
-	CHECK(!(last = kvmi_get_info(conn, &info)) && info.vcpu_count == 3);
+	CHECK(!(last = kint_get_info(conn, &info)) && info.vcpu_count == 3);
 	return true;
 }
 
-static bool body_short(struct kvmi_conn *conn)
+static bool body_short(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_info_reply info;
 
 	reply_err = 0;
 	reply_bytes = sizeof(info) - 1;
-	CHECK((last = kvmi_get_info(conn, &info)) == -EPROTO);
-	CHECK((last = kvmi_get_info(conn, &info)) == -EPROTO);
+	CHECK((last = kint_get_info(conn, &info)) == -EPROTO);
+	CHECK((last = kint_get_info(conn, &info)) == -EPROTO);
 	return true;
 }
 
-static bool body_positive(struct kvmi_conn *conn)
+static bool body_positive(struct kint_conn *conn)
 {
 	reply_err = 5;
 	reply_bytes = 0;
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPROTO);
+	CHECK((last = kint_check_event(conn, 1)) == -EPROTO);
 	return true;
 }
 
@@ -125,19 +125,19 @@ static void peer_half_header(int fd)
 		peer_write(fd, "abc", 3);
 }
 
-static bool body_proto(struct kvmi_conn *conn)
+static bool body_proto(struct kint_conn *conn)
 {
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPROTO);
+	CHECK((last = kint_check_event(conn, 1)) == -EPROTO);
 	return true;
 }
 
-static bool body_pipe(struct kvmi_conn *conn)
+static bool body_pipe(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPIPE);
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPIPE);
-	CHECK((last = kvmi_next_event(conn, &event, -1)) == -EPIPE);
+	CHECK((last = kint_check_event(conn, 1)) == -EPIPE);
+	CHECK((last = kint_check_event(conn, 1)) == -EPIPE);
+	CHECK((last = kint_next_event(conn, &event, -1)) == -EPIPE);
 	return true;
 }
 
@@ -153,12 +153,12 @@ static void peer_late(int fd)
 	linger(fd);
 }
 
-static bool body_late(struct kvmi_conn *conn)
+static bool body_late(struct kint_conn *conn)
 {
-	kvmi_set_timeout(conn, 100);
-	CHECK((last = kvmi_check_event(conn, 1)) == -ETIMEDOUT);
-	kvmi_set_timeout(conn, TEST_TIMEOUT_MS);
-	CHECK((last = kvmi_check_event(conn, 3)) == -ENOENT);
+	kint_set_timeout(conn, 100);
+	CHECK((last = kint_check_event(conn, 1)) == -ETIMEDOUT);
+	kint_set_timeout(conn, TEST_TIMEOUT_MS);
+	CHECK((last = kint_check_event(conn, 3)) == -ENOENT);
 	return true;
 }
 
@@ -170,17 +170,17 @@ static void peer_mute(int fd)
 		linger(fd);
 }
 
-static bool body_interrupt(struct kvmi_conn *conn)
+static bool body_interrupt(struct kint_conn *conn)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	int fds[2];
 
 	if (pipe(fds) || write(fds[1], "x", 1) != 1)
 		return false;
-	kvmi_set_timeout(conn, -1);
-	kvmi_set_interrupt_fd(conn, fds[0]);
-	CHECK((last = kvmi_check_event(conn, 1)) == -EINTR);
-	CHECK((last = kvmi_next_event(conn, &event, -1)) == -EINTR);
+	kint_set_timeout(conn, -1);
+	kint_set_interrupt_fd(conn, fds[0]);
+	CHECK((last = kint_check_event(conn, 1)) == -EINTR);
+	CHECK((last = kint_next_event(conn, &event, -1)) == -EINTR);
 	close(fds[0]);
 	close(fds[1]);
 	return true;
@@ -205,9 +205,9 @@ static void peer_drips(int fd)
 	linger(fd);
 }
 
-static bool body_drips(struct kvmi_conn *conn)
+static bool body_drips(struct kint_conn *conn)
 {
-	CHECK((last = kvmi_check_event(conn, 1)) == -EBUSY);
+	CHECK((last = kint_check_event(conn, 1)) == -EBUSY);
 	return true;
 }
 
@@ -224,12 +224,12 @@ static void peer_grace(int fd)
 		peer_reply(fd, &msg, eperms-- > 0 ? -EPERM : 0, NULL, 0);
 }
 
-static bool body_grace(struct kvmi_conn *conn)
+static bool body_grace(struct kint_conn *conn)
 {
 	eperms = 5;
-	CHECK(!(last = kvmi_check_event(conn, 1)));
+	CHECK(!(last = kint_check_event(conn, 1)));
 	eperms = 1 << 30;
-	CHECK((last = kvmi_check_event(conn, 1)) == -EPERM);
+	CHECK((last = kint_check_event(conn, 1)) == -EPERM);
 	return true;
 }
 

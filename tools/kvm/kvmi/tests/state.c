@@ -52,7 +52,7 @@ static bool asked(uint16_t id, int vcpu, const void *data, size_t size)
 	       (!size || !memcmp(request.data + skip, data, size));
 }
 
-static bool body_vm(struct kvmi_conn *conn)
+static bool body_vm(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_features_reply features = { .events = 0x3eaaa, .views = 7 }, got;
 	struct kvmi_vm_get_max_gfn_reply end = { .gfn = 0x8000 };
@@ -63,22 +63,22 @@ static bool body_vm(struct kvmi_conn *conn)
 	uint64_t gfn = 0;
 
 	answer_with(&features, sizeof(features));
-	CHECK(!(last = kvmi_get_features(conn, &got)));
+	CHECK(!(last = kint_get_features(conn, &got)));
 	CHECK(asked(64, -1, NULL, 0) && !memcmp(&got, &features, sizeof(got)));
 	answer_with(&end, sizeof(end));
-	CHECK(!(last = kvmi_get_max_gfn(conn, &gfn)));
+	CHECK(!(last = kint_get_max_gfn(conn, &gfn)));
 	CHECK(asked(66, -1, NULL, 0) && gfn == 0x8000);
 	answer_with(&paused, sizeof(paused));
-	CHECK(!(last = kvmi_pause_all(conn, true, &count)) && count == 3);
+	CHECK(!(last = kint_pause_all(conn, true, &count)) && count == 3);
 	CHECK(asked(72, -1, &pause, sizeof(pause)));
-	CHECK(!(last = kvmi_pause_all(conn, true, NULL)));
+	CHECK(!(last = kint_pause_all(conn, true, NULL)));
 	answer_with(NULL, 0);
-	CHECK(!(last = kvmi_shutdown(conn)) && asked(74, -1, NULL, 0));
-	CHECK(!(last = kvmi_control_cleanup(conn, false)) && asked(18, -1, &off, sizeof(off)));
+	CHECK(!(last = kint_shutdown(conn)) && asked(74, -1, NULL, 0));
+	CHECK(!(last = kint_control_cleanup(conn, false)) && asked(18, -1, &off, sizeof(off)));
 	return true;
 }
 
-static bool body_vm_errors(struct kvmi_conn *conn)
+static bool body_vm_errors(struct kint_conn *conn)
 {
 	struct kvmi_vm_get_features_reply features;
 	uint32_t count = 77;
@@ -86,19 +86,19 @@ static bool body_vm_errors(struct kvmi_conn *conn)
 
 	/* KVM_ENOSYS: a kernel that is older than the command */
 	refuse_with(-1000);
-	CHECK((last = kvmi_get_features(conn, &features)) == -ENOSYS);
-	CHECK((last = kvmi_get_max_gfn(conn, &gfn)) == -ENOSYS && gfn == 77);
-	CHECK((last = kvmi_shutdown(conn)) == -ENOSYS);
+	CHECK((last = kint_get_features(conn, &features)) == -ENOSYS);
+	CHECK((last = kint_get_max_gfn(conn, &gfn)) == -ENOSYS && gfn == 77);
+	CHECK((last = kint_shutdown(conn)) == -ENOSYS);
 	refuse_with(-EBUSY);
-	CHECK((last = kvmi_pause_all(conn, false, &count)) == -EBUSY && count == 77);
+	CHECK((last = kint_pause_all(conn, false, &count)) == -EBUSY && count == 77);
 	refuse_with(-EINVAL);
-	CHECK((last = kvmi_control_cleanup(conn, true)) == -EINVAL);
+	CHECK((last = kint_control_cleanup(conn, true)) == -EINVAL);
 	answer_with(&features, sizeof(features) - 1);
-	CHECK((last = kvmi_get_features(conn, &features)) == -EPROTO);
+	CHECK((last = kint_get_features(conn, &features)) == -EPROTO);
 	return true;
 }
 
-static bool body_vcpu(struct kvmi_conn *conn)
+static bool body_vcpu(struct kint_conn *conn)
 {
 	struct kvmi_vcpu_get_cpuid leaf = { .function = 7, .index = 1 };
 	struct kvmi_vcpu_get_cpuid_reply regs = { .eax = 1, .ebx = 2, .ecx = 3, .edx = 4 }, got;
@@ -114,30 +114,30 @@ static bool body_vcpu(struct kvmi_conn *conn)
 	uint8_t type = 0;
 
 	answer_with(&regs, sizeof(regs));
-	CHECK(!(last = kvmi_get_cpuid(conn, 2, 7, 1, &got)));
+	CHECK(!(last = kint_get_cpuid(conn, 2, 7, 1, &got)));
 	CHECK(asked(11, 2, &leaf, sizeof(leaf)) && !memcmp(&got, &regs, sizeof(got)));
 	answer_with(NULL, 0);
-	CHECK(!(last = kvmi_inject_exception(conn, 1, 14, 3, 0xabc)));
+	CHECK(!(last = kint_inject_exception(conn, 1, 14, 3, 0xabc)));
 	CHECK(asked(15, 1, &pf, sizeof(pf)));
 	answer_with(&xcr0, sizeof(xcr0));
-	CHECK(!(last = kvmi_get_xcr(conn, 1, 0, &value)) && value == 7);
+	CHECK(!(last = kint_get_xcr(conn, 1, 0, &value)) && value == 7);
 	CHECK(asked(17, 1, &xcr, sizeof(xcr)));
 	answer_with(&wb, sizeof(wb));
-	CHECK(!(last = kvmi_get_mtrr_type(conn, 0, 0x1000, &type)) && type == 6);
+	CHECK(!(last = kint_get_mtrr_type(conn, 0, 0x1000, &type)) && type == 6);
 	CHECK(asked(23, 0, &page, sizeof(page)));
 	answer_with(&dr, sizeof(dr));
-	CHECK(!(last = kvmi_get_debugregs(conn, 1, &got_dr)) && !memcmp(&got_dr, &dr, sizeof(dr)));
+	CHECK(!(last = kint_get_debugregs(conn, 1, &got_dr)) && !memcmp(&got_dr, &dr, sizeof(dr)));
 	CHECK(asked(77, 1, NULL, 0));
 	answer_with(NULL, 0);
-	CHECK(!(last = kvmi_set_debugregs(conn, 1, &dr)));
+	CHECK(!(last = kint_set_debugregs(conn, 1, &dr)));
 	CHECK(asked(79, 1, &dr, sizeof(dr)));
 	answer_with(&gpa, sizeof(gpa));
-	CHECK(!(last = kvmi_translate_gva(conn, 0, gva.gva, &value)) && value == 0x1000000);
+	CHECK(!(last = kint_translate_gva(conn, 0, gva.gva, &value)) && value == 0x1000000);
 	CHECK(asked(29, 0, &gva, sizeof(gva)));
 	return true;
 }
 
-static bool body_vcpu_errors(struct kvmi_conn *conn)
+static bool body_vcpu_errors(struct kint_conn *conn)
 {
 	struct kvmi_vcpu_translate_gva_reply nowhere = { .gpa = ~0ull };
 	struct kvmi_vcpu_debugregs dr = { .dr7 = 1ull << 32 };
@@ -146,34 +146,34 @@ static bool body_vcpu_errors(struct kvmi_conn *conn)
 	uint8_t type = 77;
 
 	refuse_with(-ENOENT);
-	CHECK((last = kvmi_get_cpuid(conn, 0, 0x41000000, 0, &regs)) == -ENOENT);
+	CHECK((last = kint_get_cpuid(conn, 0, 0x41000000, 0, &regs)) == -ENOENT);
 	refuse_with(-EBUSY);
-	CHECK((last = kvmi_inject_exception(conn, 0, 3, 0, 0)) == -EBUSY);
+	CHECK((last = kint_inject_exception(conn, 0, 3, 0, 0)) == -EBUSY);
 	refuse_with(-EINVAL);
-	CHECK((last = kvmi_get_xcr(conn, 0, 1, &value)) == -EINVAL && value == 77);
+	CHECK((last = kint_get_xcr(conn, 0, 1, &value)) == -EINVAL && value == 77);
 	refuse_with(-EINVAL);
-	CHECK((last = kvmi_set_debugregs(conn, 0, &dr)) == -EINVAL);
+	CHECK((last = kint_set_debugregs(conn, 0, &dr)) == -EINVAL);
 	refuse_with(-EAGAIN);
-	CHECK((last = kvmi_get_mtrr_type(conn, 1, 0, &type)) == -EAGAIN && type == 77);
+	CHECK((last = kint_get_mtrr_type(conn, 1, 0, &type)) == -EAGAIN && type == 77);
 	answer_with(&nowhere, sizeof(nowhere));
-	CHECK((last = kvmi_translate_gva(conn, 0, 0, &value)) == -EFAULT && value == 77);
+	CHECK((last = kint_translate_gva(conn, 0, 0, &value)) == -EFAULT && value == 77);
 	answer_with(&nowhere, 7);
-	CHECK((last = kvmi_translate_gva(conn, 0, 0, &value)) == -EPROTO);
+	CHECK((last = kint_translate_gva(conn, 0, 0, &value)) == -EPROTO);
 	return true;
 }
 
-static bool body_event_set(struct kvmi_conn *conn)
+static bool body_event_set(struct kint_conn *conn)
 {
 	struct kvmi_vcpu_control_event_set set = { .enable = 0xa, .disable = 0x80 };
 	struct kvmi_vcpu_control_event_set_reply now = { .enabled = 0x100a };
 	uint64_t enabled = 0;
 
 	answer_with(&now, sizeof(now));
-	CHECK(!(last = kvmi_control_event_set(conn, 3, 0xa, 0x80, &enabled)));
+	CHECK(!(last = kint_control_event_set(conn, 3, 0xa, 0x80, &enabled)));
 	CHECK(asked(69, 3, &set, sizeof(set)) && enabled == 0x100a);
-	CHECK(!(last = kvmi_control_event_set(conn, 3, 0, 0, NULL)));
+	CHECK(!(last = kint_control_event_set(conn, 3, 0, 0, NULL)));
 	refuse_with(-EPERM);
-	CHECK((last = kvmi_control_event_set(conn, 3, 0x10, 0, &enabled)) == -EPERM);
+	CHECK((last = kint_control_event_set(conn, 3, 0x10, 0, &enabled)) == -EPERM);
 	CHECK(enabled == 0x100a);
 	return true;
 }
@@ -212,7 +212,7 @@ static void peer_slots(int fd)
 	}
 }
 
-static bool body_slots(struct kvmi_conn *conn)
+static bool body_slots(struct kint_conn *conn)
 {
 	static struct kvmi_memslot slots[800];
 	uint32_t cookie = 0;
@@ -221,30 +221,30 @@ static bool body_slots(struct kvmi_conn *conn)
 	slots_total = 700;
 	slots_commands = 0;
 	slots_layout_step = 0;
-	CHECK((last = kvmi_get_memslots(conn, 0, slots, 800, &cookie)) == 700);
+	CHECK((last = kint_get_memslots(conn, 0, slots, 800, &cookie)) == 700);
 	CHECK(cookie == 9 && slots_commands == 3);
 	for (i = 0; i < 700; i++)
 		CHECK(slots[i].gfn == i * 16 && slots[i].npages == i + 1 &&
 		      slots[i].flags == i % 2);
 	memset(slots, 0, sizeof(slots));
-	CHECK((last = kvmi_get_memslots(conn, 1, slots, 400, NULL)) == 700);
+	CHECK((last = kint_get_memslots(conn, 1, slots, 400, NULL)) == 700);
 	CHECK(slots[399].npages == 400 && !slots[400].npages && slots_commands == 5);
-	CHECK((last = kvmi_get_memslots(conn, 0, NULL, 0, &cookie)) == 700);
-	CHECK((last = kvmi_get_memslots(conn, 2, slots, 800, NULL)) == -EINVAL);
+	CHECK((last = kint_get_memslots(conn, 0, NULL, 0, &cookie)) == 700);
+	CHECK((last = kint_get_memslots(conn, 2, slots, 800, NULL)) == -EINVAL);
 	slots_total = 0;
-	CHECK((last = kvmi_get_memslots(conn, 1, slots, 800, NULL)) == 0);
+	CHECK((last = kint_get_memslots(conn, 1, slots, 800, NULL)) == 0);
 	slots_total = 700;
 	slots_layout_step = 1;
-	CHECK((last = kvmi_get_memslots(conn, 0, slots, 800, NULL)) == -EAGAIN);
+	CHECK((last = kint_get_memslots(conn, 0, slots, 800, NULL)) == -EAGAIN);
 	return true;
 }
 
 /* A reply that tells of slots and has none, a part of one, or too many */
-static bool body_bad_slots(struct kvmi_conn *conn)
+static bool body_bad_slots(struct kint_conn *conn)
 {
 	struct kvmi_memslot slots[4];
 
-	CHECK((last = kvmi_get_memslots(conn, 0, slots, 4, NULL)) == -EPROTO);
+	CHECK((last = kint_get_memslots(conn, 0, slots, 4, NULL)) == -EPROTO);
 	return true;
 }
 
@@ -273,7 +273,7 @@ static void peer_xsave(int fd)
 {
 	struct {
 		struct kvmi_vcpu_get_xsave2_reply hdr;
-		unsigned char data[KVMI_MAX_XSAVE_READ];
+		unsigned char data[KINT_MAX_XSAVE_READ];
 	} out = { .hdr = { .total = sizeof(state) } };
 	struct kvmi_vcpu_get_xsave2 get;
 	struct kvmi_vcpu_set_xsave2 set;
@@ -314,7 +314,7 @@ static void peer_xsave(int fd)
 	}
 }
 
-static bool body_xsave(struct kvmi_conn *conn)
+static bool body_xsave(struct kint_conn *conn)
 {
 	static unsigned char buf[sizeof(state) + 100], new[sizeof(state)];
 	size_t total = 0, i;
@@ -323,30 +323,30 @@ static bool body_xsave(struct kvmi_conn *conn)
 		state[i] = i * 3 + i / 256;
 		new[i] = ~state[i];
 	}
-	CHECK(!(last = kvmi_get_xsave(conn, 0, buf)) && !memcmp(buf, state, KVMI_XSAVE_SIZE));
+	CHECK(!(last = kint_get_xsave(conn, 0, buf)) && !memcmp(buf, state, KVMI_XSAVE_SIZE));
 	state_commands = 0;
-	CHECK(!(last = kvmi_get_xsave2(conn, 0, NULL, 0, &total)) && total == sizeof(state));
-	CHECK(!(last = kvmi_get_xsave2(conn, 0, buf, 100, &total)) && total == sizeof(state));
+	CHECK(!(last = kint_get_xsave2(conn, 0, NULL, 0, &total)) && total == sizeof(state));
+	CHECK(!(last = kint_get_xsave2(conn, 0, buf, 100, &total)) && total == sizeof(state));
 	CHECK(!memcmp(buf, state, 100) && buf[100] == state[100] && state_commands == 2);
 	memset(buf, 0xee, sizeof(buf));
-	CHECK(!(last = kvmi_get_xsave2(conn, 0, buf, sizeof(buf), &total)));
+	CHECK(!(last = kint_get_xsave2(conn, 0, buf, sizeof(buf), &total)));
 	CHECK(total == sizeof(state) && !memcmp(buf, state, sizeof(state)));
 	CHECK(buf[sizeof(state)] == 0xee && state_commands == 5);
-	CHECK(!(last = kvmi_set_xsave(conn, 0, new)) && !memcmp(state, new, KVMI_XSAVE_SIZE));
+	CHECK(!(last = kint_set_xsave(conn, 0, new)) && !memcmp(state, new, KVMI_XSAVE_SIZE));
 	CHECK(state[KVMI_XSAVE_SIZE] != new[KVMI_XSAVE_SIZE]);
-	CHECK(!(last = kvmi_set_xsave2(conn, 0, 100, new + 100, sizeof(new) - 100)));
+	CHECK(!(last = kint_set_xsave2(conn, 0, 100, new + 100, sizeof(new) - 100)));
 	CHECK(!memcmp(state, new, sizeof(new)));
-	CHECK((last = kvmi_set_xsave2(conn, 0, sizeof(state), new, 1)) == -EINVAL);
-	CHECK((last = kvmi_set_xsave2(conn, 0, 0, new, 0)) == -EINVAL);
+	CHECK((last = kint_set_xsave2(conn, 0, sizeof(state), new, 1)) == -EINVAL);
+	CHECK((last = kint_set_xsave2(conn, 0, 0, new, 0)) == -EINVAL);
 	return true;
 }
 
-static bool body_bad_xsave(struct kvmi_conn *conn)
+static bool body_bad_xsave(struct kint_conn *conn)
 {
 	unsigned char buf[64];
 	size_t total;
 
-	CHECK((last = kvmi_get_xsave2(conn, 0, buf, sizeof(buf), &total)) == -EPROTO);
+	CHECK((last = kint_get_xsave2(conn, 0, buf, sizeof(buf), &total)) == -EPROTO);
 	return true;
 }
 
@@ -372,7 +372,7 @@ static bool test_bad_xsave(void)
 }
 
 /* ---- A write that compares ---- */
-static bool body_compare(struct kvmi_conn *conn)
+static bool body_compare(struct kint_conn *conn)
 {
 	static const struct {
 		struct kvmi_vm_write_physical hdr;
@@ -392,21 +392,21 @@ static bool body_compare(struct kvmi_conn *conn)
 	uint32_t cookie = 99;
 
 	answer_with(NULL, 0);
-	CHECK(!(last = kvmi_write_physical_compare(conn, 1, 0x1004, "abcd", "wxyz", 4, &cookie)));
+	CHECK(!(last = kint_write_physical_compare(conn, 1, 0x1004, "abcd", "wxyz", 4, &cookie)));
 	CHECK(asked(14, -1, &with_cookie, sizeof(with_cookie)));
-	CHECK(!(last = kvmi_write_physical_compare(conn, 0, 0x2000, "12345678", "87654321", 8,
+	CHECK(!(last = kint_write_physical_compare(conn, 0, 0x2000, "12345678", "87654321", 8,
 						   NULL)));
 	CHECK(asked(14, -1, &without, sizeof(without)));
 	refuse_with(-EAGAIN);
-	CHECK((last = kvmi_write_physical_compare(conn, 0, 0, "a", "b", 1, NULL)) == -EAGAIN);
+	CHECK((last = kint_write_physical_compare(conn, 0, 0, "a", "b", 1, NULL)) == -EAGAIN);
 	request.hdr.id = 0;
-	CHECK((last = kvmi_write_physical_compare(conn, 0, 0, "a", "b", 9, NULL)) == -EINVAL);
+	CHECK((last = kint_write_physical_compare(conn, 0, 0, "a", "b", 9, NULL)) == -EINVAL);
 	CHECK(!request.hdr.id);
 	return true;
 }
 
 /* ---- Page access, views, single-stepping ---- */
-static bool body_views(struct kvmi_conn *conn)
+static bool body_views(struct kint_conn *conn)
 {
 	struct kvmi_vm_create_view_reply created = { .view = 3 };
 	struct kvmi_vcpu_get_view_reply in = { .view = 5 };
@@ -418,23 +418,23 @@ static bool body_views(struct kvmi_conn *conn)
 	uint16_t view = 0;
 
 	answer_with(&created, sizeof(created));
-	CHECK(!(last = kvmi_create_view(conn, 2, &view)) && view == 3);
+	CHECK(!(last = kint_create_view(conn, 2, &view)) && view == 3);
 	CHECK(asked(76, -1, &create, sizeof(create)));
 	answer_with(&in, sizeof(in));
-	CHECK(!(last = kvmi_get_view(conn, 1, &view)) && view == 5 && asked(67, 1, NULL, 0));
+	CHECK(!(last = kint_get_view(conn, 1, &view)) && view == 5 && asked(67, 1, NULL, 0));
 	answer_with(NULL, 0);
-	CHECK(!(last = kvmi_destroy_view(conn, 4)) && asked(78, -1, &destroy, sizeof(destroy)));
-	CHECK(!(last = kvmi_change_gfn(conn, 1, 1, 7, 8)));
+	CHECK(!(last = kint_destroy_view(conn, 4)) && asked(78, -1, &destroy, sizeof(destroy)));
+	CHECK(!(last = kint_change_gfn(conn, 1, 1, 7, 8)));
 	CHECK(asked(80, -1, &change, sizeof(change)));
-	CHECK(!(last = kvmi_set_view(conn, 2, 6)) && asked(65, 2, &set, sizeof(set)));
-	CHECK(!(last = kvmi_control_singlestep(conn, 2, true)));
+	CHECK(!(last = kint_set_view(conn, 2, 6)) && asked(65, 2, &set, sizeof(set)));
+	CHECK(!(last = kint_control_singlestep(conn, 2, true)));
 	CHECK(asked(27, 2, &on, sizeof(on)));
 	refuse_with(-EBUSY);
-	CHECK((last = kvmi_destroy_view(conn, 4)) == -EBUSY);
-	CHECK((last = kvmi_create_view(conn, 0, &view)) == -EBUSY && view == 5);
+	CHECK((last = kint_destroy_view(conn, 4)) == -EBUSY);
+	CHECK((last = kint_create_view(conn, 0, &view)) == -EBUSY && view == 5);
 	refuse_with(-EOPNOTSUPP);
-	CHECK((last = kvmi_control_singlestep(conn, 0, true)) == -EOPNOTSUPP);
-	CHECK((last = kvmi_get_view(conn, 0, &view)) == -EOPNOTSUPP && view == 5);
+	CHECK((last = kint_control_singlestep(conn, 0, true)) == -EOPNOTSUPP);
+	CHECK((last = kint_get_view(conn, 0, &view)) == -EOPNOTSUPP && view == 5);
 	return true;
 }
 
@@ -445,7 +445,7 @@ static void peer_access(int fd)
 {
 	struct kvmi_vm_set_page_access *set;
 	struct kvmi_vm_get_page_access *get;
-	unsigned char access[KVMI_MAX_GET_ACCESS];
+	unsigned char access[KINT_MAX_GET_ACCESS];
 	struct peer_msg msg;
 	unsigned int i;
 
@@ -474,7 +474,7 @@ static void peer_access(int fd)
 	}
 }
 
-static bool body_access(struct kvmi_conn *conn)
+static bool body_access(struct kint_conn *conn)
 {
 	static struct kvmi_page_access_entry entries[2000];
 	static uint64_t gpas[2500];
@@ -488,13 +488,13 @@ static bool body_access(struct kvmi_conn *conn)
 	pages_set = 0;
 	pages_asked = 0;
 	messages = 0;
-	CHECK(KVMI_MAX_SET_ACCESS == 511 && KVMI_MAX_GET_ACCESS == 1022);
-	CHECK(!(last = kvmi_set_page_access(conn, 2, 1, entries, 511)) && messages == 1);
-	CHECK(!(last = kvmi_set_page_access(conn, 2, 1, entries, 600)));
+	CHECK(KINT_MAX_SET_ACCESS == 511 && KINT_MAX_GET_ACCESS == 1022);
+	CHECK(!(last = kint_set_page_access(conn, 2, 1, entries, 511)) && messages == 1);
+	CHECK(!(last = kint_set_page_access(conn, 2, 1, entries, 600)));
 	CHECK(messages == 3 && pages_set == 1111);
-	CHECK((last = kvmi_set_page_access(conn, 2, 1, entries, 2000)) == -EINVAL);
+	CHECK((last = kint_set_page_access(conn, 2, 1, entries, 2000)) == -EINVAL);
 	CHECK(messages == 4);
-	CHECK(!(last = kvmi_get_page_access(conn, 2, 1, gpas, access, 2500)));
+	CHECK(!(last = kint_get_page_access(conn, 2, 1, gpas, access, 2500)));
 	CHECK(messages == 7 && pages_asked == 2500);
 	for (i = 0; i < 2500; i++)
 		CHECK(access[i] == i % 8);

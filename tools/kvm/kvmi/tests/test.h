@@ -3,10 +3,10 @@
 #define KVMI_TEST_H
 
 /*
- * Tests of libkvmi against a scripted peer on the other end of a socket pair.
+ * Tests of libkint against a scripted peer on the other end of a socket pair.
  */
 #include <pthread.h>
-#include <kvmi/libkvmi.h>
+#include <kint/libkint.h>
 #include "peer.h"
 #include "../lib/internal.h"
 
@@ -29,7 +29,7 @@ struct script {
 void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *fd);
 
 /* A session after GET_VERSION, played by @peer; what @body returned */
-bool adopt_with(void (*peer)(int fd), bool (*body)(struct kvmi_conn *conn));
+bool adopt_with(void (*peer)(int fd), bool (*body)(struct kint_conn *conn));
 
 /* What most peers do: answer GET_VERSION; stay until the other side leaves */
 bool version_first(int fd, struct peer_msg *msg);

@@ -492,10 +492,10 @@ ok "guard nothing" has 'say what to guard'
 ok "no socket file left" test ! -e "$sock"
 
 # Not in a static build
-if [ -e "$out/libkvmi.so.1" ] && command -v nm >/dev/null; then
-	grep -oE '\bkvmi_[a-z0-9_]+\(' "$(dirname "$0")/../include/kvmi/libkvmi.h" | tr -d '(' |
+if [ -e "$out/libkint.so.1" ] && command -v nm >/dev/null; then
+	grep -oE '\bkint_[a-z0-9_]+\(' "$(dirname "$0")/../include/kint/libkint.h" | tr -d '(' |
 		sort -u >"$dir/out"
-	nm -D --defined-only "$out/libkvmi.so.1" | sed -n 's/.* \(kvmi_[a-z0-9_]*\).*/\1/p' |
+	nm -D --defined-only "$out/libkint.so.1" | sed -n 's/.* \(kint_[a-z0-9_]*\).*/\1/p' |
 		sort -u >"$dir/vm"
 	ok "the shared library has what the header declares" cmp -s "$dir/out" "$dir/vm"
 fi

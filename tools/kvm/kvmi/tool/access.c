@@ -77,7 +77,7 @@ int check_access(struct tool *tool, uint8_t access)
 	int err;
 
 	tool->doing = "what the host can do";
-	err = kvmi_get_features(tool->conn, &f);
+	err = kint_get_features(tool->conn, &f);
 	if (err)
 		return err;
 	if (access & (KVMI_PAGE_ACCESS_XS | KVMI_PAGE_ACCESS_XU))
@@ -108,7 +108,7 @@ int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
 	tool->doing = "taking access away";
 	while (pages && !err) {
 		entry.npages = pages < UINT32_MAX ? pages : UINT32_MAX;
-		err = kvmi_set_page_access(tool->conn, 0, 0, &entry, 1);
+		err = kint_set_page_access(tool->conn, 0, 0, &entry, 1);
 		entry.gpa += (uint64_t)entry.npages * PAGE_SIZE;
 		pages -= entry.npages;
 	}

@@ -82,7 +82,7 @@ static int check_host(struct tool *tool)
 	int err;
 
 	tool->doing = "what the host can do";
-	err = kvmi_get_features(tool->conn, &f);
+	err = kint_get_features(tool->conn, &f);
 	if (err)
 		return err;
 	if (f.views < 2)
@@ -104,7 +104,7 @@ static int add_point(struct tool *tool, uint16_t vcpu, uint64_t gva, unsigned in
 	int err;
 
 	tool->doing = "setting a breakpoint";
-	err = kvmi_translate_gva(tool->conn, vcpu, gva, &p->gpa);
+	err = kint_translate_gva(tool->conn, vcpu, gva, &p->gpa);
 	if (err == -EFAULT) {
 		error("break: nothing is mapped at %#llx", ull(gva));
 		return MONITOR_TOLD;
@@ -172,16 +172,16 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 		return err;
 	brk.begun = true;
 	tool->doing = "turning events on";
-	err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
+	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
 	if (!err)
-		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	tool->doing = "changing the view of a vCPU";
 	if (!err)
-		err = kvmi_set_view(tool->conn, vcpu, hidden_view());
+		err = kint_set_view(tool->conn, vcpu, hidden_view());
 	return err;
 }
 
-static const struct point *point_of(const struct kvmi_event *event)
+static const struct point *point_of(const struct kint_event *event)
 {
 	unsigned int i;
 
@@ -192,7 +192,7 @@ static const struct point *point_of(const struct kvmi_event *event)
 }
 
 /* Have the instruction executed in the guest's own memory */
-static int step_over(struct tool *tool, const struct kvmi_event *event)
+static int step_over(struct tool *tool, const struct kint_event *event)
 {
 	uint16_t vcpu = event->common.vcpu;
 	struct excursion *e = excursion_of(vcpu);
@@ -202,13 +202,13 @@ static int step_over(struct tool *tool, const struct kvmi_event *event)
 		return -ENOMEM;
 	e->under_way = true;
 	e->from = event->common.arch.regs.rip;
-	err = kvmi_set_view(tool->conn, vcpu, 0);
+	err = kint_set_view(tool->conn, vcpu, 0);
 	if (!err)
-		err = kvmi_control_singlestep(tool->conn, vcpu, true);
-	return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
+		err = kint_control_singlestep(tool->conn, vcpu, true);
+	return err ? err : kint_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
 }
 
-static int come_back(struct tool *tool, const struct kvmi_event *event)
+static int come_back(struct tool *tool, const struct kint_event *event)
 {
 	uint16_t vcpu = event->common.vcpu;
 	struct excursion *e = excursion_of(vcpu);
@@ -217,17 +217,17 @@ static int come_back(struct tool *tool, const struct kvmi_event *event)
 	/* Something else came first, and the instruction has not been executed */
 	if (!e || !e->under_way ||
 	    (event->singlestep.failed && event->common.arch.regs.rip == e->from))
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	e->under_way = false;
 	err = hidden_refresh(tool);
 	if (!err)
-		err = kvmi_control_singlestep(tool->conn, vcpu, false);
+		err = kint_control_singlestep(tool->conn, vcpu, false);
 	if (!err)
-		err = kvmi_set_view(tool->conn, vcpu, hidden_view());
-	return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_set_view(tool->conn, vcpu, hidden_view());
+	return err ? err : kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
-static void show(struct tool *tool, const struct kvmi_event *event, const struct point *p)
+static void show(struct tool *tool, const struct kint_event *event, const struct point *p)
 {
 	const struct kvm_regs *r = &event->common.arch.regs;
 
@@ -250,21 +250,21 @@ static void show(struct tool *tool, const struct kvmi_event *event, const struct
 	       ull(r->rdx), ull(r->rcx));
 }
 
-static int on_breakpoint(struct tool *tool, const struct kvmi_event *event)
+static int on_breakpoint(struct tool *tool, const struct kint_event *event)
 {
 	const struct excursion *e = excursion_of(event->common.vcpu);
 	const struct point *p = point_of(event);
 	int err;
 
 	if (!p || (e && e->under_way))
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	if (!brk.count || brk.hits < brk.count)
 		show(tool, event, p);
 	err = step_over(tool, event);
 	return !err && brk.count && brk.hits == brk.count ? -EINTR : err;
 }
 
-static int on_event(struct tool *tool, const struct kvmi_event *event)
+static int on_event(struct tool *tool, const struct kint_event *event)
 {
 	int err;
 
@@ -279,16 +279,16 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 		if (!hidden_is_copy(event->pf.gpa))
 			break;
 		err = hidden_move(tool, event->pf.gpa);
-		return err ? err : kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
+		return err ? err : kint_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
 	}
-	return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
 /*
  * Before breakpoints are no longer reported no vCPU may run into one: all go back
  * to view 0, where there are none.  What had been hit until then is retried.
  */
-static int last_events(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
+static int last_events(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
 	unsigned int action = KVMI_EVENT_ACTION_ALLOW;
 
@@ -297,7 +297,7 @@ static int last_events(struct kvmi_conn *conn, const struct kvmi_event *event, v
 		return 0;
 	if (event->id == KVMI_VCPU_EVENT_BREAKPOINT && point_of(event))
 		action = KVMI_EVENT_ACTION_RETRY;
-	kvmi_reply(conn, event, action);
+	kint_reply(conn, event, action);
 	return 0;
 }
 
@@ -308,8 +308,8 @@ static void on_leave(struct tool *tool)
 	if (!brk.begun)
 		return;
 	for (vcpu = 0; vcpu < tool->vcpus; vcpu++)
-		kvmi_set_view(tool->conn, vcpu, 0);
-	kvmi_dispatch(tool->conn, last_events, NULL);
+		kint_set_view(tool->conn, vcpu, 0);
+	kint_dispatch(tool->conn, last_events, NULL);
 	hidden_end(tool);
 }
 

@@ -32,7 +32,7 @@ static int get(struct tool *tool, int vcpu, uint32_t function, uint32_t index, s
 {
 	l->function = function;
 	l->index = index;
-	return kvmi_get_cpuid(tool->conn, vcpu, function, index, &l->regs);
+	return kint_get_cpuid(tool->conn, vcpu, function, index, &l->regs);
 }
 
 /* Registers that hold text, which may end early and may not be text */

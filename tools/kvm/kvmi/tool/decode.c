@@ -260,7 +260,7 @@ static void print_bit_changes(FILE *out, const struct bit_name *bits, uint64_t o
 }
 
 /* Take a CR, MSR or XSETBV event apart; false for others */
-bool decode_change(const struct kvmi_event *event, struct change *c)
+bool decode_change(const struct kint_event *event, struct change *c)
 {
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_CR:
@@ -292,7 +292,7 @@ bool decode_change(const struct kvmi_event *event, struct change *c)
 }
 
 /* "CR4           0x20 -> 0xa0  +PGE  (global pages)", without a line end */
-void print_change(FILE *out, const struct kvmi_event *event)
+void print_change(FILE *out, const struct kint_event *event)
 {
 	struct change c;
 

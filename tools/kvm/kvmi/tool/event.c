@@ -23,7 +23,7 @@ const char *descriptor_insn(const struct kvmi_vcpu_event_descriptor *d)
 	return descriptor_insns[d->descriptor][d->write];
 }
 
-static void print_where(FILE *out, const struct kvmi_event *event)
+static void print_where(FILE *out, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
@@ -36,7 +36,7 @@ const char *access_name(uint8_t access)
 	       access & KVMI_PAGE_ACCESS_R ? "read" : "execution";
 }
 
-static void print_pf(FILE *out, const struct kvmi_event *event)
+static void print_pf(FILE *out, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_pf *pf = &event->pf;
 
@@ -53,7 +53,7 @@ static void print_pf(FILE *out, const struct kvmi_event *event)
 		fprintf(out, ", cannot be emulated");
 }
 
-static void print_access(FILE *out, const struct kvmi_event *event)
+static void print_access(FILE *out, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_access *a = &event->access;
 	unsigned int i;
@@ -65,7 +65,7 @@ static void print_access(FILE *out, const struct kvmi_event *event)
 		fprintf(out, " %02x", a->data[i]);
 }
 
-static void print_trap(FILE *out, const struct kvmi_event *event)
+static void print_trap(FILE *out, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_trap *t = &event->trap;
 	char buf[16];
@@ -83,7 +83,7 @@ static void print_trap(FILE *out, const struct kvmi_event *event)
 		fprintf(out, ", DR6 bits %#llx", ull(t->address));
 }
 
-static void print_hypercall(FILE *out, const struct kvmi_event *event)
+static void print_hypercall(FILE *out, const struct kint_event *event)
 {
 	const struct kvm_regs *r = &event->common.arch.regs;
 
@@ -93,7 +93,7 @@ static void print_hypercall(FILE *out, const struct kvmi_event *event)
 		ull(r->rsi), ull(r->r8));
 }
 
-static void print_descriptor(FILE *out, const struct kvmi_event *event)
+static void print_descriptor(FILE *out, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_descriptor *d = &event->descriptor;
 	const struct kvm_sregs *s = &event->common.arch.sregs;
@@ -111,7 +111,7 @@ static void print_descriptor(FILE *out, const struct kvmi_event *event)
 }
 
 /* What the event is about, without a line end */
-void print_event(FILE *out, const struct kvmi_event *event)
+void print_event(FILE *out, const struct kint_event *event)
 {
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_CR:

@@ -19,7 +19,7 @@ static const char *state_of(int err)
 
 /* @have: whether the kernel and the host have it, where the kernel tells */
 static int print_list(struct tool *tool, const char *title, const struct id_name *names,
-		      int (*check)(struct kvmi_conn *conn, uint16_t id), const uint64_t *have)
+		      int (*check)(struct kint_conn *conn, uint16_t id), const uint64_t *have)
 {
 	int err;
 
@@ -81,7 +81,7 @@ int cmd_features(struct tool *tool, int argc, char **argv)
 	if (err)
 		return err;
 
-	err = kvmi_get_features(tool->conn, &features);
+	err = kint_get_features(tool->conn, &features);
 	told = !err;
 	if (told)
 		print_features(&features);
@@ -90,10 +90,10 @@ int cmd_features(struct tool *tool, int argc, char **argv)
 	else
 		goto fail;
 
-	err = print_list(tool, "command", command_names, kvmi_check_command,
+	err = print_list(tool, "command", command_names, kint_check_command,
 			 told ? (uint64_t *)features.commands : NULL);
 	if (!err)
-		err = print_list(tool, "event  ", event_names, kvmi_check_event,
+		err = print_list(tool, "event  ", event_names, kint_check_event,
 				 told ? (uint64_t *)&features.events : NULL);
 	if (!err)
 		return EXIT_OK;

@@ -63,12 +63,12 @@ static struct budget *budget_of(uint16_t vcpu)
 static int make_budget(struct tool *tool, uint16_t vcpu)
 {
 	uint64_t values[MAX_MSRS];
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	struct budget *b;
 	unsigned int i;
 	int err;
 
-	err = kvmi_get_registers(tool->conn, vcpu, &regs, guard.msrs, values, guard.nmsrs);
+	err = kint_get_registers(tool->conn, vcpu, &regs, guard.msrs, values, guard.nmsrs);
 	if (err)
 		return err;
 	b = calloc(1, sizeof(*b));
@@ -92,20 +92,20 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	if (!err)
 		tool->doing = "turning events on";
 	for (i = 0; i < guard.nmsrs && !err; i++)
-		err = kvmi_control_msr(tool->conn, vcpu, guard.msrs[i], true);
+		err = kint_control_msr(tool->conn, vcpu, guard.msrs[i], true);
 	if (!err && guard.efer_bits)
-		err = kvmi_control_msr(tool->conn, vcpu, MSR_EFER, true);
+		err = kint_control_msr(tool->conn, vcpu, MSR_EFER, true);
 	if (!err && (guard.nmsrs || guard.efer_bits))
-		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_MSR, true);
+		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_MSR, true);
 	for (i = 0; i < 5 && !err; i++)
 		if (guard.cr_bits[i])
-			err = kvmi_control_cr(tool->conn, vcpu, i, true);
+			err = kint_control_cr(tool->conn, vcpu, i, true);
 	if (!err && (guard.cr_bits[0] || guard.cr_bits[4]))
-		err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_CR, true);
+		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_CR, true);
 	return err;
 }
 
-static bool msr_allowed(const struct kvmi_event *event)
+static bool msr_allowed(const struct kint_event *event)
 {
 	uint64_t cleared = event->msr.old_value & ~event->msr.new_value;
 	struct budget *b = budget_of(event->common.vcpu);
@@ -123,7 +123,7 @@ static bool msr_allowed(const struct kvmi_event *event)
 	return true;
 }
 
-static bool event_allowed(const struct kvmi_event *event)
+static bool event_allowed(const struct kint_event *event)
 {
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_CR:
@@ -136,7 +136,7 @@ static bool event_allowed(const struct kvmi_event *event)
 	}
 }
 
-static void report(struct tool *tool, const struct kvmi_event *event, const char *verdict)
+static void report(struct tool *tool, const struct kint_event *event, const char *verdict)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
@@ -151,7 +151,7 @@ static void report(struct tool *tool, const struct kvmi_event *event, const char
 	printf(", by code at %#llx\n", (unsigned long long)arch->regs.rip);
 }
 
-static int on_event(struct tool *tool, const struct kvmi_event *event)
+static int on_event(struct tool *tool, const struct kint_event *event)
 {
 	static const unsigned int answers[] = {
 		[BLOCK] = KVMI_EVENT_ACTION_SKIP,
@@ -163,11 +163,11 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 		guard.allowed++;
 		if (event->id == KVMI_VCPU_EVENT_MSR)
 			report(tool, event, "allowed");
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	}
 	guard.denied++;
 	report(tool, event, verdicts[guard.action]);
-	return kvmi_reply(tool->conn, event, answers[guard.action]);
+	return kint_reply(tool->conn, event, answers[guard.action]);
 }
 
 static void on_begin(struct tool *tool)

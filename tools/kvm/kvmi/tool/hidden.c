@@ -76,7 +76,7 @@ static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 		/* Not one that breakpoints are in, or are to be in */
 		if (hidden_has(hidden.spare_end) || hidden.spare_end == gpa)
 			continue;
-		err = kvmi_read_physical(tool->conn, hidden.spare_end, data, sizeof(data));
+		err = kint_read_physical(tool->conn, hidden.spare_end, data, sizeof(data));
 		if (err && err != -ENOENT)
 			return err;
 		if (err || memcmp(data, zero, sizeof(zero)))
@@ -104,7 +104,7 @@ static int write_copy(struct tool *tool, const struct page *page)
 	unsigned char copy[PAGE_SIZE];
 
 	make_copy(page, copy);
-	return kvmi_write_physical(tool->conn, page->spare, copy, sizeof(copy));
+	return kint_write_physical(tool->conn, page->spare, copy, sizeof(copy));
 }
 
 /* Forget what was there: another session, or a new one with the same VM */
@@ -116,7 +116,7 @@ int hidden_begin(struct tool *tool)
 	hidden.spare_end = SPARE_LAST + PAGE_SIZE;
 	if (hidden.given_size)
 		hidden.spare_end = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE;
-	return kvmi_create_view(tool->conn, 0, &hidden.view);
+	return kint_create_view(tool->conn, 0, &hidden.view);
 }
 
 /* In both views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
@@ -127,9 +127,9 @@ static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
 		.access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
 			  (allow ? KVMI_PAGE_ACCESS_W : 0),
 	};
-	int err = kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	int err = kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
 
-	return err ? err : kvmi_set_page_access(tool->conn, 0, 0, &entry, 1);
+	return err ? err : kint_set_page_access(tool->conn, 0, 0, &entry, 1);
 }
 
 /* Have the copy of a page, and nothing else, in page->spare */
@@ -139,7 +139,7 @@ static int place_copy(struct tool *tool, const struct page *page)
 
 	if (!err)
 		err = write_copy(tool, page);
-	return err ? err : kvmi_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
+	return err ? err : kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
 					   page->spare / PAGE_SIZE);
 }
 
@@ -172,7 +172,7 @@ int hidden_move(struct tool *tool, uint64_t gpa)
 	if (!err)
 		err = place_copy(tool, page);
 	if (!err)
-		err = kvmi_write_physical(tool->conn, old, zero, sizeof(zero));
+		err = kint_write_physical(tool->conn, old, zero, sizeof(zero));
 	return err ? err : allow_writing(tool, old, true);
 }
 
@@ -194,12 +194,12 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 	page->gpa = gpa;
 	err = find_spare(tool, gpa, &page->spare);
 	if (!err)
-		err = kvmi_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
+		err = kint_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
 	if (err)
 		return err;
 	hidden.npages++;
 	err = place_copy(tool, page);
-	return err ? err : kvmi_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	return err ? err : kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
 }
 
 /* @access: what the page can be used for in the view */
@@ -228,7 +228,7 @@ int hidden_refresh(struct tool *tool)
 	int err = 0;
 
 	for (page = hidden.pages; page < hidden.pages + hidden.npages && !err; page++) {
-		err = kvmi_read_physical(tool->conn, page->gpa, now, sizeof(now));
+		err = kint_read_physical(tool->conn, page->gpa, now, sizeof(now));
 		if (err || !memcmp(now, page->own, sizeof(now)))
 			continue;
 		memcpy(page->own, now, sizeof(now));
@@ -249,12 +249,12 @@ void hidden_end(struct tool *tool)
 
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
 		allow_writing(tool, page->spare, true);
-	kvmi_destroy_view(tool->conn, hidden.view);
+	kint_destroy_view(tool->conn, hidden.view);
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
 		make_copy(page, copy);
-		if (!kvmi_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
+		if (!kint_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
 		    !memcmp(now, copy, sizeof(copy)))
-			kvmi_write_physical(tool->conn, page->spare, zero, sizeof(zero));
+			kint_write_physical(tool->conn, page->spare, zero, sizeof(zero));
 	}
 	hidden.npages = 0;
 }

@@ -6,7 +6,7 @@
 #include <time.h>
 #include "tool.h"
 
-static void print_peer(const struct kvmi_peer *peer)
+static void print_peer(const struct kint_peer *peer)
 {
 	time_t start = peer->start_time;
 	char when[64] = "";
@@ -36,7 +36,7 @@ static int print_allowed(struct tool *tool)
 	for (n = command_names; n->name; n++) {
 		if (n->id <= KVMI_VM_GET_INFO && !(n->id & 1))
 			continue;
-		err = kvmi_check_command(tool->conn, n->id);
+		err = kint_check_command(tool->conn, n->id);
 		if (!err)
 			printf(" %s", n->name);
 		else if (err != -EPERM && err != -ENOENT)
@@ -44,7 +44,7 @@ static int print_allowed(struct tool *tool)
 	}
 	printf("\nevents     ");
 	for (n = event_names; n->name; n++) {
-		err = kvmi_check_event(tool->conn, n->id);
+		err = kint_check_event(tool->conn, n->id);
 		if (!err)
 			printf(" %s", n->name);
 		else if (err != -EPERM && err != -ENOENT)
@@ -74,11 +74,11 @@ int cmd_info(struct tool *tool, int argc, char **argv)
 	if (err)
 		return err;
 
-	print_peer(kvmi_peer_info(tool->conn));
-	version = kvmi_version(tool->conn);
+	print_peer(kint_peer_info(tool->conn));
+	version = kint_version(tool->conn);
 	printf("protocol    version %u, messages up to %u bytes\n", version->version,
 	       version->max_msg_size);
-	err = kvmi_get_info(tool->conn, &vm);
+	err = kint_get_info(tool->conn, &vm);
 	if (!err) {
 		printf("vCPUs       %u\n", vm.vcpu_count);
 		if (vm.address_spaces)
@@ -86,7 +86,7 @@ int cmd_info(struct tool *tool, int argc, char **argv)
 		err = print_allowed(tool);
 	}
 	if (!err) {
-		err = kvmi_vcpu_get_info(tool->conn, 0, &vcpu);
+		err = kint_vcpu_get_info(tool->conn, 0, &vcpu);
 		if (!err && vcpu.tsc_speed)
 			printf("TSC         %.3f MHz\n", vcpu.tsc_speed / 1e6);
 	}

@@ -34,17 +34,17 @@ static bool makes_sense(const struct exception *x, const char *name)
 /* The TRAP event tells which exception the guest takes */
 static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	int err;
 
 	for (;;) {
-		err = kvmi_next_event(tool->conn, &event, tool->timeout_ms);
+		err = kint_next_event(tool->conn, &event, tool->timeout_ms);
 		if (err)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
 			return -ECANCELED;
 		if (event.id != KVMI_VCPU_EVENT_TRAP || event.common.vcpu != vcpu) {
-			err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+			err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 			if (err)
 				return err;
 			continue;
@@ -52,7 +52,7 @@ static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 		printf("vCPU %d  ", vcpu);
 		print_event(stdout, &event);
 		printf("\n");
-		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (!err && event.trap.nr != x->nr) {
 			error("inject: that one came first and yours was dropped; try again");
 			return -EEXIST;
@@ -122,7 +122,7 @@ int cmd_inject(struct tool *tool, int argc, char **argv)
 	if (!vcpu_exists(tool, vcpu))
 		return EXIT_ERROR;
 
-	err = kvmi_inject_exception(tool->conn, vcpu, x.nr, x.error_code, x.address);
+	err = kint_inject_exception(tool->conn, vcpu, x.nr, x.error_code, x.address);
 	if (err == -EINVAL) {
 		error("inject: KVM does not inject vector %u", x.nr);
 		return EXIT_ERROR;

@@ -22,7 +22,7 @@ void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t
 
 void json_session(FILE *out, const struct tool *tool)
 {
-	const struct kvmi_peer *peer = kvmi_peer_info(tool->conn);
+	const struct kint_peer *peer = kint_peer_info(tool->conn);
 	int i;
 
 	fprintf(out, "{\"event\":\"session\",\"name\":");
@@ -35,7 +35,7 @@ void json_session(FILE *out, const struct tool *tool)
 		(long long)peer->start_time, (unsigned long long)peer->max_gpa, tool->vcpus);
 }
 
-static void json_change(FILE *out, const struct kvmi_event *event)
+static void json_change(FILE *out, const struct kint_event *event)
 {
 	struct change c;
 
@@ -56,7 +56,7 @@ static void json_change(FILE *out, const struct kvmi_event *event)
 	}
 }
 
-static void json_data(FILE *out, const struct kvmi_event *event)
+static void json_data(FILE *out, const struct kint_event *event)
 {
 	const struct kvm_regs *r = &event->common.arch.regs;
 	unsigned int i;
@@ -119,7 +119,7 @@ static void json_data(FILE *out, const struct kvmi_event *event)
 	}
 }
 
-void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *event,
+void json_event(FILE *out, const struct tool *tool, const struct kint_event *event,
 		const char *verdict)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;

@@ -121,7 +121,7 @@ static int find_call_table(struct tool *tool, struct guest_kernel *k)
 	for (r = k->ranges; r < k->ranges + k->nranges && !k->call_table && !err; r++) {
 		for (at = 0; !r->text && at + table <= r->size && !k->call_table; at += CHUNK) {
 			size = r->size - at < CHUNK + table ? r->size - at : CHUNK + table;
-			err = kvmi_read_physical(tool->conn, r->gpa + at, buf, size);
+			err = kint_read_physical(tool->conn, r->gpa + at, buf, size);
 			if (err)
 				break;
 			for (i = 0; i + table <= size && i < CHUNK; i += 8)
@@ -141,12 +141,12 @@ static int find_call_table(struct tool *tool, struct guest_kernel *k)
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 {
 	static const uint32_t lstar = MSR_LSTAR;
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	int err;
 
 	memset(k, 0, sizeof(*k));
 	tool->doing = "looking for the guest's kernel";
-	err = kvmi_get_registers(tool->conn, vcpu, &regs, &lstar, &k->entry, 1);
+	err = kint_get_registers(tool->conn, vcpu, &regs, &lstar, &k->entry, 1);
 	if (err)
 		return err;
 	if (k->entry >= KERNEL_MAP && k->entry <= KERNEL_MAP_LAST)

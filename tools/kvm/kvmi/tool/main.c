@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 	ret = commands[i].run(&tool, argc - 1, argv + 1);
 
 	session_close(&tool);
-	kvmi_listener_free(tool.listener);
+	kint_listener_free(tool.listener);
 	symbols_free();
 	free(tool.cookie);
 	return streams_end() ? ret : EXIT_ERROR;

@@ -29,8 +29,8 @@ static int read_memory(struct tool *tool, uint64_t gpa, unsigned char *buf, size
 	uint32_t cookie;
 
 	if (!as_id)
-		return kvmi_read_physical(tool->conn, gpa, buf, size);
-	return kvmi_read_physical_cookie(tool->conn, as_id, gpa, buf, size, &cookie);
+		return kint_read_physical(tool->conn, gpa, buf, size);
+	return kint_read_physical_cookie(tool->conn, as_id, gpa, buf, size, &cookie);
 }
 
 static void dump(uint64_t gpa, const unsigned char *data, size_t size)
@@ -83,8 +83,8 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 /* Going through much memory takes a while: leave if asked to meanwhile */
 static int still_wanted(struct tool *tool)
 {
-	struct kvmi_event event;
-	int err = kvmi_next_event(tool->conn, &event, 0);
+	struct kint_event event;
+	int err = kint_next_event(tool->conn, &event, 0);
 
 	if (err == -EAGAIN)
 		return 0;
@@ -128,7 +128,7 @@ static struct {
 
 static int read_layout(struct tool *tool)
 {
-	int n = kvmi_get_memslots(tool->conn, as_id, NULL, 0, &layout.cookie);
+	int n = kint_get_memslots(tool->conn, as_id, NULL, 0, &layout.cookie);
 
 	if (n == -EPERM || n == -ENOSYS)
 		return 0;
@@ -138,7 +138,7 @@ static int read_layout(struct tool *tool)
 	if (!layout.slots)
 		return -ENOMEM;
 	layout.n = n;
-	n = kvmi_get_memslots(tool->conn, as_id, layout.slots, layout.n, &layout.cookie);
+	n = kint_get_memslots(tool->conn, as_id, layout.slots, layout.n, &layout.cookie);
 	if (n < 0)
 		return n;
 	return (unsigned int)n == layout.n ? 0 : -EAGAIN;
@@ -147,7 +147,7 @@ static int read_layout(struct tool *tool)
 /* The end of what is asked for when nothing is: of the RAM, 0 if nobody knows */
 static uint64_t memory_end(const struct tool *tool)
 {
-	uint64_t end = 0, told = kvmi_peer_info(tool->conn)->max_gpa;
+	uint64_t end = 0, told = kint_peer_info(tool->conn)->max_gpa;
 	const struct kvmi_memslot *s;
 
 	for (s = layout.slots; s < layout.slots + layout.n; s++)
@@ -265,7 +265,7 @@ static int in_one_layout(struct tool *tool, uint64_t start, uint64_t end, struct
 	int err = s->size ? search(tool, start, end, s) : copy(tool, start, end, file);
 	uint32_t after;
 
-	if (err || !layout.slots || kvmi_get_memslots(tool->conn, as_id, NULL, 0, &after) < 0)
+	if (err || !layout.slots || kint_get_memslots(tool->conn, as_id, NULL, 0, &after) < 0)
 		return err;
 	return layout.cookie == after ? 0 : -EAGAIN;
 }

@@ -76,7 +76,7 @@ static void tell_found(struct tool *tool, uint16_t as_id, uint64_t gpa,
 	unsigned char found[MAX_COMPARE];
 	uint32_t cookie;
 
-	if (kvmi_read_physical_cookie(tool->conn, as_id, gpa, found, size, &cookie)) {
+	if (kint_read_physical_cookie(tool->conn, as_id, gpa, found, size, &cookie)) {
 		error("mem: memory is not as expected, nothing was written");
 		return;
 	}
@@ -137,14 +137,14 @@ int write_memory(struct tool *tool, uint16_t as_id, uint64_t gpa, const char *da
 		return err;
 	}
 
-	err = kvmi_get_memslots(tool->conn, as_id, NULL, 0, &cookie);
+	err = kint_get_memslots(tool->conn, as_id, NULL, 0, &cookie);
 	if (expected)
-		err = kvmi_write_physical_compare(tool->conn, as_id, gpa, old, new, size,
+		err = kint_write_physical_compare(tool->conn, as_id, gpa, old, new, size,
 						  err < 0 ? NULL : &cookie);
 	else if (err >= 0)
-		err = kvmi_write_physical_cookie(tool->conn, as_id, gpa, new, size, cookie);
+		err = kint_write_physical_cookie(tool->conn, as_id, gpa, new, size, cookie);
 	else if (!as_id)
-		err = kvmi_write_physical(tool->conn, gpa, new, size);
+		err = kint_write_physical(tool->conn, gpa, new, size);
 	free(new);
 	if (!err)
 		printf("%zu byte%s written to %#llx\n", size, size == 1 ? "" : "s", ull(gpa));

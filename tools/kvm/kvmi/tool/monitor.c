@@ -63,7 +63,7 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	return 0;
 }
 
-static int on_event(struct kvmi_conn *conn, const struct kvmi_event *event, void *arg)
+static int on_event(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
 	struct loop *loop = arg;
 	int err;
@@ -79,7 +79,7 @@ static int on_event(struct kvmi_conn *conn, const struct kvmi_event *event, void
 	if (event->id == KVMI_VCPU_EVENT_CREATE_VCPU && loop->monitor->created)
 		loop->monitor->created(loop->tool, event);
 	err = arm(loop, event->common.vcpu);
-	return err ? err : kvmi_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
+	return err ? err : kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
 /* Ask for a PAUSE event of every vCPU there is and that was not asked yet */
@@ -91,7 +91,7 @@ static int pause_vcpus(struct loop *loop)
 	for (; loop->paused < tool->vcpus; loop->paused++) {
 		if (loop->is_armed[loop->paused / 8] & 1 << loop->paused % 8)
 			continue;
-		err = kvmi_pause_vcpu(tool->conn, loop->paused, false);
+		err = kint_pause_vcpu(tool->conn, loop->paused, false);
 		if (err == -EPERM)
 			error("pausing a vCPU: %s", explain(err));
 		if (err)
@@ -103,7 +103,7 @@ static int pause_vcpus(struct loop *loop)
 static int find_new_vcpus(struct loop *loop)
 {
 	struct kvmi_vm_get_info_reply info;
-	int err = kvmi_get_info(loop->tool->conn, &info);
+	int err = kint_get_info(loop->tool->conn, &info);
 
 	if (err)
 		return err;
@@ -118,7 +118,7 @@ static int find_new_vcpus(struct loop *loop)
 /* Old kernels have no such event; then find_new_vcpus() has to do */
 static int want_new_vcpus(struct loop *loop)
 {
-	int err = kvmi_control_vm_events(loop->tool->conn, KVMI_VCPU_EVENT_CREATE_VCPU, true);
+	int err = kint_control_vm_events(loop->tool->conn, KVMI_VCPU_EVENT_CREATE_VCPU, true);
 
 	if (!err || err == -EPIPE || err == -EINTR)
 		return err;
@@ -134,7 +134,7 @@ static int run_session(struct loop *loop)
 {
 	struct tool *tool = loop->tool;
 	struct pollfd fds[2] = {
-		{ .fd = kvmi_fd(tool->conn), .events = POLLIN },
+		{ .fd = kint_fd(tool->conn), .events = POLLIN },
 		{ .fd = tool->signal_fd, .events = POLLIN },
 	};
 	int64_t next_tick = now_ns(), now;
@@ -160,7 +160,7 @@ static int run_session(struct loop *loop)
 			return -errno;
 		if (fds[1].revents)
 			return -EINTR;
-		err = kvmi_dispatch(tool->conn, on_event, loop);
+		err = kint_dispatch(tool->conn, on_event, loop);
 	}
 	return err;
 }
@@ -186,11 +186,11 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			why = explain(err);
 		if (loop.monitor->leave && err != -EPIPE) {
 			/* Not to be interrupted by what may have caused it */
-			kvmi_set_interrupt_fd(tool->conn, -1);
+			kint_set_interrupt_fd(tool->conn, -1);
 			loop.monitor->leave(tool);
 		}
 		/* Before the last words: everything is undone when they appear */
-		detached = kvmi_detach(tool->conn);
+		detached = kint_detach(tool->conn);
 		tool->conn = NULL;
 		if (err == -EINTR)
 			why = detached ? "interrupted; left to the device manager to undo" :

@@ -34,7 +34,7 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 	struct mapping m;
 	int err;
 
-	err = kvmi_read_physical(w->tool->conn, table, entries, sizeof(entries));
+	err = kint_read_physical(w->tool->conn, table, entries, sizeof(entries));
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	if (w->start > base)
@@ -98,9 +98,9 @@ int read_virtual(struct tool *tool, uint16_t vcpu, uint64_t gva, void *buf, size
 		part = PAGE_SIZE - gva % PAGE_SIZE;
 		if (part > size)
 			part = size;
-		err = kvmi_translate_gva(tool->conn, vcpu, gva, &gpa);
+		err = kint_translate_gva(tool->conn, vcpu, gva, &gpa);
 		if (!err)
-			err = kvmi_read_physical(tool->conn, gpa, buf, part);
+			err = kint_read_physical(tool->conn, gpa, buf, part);
 	}
 	return err == -ENOENT ? -EFAULT : err;
 }

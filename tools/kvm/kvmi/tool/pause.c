@@ -7,11 +7,11 @@
 #include "tool.h"
 
 struct held {
-	struct kvmi_event *events;	/* open, one for each vCPU that stands still */
+	struct kint_event *events;	/* open, one for each vCPU that stands still */
 	unsigned int n;
 };
 
-static void print_state(const struct kvmi_event *event)
+static void print_state(const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_arch *a = &event->common.arch;
 
@@ -27,15 +27,15 @@ static int ask(struct tool *tool, int vcpu, uint32_t *wanted)
 
 	if (vcpu >= 0) {
 		*wanted = 1;
-		return kvmi_pause_vcpu(tool->conn, vcpu, true);
+		return kint_pause_vcpu(tool->conn, vcpu, true);
 	}
-	err = kvmi_pause_all(tool->conn, true, wanted);
+	err = kint_pause_all(tool->conn, true, wanted);
 	if (err != -ENOSYS && err != -EPERM)
 		return err;
 	/* An older kernel, or only the other one is allowed */
 	err = 0;
 	for (*wanted = 0; *wanted < tool->vcpus && !err; ++*wanted)
-		err = kvmi_pause_vcpu(tool->conn, *wanted, true);
+		err = kint_pause_vcpu(tool->conn, *wanted, true);
 	return err;
 }
 
@@ -43,13 +43,13 @@ static int ask(struct tool *tool, int vcpu, uint32_t *wanted)
 static int collect(struct tool *tool, struct held *held, uint32_t wanted)
 {
 	int64_t deadline = now_ns() + tool->timeout_ms * 1000000ll;
-	struct kvmi_event event;
+	struct kint_event event;
 	int64_t left;
 	int err;
 
 	while (held->n < wanted) {
 		left = (deadline - now_ns()) / 1000000;
-		err = kvmi_next_event(tool->conn, &event, left > 0 ? left : 0);
+		err = kint_next_event(tool->conn, &event, left > 0 ? left : 0);
 		if (err)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
@@ -59,7 +59,7 @@ static int collect(struct tool *tool, struct held *held, uint32_t wanted)
 			print_state(&event);
 			continue;
 		}
-		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (err)
 			return err;
 	}
@@ -70,7 +70,7 @@ static int collect(struct tool *tool, struct held *held, uint32_t wanted)
 static int hold(struct tool *tool, int hold_ms)
 {
 	int64_t deadline = now_ns() + hold_ms * 1000000ll;
-	struct kvmi_event event;
+	struct kint_event event;
 	int64_t left = -1;
 	int err;
 
@@ -80,14 +80,14 @@ static int hold(struct tool *tool, int hold_ms)
 			if (left <= 0)
 				return 0;
 		}
-		err = kvmi_next_event(tool->conn, &event, left);
+		err = kint_next_event(tool->conn, &event, left);
 		if (err == -EAGAIN)
 			return 0;
 		if (err)
 			return err;
 		if (!event.is_vcpu)
 			return -ECANCELED;
-		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (err)
 			return err;
 	}
@@ -99,7 +99,7 @@ static int let_go(struct tool *tool, const struct held *held)
 	int err = 0;
 
 	for (i = 0; i < held->n && !err; i++)
-		err = kvmi_reply(tool->conn, &held->events[i], KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &held->events[i], KVMI_EVENT_ACTION_ALLOW);
 	return err;
 }
 

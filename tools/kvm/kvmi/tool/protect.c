@@ -123,7 +123,7 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 	int err;
 
 	tool->doing = "turning the PF event on";
-	err = kvmi_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	if (err || protect.begun)
 		return err;
 	err = begin(tool, vcpu);
@@ -153,7 +153,7 @@ static void print_target(const struct kvmi_vcpu_event_pf *pf)
 	print_symbol(stdout, gva);
 }
 
-static bool is_new(const struct kvmi_event *event)
+static bool is_new(const struct kint_event *event)
 {
 	struct seen s = {
 		.rip = event->common.arch.regs.rip, .page = event->pf.gpa / PAGE_SIZE,
@@ -170,7 +170,7 @@ static bool is_new(const struct kvmi_event *event)
 	return true;
 }
 
-static void show(struct tool *tool, const struct kvmi_event *event, const char *verdict)
+static void show(struct tool *tool, const struct kint_event *event, const char *verdict)
 {
 	uint64_t rip = event->common.arch.regs.rip;
 
@@ -201,7 +201,7 @@ static bool is_trusted(uint64_t rip)
 	return false;
 }
 
-static int on_event(struct tool *tool, const struct kvmi_event *event)
+static int on_event(struct tool *tool, const struct kint_event *event)
 {
 	static const unsigned int answers[] = {
 		[REPORT] = KVMI_EVENT_ACTION_ALLOW,
@@ -210,15 +210,15 @@ static int on_event(struct tool *tool, const struct kvmi_event *event)
 	};
 
 	if (event->id != KVMI_VCPU_EVENT_PF)
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	if (is_trusted(event->common.arch.regs.rip)) {
 		protect.allowed++;
 		show(tool, event, "trusted");
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	}
 	protect.denied++;
 	show(tool, event, verdicts[protect.policy]);
-	return kvmi_reply(tool->conn, event, answers[protect.policy]);
+	return kint_reply(tool->conn, event, answers[protect.policy]);
 }
 
 static void on_begin(struct tool *tool)

@@ -29,7 +29,7 @@ static void print_decoded(const char *name, uint64_t value, const struct bit_nam
 	printf("\n");
 }
 
-static void print_registers(unsigned int vcpu, const struct kvmi_registers *r)
+static void print_registers(unsigned int vcpu, const struct kint_registers *r)
 {
 	const struct kvm_sregs *s = &r->sregs;
 	const struct kvm_regs *g = &r->regs;
@@ -73,7 +73,7 @@ static bool print_debug_registers(struct tool *tool, unsigned int vcpu)
 	unsigned int i;
 	int err;
 
-	err = kvmi_get_debugregs(tool->conn, vcpu, &regs);
+	err = kint_get_debugregs(tool->conn, vcpu, &regs);
 	if (err == -ENOSYS || err == -EPERM)
 		return true;
 	if (err) {
@@ -103,7 +103,7 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	};
 	uint32_t msrs[MAX_MSRS];
 	uint64_t values[MAX_MSRS];
-	struct kvmi_registers regs;
+	struct kint_registers regs;
 	int only = -1, vcpu;
 	unsigned int nmsrs = 0, i;
 	char buf[16];
@@ -139,7 +139,7 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	for (vcpu = 0; vcpu < (int)tool->vcpus; vcpu++) {
 		if (only >= 0 && vcpu != only)
 			continue;
-		err = kvmi_get_registers(tool->conn, vcpu, &regs, msrs, values, nmsrs);
+		err = kint_get_registers(tool->conn, vcpu, &regs, msrs, values, nmsrs);
 		if (err == -EINVAL) {
 			error("vCPU %d: it lacks one of the MSRs asked for", vcpu);
 			return EXIT_ERROR;

@@ -66,7 +66,7 @@ static int start_listening(struct tool *tool)
 		error("say where to listen: --listen unix:PATH or --listen vsock:PORT");
 		return EXIT_USAGE;
 	}
-	err = kvmi_listen_with(tool->address, &tool->listen, &tool->listener);
+	err = kint_listen_with(tool->address, &tool->listen, &tool->listener);
 	switch (err) {
 	case 0:
 		return 0;
@@ -108,7 +108,7 @@ static int begin_session(struct tool *tool)
 	int err;
 
 	tool->start_ns = now_ns();
-	err = kvmi_get_info(tool->conn, &info);
+	err = kint_get_info(tool->conn, &info);
 	if (err) {
 		tell_failure(tool, "number of vCPUs", err);
 		return err;
@@ -120,7 +120,7 @@ static int begin_session(struct tool *tool)
 	tool->vcpus = info.vcpu_count;
 
 	/* To leave when asked to; without it the socket is just closed on us */
-	err = kvmi_control_vm_events(tool->conn, KVMI_VM_EVENT_UNHOOK, true);
+	err = kint_control_vm_events(tool->conn, KVMI_VM_EVENT_UNHOOK, true);
 	if (err && err != -EPERM) {
 		tell_failure(tool, "UNHOOK event", err);
 		return err;
@@ -148,7 +148,7 @@ static bool try_next(const struct tool *tool, int err)
 /* Wait for a VM.  Returns 0, or the exit status to leave with. */
 int session_open(struct tool *tool)
 {
-	struct kvmi_options opts = {
+	struct kint_options opts = {
 		.cookie = tool->cookie,
 		.cookie_size = tool->cookie_size,
 		.timeout_ms = tool->timeout_ms,
@@ -163,7 +163,7 @@ int session_open(struct tool *tool)
 	for (;;) {
 		if (tool->wait_ms >= 0)
 			left = end > now_ns() ? (end - now_ns()) / 1000000 : 0;
-		err = kvmi_accept(tool->listener, &opts, left, &tool->conn);
+		err = kint_accept(tool->listener, &opts, left, &tool->conn);
 		if (err == -EINTR)
 			return EXIT_ERROR;
 		if (err == -EAGAIN) {
@@ -190,7 +190,7 @@ void session_close(struct tool *tool)
 {
 	if (!tool->conn)
 		return;
-	kvmi_detach(tool->conn);
+	kint_detach(tool->conn);
 	tool->conn = NULL;
 }
 
@@ -205,7 +205,7 @@ bool vcpu_exists(const struct tool *tool, int vcpu)
 
 void session_describe(const struct tool *tool, FILE *out)
 {
-	const struct kvmi_peer *peer = kvmi_peer_info(tool->conn);
+	const struct kint_peer *peer = kint_peer_info(tool->conn);
 
 	fprintf(out, "VM ");
 	print_text(out, *peer->name ? peer->name : "without a name");

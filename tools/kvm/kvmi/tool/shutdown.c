@@ -8,16 +8,16 @@
 /* Until the device manager ends the session, as it does when the VM has shut down */
 static int wait_for_end(struct tool *tool)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	int err;
 
 	for (;;) {
-		err = kvmi_next_event(tool->conn, &event, tool->timeout_ms);
+		err = kint_next_event(tool->conn, &event, tool->timeout_ms);
 		if (err)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
 			return 0;
-		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (err)
 			return err;
 	}
@@ -40,7 +40,7 @@ int cmd_shutdown(struct tool *tool, int argc, char **argv)
 	if (err)
 		return err;
 
-	err = kvmi_shutdown(tool->conn);
+	err = kint_shutdown(tool->conn);
 	if (err) {
 		error("shutdown: %s", explain(err));
 		return EXIT_ERROR;

@@ -21,7 +21,7 @@ static int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **s
 		*slots = calloc(max, sizeof(**slots));
 		if (!*slots)
 			return -ENOMEM;
-		n = kvmi_get_memslots(tool->conn, as_id, *slots, max, cookie);
+		n = kint_get_memslots(tool->conn, as_id, *slots, max, cookie);
 		if (n > (int)max)
 			max = n;
 		else if (n != -EAGAIN)
@@ -81,7 +81,7 @@ int cmd_slots(struct tool *tool, int argc, char **argv)
 		print_slot(&slots[i]);
 	free(slots);
 	if (n >= 0) {
-		i = kvmi_get_max_gfn(tool->conn, &end);
+		i = kint_get_max_gfn(tool->conn, &end);
 		if (!i) {
 			printf("%d slot%s, generation %#x, memory ends at %#llx\n", n,
 			       n == 1 ? "" : "s", cookie, ull(end << PAGE_SHIFT));

@@ -30,7 +30,7 @@ static uint64_t value_of(const struct kvm_regs *regs, unsigned int i)
 }
 
 /* Where it is now, and what the last instruction changed */
-static void show(struct tool *tool, const struct kvmi_event *event, bool first)
+static void show(struct tool *tool, const struct kint_event *event, bool first)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 	unsigned int i;
@@ -55,19 +55,19 @@ static void show(struct tool *tool, const struct kvmi_event *event, bool first)
 	step.last = arch->regs;
 }
 
-static int wait_for(struct tool *tool, uint16_t vcpu, uint16_t id, struct kvmi_event *event)
+static int wait_for(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_event *event)
 {
 	int err;
 
 	for (;;) {
-		err = kvmi_next_event(tool->conn, event, tool->timeout_ms);
+		err = kint_next_event(tool->conn, event, tool->timeout_ms);
 		if (err)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event->is_vcpu)
 			return -ECANCELED;
 		if (event->id == id && event->common.vcpu == vcpu)
 			return 0;
-		err = kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 		if (err)
 			return err;
 	}
@@ -75,21 +75,21 @@ static int wait_for(struct tool *tool, uint16_t vcpu, uint16_t id, struct kvmi_e
 
 static int run_steps(struct tool *tool, uint16_t vcpu)
 {
-	struct kvmi_event event;
+	struct kint_event event;
 	uint64_t done;
 	int err, off;
 
 	tool->doing = "pausing the vCPU";
-	err = kvmi_pause_vcpu(tool->conn, vcpu, false);
+	err = kint_pause_vcpu(tool->conn, vcpu, false);
 	if (!err)
 		err = wait_for(tool, vcpu, KVMI_VCPU_EVENT_PAUSE, &event);
 	if (err)
 		return err;
 	show(tool, &event, true);
 	tool->doing = "single-stepping";
-	err = kvmi_control_singlestep(tool->conn, vcpu, true);
+	err = kint_control_singlestep(tool->conn, vcpu, true);
 	for (done = 0; !err && done < step.count; done++) {
-		err = kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (!err)
 			err = wait_for(tool, vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &event);
 		if (!err)
@@ -101,11 +101,11 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 		err = MONITOR_TOLD;
 	}
 	/* While the last event is open: the next instruction is not stepped */
-	kvmi_set_interrupt_fd(tool->conn, -1);
-	off = kvmi_control_singlestep(tool->conn, vcpu, false);
+	kint_set_interrupt_fd(tool->conn, -1);
+	off = kint_control_singlestep(tool->conn, vcpu, false);
 	if (err)
 		return err;
-	return off ? off : kvmi_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+	return off ? off : kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 }
 
 static void print_usage(void)

@@ -112,7 +112,7 @@ static void print_argument(FILE *out, struct tool *tool, uint16_t vcpu, char kin
  * function that the table of system calls has for @nr.  It is given the address
  * of the program's registers.
  */
-void print_call(FILE *out, struct tool *tool, const struct kvmi_event *event, unsigned int nr)
+void print_call(FILE *out, struct tool *tool, const struct kint_event *event, unsigned int nr)
 {
 	/* Where struct pt_regs of 64-bit Linux has the arguments: di, si, dx, r10, r8, r9 */
 	static const unsigned char places[] = { 14, 13, 12, 7, 9, 8 };

@@ -4,7 +4,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <kvmi/libkvmi.h>
+#include <kint/libkint.h>
 
 enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE };
 
@@ -18,10 +18,10 @@ struct tool {
 	int wait_ms;			/* --wait */
 	bool once;			/* --once */
 	int signal_fd;			/* readable once it is to leave, see signals.c */
-	struct kvmi_listen_options listen;	/* --socket-mode, --socket-group, --peer */
+	struct kint_listen_options listen;	/* --socket-mode, --socket-group, --peer */
 
-	struct kvmi_listener *listener;
-	struct kvmi_conn *conn;
+	struct kint_listener *listener;
+	struct kint_conn *conn;
 	unsigned int vcpus;
 	const char *doing;		/* what an error is about, for monitor.c */
 	int64_t start_ns;		/* of the session, for time stamps */
@@ -104,9 +104,9 @@ struct monitor {
 	/* an event of the vCPU is open: turn on what is wanted; sets tool->doing */
 	int (*arm)(struct tool *tool, uint16_t vcpu);	/* again after MONITOR_LATER */
 	/* answer the event, which is of a vCPU and no PAUSE or CREATE_VCPU */
-	int (*event)(struct tool *tool, const struct kvmi_event *event);
+	int (*event)(struct tool *tool, const struct kint_event *event);
 	/* a vCPU that was added is about to run; may be NULL */
-	void (*created)(struct tool *tool, const struct kvmi_event *event);
+	void (*created)(struct tool *tool, const struct kint_event *event);
 	/* a session begins; all vCPUs are armed; several times a second; it ends */
 	void (*begin)(struct tool *tool);
 	void (*armed)(struct tool *tool);
@@ -141,8 +141,8 @@ bool parse_bits(const struct bit_name *bits, const char *list, uint64_t *mask);
 bool parse_msr(const char *text, uint32_t *msr);
 const char *msr_name(uint32_t msr, char buf[16]);
 void print_bits(FILE *out, const struct bit_name *bits, uint64_t value);
-bool decode_change(const struct kvmi_event *event, struct change *c);
-void print_change(FILE *out, const struct kvmi_event *event);
+bool decode_change(const struct kint_event *event, struct change *c);
+void print_change(FILE *out, const struct kint_event *event);
 unsigned int mode_bits(unsigned int mode);
 bool leaf_has_subleaves(uint32_t leaf);
 
@@ -168,7 +168,7 @@ bool parse_exception(const char *text, uint8_t *nr);
 const char *access_name(uint8_t access);
 
 const char *descriptor_insn(const struct kvmi_vcpu_event_descriptor *d);
-void print_event(FILE *out, const struct kvmi_event *event);
+void print_event(FILE *out, const struct kint_event *event);
 
 /* tally.c */
 void tally_reset(void);
@@ -185,7 +185,7 @@ void json_string(FILE *out, const char *text);
 /* json.c */
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value);
 void json_session(FILE *out, const struct tool *tool);
-void json_event(FILE *out, const struct tool *tool, const struct kvmi_event *event,
+void json_event(FILE *out, const struct tool *tool, const struct kint_event *event,
 		const char *verdict);
 void json_end(FILE *out, const struct tool *tool, const char *why);
 
@@ -264,7 +264,7 @@ void hidden_end(struct tool *tool);
 /* syscall.c */
 bool parse_call(const char *name, unsigned int *nr);
 const char *call_name(unsigned int nr, char buf[16]);
-void print_call(FILE *out, struct tool *tool, const struct kvmi_event *event, unsigned int nr);
+void print_call(FILE *out, struct tool *tool, const struct kint_event *event, unsigned int nr);
 
 /* memwrite.c */
 #define NO_SMM "the VM has no memory of its own for system management mode"

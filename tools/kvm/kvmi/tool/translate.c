@@ -18,7 +18,7 @@ static int translate(struct tool *tool, int vcpu, uint64_t gva)
 {
 	uint64_t gpa;
 	uint8_t type;
-	int err = kvmi_translate_gva(tool->conn, vcpu, gva, &gpa);
+	int err = kint_translate_gva(tool->conn, vcpu, gva, &gpa);
 
 	if (err == -EFAULT) {
 		printf("%#llx  not mapped\n", ull(gva));
@@ -28,7 +28,7 @@ static int translate(struct tool *tool, int vcpu, uint64_t gva)
 		return err;
 	printf("%#llx  %#llx", ull(gva), ull(gpa));
 	/* The MTRRs' part in it is of interest, and not worth a failure */
-	if (!kvmi_get_mtrr_type(tool->conn, vcpu, gpa, &type))
+	if (!kint_get_mtrr_type(tool->conn, vcpu, gpa, &type))
 		printf("  %s", type_name(type));
 	printf("\n");
 	return 0;

@@ -20,7 +20,7 @@ static int list(struct tool *tool, unsigned int views)
 
 	for (view = 0; view < views; view++) {
 		tool->doing = "asking for the views";
-		err = kvmi_get_page_access(tool->conn, view, 0, &gpa, &access, 1);
+		err = kint_get_page_access(tool->conn, view, 0, &gpa, &access, 1);
 		if (err == -EINVAL)
 			continue;
 		if (err)
@@ -28,7 +28,7 @@ static int list(struct tool *tool, unsigned int views)
 		printf("view %u  vCPUs", view);
 		tool->doing = "asking a vCPU for its view";
 		for (n = 0, vcpu = 0; vcpu < tool->vcpus; vcpu++) {
-			err = kvmi_get_view(tool->conn, vcpu, &in);
+			err = kint_get_view(tool->conn, vcpu, &in);
 			if (err && err != -EAGAIN)
 				return err;
 			if (err || in != view)
@@ -44,7 +44,7 @@ static int list(struct tool *tool, unsigned int views)
 static int create(struct tool *tool, const uint64_t *field, unsigned int n)
 {
 	uint16_t view;
-	int err = kvmi_create_view(tool->conn, n ? field[0] : 0, &view);
+	int err = kint_create_view(tool->conn, n ? field[0] : 0, &view);
 
 	if (err == -EBUSY) {
 		error("create: there are as many views as there can be");
@@ -57,7 +57,7 @@ static int create(struct tool *tool, const uint64_t *field, unsigned int n)
 
 static int destroy(struct tool *tool, const uint64_t *field, unsigned int n)
 {
-	int err = kvmi_destroy_view(tool->conn, field[0]);
+	int err = kint_destroy_view(tool->conn, field[0]);
 
 	(void)n;
 	if (err == -EBUSY) {
@@ -73,16 +73,16 @@ static int change(struct tool *tool, const uint64_t *field, unsigned int n)
 	int err = 0;
 
 	if (n > 1)
-		return kvmi_set_view(tool->conn, vcpu, field[0]);
+		return kint_set_view(tool->conn, vcpu, field[0]);
 	for (; vcpu < tool->vcpus && !err; vcpu++)
-		err = kvmi_set_view(tool->conn, vcpu, field[0]);
+		err = kint_set_view(tool->conn, vcpu, field[0]);
 	return err;
 }
 
 static int show(struct tool *tool, const uint64_t *field, unsigned int n)
 {
 	(void)n;
-	return kvmi_change_gfn(tool->conn, field[0], 0, field[1] / PAGE_SIZE,
+	return kint_change_gfn(tool->conn, field[0], 0, field[1] / PAGE_SIZE,
 			       field[2] / PAGE_SIZE);
 }
 
@@ -91,7 +91,7 @@ static int access_of(struct tool *tool, const uint64_t *field, unsigned int n)
 {
 	uint8_t access;
 	char buf[8];
-	int err = kvmi_get_page_access(tool->conn, field[0], 0, &field[1], &access, 1);
+	int err = kint_get_page_access(tool->conn, field[0], 0, &field[1], &access, 1);
 
 	(void)n;
 	if (!err)
@@ -162,7 +162,7 @@ static int run(struct tool *tool, const char *text, unsigned int views)
 static int stay(struct tool *tool, int stay_ms)
 {
 	int64_t deadline = now_ns() + stay_ms * 1000000ll;
-	struct kvmi_event event;
+	struct kint_event event;
 	int64_t left;
 	int err;
 
@@ -170,11 +170,11 @@ static int stay(struct tool *tool, int stay_ms)
 		left = (deadline - now_ns()) / 1000000;
 		if (left <= 0)
 			return 0;
-		err = kvmi_next_event(tool->conn, &event, left);
+		err = kint_next_event(tool->conn, &event, left);
 		if (err == -EAGAIN || err == -EINTR)
 			return 0;
 		if (!err)
-			err = event.is_vcpu ? kvmi_reply(tool->conn, &event,
+			err = event.is_vcpu ? kint_reply(tool->conn, &event,
 							 KVMI_EVENT_ACTION_ALLOW) : -ECANCELED;
 		if (err)
 			return err;
@@ -229,7 +229,7 @@ int cmd_views(struct tool *tool, int argc, char **argv)
 	if (err)
 		return err;
 	tool->doing = "what the host can do";
-	err = kvmi_get_features(tool->conn, &features);
+	err = kint_get_features(tool->conn, &features);
 	if (!err && !features.views) {
 		error("views: the host has none: it has no EPT or NPT");
 		return EXIT_ERROR;

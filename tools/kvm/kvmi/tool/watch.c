@@ -40,7 +40,7 @@ static struct {
 	bool restricted;		/* the ranges are, for all vCPUs */
 	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
 	bool pge_off;
-	struct kvmi_event pge_event;
+	struct kint_event pge_event;
 } watch;
 
 static bool wanted(uint16_t id)
@@ -54,7 +54,7 @@ static int arm_msrs(struct tool *tool, uint16_t vcpu)
 	int err = 0;
 
 	for (i = 0; i < watch.nmsrs && !err; i++)
-		err = kvmi_control_msr(tool->conn, vcpu, watch.msrs[i], true);
+		err = kint_control_msr(tool->conn, vcpu, watch.msrs[i], true);
 	return err;
 }
 
@@ -65,7 +65,7 @@ static int arm_crs(struct tool *tool, uint16_t vcpu)
 
 	for (i = 0; i < 5 && !err; i++)
 		if (watch.cr[i])
-			err = kvmi_control_cr(tool->conn, vcpu, i, true);
+			err = kint_control_cr(tool->conn, vcpu, i, true);
 	return err;
 }
 
@@ -114,7 +114,7 @@ static int arm_event(struct tool *tool, uint16_t vcpu, uint16_t id)
 	else if (id == KVMI_VCPU_EVENT_PF)
 		err = arm_ranges(tool);
 	if (!err)
-		err = kvmi_control_events(tool->conn, vcpu, id, true);
+		err = kint_control_events(tool->conn, vcpu, id, true);
 	if (!err || !unavailable(err))
 		return err;
 	if (wanted(id)) {
@@ -151,7 +151,7 @@ static const char *verdict_of(unsigned int action)
 	       action == KVMI_EVENT_ACTION_CRASH ? "crashed" : NULL;
 }
 
-static void show(struct tool *tool, const struct kvmi_event *event)
+static void show(struct tool *tool, const struct kint_event *event)
 {
 	const char *verdict = verdict_of(watch.actions[event->id]);
 
@@ -172,7 +172,7 @@ static void show(struct tool *tool, const struct kvmi_event *event)
  * A kernel flushes the TLB by clearing CR4.PGE and setting it again at once.
  * Returns true if the event is one half of that, which is counted.
  */
-static bool is_flush(struct tool *tool, const struct kvmi_event *event)
+static bool is_flush(struct tool *tool, const struct kint_event *event)
 {
 	bool only_pge = event->id == KVMI_VCPU_EVENT_CR && event->cr.cr == 4 &&
 			(event->cr.old_value ^ event->cr.new_value) == CR4_PGE;
@@ -194,7 +194,7 @@ static bool is_flush(struct tool *tool, const struct kvmi_event *event)
 }
 
 /* Events come for all leaves, exceptions and tables: is it one asked for? */
-static bool passes(const struct kvmi_event *event)
+static bool passes(const struct kint_event *event)
 {
 	unsigned int i;
 
@@ -215,7 +215,7 @@ static bool passes(const struct kvmi_event *event)
 }
 
 /* Returns true for what is summed up once a second and has no line of its own */
-static bool only_counted(const struct kvmi_event *event)
+static bool only_counted(const struct kint_event *event)
 {
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_CR:
@@ -237,20 +237,20 @@ static bool only_counted(const struct kvmi_event *event)
 	}
 }
 
-static int on_event(struct tool *tool, const struct kvmi_event *event)
+static int on_event(struct tool *tool, const struct kint_event *event)
 {
 	if (event->id > MAX_EVENT_ID || !passes(event))
-		return kvmi_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 
 	watch.seen++;
 	/* What the guest was denied is worth a line, and not only a count */
 	if (watch.actions[event->id] ||
 	    (!only_counted(event) && (watch.json || !is_flush(tool, event))))
 		show(tool, event);
-	return kvmi_reply(tool->conn, event, watch.actions[event->id]);
+	return kint_reply(tool->conn, event, watch.actions[event->id]);
 }
 
-static void on_created(struct tool *tool, const struct kvmi_event *event)
+static void on_created(struct tool *tool, const struct kint_event *event)
 {
 	if (!wanted(KVMI_VCPU_EVENT_CREATE_VCPU) && !watch.all)
 		return;
@@ -424,16 +424,16 @@ static bool parse_action(const char *text)
 	uint16_t id;
 
 	if (!equals || !parse_event_name(text, equals - text, &id) || id == KVMI_VCPU_EVENT_PAUSE ||
-	    id == KVMI_VCPU_EVENT_CREATE_VCPU || !kvmi_event_actions(id)) {
+	    id == KVMI_VCPU_EVENT_CREATE_VCPU || !kint_event_actions(id)) {
 		error("--action %s: give EVENT=ACTION, as in cpuid=skip", text);
 		return false;
 	}
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (names[i] && !strcmp(equals + 1, names[i]))
 			break;
-	if (i == sizeof(names) / sizeof(names[0]) || !(kvmi_event_actions(id) >> i & 1)) {
+	if (i == sizeof(names) / sizeof(names[0]) || !(kint_event_actions(id) >> i & 1)) {
 		error("--action %s: the actions of this event are allow%s", text,
-		      kvmi_event_actions(id) >> KVMI_EVENT_ACTION_SKIP & 1 ? ", skip and crash" :
+		      kint_event_actions(id) >> KVMI_EVENT_ACTION_SKIP & 1 ? ", skip and crash" :
 		      " and crash");
 		return false;
 	}

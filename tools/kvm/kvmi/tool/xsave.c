@@ -73,7 +73,7 @@ static int print_components(struct tool *tool, int vcpu, uint64_t present)
 	for (i = 3; i < 63; i++) {
 		if (!(present >> i & 1))
 			continue;
-		err = kvmi_get_cpuid(tool->conn, vcpu, LEAF_XSAVE, i, &leaf);
+		err = kint_get_cpuid(tool->conn, vcpu, LEAF_XSAVE, i, &leaf);
 		if (err == -ENOENT || err == -EPERM)
 			continue;
 		if (err)
@@ -88,7 +88,7 @@ static int print_components(struct tool *tool, int vcpu, uint64_t present)
 static int print_state(struct tool *tool, int vcpu, const unsigned char *data, size_t size)
 {
 	uint64_t present = number_at(data, HEADER, 8), xcr0;
-	int err = kvmi_get_xcr(tool->conn, vcpu, 0, &xcr0);
+	int err = kint_get_xcr(tool->conn, vcpu, 0, &xcr0);
 
 	printf("vCPU %d, %zu bytes\n", vcpu, size);
 	if (!err) {
@@ -109,7 +109,7 @@ static int print_state(struct tool *tool, int vcpu, const unsigned char *data, s
 /* All of the state, or as much as an older kernel can tell; *@data is to be freed */
 static int read_state(struct tool *tool, int vcpu, unsigned char **data, size_t *size)
 {
-	int err = kvmi_get_xsave2(tool->conn, vcpu, NULL, 0, size);
+	int err = kint_get_xsave2(tool->conn, vcpu, NULL, 0, size);
 	bool old = err == -ENOSYS || err == -EPERM;
 	size_t total;
 
@@ -123,18 +123,18 @@ static int read_state(struct tool *tool, int vcpu, unsigned char **data, size_t 
 	if (!*data)
 		return -ENOMEM;
 	if (old)
-		return kvmi_get_xsave(tool->conn, vcpu, *data);
-	err = kvmi_get_xsave2(tool->conn, vcpu, *data, *size, &total);
+		return kint_get_xsave(tool->conn, vcpu, *data);
+	err = kint_get_xsave2(tool->conn, vcpu, *data, *size, &total);
 	/* A vCPU's state does not grow between two commands */
 	return err || total == *size ? err : -EPROTO;
 }
 
 static int write_state(struct tool *tool, int vcpu, const unsigned char *data, size_t size)
 {
-	int err = kvmi_set_xsave2(tool->conn, vcpu, 0, data, size);
+	int err = kint_set_xsave2(tool->conn, vcpu, 0, data, size);
 
 	if ((err == -ENOSYS || err == -EPERM) && size == KVMI_XSAVE_SIZE)
-		err = kvmi_set_xsave(tool->conn, vcpu, data);
+		err = kint_set_xsave(tool->conn, vcpu, data);
 	return err;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef _KVMI_LIBKVMI_H
-#define _KVMI_LIBKVMI_H
+#ifndef _KINT_LIBKINT_H
+#define _KINT_LIBKINT_H
 
 /*
- * libkvmi: the introspection tool's end of a KVMI session.
+ * libkint: the introspection tool's end of a KVMI session.
  *
  * The library is LGPL, unlike the tool next to it, so that introspection
  * engines of any licence can be linked with it, as libbpf allows for loaders.
@@ -14,11 +14,11 @@
  *    -EINVAL, -EPERM, -ENOENT, ...; see <linux/kvmi.h> for each command's.
  *    KVM_ENOSYS is returned as -ENOSYS.
  *  - Any function that talks to the other side can also return
- *	-EPIPE		the connection is gone; nothing but kvmi_close() is of use
+ *	-EPIPE		the connection is gone; nothing but kint_close() is of use
  *	-EPROTO		the other side broke the protocol; the same applies
  *	-ETIMEDOUT	no answer within the time limit; the connection lives on
  *			and a late answer is dropped
- *	-EINTR		kvmi_options.interrupt_fd became readable meanwhile
+ *	-EINTR		kint_options.interrupt_fd became readable meanwhile
  *	-ENOMEM, -ENOBUFS
  *  - A connection belongs to one thread at a time; the library has no locks
  *    and no global state.
@@ -34,14 +34,14 @@
 extern "C" {
 #endif
 
-struct kvmi_listener;
-struct kvmi_conn;
+struct kint_listener;
+struct kint_conn;
 
 /* Limit on events that wait for the caller; a vCPU has at most one open. */
-#define KVMI_MAX_QUEUED_EVENTS 4112
+#define KINT_MAX_QUEUED_EVENTS 4112
 
 /**
- * struct kvmi_options - how to open a connection; all zero is a good default
+ * struct kint_options - how to open a connection; all zero is a good default
  * @cookie: the secret shared with the device manager, or NULL
  * @cookie_size: bytes of @cookie
  * @timeout_ms: time limit of the handshake and of every command, in
@@ -50,7 +50,7 @@ struct kvmi_conn;
  *	library return -EINTR while it is readable; 0 or negative for none.
  *	It stays the caller's.
  */
-struct kvmi_options {
+struct kint_options {
 	const void *cookie;
 	size_t cookie_size;
 	int timeout_ms;
@@ -58,13 +58,13 @@ struct kvmi_options {
 };
 
 /**
- * struct kvmi_peer - what the device manager told about its VM
+ * struct kint_peer - what the device manager told about its VM
  * @uuid: the VM's UUID, all zero if it has none
  * @start_time: when the VM was started or last reset, in seconds since 1970
  * @name: the VM's name, always terminated; may be empty
  * @max_gpa: end of the highest RAM, in bytes; 0 from an old device manager
  */
-struct kvmi_peer {
+struct kint_peer {
 	uint8_t uuid[16];
 	int64_t start_time;
 	char name[65];
@@ -74,7 +74,7 @@ struct kvmi_peer {
 /* ---- Listening and connecting (listener.c, connection.c, handshake.c) ---- */
 
 /**
- * struct kvmi_listen_options - how to listen; all zero is a good default
+ * struct kint_listen_options - how to listen; all zero is a good default
  * @mode: permissions of the socket file, 0 to 0777 whatever the umask; 0 stands
  *	for 0600
  * @set_group: does @group count?
@@ -83,7 +83,7 @@ struct kvmi_peer {
  *	everybody, or 0 for the host and this machine.  Each guest of a host can
  *	connect that has a vsock device, and pose as a device manager.
  */
-struct kvmi_listen_options {
+struct kint_listen_options {
 	unsigned int mode;
 	bool set_group;
 	unsigned int group;
@@ -91,10 +91,10 @@ struct kvmi_listen_options {
 };
 
 /**
- * kvmi_listen_with - wait for device managers on a socket
+ * kint_listen_with - wait for device managers on a socket
  * @address: "unix:PATH", "vsock:PORT" or "vsock:CID:PORT"
  * @opts: options, NULL for the defaults
- * @listener: set on success; free it with kvmi_listener_free()
+ * @listener: set on success; free it with kint_listener_free()
  *
  * A socket file at PATH that nobody listens on any more is replaced.  The directory
  * is locked meanwhile, by flock(), for a second at most.
@@ -104,35 +104,35 @@ struct kvmi_listen_options {
  * -EADDRINUSE somebody listens there; what socket(), bind(), listen(), chmod() and
  * chown() return, -EAFNOSUPPORT without vsock in the kernel for instance.
  */
-int kvmi_listen_with(const char *address, const struct kvmi_listen_options *opts,
-		     struct kvmi_listener **listener);
+int kint_listen_with(const char *address, const struct kint_listen_options *opts,
+		     struct kint_listener **listener);
 
-/** kvmi_listen - kvmi_listen_with() without options */
-int kvmi_listen(const char *address, struct kvmi_listener **listener);
+/** kint_listen - kint_listen_with() without options */
+int kint_listen(const char *address, struct kint_listener **listener);
 
-/** kvmi_listener_fd - descriptor that is readable when somebody connects */
-int kvmi_listener_fd(const struct kvmi_listener *listener);
+/** kint_listener_fd - descriptor that is readable when somebody connects */
+int kint_listener_fd(const struct kint_listener *listener);
 
-/** kvmi_listener_free - stop listening; removes the socket file if it is the listener's own */
-void kvmi_listener_free(struct kvmi_listener *listener);
+/** kint_listener_free - stop listening; removes the socket file if it is the listener's own */
+void kint_listener_free(struct kint_listener *listener);
 
 /**
- * kvmi_accept - take the next connection and begin a session
- * @listener: from kvmi_listen()
+ * kint_accept - take the next connection and begin a session
+ * @listener: from kint_listen()
  * @opts: options, NULL for the defaults
  * @wait_ms: how long to wait for somebody to connect, in milliseconds;
  *	negative for as long as it takes
- * @conn: set on success; end it with kvmi_detach() or kvmi_close()
+ * @conn: set on success; end it with kint_detach() or kint_close()
  *
- * Errors: -EAGAIN nobody connected; those of kvmi_open(), but for -EPIPE:
+ * Errors: -EAGAIN nobody connected; those of kint_open(), but for -EPIPE:
  * somebody who hangs up during the handshake does not count.  Somebody who
  * failed the handshake is disconnected, and the function may be called again.
  */
-int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
-		int wait_ms, struct kvmi_conn **conn);
+int kint_accept(struct kint_listener *listener, const struct kint_options *opts,
+		int wait_ms, struct kint_conn **conn);
 
 /**
- * kvmi_open - handshake and first command on a connected socket
+ * kint_open - handshake and first command on a connected socket
  * @fd: stream socket; the connection's from now on, also on failure, when it
  *	is closed
  * @opts: options, NULL for the defaults
@@ -142,49 +142,49 @@ int kvmi_accept(struct kvmi_listener *listener, const struct kvmi_options *opts,
  * version; -EPIPE closed during the handshake; -EACCES closed after it: the
  * cookie is wrong, or KVM refused the session.
  */
-int kvmi_open(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn);
+int kint_open(int fd, const struct kint_options *opts, struct kint_conn **conn);
 
 /**
- * kvmi_adopt - like kvmi_open(), without a handshake
+ * kint_adopt - like kint_open(), without a handshake
  *
  * For a socket whose other end was passed to KVM_INTROSPECTION_HOOK by the
  * caller, or by somebody who does not do the handshake.
  */
-int kvmi_adopt(int fd, const struct kvmi_options *opts, struct kvmi_conn **conn);
+int kint_adopt(int fd, const struct kint_options *opts, struct kint_conn **conn);
 
 /**
- * kvmi_detach - undo everything, then close
+ * kint_detach - undo everything, then close
  *
  * Turns off every event, control register and MSR that was turned on through
  * this connection, answers the open events with ALLOW, and closes.  Takes 1.5
  * seconds at most, whatever the other side does: closing is what counts, since the
  * device manager unhooks the VM then.  Control registers and MSRs stay chosen after
- * kvmi_control_cleanup() with false.
+ * kint_control_cleanup() with false.
  *
  * Returns 0 if everything is undone, or the first error met on the way, -ETIMEDOUT
  * if there was no time for all of it; @conn is freed in any case.
  */
-int kvmi_detach(struct kvmi_conn *conn);
+int kint_detach(struct kint_conn *conn);
 
-/** kvmi_close - close and free at once.  NULL is allowed. */
-void kvmi_close(struct kvmi_conn *conn);
+/** kint_close - close and free at once.  NULL is allowed. */
+void kint_close(struct kint_conn *conn);
 
-/** kvmi_peer_info - what the handshake told; all zero after kvmi_adopt() */
-const struct kvmi_peer *kvmi_peer_info(const struct kvmi_conn *conn);
+/** kint_peer_info - what the handshake told; all zero after kint_adopt() */
+const struct kint_peer *kint_peer_info(const struct kint_conn *conn);
 
-/** kvmi_version - the answer to KVMI_GET_VERSION at the start of the session */
-const struct kvmi_get_version_reply *kvmi_version(const struct kvmi_conn *conn);
+/** kint_version - the answer to KVMI_GET_VERSION at the start of the session */
+const struct kvmi_get_version_reply *kint_version(const struct kint_conn *conn);
 
-/** kvmi_set_timeout - replace kvmi_options.timeout_ms; returns the old one */
-int kvmi_set_timeout(struct kvmi_conn *conn, int timeout_ms);
+/** kint_set_timeout - replace kint_options.timeout_ms; returns the old one */
+int kint_set_timeout(struct kint_conn *conn, int timeout_ms);
 
-/** kvmi_set_interrupt_fd - replace kvmi_options.interrupt_fd */
-void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd);
+/** kint_set_interrupt_fd - replace kint_options.interrupt_fd */
+void kint_set_interrupt_fd(struct kint_conn *conn, int fd);
 
 /* ---- Events (event.c) ---- */
 
 /**
- * struct kvmi_event - an event
+ * struct kint_event - an event
  * @seq: identifies the event towards the kernel
  * @id: KVMI_VM_EVENT_UNHOOK, or enum kvmi_vcpu_event_id
  * @is_vcpu: false for an event of the VM, which has no reply and only an @id
@@ -202,7 +202,7 @@ void kvmi_set_interrupt_fd(struct kvmi_conn *conn, int fd);
  *
  * KVMI_VCPU_EVENT_PAUSE, _HYPERCALL and _CREATE_VCPU have no data of their own.
  */
-struct kvmi_event {
+struct kint_event {
 	uint32_t seq;
 	uint16_t id;
 	bool is_vcpu;
@@ -222,179 +222,179 @@ struct kvmi_event {
 };
 
 /**
- * kvmi_fd - descriptor for the caller's own poll() or epoll
+ * kint_fd - descriptor for the caller's own poll() or epoll
  *
- * Readable when kvmi_dispatch() has something to do, which includes events that
+ * Readable when kint_dispatch() has something to do, which includes events that
  * came in during a command, and the end of the connection.  It is not the
  * socket: do nothing but poll it.
  */
-int kvmi_fd(const struct kvmi_conn *conn);
+int kint_fd(const struct kint_conn *conn);
 
 /**
- * kvmi_event_handler - called by kvmi_dispatch() for each event
+ * kint_event_handler - called by kint_dispatch() for each event
  * @conn: the connection
  * @event: valid during the call only
- * @arg: as passed to kvmi_dispatch()
+ * @arg: as passed to kint_dispatch()
  *
- * The handler may use commands, and either answers the event with kvmi_reply()
+ * The handler may use commands, and either answers the event with kint_reply()
  * or keeps a copy of it to answer later; the vCPU waits until then.
- * It returns 0 to go on, anything else to stop kvmi_dispatch().
+ * It returns 0 to go on, anything else to stop kint_dispatch().
  */
-typedef int (*kvmi_event_handler)(struct kvmi_conn *conn, const struct kvmi_event *event,
+typedef int (*kint_event_handler)(struct kint_conn *conn, const struct kint_event *event,
 				  void *arg);
 
 /**
- * kvmi_dispatch - hand the events that have arrived to a function
+ * kint_dispatch - hand the events that have arrived to a function
  *
  * Does not wait.  Returns 0, what the handler returned if that was not 0, or an
  * error once no event is left.
  */
-int kvmi_dispatch(struct kvmi_conn *conn, kvmi_event_handler handler, void *arg);
+int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg);
 
 /**
- * kvmi_next_event - wait for one event
+ * kint_next_event - wait for one event
  * @event: filled in
  * @timeout_ms: in milliseconds; 0 to only look, negative for no limit
  *
  * Errors: -EAGAIN no event came in time.
  */
-int kvmi_next_event(struct kvmi_conn *conn, struct kvmi_event *event, int timeout_ms);
+int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeout_ms);
 
 /**
- * kvmi_event_actions - the actions that a kind of event accepts
+ * kint_event_actions - the actions that a kind of event accepts
  * @id: enum kvmi_vcpu_event_id
  *
  * Returns bit n for KVMI_EVENT_ACTION_ n, and 0 for an unknown event.  That of
  * TRAP has RETRY, which an event accepts that has KVMI_TRAP_RETRY in its flags;
  * that of ACCESS has SKIP, which is for writes.
  */
-uint32_t kvmi_event_actions(uint16_t id);
+uint32_t kint_event_actions(uint16_t id);
 
 /**
- * kvmi_reply - answer an event of a vCPU
+ * kint_reply - answer an event of a vCPU
  * @action: KVMI_EVENT_ACTION_*
  *
  * With ALLOW the guest's value is what a CR or MSR event writes.  With SKIP of a
  * CPUID or HYPERCALL event the guest finds in its registers what the tool put
- * there with kvmi_set_registers().
+ * there with kint_set_registers().
  *
  * Errors: -EINVAL the event does not accept that action (the kernel would end
  * the session), is not open any more, or is one of the VM.
  */
-int kvmi_reply(struct kvmi_conn *conn, const struct kvmi_event *event, unsigned int action);
+int kint_reply(struct kint_conn *conn, const struct kint_event *event, unsigned int action);
 
 /**
- * kvmi_reply_value - answer a CR or MSR event with ALLOW and another value
+ * kint_reply_value - answer a CR or MSR event with ALLOW and another value
  * @value: what to write instead of the guest's value
  *
- * Errors: -EINVAL as kvmi_reply(), or neither CR nor MSR.
+ * Errors: -EINVAL as kint_reply(), or neither CR nor MSR.
  */
-int kvmi_reply_value(struct kvmi_conn *conn, const struct kvmi_event *event, uint64_t value);
+int kint_reply_value(struct kint_conn *conn, const struct kint_event *event, uint64_t value);
 
 /**
- * kvmi_reply_pf - answer a PF event with ALLOW, and ask for more
+ * kint_reply_pf - answer a PF event with ALLOW, and ask for more
  * @flags: KVMI_PF_TRAP_ACCESS, to be told with ACCESS events what the instruction
  *	reads from and writes to pages it may not
  *
- * Errors: -EINVAL as kvmi_reply(), or no PF event.
+ * Errors: -EINVAL as kint_reply(), or no PF event.
  */
-int kvmi_reply_pf(struct kvmi_conn *conn, const struct kvmi_event *event, uint32_t flags);
+int kint_reply_pf(struct kint_conn *conn, const struct kint_event *event, uint32_t flags);
 
 /**
- * kvmi_reply_access - answer an ACCESS event with ALLOW and other data
+ * kint_reply_access - answer an ACCESS event with ALLOW and other data
  * @data: kvmi_vcpu_event_access.size bytes, to be read or written instead
  *
- * Errors: -EINVAL as kvmi_reply(), or no ACCESS event.
+ * Errors: -EINVAL as kint_reply(), or no ACCESS event.
  */
-int kvmi_reply_access(struct kvmi_conn *conn, const struct kvmi_event *event, const void *data);
+int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, const void *data);
 
 /* ---- Commands for the VM (vm.c) ---- */
 
-/** kvmi_get_version - ask for KVMI_GET_VERSION again */
-int kvmi_get_version(struct kvmi_conn *conn, struct kvmi_get_version_reply *version);
+/** kint_get_version - ask for KVMI_GET_VERSION again */
+int kint_get_version(struct kint_conn *conn, struct kvmi_get_version_reply *version);
 
-/** kvmi_check_command - 0 allowed, -EPERM not allowed, -ENOENT unknown */
-int kvmi_check_command(struct kvmi_conn *conn, uint16_t id);
+/** kint_check_command - 0 allowed, -EPERM not allowed, -ENOENT unknown */
+int kint_check_command(struct kint_conn *conn, uint16_t id);
 
-/** kvmi_check_event - the same for an event */
-int kvmi_check_event(struct kvmi_conn *conn, uint16_t id);
+/** kint_check_event - the same for an event */
+int kint_check_event(struct kint_conn *conn, uint16_t id);
 
-/** kvmi_get_info - number of vCPUs, architecture, address spaces */
-int kvmi_get_info(struct kvmi_conn *conn, struct kvmi_vm_get_info_reply *info);
+/** kint_get_info - number of vCPUs, architecture, address spaces */
+int kint_get_info(struct kint_conn *conn, struct kvmi_vm_get_info_reply *info);
 
 /**
- * kvmi_get_features - what this kernel and host can do, allowed or not
+ * kint_get_features - what this kernel and host can do, allowed or not
  *
  * Errors: -ENOSYS a kernel that knows the commands and events of the first KVMI
  * series, and none of their additions.
  */
-int kvmi_get_features(struct kvmi_conn *conn, struct kvmi_vm_get_features_reply *features);
+int kint_get_features(struct kint_conn *conn, struct kvmi_vm_get_features_reply *features);
 
 /**
- * kvmi_control_vm_events - turn an event of the VM on or off
+ * kint_control_vm_events - turn an event of the VM on or off
  * @event: KVMI_VM_EVENT_UNHOOK or KVMI_VCPU_EVENT_CREATE_VCPU
  */
-int kvmi_control_vm_events(struct kvmi_conn *conn, uint16_t event, bool enable);
+int kint_control_vm_events(struct kint_conn *conn, uint16_t event, bool enable);
 
 /**
- * kvmi_pause_vcpu - ask for one PAUSE event
+ * kint_pause_vcpu - ask for one PAUSE event
  * @wait: return after the vCPU has left the guest
  *
  * Works for a vCPU that does not run yet: the event comes before its first
  * instruction.  That, with the commands sent while the event is open, is how to
  * see everything a guest does from the start.
  */
-int kvmi_pause_vcpu(struct kvmi_conn *conn, uint16_t vcpu, bool wait);
+int kint_pause_vcpu(struct kint_conn *conn, uint16_t vcpu, bool wait);
 
 /**
- * kvmi_pause_all - ask for one PAUSE event of each vCPU
+ * kint_pause_all - ask for one PAUSE event of each vCPU
  * @wait: return after all of them have left the guest
  * @count: set to how many there are, and PAUSE events to come; or NULL
  *
  * Errors: -EBUSY each vCPU owes too many of them already.
  */
-int kvmi_pause_all(struct kvmi_conn *conn, bool wait, uint32_t *count);
+int kint_pause_all(struct kint_conn *conn, bool wait, uint32_t *count);
 
 /**
- * kvmi_shutdown - end the guest
+ * kint_shutdown - end the guest
  *
  * As if every vCPU had an event that is answered with CRASH: the device manager
  * is told that the VM has shut down, and does with it what it does then.  A vCPU
  * that has an event open stops after the answer.
  */
-int kvmi_shutdown(struct kvmi_conn *conn);
+int kint_shutdown(struct kint_conn *conn);
 
 /**
- * kvmi_control_cleanup - does the end of the session forget CRs and MSRs?
- * @enable: true, as at the start: it does; false: what kvmi_control_cr() and
- *	kvmi_control_msr() chose is still chosen in the next session of the VM
+ * kint_control_cleanup - does the end of the session forget CRs and MSRs?
+ * @enable: true, as at the start: it does; false: what kint_control_cr() and
+ *	kint_control_msr() chose is still chosen in the next session of the VM
  */
-int kvmi_control_cleanup(struct kvmi_conn *conn, bool enable);
+int kint_control_cleanup(struct kint_conn *conn, bool enable);
 
 /**
- * kvmi_get_max_gfn - the end of guest memory
+ * kint_get_max_gfn - the end of guest memory
  * @gfn: set to the number of the first page (of 4096 bytes) after all memory
  */
-int kvmi_get_max_gfn(struct kvmi_conn *conn, uint64_t *gfn);
+int kint_get_max_gfn(struct kint_conn *conn, uint64_t *gfn);
 
 /**
- * kvmi_get_memslots - where guest memory is
+ * kint_get_memslots - where guest memory is
  * @as_id: address space; 0 is the one outside of system management mode
  * @slots: filled in, in the order of addresses; NULL if @max is 0
  * @max: room in @slots
  * @cookie: set to the generation of this layout, as of
- *	kvmi_read_physical_cookie(); or NULL
+ *	kint_read_physical_cookie(); or NULL
  *
  * Returns how many there are, which may be more than @max, or an error:
  * -EAGAIN the layout changed between two commands, start again; -EINVAL @as_id.
  */
-int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
+int kint_get_memslots(struct kint_conn *conn, uint16_t as_id, struct kvmi_memslot *slots,
 		      unsigned int max, uint32_t *cookie);
 
 /* ---- Guest memory (memory.c) ---- */
 
 /**
- * kvmi_read_physical - read guest memory
+ * kint_read_physical - read guest memory
  * @gpa: guest physical address, in bytes
  * @buf: where to
  * @size: any number of bytes; split into one command for each page touched, of
@@ -403,62 +403,62 @@ int kvmi_get_memslots(struct kvmi_conn *conn, uint16_t as_id, struct kvmi_memslo
  * Errors: -ENOENT a page is no memory; what comes before it has been read.  On
  * any error the rest of @buf is undefined.
  */
-int kvmi_read_physical(struct kvmi_conn *conn, uint64_t gpa, void *buf, size_t size);
+int kint_read_physical(struct kint_conn *conn, uint64_t gpa, void *buf, size_t size);
 
 /**
- * kvmi_read_physical_cookie - read guest memory, and its layout's generation
+ * kint_read_physical_cookie - read guest memory, and its layout's generation
  * @as_id: address space; 0 is the one outside of system management mode
  * @cookie: set to the cookie
  *
  * Split into commands as large as the protocol allows.
  *
- * Errors: as kvmi_read_physical(); -EAGAIN the layout changed between two
+ * Errors: as kint_read_physical(); -EAGAIN the layout changed between two
  * commands, start again.
  */
-int kvmi_read_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
+int kint_read_physical_cookie(struct kint_conn *conn, uint16_t as_id, uint64_t gpa, void *buf,
 			      size_t size, uint32_t *cookie);
 
 /**
- * kvmi_write_physical - write guest memory; as kvmi_read_physical()
+ * kint_write_physical - write guest memory; as kint_read_physical()
  *
  * Errors: -ENOENT a page is no memory, or read-only; -EAGAIN the device manager
  * tracks writes with dirty rings and they are full, try again.  What comes before
  * it has been written.
  */
-int kvmi_write_physical(struct kvmi_conn *conn, uint64_t gpa, const void *buf, size_t size);
+int kint_write_physical(struct kint_conn *conn, uint64_t gpa, const void *buf, size_t size);
 
 /**
- * kvmi_write_physical_cookie - write unless the memory layout has changed
- * @cookie: from kvmi_read_physical_cookie() or an event
+ * kint_write_physical_cookie - write unless the memory layout has changed
+ * @cookie: from kint_read_physical_cookie() or an event
  *
- * Errors: as kvmi_write_physical(); -EAGAIN also the layout has changed.  A write of
- * more than KVMI_MAX_COOKIE_WRITE bytes is split, and only each part is atomic
+ * Errors: as kint_write_physical(); -EAGAIN also the layout has changed.  A write of
+ * more than KINT_MAX_COOKIE_WRITE bytes is split, and only each part is atomic
  * with regard to the layout.
  */
-int kvmi_write_physical_cookie(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+int kint_write_physical_cookie(struct kint_conn *conn, uint16_t as_id, uint64_t gpa,
 			       const void *buf, size_t size, uint32_t cookie);
 
 /**
- * kvmi_write_physical_compare - replace bytes, if they are what was expected
+ * kint_write_physical_compare - replace bytes, if they are what was expected
  * @gpa: guest physical address, a multiple of @size
  * @expected: the bytes that memory must hold, @size of them
  * @buf: the bytes to write, @size of them
  * @size: 1, 2, 4 or 8
- * @cookie: NULL, or as of kvmi_write_physical_cookie()
+ * @cookie: NULL, or as of kint_write_physical_cookie()
  *
  * One atomic operation to the guest's vCPUs.
  *
- * Errors: as kvmi_write_physical(); -EAGAIN memory holds other bytes or the
+ * Errors: as kint_write_physical(); -EAGAIN memory holds other bytes or the
  * layout has changed, and nothing was written; -EINVAL @size or @gpa.
  */
-int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t gpa,
+int kint_write_physical_compare(struct kint_conn *conn, uint16_t as_id, uint64_t gpa,
 				const void *expected, const void *buf, size_t size,
 				const uint32_t *cookie);
 
 /* Bytes that fit into one message of the functions with a cookie */
-#define KVMI_MAX_COOKIE_READ \
+#define KINT_MAX_COOKIE_READ \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - sizeof(struct kvmi_mem_cookie))
-#define KVMI_MAX_COOKIE_WRITE \
+#define KINT_MAX_COOKIE_WRITE \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_write_physical) - \
 	 sizeof(struct kvmi_mem_cookie))
 
@@ -470,11 +470,11 @@ int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t
  */
 
 /**
- * kvmi_set_page_access - take access to pages away, or give it back
+ * kint_set_page_access - take access to pages away, or give it back
  * @view: view of guest memory; 0 is what every vCPU starts in
  * @as_id: address space; 0 is the one outside of system management mode
  * @entries: what is left, for ranges of pages
- * @n: number of them; more than KVMI_MAX_SET_ACCESS are split, and only each
+ * @n: number of them; more than KINT_MAX_SET_ACCESS are split, and only each
  *	part is done as a whole or not at all
  *
  * No vCPU can use more than what is left when the function returns.
@@ -482,38 +482,38 @@ int kvmi_write_physical_compare(struct kvmi_conn *conn, uint16_t as_id, uint64_t
  * Errors: -EINVAL no such view, no memory, or a combination that the host cannot
  * do, see kvmi_vm_get_features_reply.access.
  */
-int kvmi_set_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+int kint_set_page_access(struct kint_conn *conn, uint16_t view, uint16_t as_id,
 			 const struct kvmi_page_access_entry *entries, size_t n);
 
 /**
- * kvmi_get_page_access - what is left of the access to pages
+ * kint_get_page_access - what is left of the access to pages
  * @gpas: guest physical addresses, @n of them
  * @access: set to KVMI_PAGE_ACCESS_*, a byte for each
  */
-int kvmi_get_page_access(struct kvmi_conn *conn, uint16_t view, uint16_t as_id,
+int kint_get_page_access(struct kint_conn *conn, uint16_t view, uint16_t as_id,
 			 const uint64_t *gpas, uint8_t *access, size_t n);
 
 /* Entries and addresses that fit into one message */
-#define KVMI_MAX_SET_ACCESS \
+#define KINT_MAX_SET_ACCESS \
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_set_page_access)) / \
 	 sizeof(struct kvmi_page_access_entry))
-#define KVMI_MAX_GET_ACCESS \
+#define KINT_MAX_GET_ACCESS \
 	((KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vm_get_page_access)) / sizeof(uint64_t))
 
 /**
- * kvmi_create_view - make another view of guest memory
+ * kint_create_view - make another view of guest memory
  * @copy_of: the view it starts as a copy of
  * @view: set to its number
  *
  * Errors: -EBUSY there are as many as there can be.
  */
-int kvmi_create_view(struct kvmi_conn *conn, uint16_t copy_of, uint16_t *view);
+int kint_create_view(struct kint_conn *conn, uint16_t copy_of, uint16_t *view);
 
-/** kvmi_destroy_view - end a view; -EBUSY a vCPU is in it */
-int kvmi_destroy_view(struct kvmi_conn *conn, uint16_t view);
+/** kint_destroy_view - end a view; -EBUSY a vCPU is in it */
+int kint_destroy_view(struct kint_conn *conn, uint16_t view);
 
 /**
- * kvmi_change_gfn - show another page in a view
+ * kint_change_gfn - show another page in a view
  * @gfn: guest frame number of the page to change
  * @new_gfn: guest frame number of the page to show there; @gfn to put it back
  *
@@ -522,21 +522,21 @@ int kvmi_destroy_view(struct kvmi_conn *conn, uint16_t view);
  *
  * Errors: -EBUSY too many pages are changed; -EINVAL no such view or memory.
  */
-int kvmi_change_gfn(struct kvmi_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
+int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
 		    uint64_t new_gfn);
 
-/** kvmi_set_view - the view that the vCPU is in from its next instruction on */
-int kvmi_set_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t view);
+/** kint_set_view - the view that the vCPU is in from its next instruction on */
+int kint_set_view(struct kint_conn *conn, uint16_t vcpu, uint16_t view);
 
-/** kvmi_get_view - the view that the vCPU is in */
-int kvmi_get_view(struct kvmi_conn *conn, uint16_t vcpu, uint16_t *view);
+/** kint_get_view - the view that the vCPU is in */
+int kint_get_view(struct kint_conn *conn, uint16_t vcpu, uint16_t *view);
 
 /**
- * kvmi_control_singlestep - a SINGLESTEP event after each instruction, or no more
+ * kint_control_singlestep - a SINGLESTEP event after each instruction, or no more
  *
  * Errors: -EPERM the SINGLESTEP event is not allowed; -EOPNOTSUPP.
  */
-int kvmi_control_singlestep(struct kvmi_conn *conn, uint16_t vcpu, bool enable);
+int kint_control_singlestep(struct kint_conn *conn, uint16_t vcpu, bool enable);
 
 /* ---- Commands for a vCPU (vcpu.c) ----
  *
@@ -545,38 +545,38 @@ int kvmi_control_singlestep(struct kvmi_conn *conn, uint16_t vcpu, bool enable);
  * -EAGAIN the vCPU has not been started by the guest and has no open event.
  */
 
-/** kvmi_vcpu_get_info - TSC frequency in Hz, 0 if not known */
-int kvmi_vcpu_get_info(struct kvmi_conn *conn, uint16_t vcpu,
+/** kint_vcpu_get_info - TSC frequency in Hz, 0 if not known */
+int kint_vcpu_get_info(struct kint_conn *conn, uint16_t vcpu,
 		       struct kvmi_vcpu_get_info_reply *info);
 
-/** kvmi_control_events - turn an event of the vCPU on or off */
-int kvmi_control_events(struct kvmi_conn *conn, uint16_t vcpu, uint16_t event, bool enable);
+/** kint_control_events - turn an event of the vCPU on or off */
+int kint_control_events(struct kint_conn *conn, uint16_t vcpu, uint16_t event, bool enable);
 
 /**
- * kvmi_control_event_set - turn several events of the vCPU on and off
+ * kint_control_event_set - turn several events of the vCPU on and off
  * @enable: bit n turns the event with id n on
  * @disable: bit n turns the event with id n off
  * @enabled: set to what is on now, a bit for each id; or NULL
  *
  * Both may be 0, to ask only.  On an error nothing has changed.
  */
-int kvmi_control_event_set(struct kvmi_conn *conn, uint16_t vcpu, uint64_t enable,
+int kint_control_event_set(struct kint_conn *conn, uint16_t vcpu, uint64_t enable,
 			   uint64_t disable, uint64_t *enabled);
 
 /**
- * struct kvmi_registers - registers of a vCPU
+ * struct kint_registers - registers of a vCPU
  * @mode: KVMI_X86_MODE_*
  * @regs: general registers, RIP and RFLAGS
  * @sregs: segments, descriptor tables, control registers, EFER, APIC base
  */
-struct kvmi_registers {
+struct kint_registers {
 	uint32_t mode;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 };
 
 /**
- * kvmi_get_registers - registers, and MSRs by index
+ * kint_get_registers - registers, and MSRs by index
  * @regs: filled in
  * @msrs: indices of the MSRs wanted, NULL if @nmsrs is 0
  * @values: filled in, @nmsrs entries
@@ -584,49 +584,49 @@ struct kvmi_registers {
  *
  * Errors: -EINVAL an MSR does not exist, or too many for one message.
  */
-int kvmi_get_registers(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_registers *regs,
+int kint_get_registers(struct kint_conn *conn, uint16_t vcpu, struct kint_registers *regs,
 		       const uint32_t *msrs, uint64_t *values, uint16_t nmsrs);
 
 /**
- * kvmi_set_registers - general registers, effective when the event is answered
+ * kint_set_registers - general registers, effective when the event is answered
  *
  * Errors: -EOPNOTSUPP no event of the vCPU is open; -EINVAL the processor does not
  * have such values in RFLAGS or RIP in the mode it is in; -EBUSY RFLAGS.IF is clear
  * while an interrupt is delivered.
  */
-int kvmi_set_registers(struct kvmi_conn *conn, uint16_t vcpu, const struct kvm_regs *regs);
+int kint_set_registers(struct kint_conn *conn, uint16_t vcpu, const struct kvm_regs *regs);
 
-/** kvmi_get_debugregs - the guest's DR0 to DR3, DR6 and DR7 */
-int kvmi_get_debugregs(struct kvmi_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs);
+/** kint_get_debugregs - the guest's DR0 to DR3, DR6 and DR7 */
+int kint_get_debugregs(struct kint_conn *conn, uint16_t vcpu, struct kvmi_vcpu_debugregs *regs);
 
 /**
- * kvmi_set_debugregs - the guest's DR0 to DR3, DR6 and DR7, effective at once
+ * kint_set_debugregs - the guest's DR0 to DR3, DR6 and DR7, effective at once
  *
  * Errors: -EINVAL DR6 or DR7 has more than 32 bits.
  */
-int kvmi_set_debugregs(struct kvmi_conn *conn, uint16_t vcpu,
+int kint_set_debugregs(struct kint_conn *conn, uint16_t vcpu,
 		       const struct kvmi_vcpu_debugregs *regs);
 
-/** kvmi_control_cr - choose whether KVMI_VCPU_EVENT_CR reports CR0, 3 or 4 */
-int kvmi_control_cr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t cr, bool enable);
+/** kint_control_cr - choose whether KVMI_VCPU_EVENT_CR reports CR0, 3 or 4 */
+int kint_control_cr(struct kint_conn *conn, uint16_t vcpu, uint8_t cr, bool enable);
 
-/** kvmi_control_msr - choose whether KVMI_VCPU_EVENT_MSR reports an MSR */
-int kvmi_control_msr(struct kvmi_conn *conn, uint16_t vcpu, uint32_t msr, bool enable);
+/** kint_control_msr - choose whether KVMI_VCPU_EVENT_MSR reports an MSR */
+int kint_control_msr(struct kint_conn *conn, uint16_t vcpu, uint32_t msr, bool enable);
 
 /* ---- More state of a vCPU (state.c) ---- */
 
 /**
- * kvmi_get_cpuid - what CPUID tells the guest
+ * kint_get_cpuid - what CPUID tells the guest
  * @function: EAX, the leaf
  * @index: ECX, the subleaf
  *
  * Errors: -ENOENT the guest has no such leaf.
  */
-int kvmi_get_cpuid(struct kvmi_conn *conn, uint16_t vcpu, uint32_t function, uint32_t index,
+int kint_get_cpuid(struct kint_conn *conn, uint16_t vcpu, uint32_t function, uint32_t index,
 		   struct kvmi_vcpu_get_cpuid_reply *cpuid);
 
 /**
- * kvmi_inject_exception - have the guest take an exception
+ * kint_inject_exception - have the guest take an exception
  * @nr: vector, 0 to 31 but not 2
  * @error_code: for the vectors that have one
  * @address: for #PF, what CR2 is to be
@@ -638,75 +638,75 @@ int kvmi_get_cpuid(struct kvmi_conn *conn, uint16_t vcpu, uint32_t function, uin
  * Errors: -EPERM the TRAP event is not allowed; -EINVAL @nr; -EBUSY the TRAP
  * event of an earlier one has not come yet.
  */
-int kvmi_inject_exception(struct kvmi_conn *conn, uint16_t vcpu, uint8_t nr,
+int kint_inject_exception(struct kint_conn *conn, uint16_t vcpu, uint8_t nr,
 			  uint32_t error_code, uint64_t address);
 
-/** kvmi_get_xcr - an extended control register; there is number 0 */
-int kvmi_get_xcr(struct kvmi_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value);
+/** kint_get_xcr - an extended control register; there is number 0 */
+int kint_get_xcr(struct kint_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value);
 
 /**
- * kvmi_get_xsave - the first KVMI_XSAVE_SIZE bytes of the FPU and vector registers
+ * kint_get_xsave - the first KVMI_XSAVE_SIZE bytes of the FPU and vector registers
  * @data: room for KVMI_XSAVE_SIZE bytes, in XSAVE's standard format
  */
-int kvmi_get_xsave(struct kvmi_conn *conn, uint16_t vcpu, void *data);
+int kint_get_xsave(struct kint_conn *conn, uint16_t vcpu, void *data);
 
 /**
- * kvmi_set_xsave - FPU and vector registers; what lies beyond stays as it is
+ * kint_set_xsave - FPU and vector registers; what lies beyond stays as it is
  * @data: KVMI_XSAVE_SIZE bytes, in XSAVE's standard format
  *
  * Errors: -EINVAL a state that the guest cannot have.
  */
-int kvmi_set_xsave(struct kvmi_conn *conn, uint16_t vcpu, const void *data);
+int kint_set_xsave(struct kint_conn *conn, uint16_t vcpu, const void *data);
 
 /**
- * kvmi_get_xsave2 - the FPU and vector registers, of any size
+ * kint_get_xsave2 - the FPU and vector registers, of any size
  * @data: filled in with the first @size bytes, or all if that is less; NULL if
  *	@size is 0
  * @total: set to the size of the whole state, in bytes
  *
- * A state of more than KVMI_MAX_XSAVE_READ bytes is read in parts: they belong
+ * A state of more than KINT_MAX_XSAVE_READ bytes is read in parts: they belong
  * together if an event is open on the vCPU meanwhile.
  */
-int kvmi_get_xsave2(struct kvmi_conn *conn, uint16_t vcpu, void *data, size_t size,
+int kint_get_xsave2(struct kint_conn *conn, uint16_t vcpu, void *data, size_t size,
 		    size_t *total);
 
 /**
- * kvmi_set_xsave2 - a part of the FPU and vector registers, or all of them
+ * kint_set_xsave2 - a part of the FPU and vector registers, or all of them
  * @offset: where in the state, in bytes
  *
- * More than KVMI_MAX_XSAVE_WRITE bytes are set in parts.
+ * More than KINT_MAX_XSAVE_WRITE bytes are set in parts.
  *
  * Errors: -EINVAL no data, beyond the end, or a state that the guest cannot
  * have; earlier parts have been set then.
  */
-int kvmi_set_xsave2(struct kvmi_conn *conn, uint16_t vcpu, uint32_t offset, const void *data,
+int kint_set_xsave2(struct kint_conn *conn, uint16_t vcpu, uint32_t offset, const void *data,
 		    size_t size);
 
 /* Bytes that fit into one message */
-#define KVMI_MAX_XSAVE_READ \
+#define KINT_MAX_XSAVE_READ \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_error_code) - \
 	 sizeof(struct kvmi_vcpu_get_xsave2_reply))
-#define KVMI_MAX_XSAVE_WRITE \
+#define KINT_MAX_XSAVE_WRITE \
 	(KVMI_MAX_MSG_SIZE - sizeof(struct kvmi_vcpu_hdr) - sizeof(struct kvmi_vcpu_set_xsave2))
 
 /**
- * kvmi_get_mtrr_type - memory type of an address by the guest's MTRRs
+ * kint_get_mtrr_type - memory type of an address by the guest's MTRRs
  * @gpa: guest physical address, in bytes
  * @type: set to the type: 0 UC, 1 WC, 4 WT, 5 WP, 6 WB
  */
-int kvmi_get_mtrr_type(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gpa, uint8_t *type);
+int kint_get_mtrr_type(struct kint_conn *conn, uint16_t vcpu, uint64_t gpa, uint8_t *type);
 
 /**
- * kvmi_translate_gva - guest virtual to guest physical address
+ * kint_translate_gva - guest virtual to guest physical address
  * @gva: guest virtual (linear) address, in bytes
  * @gpa: set to the guest physical address, by the page tables in use
  *
  * Errors: -EFAULT the guest's kernel could not read there.
  */
-int kvmi_translate_gva(struct kvmi_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
+int kint_translate_gva(struct kint_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
 
 #ifdef __cplusplus
 }
 #endif
 
-#endif /* _KVMI_LIBKVMI_H */
+#endif /* _KINT_LIBKINT_H */
