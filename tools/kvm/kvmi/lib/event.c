@@ -234,6 +234,11 @@ int kint_fd(const struct kint_conn *conn)
 	return conn->poll_fd;
 }
 
+unsigned int kint_pending(const struct kint_conn *conn)
+{
+	return conn->nqueued;
+}
+
 int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeout_ms)
 {
 	int64_t deadline = kint_deadline(timeout_ms);
@@ -267,92 +272,135 @@ int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg)
 	return conn->error;
 }
 
-static int reply(struct kint_conn *conn, uint32_t seq, unsigned int action,
-		 const void *data, size_t size)
+static struct open_event **find_open(const struct kint_conn *conn, uint32_t seq)
 {
-	struct kvmi_msg_hdr hdr = { .id = KVMI_VCPU_EVENT, .seq = seq };
-	struct kvmi_vcpu_event_reply rpl = { .action = action };
-	struct kvmi_vcpu_hdr vcpu = { 0 };
-	struct request req = {
-		.part = { &vcpu, &rpl, data },
-		.size = { sizeof(vcpu), sizeof(rpl), size },
-	};
-	struct open_event **p, *open;
-	int ret;
+	struct open_event **p;
 
-	for (p = &conn->open; *p && (*p)->seq != seq; p = &(*p)->next)
+	for (p = (struct open_event **)&conn->open; *p && (*p)->seq != seq; p = &(*p)->next)
 		;
-	open = *p;
+	return p;
+}
+
+/* A reply to the open event with number @seq */
+static int make_answer(const struct kint_conn *conn, uint32_t seq, unsigned int action,
+		       const void *data, size_t size, struct answer *answer)
+{
+	struct open_event *open = *find_open(conn, seq);
+
 	if (!open || action > 31 || !(open->actions & (1u << action)))
 		return -EINVAL;
-	/* Events that arrive while it is sent change the list */
-	*p = open->next;
-	vcpu.vcpu = open->vcpu;
-	rpl.event = open->id;
-	hdr.size = sizeof(vcpu) + sizeof(rpl) + size;
+	memset(answer, 0, sizeof(*answer));
+	answer->vcpu.vcpu = open->vcpu;
+	answer->reply.action = action;
+	answer->reply.event = open->id;
+	if (size)
+		memcpy(answer->data, data, size);
+	return offsetof(struct answer, data) + size;
+}
 
-	ret = kint_send(conn, &hdr, &req, kint_conn_deadline(conn));
-	if (!ret) {
-		free(open);
-		return 0;
-	}
-	open->next = conn->open;
-	conn->open = open;
-	return ret;
+/*
+ * What answers an event: each returns the size of the message's payload, which is
+ * @answer, or -EINVAL.
+ */
+int kint_answer(const struct kint_conn *conn, const struct kint_event *event,
+		unsigned int action, const void *data, size_t size, struct answer *answer)
+{
+	return event->is_vcpu ? make_answer(conn, event->seq, action, data, size, answer) : -EINVAL;
 }
 
 /* The kernels of the first KVMI series write 0 if a reply lacks the value */
-static int reply_value(struct kint_conn *conn, const struct kint_event *event,
-		       unsigned int action, uint64_t value)
+int kint_answer_value(const struct kint_conn *conn, const struct kint_event *event,
+		      unsigned int action, uint64_t value, struct answer *answer)
 {
 	struct kvmi_vcpu_event_cr_reply cr = { .new_val = value };
 	struct kvmi_vcpu_event_msr_reply msr = { .new_val = value };
 
 	if (event->id == KVMI_VCPU_EVENT_CR)
-		return reply(conn, event->seq, action, &cr, sizeof(cr));
-	return reply(conn, event->seq, action, &msr, sizeof(msr));
+		return kint_answer(conn, event, action, &cr, sizeof(cr), answer);
+	if (event->id == KVMI_VCPU_EVENT_MSR)
+		return kint_answer(conn, event, action, &msr, sizeof(msr), answer);
+	return -EINVAL;
+}
+
+int kint_answer_action(const struct kint_conn *conn, const struct kint_event *event,
+		       unsigned int action, struct answer *answer)
+{
+	if (event->is_vcpu && event->id == KVMI_VCPU_EVENT_CR)
+		return kint_answer_value(conn, event, action, event->cr.new_value, answer);
+	if (event->is_vcpu && event->id == KVMI_VCPU_EVENT_MSR)
+		return kint_answer_value(conn, event, action, event->msr.new_value, answer);
+	return kint_answer(conn, event, action, NULL, 0, answer);
+}
+
+int kint_answer_pf(const struct kint_conn *conn, const struct kint_event *event,
+		   uint32_t flags, struct answer *answer)
+{
+	struct kvmi_vcpu_event_pf_reply pf = { .flags = flags };
+
+	if (event->id != KVMI_VCPU_EVENT_PF)
+		return -EINVAL;
+	return kint_answer(conn, event, KVMI_EVENT_ACTION_ALLOW, &pf, sizeof(pf), answer);
+}
+
+void kint_answered(struct kint_conn *conn, uint32_t seq)
+{
+	struct open_event **p = find_open(conn, seq), *open = *p;
+
+	if (open) {
+		*p = open->next;
+		free(open);
+	}
+}
+
+/* @size is what made @answer returned */
+static int send_answer(struct kint_conn *conn, uint32_t seq, const struct answer *answer, int size)
+{
+	struct command cmd = {
+		.req = { KVMI_VCPU_EVENT, { answer }, { size } }, .seq = seq, .answers = true,
+	};
+	int err = size < 0 ? size : kint_run(conn, &cmd, 1);
+
+	if (!err)
+		kint_answered(conn, seq);
+	return err;
 }
 
 int kint_reply(struct kint_conn *conn, const struct kint_event *event, unsigned int action)
 {
-	if (!event->is_vcpu)
-		return -EINVAL;
-	switch (event->id) {
-	case KVMI_VCPU_EVENT_CR:
-		return reply_value(conn, event, action, event->cr.new_value);
-	case KVMI_VCPU_EVENT_MSR:
-		return reply_value(conn, event, action, event->msr.new_value);
-	default:
-		return reply(conn, event->seq, action, NULL, 0);
-	}
+	struct answer answer;
+	int size = kint_answer_action(conn, event, action, &answer);
+
+	return send_answer(conn, event->seq, &answer, size);
 }
 
 int kint_reply_value(struct kint_conn *conn, const struct kint_event *event, uint64_t value)
 {
-	if (!event->is_vcpu ||
-	    (event->id != KVMI_VCPU_EVENT_CR && event->id != KVMI_VCPU_EVENT_MSR))
-		return -EINVAL;
-	return reply_value(conn, event, KVMI_EVENT_ACTION_ALLOW, value);
+	struct answer answer;
+	int size = kint_answer_value(conn, event, KVMI_EVENT_ACTION_ALLOW, value, &answer);
+
+	return send_answer(conn, event->seq, &answer, size);
 }
 
 int kint_reply_pf(struct kint_conn *conn, const struct kint_event *event, uint32_t flags)
 {
-	struct kvmi_vcpu_event_pf_reply pf = { .flags = flags };
+	struct answer answer;
+	int size = kint_answer_pf(conn, event, flags, &answer);
 
-	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_PF)
-		return -EINVAL;
-	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &pf, sizeof(pf));
+	return send_answer(conn, event->seq, &answer, size);
 }
 
 int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, const void *data)
 {
 	struct kvmi_vcpu_event_access_reply access = { 0 };
+	struct answer answer;
+	int size;
 
 	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_ACCESS ||
 	    event->access.size > sizeof(access.data))
 		return -EINVAL;
 	memcpy(access.data, data, event->access.size);
-	return reply(conn, event->seq, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access));
+	size = kint_answer(conn, event, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access), &answer);
+	return send_answer(conn, event->seq, &answer, size);
 }
 
 /*
@@ -362,7 +410,10 @@ int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, co
 int kint_allow_all(struct kint_conn *conn)
 {
 	struct kint_event event;
+	struct answer answer;
 	int err = kint_receive(conn);
+	uint32_t seq;
+	int size;
 
 	while (!err && dequeue(conn, &event))
 		if (event.is_vcpu)
@@ -371,7 +422,10 @@ int kint_allow_all(struct kint_conn *conn)
 	 * What the caller was given and did not answer: without the value, which
 	 * means the guest's own to all but the first KVMI kernels.
 	 */
-	while (!err && conn->open)
-		err = reply(conn, conn->open->seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0);
+	while (!err && conn->open) {
+		seq = conn->open->seq;
+		size = make_answer(conn, seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0, &answer);
+		err = send_answer(conn, seq, &answer, size);
+	}
 	return err;
 }

@@ -87,6 +87,9 @@ int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,
 
 	if (opts && opts->cookie)
 		kint_sha1(opts->cookie, opts->cookie_size, answer.cookie_hash);
+	if (opts && opts->handshake &&
+	    opts->handshake(peer, answer.cookie_hash, opts->handshake_arg))
+		return -ECANCELED;
 	/* 24 bytes always fit into the empty buffer of a new socket */
 	n = send(fd, &answer, sizeof(answer), MSG_NOSIGNAL);
 	return n == sizeof(answer) ? 0 : -EPIPE;

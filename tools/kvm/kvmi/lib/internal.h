@@ -6,8 +6,8 @@
 
 #define MSG_SIZE (sizeof(struct kvmi_msg_hdr) + KVMI_MAX_MSG_SIZE)
 /* Commands under way at a time, and those given up on */
-#define MAX_BATCH 16
-#define MAX_LATE (4 * MAX_BATCH)
+#define MAX_RUN 16
+#define MAX_LATE (4 * MAX_RUN)
 
 /*
  * Numbers that the other side tells, and that somebody allocates or counts by:
@@ -51,7 +51,8 @@ struct request {
 
 /*
  * A command: what is asked for, and where the reply data goes.  With @got the
- * data may be shorter than @size, and *@got is set to its size.
+ * data may be shorter than @size, and *@got is set to its size.  With @answers it
+ * is the tool's reply to the event @seq, to which there is no reply.
  */
 struct command {
 	struct request req;
@@ -59,8 +60,17 @@ struct command {
 	size_t size;
 	size_t *got;
 	uint32_t seq;
+	bool answers;
+	bool sent;
 	bool replied;
 	int err;
+};
+
+/* The tool's reply to an event */
+struct answer {
+	struct kvmi_vcpu_hdr vcpu;
+	struct kvmi_vcpu_event_reply reply;
+	unsigned char data[sizeof(struct kvmi_vcpu_event_access_reply)];
 };
 
 struct kint_conn {
@@ -76,8 +86,8 @@ struct kint_conn {
 	struct kvmi_get_version_reply version;
 
 	uint32_t seq;		/* of the last command */
-	struct command *batch;	/* the commands under way */
-	unsigned int nbatch;
+	struct command *run;	/* the commands under way */
+	unsigned int nrun;
 	int64_t grace_until;	/* see kint_command() */
 	uint32_t late[MAX_LATE];	/* commands given up on */
 	unsigned int nlate;
@@ -90,6 +100,7 @@ struct kint_conn {
 
 	size_t rx_size;
 	unsigned char rx[2 * MSG_SIZE];
+	size_t tx_size;
 	unsigned char tx[MSG_SIZE];
 };
 
@@ -100,10 +111,8 @@ int64_t kint_conn_deadline(const struct kint_conn *conn);
 int kint_wait_fd(int fd, short events, int64_t deadline, int interrupt_fd);
 int kint_fail(struct kint_conn *conn, int error);
 int kint_bounded(struct kint_conn *conn, uint64_t number, uint64_t max);
-int kint_send(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
-	      const struct request *req, int64_t deadline);
 int kint_receive(struct kint_conn *conn);
-int kint_batch(struct kint_conn *conn, struct command *batch, unsigned int n);
+int kint_run(struct kint_conn *conn, struct command *cmds, unsigned int n);
 int kint_command(struct kint_conn *conn, const struct request *req, void *data, size_t size,
 		 size_t *got);
 
@@ -114,6 +123,15 @@ int kint_vcpu_command(struct kint_conn *conn, uint16_t id, uint16_t vcpu, const 
 /* event.c */
 int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		       const unsigned char *payload);
+int kint_answer(const struct kint_conn *conn, const struct kint_event *event,
+		unsigned int action, const void *data, size_t size, struct answer *answer);
+int kint_answer_value(const struct kint_conn *conn, const struct kint_event *event,
+		      unsigned int action, uint64_t value, struct answer *answer);
+int kint_answer_action(const struct kint_conn *conn, const struct kint_event *event,
+		       unsigned int action, struct answer *answer);
+int kint_answer_pf(const struct kint_conn *conn, const struct kint_event *event,
+		   uint32_t flags, struct answer *answer);
+void kint_answered(struct kint_conn *conn, uint32_t seq);
 void kint_events_free(struct kint_conn *conn);
 int kint_allow_all(struct kint_conn *conn);
 

@@ -30,6 +30,7 @@ struct kint_listener {
 	char *path;
 	dev_t dev;
 	ino_t ino;
+	pid_t pid;
 	/* Whose connections count, of AF_VSOCK */
 	bool local;
 	unsigned int peer_cid;
@@ -143,6 +144,7 @@ static int listen_unix(struct kint_listener *l, const char *path,
 	}
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
+	l->pid = getpid();
 	l->path = strdup(path);
 	if (!l->path) {
 		unlink(path);
@@ -225,7 +227,7 @@ void kint_listener_free(struct kint_listener *listener)
 
 	if (!listener)
 		return;
-	if (listener->path) {
+	if (listener->path && listener->pid == getpid()) {
 		lock = lock_directory(listener->path);
 		/* It may have been removed, and be another's now */
 		if (!lstat(listener->path, &st) && st.st_dev == listener->dev &&

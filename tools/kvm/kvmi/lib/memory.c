@@ -20,29 +20,29 @@ static size_t to_page_end(uint64_t gpa, size_t size)
 	return size < left ? size : left;
 }
 
-/* Up to MAX_BATCH pages: *@done is set to the bytes that were read */
+/* Up to MAX_RUN pages: *@done is set to the bytes that were read */
 static int read_pages(struct kint_conn *conn, uint64_t gpa, char *buf, size_t size, size_t *done)
 {
-	struct kvmi_vm_read_physical msg[MAX_BATCH] = { 0 };
-	struct command batch[MAX_BATCH] = { 0 };
+	struct kvmi_vm_read_physical msg[MAX_RUN] = { 0 };
+	struct command run[MAX_RUN] = { 0 };
 	unsigned int n, i;
 	size_t sent = 0;
 	int err;
 
-	for (n = 0; n < MAX_BATCH && sent < size; n++) {
+	for (n = 0; n < MAX_RUN && sent < size; n++) {
 		msg[n].gpa = gpa + sent;
 		msg[n].size = to_page_end(gpa + sent, size - sent);
-		batch[n].req.id = KVMI_VM_READ_PHYSICAL;
-		batch[n].req.part[0] = &msg[n];
-		batch[n].req.size[0] = sizeof(msg[n]);
-		batch[n].data = buf + sent;
-		batch[n].size = msg[n].size;
+		run[n].req.id = KVMI_VM_READ_PHYSICAL;
+		run[n].req.part[0] = &msg[n];
+		run[n].req.size[0] = sizeof(msg[n]);
+		run[n].data = buf + sent;
+		run[n].size = msg[n].size;
 		sent += msg[n].size;
 	}
 	*done = 0;
-	err = kint_batch(conn, batch, n);
+	err = kint_run(conn, run, n);
 	for (i = 0; i < n && !err; i++) {
-		err = batch[i].err;
+		err = run[i].err;
 		if (!err)
 			*done += msg[i].size;
 	}

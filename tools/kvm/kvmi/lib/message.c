@@ -2,7 +2,7 @@
 /*
  * Messages: framing, time limits, and matching replies with commands.
  *
- * A command, or a batch of them, is sent and waited for.  Whatever arrives
+ * A command, or a run of them, is sent and waited for.  Whatever arrives
  * meanwhile is either a reply, an event (queued, see event.c), or the late reply
  * to a command that was given up on.  Anything else ends the connection.
  */
@@ -164,9 +164,9 @@ static int message_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hd
 	if (hdr->id == KVMI_VM_EVENT || hdr->id == KVMI_VCPU_EVENT)
 		return kint_event_arrived(conn, hdr, payload);
 
-	for (i = 0; i < conn->nbatch; i++)
-		if (conn->batch[i].seq == hdr->seq && !conn->batch[i].replied)
-			return reply_arrived(&conn->batch[i], hdr, payload);
+	for (i = 0; i < conn->nrun; i++)
+		if (conn->run[i].seq == hdr->seq && !conn->run[i].replied)
+			return reply_arrived(&conn->run[i], hdr, payload);
 	return forget_late(conn, hdr->seq) ? 0 : -EPROTO;
 }
 
@@ -205,55 +205,95 @@ int kint_receive(struct kint_conn *conn)
 	return 0;
 }
 
-/*
- * Write a message with one send().  When the socket is full, which takes a peer
- * that does not read, go on receiving: the peer may be stuck in writing to us.
- */
-int kint_send(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
-	      const struct request *req, int64_t deadline)
+/* Put a message at the end of what is to be sent; false if there is no room for it */
+static bool pack(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr, const struct request *req)
 {
-	size_t size = sizeof(*hdr), done = 0;
-	ssize_t n;
-	int i, ret;
+	unsigned char *to = conn->tx + conn->tx_size;
+	int i;
 
-	memcpy(conn->tx, hdr, sizeof(*hdr));
+	if (sizeof(*hdr) + hdr->size > sizeof(conn->tx) - conn->tx_size)
+		return false;
+	memcpy(to, hdr, sizeof(*hdr));
+	to += sizeof(*hdr);
 	for (i = 0; i < 3; i++) {
 		if (!req->size[i])
 			continue;
-		memcpy(conn->tx + size, req->part[i], req->size[i]);
-		size += req->size[i];
+		memcpy(to, req->part[i], req->size[i]);
+		to += req->size[i];
 	}
+	conn->tx_size = to - conn->tx;
+	return true;
+}
 
-	for (;;) {
+/*
+ * Write what has been packed with one send().  When the socket is full, which takes
+ * a peer that does not read, go on receiving: the peer may be stuck in writing to us.
+ * *@done is set to the bytes that were written.
+ */
+static int flush_packed(struct kint_conn *conn, int64_t deadline, size_t *done)
+{
+	size_t size = conn->tx_size;
+	ssize_t n;
+	int ret;
+
+	conn->tx_size = 0;
+	for (*done = 0; *done < size; ) {
 		if (conn->error)
 			return conn->error;
-		n = send(conn->sock, conn->tx + done, size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(conn->sock, conn->tx + *done, size - *done, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n >= 0) {
-			done += n;
-			if (done == size)
-				return 0;
-		} else if (errno != EAGAIN && errno != EINTR) {
+			*done += n;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR) {
 			/* What was sent before the end may still be read */
 			kint_receive(conn);
 			return kint_fail(conn, -EPIPE);
 		}
 		ret = kint_wait_fd(conn->sock, POLLIN | POLLOUT, deadline, conn->interrupt_fd);
 		if (ret == -ETIMEDOUT || ret == -EINTR)
-			/* Half a message out: nothing sensible can follow it */
-			return done ? kint_fail(conn, ret) : ret;
+			return ret;
 		if (ret < 0)
 			return kint_fail(conn, ret);
 		if (ret & ~POLLOUT)
 			kint_receive(conn);
 	}
+	return 0;
+}
+
+static size_t payload_of(const struct command *cmd)
+{
+	return cmd->req.size[0] + cmd->req.size[1] + cmd->req.size[2];
+}
+
+/*
+ * Write the commands from @first on that have been packed.  If not all could be:
+ * half a message out is the end, nothing sensible can follow it.
+ */
+static int flush_run(struct kint_conn *conn, unsigned int first, int64_t deadline)
+{
+	unsigned int i;
+	size_t done;
+	int err = flush_packed(conn, deadline, &done);
+
+	for (i = first; i < conn->nrun && done; i++) {
+		size_t size = sizeof(struct kvmi_msg_hdr) + payload_of(&conn->run[i]);
+
+		if (done < size)
+			return kint_fail(conn, err);
+		conn->run[i].sent = true;
+		done -= size;
+	}
+	conn->nrun = i;
+	return err;
 }
 
 static bool all_replied(const struct kint_conn *conn)
 {
 	unsigned int i;
 
-	for (i = 0; i < conn->nbatch; i++)
-		if (!conn->batch[i].replied)
+	for (i = 0; i < conn->nrun; i++)
+		if (!conn->run[i].replied)
 			return false;
 	return true;
 }
@@ -263,68 +303,79 @@ static int give_up(struct kint_conn *conn, int reason)
 {
 	unsigned int i;
 
-	for (i = 0; i < conn->nbatch; i++) {
-		if (conn->batch[i].replied)
+	for (i = 0; i < conn->nrun; i++) {
+		if (conn->run[i].replied)
 			continue;
 		if (conn->nlate == MAX_LATE)
 			return kint_fail(conn, reason);
-		conn->late[conn->nlate++] = conn->batch[i].seq;
+		conn->late[conn->nlate++] = conn->run[i].seq;
 	}
 	return reason;
 }
 
-static int send_batch(struct kint_conn *conn, struct command *batch, unsigned int n,
-		      int64_t deadline)
+/* As many messages as there is room for go out together */
+static int send_run(struct kint_conn *conn, unsigned int n, int64_t deadline)
 {
+	unsigned int i, first = 0;
 	struct kvmi_msg_hdr hdr;
-	unsigned int i;
-	size_t size;
+	struct command *cmd;
 	int err;
 
 	for (i = 0; i < n; i++) {
-		size = batch[i].req.size[0] + batch[i].req.size[1] + batch[i].req.size[2];
-		if (size > KVMI_MAX_MSG_SIZE)
-			return -EINVAL;
-		batch[i].replied = false;
-		batch[i].seq = ++conn->seq;
-		hdr.id = batch[i].req.id;
-		hdr.size = size;
-		hdr.seq = batch[i].seq;
-		/* It counts from before it is sent: replies may arrive in kint_send() */
-		conn->nbatch = i + 1;
-		err = kint_send(conn, &hdr, &batch[i].req, deadline);
-		if (err) {
-			conn->nbatch = i;	/* this one was not */
-			return err;
+		cmd = &conn->run[i];
+		cmd->err = 0;
+		cmd->sent = false;
+		cmd->replied = cmd->answers;
+		if (!cmd->answers)
+			cmd->seq = ++conn->seq;
+		hdr.id = cmd->req.id;
+		hdr.size = payload_of(cmd);
+		hdr.seq = cmd->seq;
+		if (!pack(conn, &hdr, &cmd->req)) {
+			err = flush_run(conn, first, deadline);
+			if (err)
+				return err;
+			first = i;
+			pack(conn, &hdr, &cmd->req);
 		}
+		/* It counts from before it is sent: replies may arrive while it is */
+		conn->nrun = i + 1;
 	}
-	return 0;
+	return flush_run(conn, first, deadline);
 }
 
 /*
  * Send commands and wait for all replies.  An error returned is one of the
- * connection; @batch[].err is what the kernel said to each command.
+ * connection; @cmds[].err is what the kernel said to each command.
  */
-int kint_batch(struct kint_conn *conn, struct command *batch, unsigned int n)
+int kint_run(struct kint_conn *conn, struct command *cmds, unsigned int n)
 {
 	int64_t deadline = kint_conn_deadline(conn);
+	unsigned int i;
 	int ret;
 
-	conn->batch = batch;
-	ret = send_batch(conn, batch, n, deadline);
+	for (i = 0; i < n; i++) {
+		cmds[i].sent = false;
+		if (payload_of(&cmds[i]) > KVMI_MAX_MSG_SIZE)
+			return -EINVAL;
+	}
+	if (conn->error)
+		return conn->error;
+	conn->run = cmds;
+	ret = send_run(conn, n, deadline);
 	while (!ret && !all_replied(conn)) {
 		ret = kint_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
 		if (ret > 0)
 			ret = kint_receive(conn);
 	}
 	/* A reply may have come with the error right behind it */
-	if (ret && conn->nbatch == n && all_replied(conn))
+	if (ret && conn->nrun == n && all_replied(conn))
 		ret = 0;
 	if (ret == -ETIMEDOUT || ret == -EINTR)
 		ret = give_up(conn, ret);
 	else if (ret)
-		ret = ret == -EINVAL ? ret : kint_fail(conn, ret);
-	conn->nbatch = 0;
+		ret = kint_fail(conn, ret);
+	conn->nrun = 0;
 	return ret;
 }
 
@@ -343,7 +394,7 @@ int kint_command(struct kint_conn *conn, const struct request *req, void *data, 
 	int ret;
 
 	for (;;) {
-		ret = kint_batch(conn, &cmd, 1);
+		ret = kint_run(conn, &cmd, 1);
 		if (ret)
 			return ret;
 		if (!conn->grace_until)

@@ -58,11 +58,14 @@ static bool body_events(struct kint_conn *conn)
 {
 	struct pollfd pfd = { .fd = kint_fd(conn), .events = POLLIN };
 	struct kint_event event;
+	unsigned int pending;
 
-	CHECK(poll(&pfd, 1, 0) == 0);
+	CHECK(poll(&pfd, 1, 0) == 0 && kint_pending(conn) == 0);
 	CHECK((last = kint_check_event(conn, 1)) == -EINVAL);
-	CHECK(poll(&pfd, 1, 0) == 1);
+	pending = kint_pending(conn);
+	CHECK(poll(&pfd, 1, 0) == 1 && (pending == 1 || pending == 2));
 	CHECK(!(last = kint_next_event(conn, &event, 0)));
+	CHECK(kint_pending(conn) == pending - 1);
 	CHECK(event.is_vcpu && event.id == KVMI_VCPU_EVENT_MSR && event.common.vcpu == 1);
 	CHECK(event.msr.msr == 0xc0000082 && event.msr.old_value == 1 && event.msr.new_value == 2);
 	CHECK(event.common.cookie == 77 && event.common.arch.regs.rip == 0xffffffff81000123);

@@ -211,10 +211,51 @@ static bool test_listen(void)
 	return true;
 }
 
+static int told_the_name;
+
+static int handler(const struct kint_peer *peer, uint8_t hash[20], void *arg)
+{
+	told_the_name += !strcmp(peer->name, "guest") && peer->start_time == 1000 &&
+			 peer->uuid[3] == 0x5a && peer->max_gpa == 0x8000000;
+	memset(hash, 0xee, 20);
+	return *(int *)arg;
+}
+
+/* Before the answer goes out, which may be another one, or none */
+static bool test_handler(void)
+{
+	int refuse = 0;
+	struct kint_options opts = {
+		.timeout_ms = TEST_TIMEOUT_MS, .cookie = "x", .cookie_size = 1,
+		.handshake = handler, .handshake_arg = &refuse,
+	};
+	struct kint_conn *conn;
+	struct script script;
+	pthread_t thread;
+	unsigned int i;
+	int fd;
+
+	start(&script, &thread, peer_good, &fd);
+	CHECK(!(last = kint_open(fd, &opts, &conn)) && told_the_name == 1);
+	for (i = 0; i < 20; i++)
+		CHECK(cookie_seen[i] == 0xee);
+	kint_close(conn);
+	pthread_join(thread, NULL);
+
+	refuse = 1;
+	memset(cookie_seen, 0, sizeof(cookie_seen));
+	start(&script, &thread, peer_good, &fd);
+	CHECK((last = kint_open(fd, &opts, &conn)) == -ECANCELED && told_the_name == 2);
+	pthread_join(thread, NULL);
+	CHECK(!cookie_seen[0]);
+	return true;
+}
+
 void handshake_tests(void)
 {
 	result("SHA-1 of the standard's examples", test_sha1());
 	result("handshake", test_handshake());
 	result("handshake, everything that can be wrong", test_bad_handshake());
+	result("handshake, with a function that looks and refuses", test_handler());
 	result("listening", test_listen());
 }

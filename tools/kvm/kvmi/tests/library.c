@@ -41,6 +41,15 @@ static void *run_peer(void *arg)
 	return NULL;
 }
 
+pthread_t run_in_thread(struct script *script)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_peer, script))
+		abort();
+	return thread;
+}
+
 void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *fd)
 {
 	int sv[2];
@@ -50,8 +59,7 @@ void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *
 	script->peer = peer;
 	script->fd = sv[1];
 	*fd = sv[0];
-	if (pthread_create(thread, NULL, run_peer, script))
-		abort();
+	*thread = run_in_thread(script);
 }
 
 /* A session after GET_VERSION, the rest as @peer plays it */
@@ -94,6 +102,7 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	handshake_tests();
 	message_tests();
+	batch_tests();
 	event_tests();
 	command_tests();
 	state_tests();

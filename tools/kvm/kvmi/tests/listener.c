@@ -201,6 +201,26 @@ static bool test_locked(void)
 	return true;
 }
 
+/* Who only has a copy of the listener leaves the socket file to the other */
+static bool test_fork(void)
+{
+	struct kint_listener *l = NULL;
+	int status;
+	pid_t child;
+
+	CHECK(!(last = kint_listen(address_of("a"), &l)));
+	child = fork();
+	if (!child) {
+		kint_listener_free(l);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && !status);
+	CHECK(somebody_listens("a"));
+	kint_listener_free(l);
+	CHECK(!mode_of("a"));
+	return true;
+}
+
 void listener_tests(void)
 {
 	char template[] = "/tmp/kvmi-test.XXXXXX";
@@ -214,6 +234,7 @@ void listener_tests(void)
 	result("what others have at the socket's name", test_others());
 	result("sockets of many that start at once", test_race());
 	result("names of sockets", test_names());
+	result("a child that was forked stops listening", test_fork());
 	result("somebody holds the lock of the directory", test_locked());
 	if (rmdir(dir))
 		result("nothing is left in the directory", false);

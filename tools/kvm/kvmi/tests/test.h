@@ -25,6 +25,9 @@ struct script {
 	int fd;
 };
 
+/* Run @script's peer, on its @fd */
+pthread_t run_in_thread(struct script *script);
+
 /* Run @peer in a thread; *@fd is the tool's end */
 void start(struct script *script, pthread_t *thread, void (*peer)(int fd), int *fd);
 
@@ -37,6 +40,7 @@ void linger(int fd);
 
 void result(const char *name, bool ok);
 
+void batch_tests(void);
 void handshake_tests(void);
 void message_tests(void);
 void event_tests(void);

@@ -36,9 +36,23 @@ extern "C" {
 
 struct kint_listener;
 struct kint_conn;
+struct kint_batch;
+struct kint_peer;
 
 /* Limit on events that wait for the caller; a vCPU has at most one open. */
 #define KINT_MAX_QUEUED_EVENTS 4112
+
+/**
+ * kint_handshake_handler - called when the device manager has introduced its VM
+ * @peer: what it told; valid during the call only
+ * @hash: what the answer will have: the hash of the cookie, or zero.  It may be
+ *	replaced, e.g. by that of a cookie chosen by the VM's name: 20 bytes, SHA-1.
+ * @arg: kint_options.handshake_arg
+ *
+ * It returns 0 to go on, anything else to refuse the VM: the socket is closed
+ * without an answer.  There is no session yet for commands.
+ */
+typedef int (*kint_handshake_handler)(const struct kint_peer *peer, uint8_t hash[20], void *arg);
 
 /**
  * struct kint_options - how to open a connection; all zero is a good default
@@ -49,12 +63,16 @@ struct kint_conn;
  * @interrupt_fd: a descriptor (a signalfd, say) that makes every wait of the
  *	library return -EINTR while it is readable; 0 or negative for none.
  *	It stays the caller's.
+ * @handshake: called during the handshake, or NULL
+ * @handshake_arg: passed to @handshake
  */
 struct kint_options {
 	const void *cookie;
 	size_t cookie_size;
 	int timeout_ms;
 	int interrupt_fd;
+	kint_handshake_handler handshake;
+	void *handshake_arg;
 };
 
 /**
@@ -113,7 +131,12 @@ int kint_listen(const char *address, struct kint_listener **listener);
 /** kint_listener_fd - descriptor that is readable when somebody connects */
 int kint_listener_fd(const struct kint_listener *listener);
 
-/** kint_listener_free - stop listening; removes the socket file if it is the listener's own */
+/**
+ * kint_listener_free - stop listening
+ *
+ * The socket file is removed if it is the listener's own, and if the process is the
+ * one that began to listen: a child that was forked only closes its copy.
+ */
 void kint_listener_free(struct kint_listener *listener);
 
 /**
@@ -140,7 +163,8 @@ int kint_accept(struct kint_listener *listener, const struct kint_options *opts,
  *
  * Errors: -EPROTO what came is no handshake, or the kernel speaks another
  * version; -EPIPE closed during the handshake; -EACCES closed after it: the
- * cookie is wrong, or KVM refused the session.
+ * cookie is wrong, or KVM refused the session; -ECANCELED kint_options.handshake
+ * refused the VM.
  */
 int kint_open(int fd, const struct kint_options *opts, struct kint_conn **conn);
 
@@ -229,6 +253,14 @@ struct kint_event {
  * socket: do nothing but poll it.
  */
 int kint_fd(const struct kint_conn *conn);
+
+/**
+ * kint_pending - number of events that have arrived and wait for the caller
+ *
+ * Those that were read from the socket, e.g. during a command.  There may be more
+ * in the socket: kint_fd() tells whether there is anything at all.
+ */
+unsigned int kint_pending(const struct kint_conn *conn);
 
 /**
  * kint_event_handler - called by kint_dispatch() for each event
@@ -704,6 +736,87 @@ int kint_get_mtrr_type(struct kint_conn *conn, uint16_t vcpu, uint64_t gpa, uint
  * Errors: -EFAULT the guest's kernel could not read there.
  */
 int kint_translate_gva(struct kint_conn *conn, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
+
+/* ---- Batches (batch.c) ----
+ *
+ * Commands, and replies to events, that are sent together, as many with one send() as
+ * fit, and whose replies are collected afterwards: one round trip instead of many.
+ * They are carried out in the order they were queued in, those for the VM by its
+ * receiver and those for a vCPU by that vCPU: a command for the VM does not wait for
+ * an earlier one for a vCPU.  A vCPU has done what a batch tells it to do before it
+ * takes a reply to its event that is queued behind.
+ *
+ * A queue function returns the number of what it queued, 0 for the first of the
+ * batch, or an error: -EINVAL it cannot be, -ENOBUFS KINT_MAX_BATCH are queued,
+ * -ENOMEM.  What it is given is copied, but for a buffer that is read into.
+ * kint_detach() does not undo what was done by batches.
+ */
+
+/* Commands and replies of a batch */
+#define KINT_MAX_BATCH 4096
+
+/** kint_batch_new - an empty batch; end it with kint_batch_free(), before the connection */
+int kint_batch_new(struct kint_conn *conn, struct kint_batch **batch);
+
+/** kint_batch_free - forget a batch, and what is queued in it.  NULL is allowed. */
+void kint_batch_free(struct kint_batch *batch);
+
+/**
+ * kint_batch_commit - send what is queued and wait for the replies
+ *
+ * Returns the first error in the order of the batch.  Others are carried out
+ * nevertheless, unless the error is one of the connection.  The time limit is for
+ * each 16 of them.  The batch is empty then, and can be used again.
+ */
+int kint_batch_commit(struct kint_batch *batch);
+
+/**
+ * kint_batch_error - what became of a command, after kint_batch_commit()
+ * @index: what the queue function returned
+ *
+ * Returns 0 or the command's error; -ECANCELED it was not sent, -EINVAL there is no
+ * such command.
+ */
+int kint_batch_error(const struct kint_batch *batch, int index);
+
+/**
+ * kint_queue_read_physical - read guest memory, within one page
+ * @buf: filled in by kint_batch_commit(), if there is no error
+ */
+int kint_queue_read_physical(struct kint_batch *batch, uint64_t gpa, void *buf, size_t size);
+
+/** kint_queue_write_physical - write guest memory, within one page */
+int kint_queue_write_physical(struct kint_batch *batch, uint64_t gpa, const void *buf,
+			      size_t size);
+
+/** kint_queue_page_access - kint_set_page_access(); @n is KINT_MAX_SET_ACCESS at most */
+int kint_queue_page_access(struct kint_batch *batch, uint16_t view, uint16_t as_id,
+			   const struct kvmi_page_access_entry *entries, size_t n);
+
+/** kint_queue_change_gfn - kint_change_gfn() */
+int kint_queue_change_gfn(struct kint_batch *batch, uint16_t view, uint16_t as_id, uint64_t gfn,
+			  uint64_t new_gfn);
+
+/** kint_queue_pause_vcpu - kint_pause_vcpu() */
+int kint_queue_pause_vcpu(struct kint_batch *batch, uint16_t vcpu, bool wait);
+
+/** kint_queue_set_view - kint_set_view() */
+int kint_queue_set_view(struct kint_batch *batch, uint16_t vcpu, uint16_t view);
+
+/** kint_queue_set_registers - kint_set_registers(); queue the reply to the event behind it */
+int kint_queue_set_registers(struct kint_batch *batch, uint16_t vcpu, const struct kvm_regs *regs);
+
+/** kint_queue_reply - kint_reply(); once for an event */
+int kint_queue_reply(struct kint_batch *batch, const struct kint_event *event,
+		     unsigned int action);
+
+/** kint_queue_reply_value - kint_reply_value() */
+int kint_queue_reply_value(struct kint_batch *batch, const struct kint_event *event,
+			   uint64_t value);
+
+/** kint_queue_reply_pf - kint_reply_pf() */
+int kint_queue_reply_pf(struct kint_batch *batch, const struct kint_event *event,
+			uint32_t flags);
 
 #ifdef __cplusplus
 }
