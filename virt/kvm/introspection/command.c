@@ -9,6 +9,7 @@
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "arch.h"
 #include "changed_gfns.h"
@@ -42,6 +43,8 @@ struct kvmi_command_desc {
 	bool always_allowed;
 	/* The command makes replies to events that were kept stale */
 	bool policy;
+	/* The command waits for nothing, and any task of the VM can run it */
+	bool quick;
 	/* The request continues after @size bytes */
 	bool is_list;
 	/*
@@ -57,9 +60,12 @@ struct kvmi_command_desc {
 
 #define VM(_handler, _size)						\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler) }
+#define VM_QUICK(_handler, _size)					\
+	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
+	  .quick = true }
 #define VM_ALWAYS(_handler, _size)					\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
-	  .always_allowed = true }
+	  .always_allowed = true, .quick = true }
 #define VM_POLICY(_handler, _size)					\
 	{ .scope = KVMI_SCOPE_VM, .size = (_size), .vm = (_handler),	\
 	  .policy = true }
@@ -77,11 +83,11 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_CHECK_EVENT] =
 		VM_ALWAYS(kvmi_vm_check_event, sizeof(struct kvmi_vm_check_event)),
 	[KVMI_VM_GET_INFO] =
-		VM(kvmi_vm_get_info, 0),
+		VM_QUICK(kvmi_vm_get_info, 0),
 	[KVMI_VM_CONTROL_EVENTS] =
 		VM_POLICY(kvmi_vm_control_events, sizeof(struct kvmi_vm_control_events)),
 	[KVMI_VM_READ_PHYSICAL] =
-		VM(kvmi_vm_read_physical, sizeof(struct kvmi_vm_read_physical)),
+		VM_QUICK(kvmi_vm_read_physical, sizeof(struct kvmi_vm_read_physical)),
 	[KVMI_VM_WRITE_PHYSICAL] =
 		VM(kvmi_vm_write_physical, sizeof(struct kvmi_vm_write_physical)),
 	[KVMI_VM_PAUSE_VCPU] =
@@ -91,13 +97,14 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VM_SET_PAGE_ACCESS] =
 		VM_POLICY(kvmi_vm_set_page_access, sizeof(struct kvmi_vm_set_page_access)),
 	[KVMI_VM_GET_FEATURES] =
-		VM(kvmi_vm_get_features, 0),
+		VM_QUICK(kvmi_vm_get_features, 0),
 	[KVMI_VM_GET_MAX_GFN] =
-		VM(kvmi_vm_get_max_gfn, 0),
+		VM_QUICK(kvmi_vm_get_max_gfn, 0),
 	[KVMI_VM_GET_MEMSLOTS] =
-		VM(kvmi_vm_get_memslots, sizeof(struct kvmi_vm_get_memslots)),
+		VM_QUICK(kvmi_vm_get_memslots, sizeof(struct kvmi_vm_get_memslots)),
 	[KVMI_VM_GET_PAGE_ACCESS] = {
 		.scope = KVMI_SCOPE_VM,
+		.quick = true,
 		.is_list = true,
 		.size = sizeof(struct kvmi_vm_get_page_access),
 		.vm = kvmi_vm_get_page_access,
@@ -116,15 +123,15 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		.vm = kvmi_vm_set_rules,
 	},
 	[KVMI_VM_GET_RULES] =
-		VM(kvmi_vm_get_rules, sizeof(struct kvmi_vm_get_rules)),
+		VM_QUICK(kvmi_vm_get_rules, sizeof(struct kvmi_vm_get_rules)),
 	[KVMI_VM_LIST_PAGE_ACCESS] =
-		VM(kvmi_vm_list_page_access, sizeof(struct kvmi_vm_list_page_access)),
+		VM_QUICK(kvmi_vm_list_page_access, sizeof(struct kvmi_vm_list_page_access)),
 	[KVMI_VM_LIST_CHANGED_GFNS] =
-		VM(kvmi_vm_list_changed_gfns, sizeof(struct kvmi_vm_list_changed_gfns)),
+		VM_QUICK(kvmi_vm_list_changed_gfns, sizeof(struct kvmi_vm_list_changed_gfns)),
 	[KVMI_VM_LIST_VIEWS] =
-		VM(kvmi_vm_list_views, 0),
+		VM_QUICK(kvmi_vm_list_views, 0),
 	[KVMI_VM_GET_VCPUS] =
-		VM(kvmi_vm_get_vcpus, sizeof(struct kvmi_vm_get_vcpus)),
+		VM_QUICK(kvmi_vm_get_vcpus, sizeof(struct kvmi_vm_get_vcpus)),
 	[KVMI_VM_PAUSE_ALL] =
 		VM(kvmi_vm_pause_all, sizeof(struct kvmi_vm_pause_all)),
 	[KVMI_VM_SHUTDOWN] =
@@ -217,13 +224,18 @@ static int traced_vcpu(struct kvm_introspection *session)
 	return desc && desc->scope == KVMI_SCOPE_VCPU ? vhdr->vcpu : KVMI_TRACE_VM;
 }
 
-static int reply_to(struct kvm_introspection *session, int err, size_t size)
+static void finish_reply(struct kvm_introspection *session, int err, size_t size)
 {
 	session->reply_size = kvmi_reply_finish(&session->reply,
 						&session->rx.hdr, err, size);
 	if (trace_kvmi_reply_enabled())
 		trace_kvmi_reply(session->kvm, traced_vcpu(session),
 				 &session->reply.hdr, err);
+}
+
+static int reply_to(struct kvm_introspection *session, int err, size_t size)
+{
+	finish_reply(session, err, size);
 
 	return kvmi_command_send_reply(session);
 }
@@ -248,8 +260,8 @@ int kvmi_command_send_reply(struct kvm_introspection *session)
 	return 0;
 }
 
-static int run_vm_command(struct kvm_introspection *session,
-			  const struct kvmi_command_desc *desc)
+static int handle_vm_command(struct kvm_introspection *session,
+			     const struct kvmi_command_desc *desc, size_t *size)
 {
 	struct kvmi_vm_request req = {
 		.session = session,
@@ -259,16 +271,54 @@ static int run_vm_command(struct kvm_introspection *session,
 	};
 	int r;
 
-	session->kvm->stat.introspection_vm_commands++;
 	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
 
+	r = desc->vm(&req);
+	*size = req.reply_size;
+	return r;
+}
+
+static int run_vm_command(struct kvm_introspection *session,
+			  const struct kvmi_command_desc *desc)
+{
+	size_t size;
+	int r;
+
+	session->kvm->stat.introspection_vm_commands++;
 	if (desc->policy)
 		WRITE_ONCE(session->policy, session->policy + 1);
-	r = desc->vm(&req);
+	r = handle_vm_command(session, desc, &size);
 	if (r == KVMI_CLOSE)
 		return -EPROTO;
 
-	return reply_to(session, r, req.reply_size);
+	return reply_to(session, r, size);
+}
+
+/*
+ * The same in a vCPU's thread, which waits neither for the tool to read nor for a
+ * page of the guest to be there.  Return 0, or -ENOENT to leave the command to the
+ * receiver, as all that fails.
+ */
+static int run_quick_command(struct kvm_introspection *session,
+			     const struct kvmi_command_desc *desc)
+{
+	size_t size;
+	int r;
+
+	pagefault_disable();
+	r = handle_vm_command(session, desc, &size);
+	pagefault_enable();
+	if (r)
+		return -ENOENT;
+
+	session->kvm->stat.introspection_vm_commands++;
+	finish_reply(session, 0, size);
+	if (kvmi_message_notify(session, &session->reply, session->reply_size))
+		session->reply_size = 0;
+	else
+		kvmi_session_wake_receiver(session);
+
+	return 0;
 }
 
 /* The vCPU that the message is for; NULL if it is malformed or there is none */
@@ -376,10 +426,10 @@ int kvmi_command_receive(struct kvm_introspection *session)
 }
 
 /*
- * Process the message in session->rx if it is the reply to an event, or a command
- * that can be queued for a vCPU.  Return 0; -ENOENT if the message is the
- * receiver's; another error to end the session.  May sleep for memory, not for the
- * tool.
+ * Process the message in session->rx if it is the reply to an event, a command
+ * that can be queued for a vCPU, or a quick one.  Return 0; -ENOENT if the message
+ * is the receiver's; another error to end the session.  May sleep for memory, not
+ * for the tool.
  */
 int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 {
@@ -391,17 +441,19 @@ int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 	if (desc->scope == KVMI_SCOPE_EVENT_REPLY)
 		return find_vcpu_of_reply(session) ? receive_event_reply(session) :
 						     -ENOENT;
-	if (desc->scope != KVMI_SCOPE_VCPU || !kvmi_command_allowed(session, id) ||
+	if (!kvmi_command_allowed(session, id) ||
 	    (id >= FIRST_YOUNGER_ID && has_surplus(session, desc)))
 		return -ENOENT;
 	/* What fails is tried, and replied to, by the receiver. */
-	if (queue_vcpu_command(session, desc))
+	if (desc->scope == KVMI_SCOPE_VCPU && queue_vcpu_command(session, desc))
+		return -ENOENT;
+	if (desc->scope == KVMI_SCOPE_VM && !desc->quick)
 		return -ENOENT;
 	if (trace_kvmi_command_received_enabled())
 		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
 					    &session->rx.hdr);
 
-	return 0;
+	return desc->scope == KVMI_SCOPE_VM ? run_quick_command(session, desc) : 0;
 }
 
 /* Run a command on the vCPU's thread and put its reply in vi->reply. */

@@ -7,9 +7,9 @@
  * wait for one more task to be scheduled.  If several vCPUs wait, the one that
  * has done so for longest reads for all.  Otherwise, the receiver reads.
  *
- * A vCPU's thread processes replies to events, and queues commands for vCPUs.
- * It leaves everything else to the receiver: what may take long, or needs
- * another context.
+ * A vCPU's thread processes replies to events, queues commands for vCPUs, and
+ * runs those VM-wide commands that only look at something.  It leaves everything
+ * else to the receiver: what may have to wait, or needs another context.
  *
  * Both are in the socket's wait queue.  Whoever does not read ignores that there
  * is something to read.
@@ -249,13 +249,13 @@ int kvmi_reader_receive(struct kvm_introspection *session)
 	do {
 		mutex_lock(&reader->lock);
 		WRITE_ONCE(reader->again, false);
-		if (kvmi_socket_has_files(session->sock)) {
-			r = -EPROTO;
-		} else if (reader->left) {
+		if (reader->left) {
 			reader->left = false;
 			return 0;
 		} else if (reader->error) {
 			r = reader->error;
+		} else if (kvmi_socket_has_files(session->sock)) {
+			r = -EPROTO;
 		} else {
 			r = kvmi_message_receive(session);
 			if (!r)

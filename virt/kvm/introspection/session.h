@@ -149,9 +149,12 @@ struct kvm_introspection {
 	/* The message being received; under @reader.lock */
 	struct kvmi_frame rx;
 
-	/* Bytes of @reply that are still to be sent; receiver only */
+	/*
+	 * Bytes of @reply that are still to be sent; under @reader.lock, and read
+	 * by the receiver, which sends it
+	 */
 	size_t reply_size;
-	/* Reply of a VM-wide command; receiver only */
+	/* Reply of a VM-wide command */
 	struct kvmi_frame reply;
 };
 

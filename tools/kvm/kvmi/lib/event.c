@@ -180,6 +180,7 @@ int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 	left -= sizeof(ehdr);
 	event.id = ehdr.event;
 	event.is_vcpu = hdr->id == KVMI_VCPU_EVENT;
+	event.notified = event.is_vcpu && ehdr.flags & KVMI_EVENT_NOTIFICATION;
 	if (!event.is_vcpu)
 		return enqueue(conn, &event);
 
@@ -197,6 +198,8 @@ int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		return -EPROTO;
 	if (size)
 		memcpy(data, payload, size);
+	if (event.notified)
+		return enqueue(conn, &event);
 
 	open = malloc(sizeof(*open));
 	if (!open)
@@ -373,6 +376,21 @@ int kint_reply(struct kint_conn *conn, const struct kint_event *event, unsigned 
 	return send_answer(conn, event->seq, &answer, size);
 }
 
+int kint_reply_flags(struct kint_conn *conn, const struct kint_event *event,
+		     unsigned int action, uint32_t flags, uint16_t view)
+{
+	const uint32_t known = KVMI_REPLY_SET_VIEW | KVMI_REPLY_SINGLESTEP |
+			       KVMI_REPLY_STEP_IN_VIEW;
+	struct answer answer;
+	int size = kint_answer_action(conn, event, action, &answer);
+
+	if (size < 0 || flags & ~known)
+		return -EINVAL;
+	answer.reply.flags = flags;
+	answer.reply.view = view;
+	return send_answer(conn, event->seq, &answer, size);
+}
+
 int kint_reply_value(struct kint_conn *conn, const struct kint_event *event, uint64_t value)
 {
 	struct answer answer;
@@ -416,7 +434,7 @@ int kint_allow_all(struct kint_conn *conn)
 	int size;
 
 	while (!err && dequeue(conn, &event))
-		if (event.is_vcpu)
+		if (event.is_vcpu && !event.notified)
 			err = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
 	/*
 	 * What the caller was given and did not answer: without the value, which

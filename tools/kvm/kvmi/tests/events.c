@@ -50,7 +50,7 @@ static bool reply_is(const struct peer_msg *msg, uint32_t seq, uint16_t vcpu, ui
 
 	return msg->hdr.id == KVMI_VCPU_EVENT && msg->hdr.seq == seq && msg->hdr.size == 24 &&
 	       hdr->vcpu == vcpu && !hdr->padding1 && !hdr->padding2 && rpl->action == action &&
-	       rpl->event == event && !rpl->padding1 && !rpl->padding2 &&
+	       rpl->event == event && !rpl->view && !rpl->flags &&
 	       !memcmp(msg->data + 16, &value, 8);
 }
 

@@ -103,6 +103,7 @@ int main(void)
 	handshake_tests();
 	message_tests();
 	batch_tests();
+	rules_tests();
 	event_tests();
 	command_tests();
 	state_tests();

@@ -3,11 +3,12 @@
  * kvmi break: stop at instructions of the guest, tell, and go on, without the
  * guest noticing.
  *
- * At a breakpoint the vCPU goes to view 0, the guest's own memory, for one
- * instruction, and comes back.  So does a vCPU that reads or writes a page with
- * breakpoints.  The instruction may have written any of these pages, whatever it was
- * reported for: all are looked at when it comes back, before another instruction can
- * be executed from a copy.
+ * At a breakpoint the vCPU executes one instruction in a view that shows the guest's
+ * own code, and comes back by itself: one event and one reply, on a kernel that has
+ * flags of replies.  A vCPU that reads or writes a page with breakpoints, be it at
+ * another breakpoint, goes to view 0, the guest's own memory, for one instruction.
+ * It may write any of these pages, whatever it was reported for: all are looked at
+ * before it comes back, and before another instruction can be executed from a copy.
  *
  * In view 0 there is no INT3 of the tool's.  One that a vCPU meets there is the guest's
  * own, a debugger's or that of a kernel that patches its text, and is left to it.
@@ -191,7 +192,7 @@ static const struct point *point_of(const struct kint_event *event)
 	return NULL;
 }
 
-/* Have the instruction executed in the guest's own memory */
+/* Have the instruction executed in the guest's own memory, and say when it is done */
 static int step_over(struct tool *tool, const struct kint_event *event)
 {
 	uint16_t vcpu = event->common.vcpu;
@@ -202,6 +203,9 @@ static int step_over(struct tool *tool, const struct kint_event *event)
 		return -ENOMEM;
 	e->under_way = true;
 	e->from = event->common.arch.regs.rip;
+	if (hidden_step_view())
+		return kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_RETRY,
+					KVMI_REPLY_SET_VIEW | KVMI_REPLY_SINGLESTEP, 0);
 	err = kint_set_view(tool->conn, vcpu, 0);
 	if (!err)
 		err = kint_control_singlestep(tool->conn, vcpu, true);
@@ -214,12 +218,19 @@ static int come_back(struct tool *tool, const struct kint_event *event)
 	struct excursion *e = excursion_of(vcpu);
 	int err;
 
-	/* Something else came first, and the instruction has not been executed */
-	if (!e || !e->under_way ||
-	    (event->singlestep.failed && event->common.arch.regs.rip == e->from))
+	if (!e || !e->under_way)
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	/* Something else came first, and the instruction has not been executed */
+	if (event->singlestep.failed && event->common.arch.regs.rip == e->from)
+		return hidden_step_view() ?
+		       kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_ALLOW,
+					KVMI_REPLY_SINGLESTEP, 0) :
+		       kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	e->under_way = false;
 	err = hidden_refresh(tool);
+	if (!err && hidden_step_view())
+		return kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_ALLOW,
+					KVMI_REPLY_SET_VIEW, hidden_view());
 	if (!err)
 		err = kint_control_singlestep(tool->conn, vcpu, false);
 	if (!err)
@@ -260,7 +271,11 @@ static int on_breakpoint(struct tool *tool, const struct kint_event *event)
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	if (!brk.count || brk.hits < brk.count)
 		show(tool, event, p);
-	err = step_over(tool, event);
+	if (hidden_step_view())
+		err = kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_RETRY,
+				       KVMI_REPLY_STEP_IN_VIEW, hidden_step_view());
+	else
+		err = step_over(tool, event);
 	return !err && brk.count && brk.hits == brk.count ? -EINTR : err;
 }
 

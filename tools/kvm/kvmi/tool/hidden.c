@@ -6,6 +6,10 @@
  * that has breakpoints, a copy with INT3 in it, which can be executed only: what
  * reads or writes the page is stepped in the guest's own memory, see break.c.
  *
+ * An instruction at a breakpoint is executed in a third view, which shows the
+ * guest's own pages and lets none of them be written: a write is reported, and the
+ * copy follows.
+ *
  * The copies lie in pages that the guest has and does not use.  When it begins to use
  * one, as a guest that boots may, the copy moves to another.
  */
@@ -31,7 +35,7 @@ static struct {
 	unsigned int npoints;
 	uint64_t spare_end;		/* pages for copies are looked for below */
 	uint64_t given, given_size;
-	uint16_t view;
+	uint16_t view, step_view;	/* the latter is 0 if there is none */
 } hidden;
 
 /* Where copies may lie, if the user knows better */
@@ -44,6 +48,12 @@ void hidden_spare(uint64_t gpa, uint64_t size)
 uint16_t hidden_view(void)
 {
 	return hidden.view;
+}
+
+/* Where an instruction at a breakpoint can be executed by itself, or 0 */
+uint16_t hidden_step_view(void)
+{
+	return hidden.step_view;
 }
 
 static struct page *page_of(uint64_t gpa)
@@ -110,26 +120,41 @@ static int write_copy(struct tool *tool, const struct page *page)
 /* Forget what was there: another session, or a new one with the same VM */
 int hidden_begin(struct tool *tool)
 {
+	struct kvmi_vm_get_features_reply f;
+	int err = kint_get_features(tool->conn, &f);
+
+	if (err)
+		return err;
+	hidden.step_view = 0;
 	memset(hidden.pages, 0, sizeof(hidden.pages));
 	hidden.npages = 0;
 	hidden.npoints = 0;
 	hidden.spare_end = SPARE_LAST + PAGE_SIZE;
 	if (hidden.given_size)
 		hidden.spare_end = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE;
-	return kint_create_view(tool->conn, 0, &hidden.view);
+	err = kint_create_view(tool->conn, 0, &hidden.view);
+	if (!err && f.flags & KVMI_FEATURE_REPLY_FLAGS && f.views > 2)
+		err = kint_create_view(tool->conn, 0, &hidden.step_view);
+	return err;
 }
 
-/* In both views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
+static int set_access(struct tool *tool, uint16_t view, uint64_t gpa, uint8_t access)
+{
+	struct kvmi_page_access_entry entry = { .gpa = gpa, .npages = 1, .access = access };
+
+	return kint_set_page_access(tool->conn, view, 0, &entry, 1);
+}
+
+/* In all views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
 static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
 {
-	struct kvmi_page_access_entry entry = {
-		.gpa = gpa, .npages = 1,
-		.access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
-			  (allow ? KVMI_PAGE_ACCESS_W : 0),
-	};
-	int err = kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	uint8_t access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
+			 (allow ? KVMI_PAGE_ACCESS_W : 0);
+	int err = set_access(tool, hidden.view, gpa, access);
 
-	return err ? err : kint_set_page_access(tool->conn, 0, 0, &entry, 1);
+	if (!err && hidden.step_view)
+		err = set_access(tool, hidden.step_view, gpa, access);
+	return err ? err : set_access(tool, 0, gpa, access);
 }
 
 /* Have the copy of a page, and nothing else, in page->spare */
@@ -179,7 +204,6 @@ int hidden_move(struct tool *tool, uint64_t gpa)
 static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 {
 	struct page *page = &hidden.pages[hidden.npages];
-	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access, .npages = 1 };
 	int err;
 
 	if (hidden.npages == MAX_PAGES) {
@@ -199,7 +223,12 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 		return err;
 	hidden.npages++;
 	err = place_copy(tool, page);
-	return err ? err : kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	if (!err)
+		err = set_access(tool, hidden.view, gpa, access);
+	if (!err && hidden.step_view)
+		err = set_access(tool, hidden.step_view, gpa,
+				 KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X);
+	return err;
 }
 
 /* @access: what the page can be used for in the view */
@@ -250,6 +279,8 @@ void hidden_end(struct tool *tool)
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
 		allow_writing(tool, page->spare, true);
 	kint_destroy_view(tool->conn, hidden.view);
+	if (hidden.step_view)
+		kint_destroy_view(tool->conn, hidden.step_view);
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
 		make_copy(page, copy);
 		if (!kint_read_physical(tool->conn, page->spare, now, sizeof(now)) &&

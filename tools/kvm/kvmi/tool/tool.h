@@ -259,6 +259,7 @@ bool hidden_is_copy(uint64_t gpa);
 int hidden_move(struct tool *tool, uint64_t gpa);
 bool hidden_has(uint64_t gpa);
 uint16_t hidden_view(void);
+uint16_t hidden_step_view(void);
 void hidden_end(struct tool *tool);
 
 /* syscall.c */

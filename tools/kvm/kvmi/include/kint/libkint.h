@@ -212,6 +212,8 @@ void kint_set_interrupt_fd(struct kint_conn *conn, int fd);
  * @seq: identifies the event towards the kernel
  * @id: KVMI_VM_EVENT_UNHOOK, or enum kvmi_vcpu_event_id
  * @is_vcpu: false for an event of the VM, which has no reply and only an @id
+ * @notified: by a rule of the tool's, kint_set_rules(), the guest has gone on: there
+ *	is no reply, and kint_reply() returns -EINVAL
  * @common: vCPU index, memory cookie and the state of the vCPU
  * @breakpoint: data of KVMI_VCPU_EVENT_BREAKPOINT
  * @cr: data of KVMI_VCPU_EVENT_CR
@@ -230,6 +232,7 @@ struct kint_event {
 	uint32_t seq;
 	uint16_t id;
 	bool is_vcpu;
+	bool notified;
 	struct kvmi_vcpu_event common;
 	union {
 		struct kvmi_vcpu_event_breakpoint breakpoint;
@@ -314,6 +317,19 @@ uint32_t kint_event_actions(uint16_t id);
  * the session), is not open any more, or is one of the VM.
  */
 int kint_reply(struct kint_conn *conn, const struct kint_event *event, unsigned int action);
+
+/**
+ * kint_reply_flags - answer an event of a vCPU, and switch its view or step it
+ * @flags: KVMI_REPLY_*
+ * @view: the view of KVMI_REPLY_SET_VIEW or KVMI_REPLY_STEP_IN_VIEW, else 0
+ *
+ * Spares commands.  Needs KVMI_FEATURE_REPLY_FLAGS of kint_get_features().  What
+ * the kernel does not accept, e.g. a view that there is not, ends the connection.
+ *
+ * Errors: -EINVAL as kint_reply(), or an unknown flag.
+ */
+int kint_reply_flags(struct kint_conn *conn, const struct kint_event *event,
+		     unsigned int action, uint32_t flags, uint16_t view);
 
 /**
  * kint_reply_value - answer a CR or MSR event with ALLOW and another value
@@ -569,6 +585,44 @@ int kint_get_view(struct kint_conn *conn, uint16_t vcpu, uint16_t *view);
  * Errors: -EPERM the SINGLESTEP event is not allowed; -EOPNOTSUPP.
  */
 int kint_control_singlestep(struct kint_conn *conn, uint16_t vcpu, bool enable);
+
+/* ---- Rules that decide events in the kernel (rules.c) ---- */
+
+/** KINT_MAX_RULES - rules of one event, at most */
+#define KINT_MAX_RULES 64
+
+/**
+ * kint_set_rules - decide an event in the kernel
+ * @event: event of a vCPU that a guest causes
+ * @rules: in the order in which they are looked at; zero what is not used
+ * @n: number of them; 0 to be asked about everything
+ *
+ * Replaces the rules of the event.  By the time this returns no vCPU decides by the
+ * old ones.  Rules do not turn their event on: kint_control_events() does.  They are
+ * undone with the session, or with @n 0.  Needs KVMI_FEATURE_RULES of
+ * kint_get_features().
+ *
+ * An event that a rule with KVMI_RULE_NOTIFY has decided has kint_event.notified set.
+ *
+ * Errors: -EINVAL more than KINT_MAX_RULES, or not as described at struct kvmi_rule;
+ * -EPERM the VMM does not allow the event; -ENOMEM; -ENOSYS an older kernel.
+ */
+int kint_set_rules(struct kint_conn *conn, uint16_t event, const struct kvmi_rule *rules,
+		   size_t n);
+
+/**
+ * kint_get_rules - read the rules of an event
+ * @event: as in kint_set_rules()
+ * @reset: set the counters to zero as they are read
+ * @rules: the rules, and how many events each has decided
+ * @room: number of entries that @rules has room for, KINT_MAX_RULES is enough
+ * @n: number of entries that were written
+ * @dropped: notifications that were lost as the caller did not read them in time
+ *
+ * Errors: -EINVAL not such an event; -EPERM; -ENOSYS as kint_set_rules().
+ */
+int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,
+		   struct kvmi_rule_info *rules, size_t room, size_t *n, uint64_t *dropped);
 
 /* ---- Commands for a vCPU (vcpu.c) ----
  *
