@@ -244,6 +244,7 @@ static void replace_rules(struct kvm_introspection *session, u16 id,
 int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_set_rules *data = req->data;
+	size_t size = struct_size(data, rules, data->count);
 	struct kvmi_rules *rules = NULL;
 	unsigned int i;
 
@@ -251,8 +252,10 @@ int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 	static_assert(struct_size_t(struct kvmi_vm_set_rules, rules,
 				    KVMI_MAX_RULES) <= KVMI_MAX_MSG_SIZE);
 
-	if (struct_size(data, rules, data->count) > req->size)
+	if (size > req->size)
 		return KVMI_CLOSE;
+	if (memchr_inv((const u8 *)data + size, 0, req->size - size))
+		return -KVM_E2BIG;
 	if (data->padding || data->count > KVMI_MAX_RULES ||
 	    !kvmi_event_has_rules(data->event))
 		return -KVM_EINVAL;

@@ -242,6 +242,23 @@ run zoo watch --once --trap PF,13 --cpuid 7 --cpuid-all
 ok "watch: a page fault asked for" has '#PF .*(write, user, not mapped), address 0x99$'
 ok "watch: exceptions not asked for" sh -c "! grep -q '#DB' $dir/out"
 ok "watch: leaves not asked for" sh -c "! grep -q '  leaf 0x1, at' $dir/out"
+run zoo watch --once --no-wait --cpuid all
+ok "watch: a kernel without rules" has '^kvmi: --no-wait: the host.s kernel has no rules'
+ok "watch: a kernel without rules is left alone" vm_has 'left on: 0 0 0 0'
+FAKE_RULES=1
+export FAKE_RULES
+run zoo watch --once --explain --trap PF,13 --cpuid 7,0x40000000
+ok "watch: rules of exceptions" vm_has '^rules of event 9: 1/0x20 1/0x20$'
+ok "watch: rules of leaves" vm_has '^rules of event 21: 0/0x20 0/0x20 1/0$'
+ok "watch: rules of exceptions explained" has '^TRAP: 0-0xc allow, 0xf-0x1f allow, all else ask$'
+ok "watch: rules of leaves explained" \
+	has '^CPUID: 0x7 ask, 0x40000000 ask, all else allow, by the kernel alone$'
+ok "watch: no more rules than filters" sh -c "[ \$(grep -c '^rules' $dir/vm) = 2 ]"
+run zoo watch --once --no-wait --action trap=crash --hypercall --trap all
+ok "watch: notifications" vm_has '^rules of event 3: 4/0$'
+ok "watch: what is refused is asked about" sh -c "! grep -q '^rules of event 9' $dir/vm"
+ok "watch: notifications that were lost" has '^kvmi: 3 more events were lost'
+unset FAKE_RULES
 run zoo watch --once --json --all
 ok "watch: JSON of an exception" has '"event":"trap","vector":13,"name":"#GP","error_code":8,"address":"0","fault":true'
 ok "watch: JSON of a descriptor access" has '"event":"descriptor","instruction":"LIDT","write":true'

@@ -118,6 +118,19 @@ struct monitor {
 
 int monitor_run(struct tool *tool, const struct monitor *monitor);
 
+/* rules.c */
+struct rule_list {
+	struct kvmi_rule rules[KINT_MAX_RULES];
+	unsigned int n;
+	bool full;	/* there were more: ask about everything */
+};
+
+bool rules_available(struct tool *tool);
+struct kvmi_rule *rules_add(struct rule_list *list, uint8_t verdict);
+void rules_add_numbers(struct rule_list *list, uint8_t verdict, uint64_t first, uint64_t last);
+int rules_set(struct tool *tool, uint16_t event, const struct rule_list *list);
+void rules_explain(uint16_t event, const struct rule_list *list);
+
 /* decode.c */
 struct bit_name {
 	uint8_t bit;

@@ -14,6 +14,8 @@
 #define MAX_EVENT_ID	63
 #define CR4_PGE		(1ull << 7)
 #define PF_VECTOR	14
+/* Between two looks at how many notifications were lost */
+#define LOST_INTERVAL_NS	1000000000ll
 
 /* The MSRs that say where system calls enter the kernel, and EFER */
 static const uint32_t default_msrs[] = {
@@ -34,10 +36,15 @@ static struct {
 	unsigned int nranges;
 	uint8_t actions[MAX_EVENT_ID + 1];
 	bool json, cr3_all, cpuid_all;
+	bool no_wait, explain;
 
 	unsigned long long seen;
 	uint64_t missing;		/* events that --all cannot have, told already */
 	bool restricted;		/* the ranges are, for all vCPUs */
+	bool ruled;			/* so are the rules */
+	uint64_t notified;		/* bit n: the guest does not wait for event n */
+	uint64_t lost;			/* of those, for want of room */
+	int64_t asked_for_lost;
 	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
 	bool pge_off;
 	struct kint_event pge_event;
@@ -127,17 +134,128 @@ static int arm_event(struct tool *tool, uint16_t vcpu, uint16_t id)
 	return 0;
 }
 
-static int on_arm(struct tool *tool, uint16_t vcpu)
+/* All but PF, for which --all is no reason */
+static const uint16_t watchable[] = {
+	KVMI_VCPU_EVENT_CR, KVMI_VCPU_EVENT_MSR, KVMI_VCPU_EVENT_XSETBV,
+	KVMI_VCPU_EVENT_HYPERCALL, KVMI_VCPU_EVENT_BREAKPOINT,
+	KVMI_VCPU_EVENT_DESCRIPTOR, KVMI_VCPU_EVENT_CPUID, KVMI_VCPU_EVENT_TRAP,
+};
+
+/* Exceptions that nobody asked for, which do not even make the vCPU exit then */
+static void allow_traps(struct rule_list *list)
 {
-	static const uint16_t ids[] = {
-		KVMI_VCPU_EVENT_CR, KVMI_VCPU_EVENT_MSR, KVMI_VCPU_EVENT_XSETBV,
-		KVMI_VCPU_EVENT_HYPERCALL, KVMI_VCPU_EVENT_BREAKPOINT,
-		KVMI_VCPU_EVENT_DESCRIPTOR, KVMI_VCPU_EVENT_CPUID, KVMI_VCPU_EVENT_TRAP,
-	};
+	unsigned int first, nr;
+
+	for (nr = 0; nr < NR_EXCEPTIONS; nr++) {
+		if (watch.traps >> nr & 1)
+			continue;
+		for (first = nr; nr + 1 < NR_EXCEPTIONS && !(watch.traps >> (nr + 1) & 1); nr++)
+			;
+		rules_add_numbers(list, KVMI_RULE_ALLOW, first, nr);
+	}
+}
+
+static void allow_descriptors(struct rule_list *list)
+{
+	struct kvmi_rule *rule;
+	unsigned int i;
+
+	for (i = KVMI_DESC_IDTR; i <= KVMI_DESC_TR; i++) {
+		if (watch.descriptors >> i & 1)
+			continue;
+		rule = rules_add(list, KVMI_RULE_ALLOW);
+		rule->match = KVMI_MATCH_KIND;
+		rule->kinds = 1u << i | 1u << (i + KVMI_KIND_WRITE_SHIFT);
+	}
+}
+
+/* What passes() would let pass without a look, and what the guest need not wait for */
+static void make_rules(uint16_t id, struct rule_list *list)
+{
+	bool notify = watch.no_wait && !watch.actions[id];
+	unsigned int i;
+
+	list->n = 0;
+	list->full = false;
+	if (id == KVMI_VCPU_EVENT_TRAP)
+		allow_traps(list);
+	if (id == KVMI_VCPU_EVENT_DESCRIPTOR)
+		allow_descriptors(list);
+	if (id == KVMI_VCPU_EVENT_CPUID && watch.nleaves) {
+		for (i = 0; i < watch.nleaves; i++)
+			rules_add_numbers(list, notify ? KVMI_RULE_NOTIFY : KVMI_RULE_ASK,
+					  watch.leaves[i], watch.leaves[i]);
+		rules_add(list, KVMI_RULE_ALLOW);
+	} else if (notify) {
+		rules_add(list, KVMI_RULE_NOTIFY);
+	}
+	if (notify && !list->full)
+		watch.notified |= 1ull << id;
+}
+
+static int set_rules_of(struct tool *tool, uint16_t id)
+{
+	struct rule_list list;
+	int err = 0;
+
+	make_rules(id, &list);
+	if (list.n)
+		err = rules_set(tool, id, &list);
+	/* What the VMM does not allow is reported when it is turned on */
+	if (err == -EPERM || err == -EINVAL)
+		return 0;
+	if (!err && watch.explain && !watch.json)
+		rules_explain(id, &list);
+	return err;
+}
+
+static int set_rules(struct tool *tool)
+{
 	unsigned int i;
 	int err = 0;
 
-	for (i = 0; i < sizeof(ids) / sizeof(ids[0]) && !err; i++)
+	watch.ruled = true;
+	tool->doing = "setting rules";
+	if (!rules_available(tool)) {
+		if (!watch.no_wait)
+			return 0;
+		error("--no-wait: the host's kernel has no rules, or the VMM does not allow them");
+		return MONITOR_TOLD;
+	}
+	for (i = 0; i < sizeof(watchable) / sizeof(watchable[0]) && !err; i++)
+		if (wanted(watchable[i]) || watch.all)
+			err = set_rules_of(tool, watchable[i]);
+	if (!err && wanted(KVMI_VCPU_EVENT_PF))
+		err = set_rules_of(tool, KVMI_VCPU_EVENT_PF);
+	return err;
+}
+
+/* How many events did the tool not read in time? */
+static void count_lost(struct tool *tool)
+{
+	struct kvmi_rule_info rules[KINT_MAX_RULES];
+	uint64_t dropped, sum = 0;
+	unsigned int id;
+	size_t n;
+
+	for (id = 0; id <= MAX_EVENT_ID; id++)
+		if (watch.notified >> id & 1 &&
+		    !kint_get_rules(tool->conn, id, false, rules, KINT_MAX_RULES, &n, &dropped))
+			sum += dropped;
+	if (sum > watch.lost)
+		watch.lost = sum;
+	watch.asked_for_lost = now_ns();
+}
+
+static int on_arm(struct tool *tool, uint16_t vcpu)
+{
+	const uint16_t *ids = watchable;
+	unsigned int i;
+	int err = 0;
+
+	if (!watch.ruled)
+		err = set_rules(tool);
+	for (i = 0; i < sizeof(watchable) / sizeof(watchable[0]) && !err; i++)
 		if (wanted(ids[i]) || watch.all)
 			err = arm_event(tool, vcpu, ids[i]);
 	if (!err && wanted(KVMI_VCPU_EVENT_PF))
@@ -237,17 +355,23 @@ static bool only_counted(const struct kint_event *event)
 	}
 }
 
+/* Nobody waits for a reply to what was only notified */
+static int answer(struct tool *tool, const struct kint_event *event, unsigned int action)
+{
+	return event->notified ? 0 : kint_reply(tool->conn, event, action);
+}
+
 static int on_event(struct tool *tool, const struct kint_event *event)
 {
 	if (event->id > MAX_EVENT_ID || !passes(event))
-		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return answer(tool, event, KVMI_EVENT_ACTION_ALLOW);
 
 	watch.seen++;
 	/* What the guest was denied is worth a line, and not only a count */
 	if (watch.actions[event->id] ||
 	    (!only_counted(event) && (watch.json || !is_flush(tool, event))))
 		show(tool, event);
-	return kint_reply(tool->conn, event, watch.actions[event->id]);
+	return answer(tool, event, watch.actions[event->id]);
 }
 
 static void on_created(struct tool *tool, const struct kint_event *event)
@@ -263,6 +387,9 @@ static void on_begin(struct tool *tool)
 	watch.seen = 0;
 	watch.missing = 0;
 	watch.restricted = false;
+	watch.ruled = false;
+	watch.notified = 0;
+	watch.lost = 0;
 	watch.pge_off = false;
 	tally_reset();
 	rate_begin();
@@ -278,7 +405,15 @@ static int on_tick(struct tool *tool)
 {
 	tally_print(tool, watch.json, false);
 	rate_print(tool, watch.json, false);
+	if (watch.notified && now_ns() - watch.asked_for_lost >= LOST_INTERVAL_NS)
+		count_lost(tool);
 	return 0;
+}
+
+static void on_leave(struct tool *tool)
+{
+	if (watch.notified)
+		count_lost(tool);
 }
 
 static void on_end(struct tool *tool, const char *why)
@@ -292,6 +427,9 @@ static void on_end(struct tool *tool, const char *why)
 	else
 		printf("%9.3f  end after %llu events: %s\n", session_seconds(tool), watch.seen,
 		       why);
+	if (watch.lost)
+		error("%llu more events were lost: they came faster than they could be shown",
+		      ull(watch.lost));
 }
 
 static bool add_cr(const char *cr)
@@ -502,7 +640,10 @@ static void print_usage(void)
 	       "  --cpuid-all        a line for each CPUID, not only the first of each leaf\n"
 	       "  --rate LINES       lines for events, a second on average; 0 is no limit (0)\n"
 	       "  --json             JSON lines\n"
+	       "  --explain          show first what the kernel decides without asking\n"
 	       "What to do\n"
+	       "  --no-wait          the guest does not wait while an event is shown; if events\n"
+	       "                     come faster than that some are lost, and counted\n"
 	       "  --action EVENT=ACTION  allow (default), skip (no effect, the guest goes on after\n"
 	       "                     the instruction) or crash (the VM is shut down); of cr, msr,\n"
 	       "                     xsetbv, trap, breakpoint, cpuid, descriptor, hypercall, pf\n"
@@ -520,6 +661,8 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		{ "cpuid-all", no_argument, NULL, 'u' },
 		{ "action", required_argument, NULL, 'x' },
 		{ "rate", required_argument, NULL, OPT_RATE },
+		{ "no-wait", no_argument, NULL, 'n' },
+		{ "explain", no_argument, NULL, 'e' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ NULL, 0, NULL, 0 }
@@ -530,6 +673,7 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		.created = on_created,
 		.begin = on_begin,
 		.tick = on_tick,
+		.leave = on_leave,
 		.end = on_end,
 	};
 	struct option options[NCHOOSERS + sizeof(others) / sizeof(others[0])];
@@ -566,6 +710,12 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		case 'x':
 			if (!parse_action(optarg))
 				return EXIT_USAGE;
+			break;
+		case 'n':
+			watch.no_wait = true;
+			break;
+		case 'e':
+			watch.explain = true;
 			break;
 		case OPT_RATE:
 			if (!parse_rate(optarg))

@@ -161,6 +161,31 @@ KVMI_TEST(kvmi_cost, exits_unhooked)
 	TEST_ASSERT_EQ(count_exits(self->vcpu, variant->op), self->exits);
 }
 
+/*
+ * A rule decides without another exit, and an exception that is allowed in any case
+ * without any.
+ */
+KVMI_TEST(kvmi_cost, exits_by_rule)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rule;
+	} req = {
+		.hdr = { .event = variant->event, .count = 1 },
+		.rule.verdict = KVMI_RULE_ALLOW,
+	};
+	u64 exits;
+
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_SET_RULES, &req, sizeof(req), NULL, 0),
+			 0);
+	control(self, variant, 1);
+	exits = count_exits(self->vcpu, variant->op);
+	if (variant->event == KVMI_VCPU_EVENT_TRAP)
+		TEST_ASSERT_EQ(exits, self->exits);
+	TEST_ASSERT(exits <= max(self->exits, (u64)OPS), "%lu exits for %d instructions",
+		    exits, OPS);
+}
+
 /* Receive an event, which is all there is to read, with one system call. */
 static void get_event(struct kvmi_session *s, struct kvmi_event *ev)
 {
@@ -262,6 +287,15 @@ KVMI_TEST(kvmi_event_cost, receiver_allocates_nothing)
 
 	TEST_ASSERT(allocs < OPS, "%lu allocations in %u events, e.g. in %s",
 		    allocs, 2 * OPS, self->two.sites[0].name);
+}
+
+/* It is the vCPU's thread that reads the answer. */
+KVMI_TEST(kvmi_event_cost, receiver_sleeps)
+{
+	u64 wakeups = kvmi_trace_sum(self->two.wakeups) -
+		      self->two.wakeups[TOOL] - self->two.wakeups[VCPU];
+
+	TEST_ASSERT(wakeups < OPS / 10, "%lu wake-ups in %d events", wakeups, 2 * OPS);
 }
 
 /* One per direction is enough: an event is there as a whole. */

@@ -980,6 +980,8 @@ static void ask_not_emulated(struct _test_data_kvmi_rules_bytes *self, u8 verdic
 
 	/* FNINIT; FLD1; FSTP qword [RDI] */
 	kvmi_unhook(&g->s);
+	g->s.vm = NULL;
+	g->r.s = NULL;
 	kvmi_guest_stop_normally(g);
 	kvmi_guest_code(g, "\xdb\xe3" "\xd9\xe8" "\xdd\x1f");
 	kvmi_guest_run_normally(g);

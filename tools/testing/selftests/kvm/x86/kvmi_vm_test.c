@@ -124,7 +124,7 @@ KVMI_TEST(kvmi_vm, features_of_the_host)
 	struct kvmi_get_version_reply version;
 	struct kvmi_session *s = &self->s;
 	u32 flags = KVMI_FEATURE_SINGLESTEP | KVMI_FEATURE_SAME_VALUE |
-		    KVMI_FEATURE_REPLY_FLAGS;
+		    KVMI_FEATURE_REPLY_FLAGS | KVMI_FEATURE_RULES;
 
 	kvmi_get_features(s, &rpl);
 	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_GET_VERSION, NULL, 0, &version,
@@ -151,6 +151,7 @@ KVMI_TEST(kvmi_vm, features_of_the_host)
 		       KVMI_FEATURE_SAME_VALUE);
 	TEST_ASSERT_EQ(rpl.flags & KVMI_FEATURE_REPLY_FLAGS,
 		       KVMI_FEATURE_REPLY_FLAGS);
+	TEST_ASSERT_EQ(rpl.flags & KVMI_FEATURE_RULES, KVMI_FEATURE_RULES);
 	TEST_ASSERT_EQ(rpl.views, rpl.access ? 7 : 0);
 	TEST_ASSERT_EQ(!!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_PF)), !!rpl.access);
 	TEST_ASSERT_EQ(!!(rpl.events & BIT_ULL(KVMI_VCPU_EVENT_ACCESS)), !!rpl.access);
