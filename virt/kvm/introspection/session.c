@@ -120,7 +120,10 @@ static void kvmi_leave(struct leftover leftover)
 		schedule_work(&leftovers_work);
 }
 
-/* Nothing of introspection may run after KVM is unloaded. */
+/*
+ * Nothing of introspection may run after KVM is unloaded.  A leftover may be
+ * the last to hold a VM, whose end needs most of KVM.
+ */
 void kvmi_exit(void)
 {
 	flush_work(&leftovers_work);
