@@ -47,20 +47,26 @@ grown_by() {
 
 # A file grows towards its state in the repository, and not beyond
 check_grown() {
-	local kind name f
-	: >"$T/whole"
+	local kind name
 	while read -r kind name; do
-		case $kind in
-		files) files_of "$name" >>"$T/whole" ;;
-		grow)
-			for f in $(grown_by "$name"); do
-				grep -qxF "$f" "$T/overlay" ||
-					die "patches/linux/$name is about $f, which is not in the repository: if it exists upstream, fold a hook"
-				! grep -qxF "$f" "$T/whole" ||
-					die "patches/linux/$name grows $f, which has its last state in an earlier patch already"
-			done ;;
-		esac
-	done <"$T/entries"
+		[ "$kind" != grow ] || grown_by "$name" | sed "s/\$/ $name/"
+	done <"$T/entries" >"$T/grown-by"
+	awk -v placed="$T/placed" -v grown="$T/grown-by" '
+		{ at[$2] = NR }
+		END {
+			while ((getline line < placed) > 0) {
+				split(line, f, " ")
+				last[f[1]] = f[2]
+			}
+			while ((getline line < grown) > 0) {
+				split(line, f, " ")
+				if (!(f[1] in last))
+					print f[2] " is about " f[1] ", which is not in the repository: if it exists upstream, fold a hook"
+				else if (at[last[f[1]]] < at[f[2]])
+					print f[2] " grows " f[1] ", which has its last state in " last[f[1]] " already"
+			}
+		}' "$T/entries" >"$T/wrong"
+	[ ! -s "$T/wrong" ] || die "patches/linux/$(head -n 1 "$T/wrong")"
 }
 
 # Author of what is made here: who runs this
@@ -252,7 +258,7 @@ cmd_write() {
 		dir=$OUT.new/$n${cover#cover-letter}
 		# shellcheck disable=SC2086
 		git format-patch -q --cover-letter --numbered --no-signature --zero-commit \
-			--abbrev=12 --no-renames ${SUBJECT_PREFIX:+--subject-prefix="$SUBJECT_PREFIX"} \
+			--abbrev=12 --no-renames --base=base ${SUBJECT_PREFIX:+--subject-prefix="$SUBJECT_PREFIX"} \
 			${REROLL:+-v$REROLL} -o "$dir" "$first..$last"
 		for f in "$dir"/*0000-cover-letter.patch; do write_cover "$f" "$P/$cover"; done
 		for f in "$dir"/*.patch; do
