@@ -22,6 +22,9 @@
 #define VCPUS		2
 #define VIEWS		7
 
+#define INFO		0xd0000		/* VMCOREINFO */
+#define MANY		0x10000		/* tables of one page mapped again and again */
+
 #define RO_X		0x1ull
 #define RO_NX		(1ull << 63 | 0x1)
 #define RW_NX		(1ull << 63 | 0x3)
@@ -40,6 +43,59 @@ static void put(uint64_t gpa, uint64_t value)
 	memcpy(ram + gpa, &value, sizeof(value));
 }
 
+/* A page like VMCOREINFO, of a kernel at @base of physical memory */
+static void put_info(uint64_t gpa, uint64_t base, const char *more)
+{
+	const unsigned int hdr[] = { 11, 0, 0 };
+	int n;
+
+	memcpy(ram + gpa, hdr, sizeof(hdr));
+	memcpy(ram + gpa + 12, "VMCOREINFO", 11);
+	n = sprintf((char *)ram + gpa + 24, "OSRELEASE=9.9.9\nSYMBOL(_stext)=ffffffff81000000\n"
+		    "NUMBER(phys_base)=%lld\n%s", (long long)base - 0x1000000, more);
+	memcpy(ram + gpa + 4, &n, sizeof(n));
+}
+
+static void wrong_maps(void)
+{
+	unsigned int i, n;
+	uint64_t table;
+
+	if (!strcmp(fake_linux_maps, "holes")) {
+		/* Pages beyond the end of memory, and more pieces than anybody wants to see */
+		for (i = 10; i < 300; i += 2)
+			put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
+	}
+	/* No processor has pages of 512 GiB */
+	if (!strcmp(fake_linux_maps, "large"))
+		put(FAKE_CR3 + 511 * 8, 0xa1000 | 0x83);
+	if (!strcmp(fake_linux_maps, "self")) {
+		for (i = 256; i < 500; i++)
+			put(FAKE_CR3 + i * 8, (i % 2 ? FAKE_CR3 : 0xa1000) | 3);
+	}
+	if (!strcmp(fake_linux_maps, "many")) {
+		put(0xa1000, 0xa5000 | 3);
+		for (n = 0; n < 70; n++) {
+			table = MANY + n * 4096;
+			table += table >= HOLE ? 4096 : 0;
+			put(0xa5000 + n * 8, table | 3);
+			for (i = 0; i < 512; i++)
+				put(table + i * 8, IMAGE | RW_NX);
+		}
+	}
+	if (strstr(fake_linux_maps, "info"))
+		put_info(0x60000, 0x5000000, "");
+	if (!strcmp(fake_linux_maps, "fakeinfo")) {
+		put_info(0x61000, IMAGE, "no text: \1");
+		put_info(0x62000, IMAGE, "");
+		put(0x62000, 0xffffffff0000000bull);
+		put_info(0x63000, IMAGE, "");
+		memcpy(ram + 0x63024, "7000", 4);
+	}
+	if (!strcmp(fake_linux_maps, "info"))
+		put_info(INFO, IMAGE, "CRASHTIME=1\n");
+}
+
 void fake_linux_boot(void)
 {
 	static const unsigned short gone[] = {
@@ -55,14 +111,7 @@ void fake_linux_boot(void)
 	/* A module: read-only too, but not in one piece with the image */
 	put(0xa2000 + 256 * 8, 0xa4000 | 3);
 	put(0xa4000, 0xc0000 | RO_X);
-	if (!strcmp(fake_linux_maps, "holes")) {
-		/* Pages beyond the end of memory, and more pieces than anybody wants to see */
-		for (i = 10; i < 300; i += 2)
-			put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
-	}
-	/* No processor has pages of 512 GiB */
-	if (!strcmp(fake_linux_maps, "large"))
-		put(FAKE_CR3 + 511 * 8, 0xa1000 | 0x83);
+	wrong_maps();
 
 	for (i = 0; i < NR_CALLS; i++) {
 		put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);

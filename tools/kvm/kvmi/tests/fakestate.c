@@ -13,6 +13,7 @@
 static unsigned char xsave[XSAVE_SIZE];
 static bool xsave_made;
 bool fake_xsave_grows;
+const char *fake_memory;
 
 static void make_xsave(void)
 {
@@ -86,6 +87,14 @@ static void get_memslots(int sock, const struct peer_msg *msg)
 		},
 	};
 	unsigned int skip = req->start < 3 ? req->start : 3;
+	static unsigned int moved;
+
+	if (!strcmp(fake_memory, "moves"))
+		out.hdr.cookie += ++moved;
+	if (!strcmp(fake_memory, "overlap"))
+		out.slots[1].gfn = 1;
+	if (!strcmp(fake_memory, "nomemory"))
+		out.slots[2].npages = 1ull << 52;
 
 	if (req->as_id) {
 		peer_reply(sock, msg, -EINVAL, NULL, 0);

@@ -16,10 +16,15 @@
  * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, "linuxholes" and
- * "linuxlarge" have page tables that are wrong;
+ * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
+ * "linuxmany" more than anybody wants; "linuxinfo" has VMCOREINFO, after a page that
+ * only looks like it, "linuxfakeinfo" such pages only;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
- * "http" is no device manager.
+ * "http" is no device manager; "lonely" has a vCPU that the guest has not started; the
+ * memory of "overlap" and "nomemory" cannot be, that of "moves" is rearranged all the
+ * time, that of "slow" takes its time, "leaves" asks to leave when it is read and
+ * "hangsup" closes then, if a vCPU stands still.
  *
  * The environment may have the VM's name, FAKE_NAME, and where its memory ends,
  * FAKE_MAX_GPA.
@@ -101,7 +106,7 @@ static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped, in_zoo, chatty, late, old, deny, writable;
+static bool stopped, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 static unsigned int vcpus = VCPUS;
 
@@ -254,6 +259,10 @@ static void registers(const struct peer_msg *msg)
 	uint16_t vcpu = ((const struct kvmi_vcpu_hdr *)msg->data)->vcpu;
 	unsigned int i;
 
+	if (lonely && vcpu) {
+		peer_reply(sock, msg, -EAGAIN, NULL, 0);
+		return;
+	}
 	memset(&out, 0, sizeof(out));
 	out.r.mode = 8;
 	out.r.regs.rip = 0xffffffff81234567;
@@ -302,7 +311,8 @@ static void pause_all(const struct peer_msg *msg)
 		reply.count = 0xffffffff;
 
 	peer_reply(sock, msg, 0, &reply, sizeof(reply));
-	for (i = 0; i < VCPUS && !stopped; i++)
+	asked = true;
+	for (i = 0; i < (lonely ? 1 : VCPUS) && !stopped; i++)
 		peer_vcpu_event(sock, ++seq, i, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 }
 
@@ -354,6 +364,16 @@ static void command(const struct peer_msg *msg)
 		info.vcpu_count = 0x80000000;
 	if (!strcmp(what, "hangup") && msg->hdr.id == KVMI_VM_PAUSE_VCPU)
 		exit(0);
+	if (msg->hdr.id == KVMI_VM_READ_PHYSICAL) {
+		if (!strcmp(what, "slow"))
+			usleep(10000);
+		if (!strcmp(what, "hangsup") && asked)
+			exit(0);
+		if (!strcmp(what, "leaves") && asked) {
+			unhook();
+			asked = false;
+		}
+	}
 	if (fake_state(sock, msg))
 		return;
 	switch (msg->hdr.id) {
@@ -443,6 +463,8 @@ int main(int argc, char **argv)
 	if (in_linux && !late)
 		boot_linux();
 	deny = !strcmp(what, "deny");
+	lonely = !strcmp(what, "lonely");
+	fake_memory = what;
 	memcpy(ram + BANNER, banner, sizeof(banner));
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);

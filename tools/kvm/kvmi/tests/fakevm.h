@@ -17,6 +17,8 @@ extern unsigned int fake_linux_rounds;	/* how often the guest does what it does 
 extern bool fake_linux_dma;		/* a device writes its text instead */
 extern const char *fake_linux_maps;	/* what is wrong with its page tables */
 
+extern const char *fake_memory;		/* what is wrong with its memory */
+
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);
 

@@ -489,6 +489,11 @@ wrong "No such file" mem 0 --write file:/nowhere
 wrong "goes with --write" mem 0 16 --expect a
 wrong "as many bytes" mem 0 --write abc --expect abc
 wrong "a multiple of 4" mem 2 --write abcd --expect abcd
+wrong "one FILE to write" dump
+wrong "one FILE to write" dump a b
+wrong "one DIR to mount" mount
+wrong "one DIR to mount" mount a b
+wrong "give elf, raw or lime" dump a --format zip
 wrong "one of --search" mem 0 --write a --search b
 
 printf secret >"$dir/cookie"
@@ -505,6 +510,8 @@ ok "not told where to listen" has 'say where to listen'
 timeout 5 "$out/kvmi" guard >"$dir/out" 2>&1
 ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/hostile.sh"
+. "$(dirname "$0")/dump.sh"
+. "$(dirname "$0")/mount.sh"
 
 ok "no socket file left" test ! -e "$sock"
 

@@ -15,7 +15,6 @@
 #include "tool.h"
 
 #define MSR_LSTAR	0xc0000082
-#define PTI_USER_TABLE	(1ull << 12)
 #define CHUNK		65536
 #define MAX_BRANCH	32	/* bytes of a branch of a switch that calls a function */
 

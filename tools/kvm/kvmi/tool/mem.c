@@ -80,17 +80,6 @@ static int show_found(struct tool *tool, uint64_t gpa, const struct search *s)
 	return 0;
 }
 
-/* Going through much memory takes a while: leave if asked to meanwhile */
-static int still_wanted(struct tool *tool)
-{
-	struct kint_event event;
-	int err = kint_next_event(tool->conn, &event, 0);
-
-	if (err == -EAGAIN)
-		return 0;
-	return err ? err : -ECANCELED;
-}
-
 /*
  * Read up to BLOCK bytes, not beyond the next multiple of BLOCK, and only as far
  * as there is memory.  Returns the size, 0 for a hole to the end of its page.
@@ -128,20 +117,15 @@ static struct {
 
 static int read_layout(struct tool *tool)
 {
-	int n = kint_get_memslots(tool->conn, as_id, NULL, 0, &layout.cookie);
+	int n = read_slots(tool, as_id, &layout.slots, &layout.cookie);
 
-	if (n == -EPERM || n == -ENOSYS)
+	if (n >= 0) {
+		layout.n = n;
 		return 0;
-	if (n < 0)
-		return n;
-	layout.slots = calloc(n + (size_t)1, sizeof(*layout.slots));
-	if (!layout.slots)
-		return -ENOMEM;
-	layout.n = n;
-	n = kint_get_memslots(tool->conn, as_id, layout.slots, layout.n, &layout.cookie);
-	if (n < 0)
-		return n;
-	return (unsigned int)n == layout.n ? 0 : -EAGAIN;
+	}
+	free(layout.slots);
+	layout.slots = NULL;
+	return n == -EPERM || n == -ENOSYS ? 0 : n;
 }
 
 /* The end of what is asked for when nothing is: of the RAM, 0 if nobody knows */
@@ -321,7 +305,7 @@ static int show(struct tool *tool, uint64_t start, uint64_t length, struct searc
 		}
 	}
 	if (!err && output) {
-		file = output_open(output);
+		file = output_open("--output", output);
 		if (!file)
 			return EXIT_ERROR;
 	}

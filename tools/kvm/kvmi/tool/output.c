@@ -18,6 +18,7 @@
 #include "tool.h"
 
 struct output {
+	const char *option;	/* that names it, for messages; or the command */
 	const char *path;
 	char *beside;		/* name of the file until it is complete, or NULL */
 	int fd;
@@ -25,39 +26,42 @@ struct output {
 };
 
 /* Says what is wrong */
-static struct output *failed(struct output *o, const char *path, const char *what)
+static struct output *failed(struct output *o, const char *what)
 {
-	error("--output %s: %s%s", path, what, strerror(errno));
+	error("%s %s: %s%s", o->option, o->path, what, strerror(errno));
 	output_discard(o);
 	return NULL;
 }
 
-struct output *output_open(const char *path)
+struct output *output_open(const char *option, const char *path)
 {
 	struct output *o = calloc(1, sizeof(*o));
 	struct stat st;
 	bool there;
 
-	if (!o)
-		return failed(o, path, "");
+	if (!o) {
+		error("%s %s: %s", option, path, strerror(errno));
+		return NULL;
+	}
+	o->option = option;
 	o->path = path;
 	o->fd = -1;
 	there = !stat(path, &st);
 	if (!there && errno != ENOENT)
-		return failed(o, path, "");
+		return failed(o, "");
 	if (there && !S_ISREG(st.st_mode)) {
 		o->fd = open(path, O_WRONLY | O_CLOEXEC);
-		return o->fd < 0 ? failed(o, path, "") : o;
+		return o->fd < 0 ? failed(o, "") : o;
 	}
 	if (asprintf(&o->beside, "%s.XXXXXX", path) < 0)
 		o->beside = NULL;
 	if (!o->beside)
-		return failed(o, path, "");
+		return failed(o, "");
 	o->fd = mkostemp(o->beside, O_CLOEXEC);		/* of mode 0600 */
 	if (o->fd < 0) {
 		free(o->beside);
 		o->beside = NULL;
-		return failed(o, path, "a file beside it: ");
+		return failed(o, "a file beside it: ");
 	}
 	o->sparse = true;
 	return o;
@@ -79,7 +83,7 @@ int output_write(struct output *o, const void *data, size_t size)
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0) {
-			error("--output %s: %s", o->path, strerror(errno));
+			error("%s %s: %s", o->option, o->path, strerror(errno));
 			return -EIO;
 		}
 		p += n;
@@ -98,7 +102,7 @@ int output_hole(struct output *o, uint64_t size)
 	if (o->sparse) {
 		if (lseek(o->fd, size, SEEK_CUR) >= 0)
 			return 0;
-		error("--output %s: %s", o->path, strerror(errno));
+		error("%s %s: %s", o->option, o->path, strerror(errno));
 		return -EIO;
 	}
 	for (; size && !err; size -= part) {
@@ -130,7 +134,7 @@ bool output_commit(struct output *o)
 	o->fd = -1;
 	ok = ok && (!o->beside || !rename(o->beside, o->path));
 	if (!ok) {
-		failed(o, o->path, "");
+		failed(o, "");
 		return false;
 	}
 	free(o->beside);

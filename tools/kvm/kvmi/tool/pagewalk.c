@@ -4,7 +4,11 @@
  * addresses, and with which rights.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include "tool.h"
+
+/* Tables of a kernel that are looked at: of 4K pages they would map 64 GiB */
+#define MAX_TABLES	(1u << 15)
 
 #define PRESENT		(1ull << 0)
 #define WRITABLE	(1ull << 1)
@@ -18,12 +22,35 @@ struct walk {
 	uint64_t start, last;
 	int (*found)(void *arg, const struct mapping *m);
 	void *arg;
+	/* NULL, or a hash table of 2 * MAX_TABLES: the tables that were looked at */
+	uint64_t *seen;
+	unsigned int *nseen;
 };
 
 /* Bits of an address that a table of this level does not look at */
 static unsigned int shift_of(unsigned int level)
 {
 	return 12 + 9 * (level - 1);
+}
+
+/* Returns 0 for a table that is new, 1 if it was looked at, or an error */
+static int look_once(const struct walk *w, uint64_t table)
+{
+	const uint64_t key = table | 1;		/* never 0 */
+	unsigned int i = (table / PAGE_SIZE) * 0x9e3779b97f4a7c15ull >> 48;
+
+	for (;; i++) {
+		i %= 2 * MAX_TABLES;
+		if (w->seen[i] == key)
+			return 1;
+		if (!w->seen[i])
+			break;
+	}
+	if (*w->nseen == MAX_TABLES)
+		return -E2BIG;
+	++*w->nseen;
+	w->seen[i] = key;
+	return 0;
 }
 
 static int walk_table(const struct walk *w, unsigned int level, uint64_t table, uint64_t base,
@@ -34,6 +61,9 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 	struct mapping m;
 	int err;
 
+	err = w->seen ? look_once(w, table) : 0;
+	if (err)
+		return err > 0 ? 0 : err;
 	err = kint_read_physical(w->tool->conn, table, entries, sizeof(entries));
 	if (err)
 		return err == -ENOENT ? 0 : err;
@@ -65,6 +95,22 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 	return err;
 }
 
+static int walk(struct walk *w, const struct kvm_sregs *sregs)
+{
+	unsigned int levels = sregs->cr4 & 1 << 12 ? 5 : 4;
+	struct mapping all = { .writable = true, .user = true, .executable = true };
+	uint64_t base = 0, upper_half = ~0ull << (shift_of(levels) + 8);
+
+	if (!(sregs->cr0 >> 31 & 1) || !(sregs->efer >> 10 & 1))
+		return -EOPNOTSUPP;
+	if (w->start >> 63) {
+		base = upper_half << 1;
+		if (w->start < upper_half)
+			w->start = upper_half;
+	}
+	return walk_table(w, levels, sregs->cr3 & ADDRESS, base, all);
+}
+
 /*
  * Tell @found about everything mapped from @start to @last, in order; both in the
  * same half of the address space.  It returns 0 to go on.  -EOPNOTSUPP if the
@@ -73,18 +119,30 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 int walk_pages(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start, uint64_t last,
 	       int (*found)(void *arg, const struct mapping *m), void *arg)
 {
-	unsigned int levels = sregs->cr4 & 1 << 12 ? 5 : 4;
-	const struct walk w = {
+	struct walk w = {
 		.tool = tool, .start = start, .last = last, .found = found, .arg = arg,
 	};
-	struct mapping all = { .writable = true, .user = true, .executable = true };
-	uint64_t base = 0;
 
-	if (!(sregs->cr0 >> 31 & 1) || !(sregs->efer >> 10 & 1))
-		return -EOPNOTSUPP;
-	if (start >> 63)
-		base = ~0ull << (shift_of(levels) + 9);
-	return walk_table(&w, levels, sregs->cr3 & ADDRESS, base, all);
+	return walk(&w, sregs);
+}
+
+/*
+ * The same for ranges of any size: what the guest made of its tables may have no end.
+ * One that is there again is not followed again, as in a map of the tables themselves or
+ * in KASAN's.  -E2BIG if there are too many.
+ */
+int walk_pages_once(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start,
+		    uint64_t last, int (*found)(void *arg, const struct mapping *m), void *arg)
+{
+	unsigned int nseen = 0;
+	struct walk w = {
+		.tool = tool, .start = start, .last = last, .found = found, .arg = arg,
+		.seen = calloc(2 * MAX_TABLES, sizeof(*w.seen)), .nseen = &nseen,
+	};
+	int err = w.seen ? walk(&w, sregs) : -ENOMEM;
+
+	free(w.seen);
+	return err;
 }
 
 /* Guest virtual memory, as the vCPU's kernel sees it; -EFAULT it is not there */

@@ -4,12 +4,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "tool.h"
-
-struct held {
-	struct kint_event *events;	/* open, one for each vCPU that stands still */
-	unsigned int n;
-};
 
 static void print_state(const struct kint_event *event)
 {
@@ -20,34 +16,34 @@ static void print_state(const struct kint_event *event)
 	       ull(a->sregs.cr3), ull(a->regs.rsp));
 }
 
-/* Ask for PAUSE events; *@wanted is set to how many will come */
-static int ask(struct tool *tool, int vcpu, uint32_t *wanted)
+/* Ask for PAUSE events; @held->wanted is set to how many will come */
+static int ask(struct tool *tool, int vcpu, struct held *held)
 {
 	int err = 0;
 
 	if (vcpu >= 0) {
-		*wanted = 1;
+		held->wanted = 1;
 		return kint_pause_vcpu(tool->conn, vcpu, true);
 	}
-	err = kint_pause_all(tool->conn, true, wanted);
+	err = kint_pause_all(tool->conn, true, &held->wanted);
 	if (err != -ENOSYS && err != -EPERM)
 		return err;
 	/* An older kernel, or only the other one is allowed */
 	err = 0;
-	for (*wanted = 0; *wanted < tool->vcpus && !err; ++*wanted)
-		err = kint_pause_vcpu(tool->conn, *wanted, true);
+	for (held->wanted = 0; held->wanted < tool->vcpus && !err; ++held->wanted)
+		err = kint_pause_vcpu(tool->conn, held->wanted, true);
 	return err;
 }
 
-/* Take events until @wanted vCPUs stand still */
-static int collect(struct tool *tool, struct held *held, uint32_t wanted)
+/* Take events until as many vCPUs stand still as are wanted */
+static int collect(struct tool *tool, struct held *held, bool tell)
 {
 	int64_t deadline = now_ns() + tool->timeout_ms * 1000000ll;
 	struct kint_event event;
 	int64_t left;
 	int err;
 
-	while (held->n < wanted) {
+	while (held->n < held->wanted) {
 		left = (deadline - now_ns()) / 1000000;
 		err = kint_next_event(tool->conn, &event, left > 0 ? left : 0);
 		if (err)
@@ -56,7 +52,8 @@ static int collect(struct tool *tool, struct held *held, uint32_t wanted)
 			return -ECANCELED;
 		if (event.id == KVMI_VCPU_EVENT_PAUSE) {
 			held->events[held->n++] = event;
-			print_state(&event);
+			if (tell)
+				print_state(&event);
 			continue;
 		}
 		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
@@ -64,6 +61,68 @@ static int collect(struct tool *tool, struct held *held, uint32_t wanted)
 			return err;
 	}
 	return 0;
+}
+
+/*
+ * Have the vCPU stand still, or with a negative number all but @not_started, which the
+ * guest has not started and which cannot be paused.  Returns 0, or an error after
+ * saying what is wrong; @held->events is the caller's to free in any case.
+ */
+int hold_vcpus(struct tool *tool, int vcpu, unsigned int not_started, bool tell,
+	       struct held *held)
+{
+	int err;
+
+	memset(held, 0, sizeof(*held));
+	err = ask(tool, vcpu, held);
+	if (!err) {
+		held->events = calloc(held->wanted + (size_t)1, sizeof(*held->events));
+		held->wanted -= not_started < held->wanted ? not_started : held->wanted;
+		err = held->events ? collect(tool, held, tell) : -ENOMEM;
+	}
+	if (err == -ETIMEDOUT && held->events)
+		error("%s: %u of %u vCPUs did not stop: %s", tool->command,
+		      held->wanted - held->n, held->wanted, explain(err));
+	else if (err)
+		error("%s: %s", tool->command, explain(err));
+	return err;
+}
+
+/* How many vCPUs the guest has not started, or an error */
+static int count_not_started(struct tool *tool)
+{
+	struct kint_registers regs;
+	unsigned int i;
+	int n = 0, err;
+
+	for (i = 0; i < tool->vcpus; i++) {
+		err = kint_get_registers(tool->conn, i, &regs, NULL, NULL, 0);
+		if (err == -EAGAIN)
+			n++;
+		else if (err)
+			return err;
+	}
+	return n;
+}
+
+/* All that run, without a word but of what is wrong: MONITOR_TOLD; as hold_vcpus() */
+int hold_guest(struct tool *tool, struct held *held)
+{
+	int n = count_not_started(tool);
+
+	if (n < 0)
+		return n;
+	return hold_vcpus(tool, -1, n, false, held) ? MONITOR_TOLD : 0;
+}
+
+int let_go(struct tool *tool, const struct held *held)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < held->n && !err; i++)
+		err = kint_reply(tool->conn, &held->events[i], KVMI_EVENT_ACTION_ALLOW);
+	return err;
 }
 
 /* Returns 0 when the time is over, else what ended it */
@@ -93,35 +152,16 @@ static int hold(struct tool *tool, int hold_ms)
 	}
 }
 
-static int let_go(struct tool *tool, const struct held *held)
-{
-	unsigned int i;
-	int err = 0;
-
-	for (i = 0; i < held->n && !err; i++)
-		err = kint_reply(tool->conn, &held->events[i], KVMI_EVENT_ACTION_ALLOW);
-	return err;
-}
-
 static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 {
-	struct held held = { 0 };
-	uint32_t wanted;
-	bool told = false;
+	struct held held;
 	int err, ended;
 
-	err = ask(tool, vcpu, &wanted);
-	if (err)
-		goto out;
-	held.events = calloc(wanted + (size_t)1, sizeof(*held.events));
-	err = held.events ? collect(tool, &held, wanted) : -ENOMEM;
-	if (err == -ETIMEDOUT) {
-		error("pause: %u of %u vCPUs did not stop: %s", wanted - held.n, wanted,
-		      explain(err));
-		told = true;
+	err = hold_vcpus(tool, vcpu, 0, true, &held);
+	if (err) {
+		free(held.events);
+		return EXIT_ERROR;
 	}
-	if (err)
-		goto out;
 	printf("%9.3f  all of them stand still%s\n", session_seconds(tool),
 	       hold_ms < 0 ? " until ^C" : "");
 	ended = hold(tool, hold_ms);
@@ -131,9 +171,8 @@ static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 		       ended == -ECANCELED ? ": " : "", ended == -ECANCELED ? explain(ended) : "");
 	if (ended && ended != -ECANCELED && ended != -EINTR)
 		err = ended;
-out:
 	free(held.events);
-	if (err && !told)
+	if (err)
 		error("pause: %s", explain(err));
 	return err ? EXIT_ERROR : EXIT_OK;
 }

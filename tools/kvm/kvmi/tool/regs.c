@@ -7,29 +7,30 @@
 
 #define MAX_MSRS 64
 
-static void print_table(const char *name, const struct kvm_dtable *t)
+static void print_table(FILE *out, const char *name, const struct kvm_dtable *t)
 {
-	printf("%-6s base %016llx limit %04x\n", name, (unsigned long long)t->base, t->limit);
+	fprintf(out, "%-6s base %016llx limit %04x\n", name, (unsigned long long)t->base, t->limit);
 }
 
-static void print_segment(const char *name, const struct kvm_segment *s)
+static void print_segment(FILE *out, const char *name, const struct kvm_segment *s)
 {
-	printf("%-6s %04x base %016llx limit %08x dpl %u%s%s%s%s\n", name, s->selector,
-	       (unsigned long long)s->base, s->limit, s->dpl, s->l ? " 64-bit" : "",
-	       s->db ? " 32-bit" : "", s->g ? " pages" : "", s->unusable ? " unusable" : "");
+	fprintf(out, "%-6s %04x base %016llx limit %08x dpl %u%s%s%s%s\n", name, s->selector,
+		ull(s->base), s->limit, s->dpl, s->l ? " 64-bit" : "", s->db ? " 32-bit" : "",
+		s->g ? " pages" : "", s->unusable ? " unusable" : "");
 }
 
-static void print_decoded(const char *name, uint64_t value, const struct bit_name *bits)
+static void print_decoded(FILE *out, const char *name, uint64_t value,
+			  const struct bit_name *bits)
 {
-	printf("%-6s %016llx", name, (unsigned long long)value);
+	fprintf(out, "%-6s %016llx", name, (unsigned long long)value);
 	if (bits) {
-		printf("  ");
-		print_bits(stdout, bits, value);
+		fprintf(out, "  ");
+		print_bits(out, bits, value);
 	}
-	printf("\n");
+	fprintf(out, "\n");
 }
 
-static void print_registers(unsigned int vcpu, const struct kint_registers *r)
+static void print_registers(FILE *out, unsigned int vcpu, const struct kint_registers *r)
 {
 	const struct kvm_sregs *s = &r->sregs;
 	const struct kvm_regs *g = &r->regs;
@@ -41,33 +42,33 @@ static void print_registers(unsigned int vcpu, const struct kint_registers *r)
 	};
 	unsigned int i;
 
-	printf("vCPU %u, %u-bit code, CPL %u\n", vcpu, mode_bits(r->mode), s->ss.dpl);
-	print_decoded("rip", g->rip, NULL);
-	print_decoded("rflags", g->rflags, rflags_bits);
+	fprintf(out, "vCPU %u, %u-bit code, CPL %u\n", vcpu, mode_bits(r->mode), s->ss.dpl);
+	print_decoded(out, "rip", g->rip, NULL);
+	print_decoded(out, "rflags", g->rflags, rflags_bits);
 	for (i = 0; i < 16; i++)
-		printf("%-6s %016llx%s", general[i].name, (unsigned long long)general[i].value,
-		       i % 4 == 3 ? "\n" : "  ");
-	print_decoded("cr0", s->cr0, cr0_bits);
-	print_decoded("cr2", s->cr2, NULL);
-	print_decoded("cr3", s->cr3, NULL);
-	print_decoded("cr4", s->cr4, cr4_bits);
-	print_decoded("cr8", s->cr8, NULL);
-	print_decoded("efer", s->efer, efer_bits);
-	print_decoded("apic", s->apic_base, NULL);
-	print_segment("cs", &s->cs);
-	print_segment("ds", &s->ds);
-	print_segment("es", &s->es);
-	print_segment("fs", &s->fs);
-	print_segment("gs", &s->gs);
-	print_segment("ss", &s->ss);
-	print_segment("tr", &s->tr);
-	print_segment("ldt", &s->ldt);
-	print_table("gdt", &s->gdt);
-	print_table("idt", &s->idt);
+		fprintf(out, "%-6s %016llx%s", general[i].name, ull(general[i].value),
+			i % 4 == 3 ? "\n" : "  ");
+	print_decoded(out, "cr0", s->cr0, cr0_bits);
+	print_decoded(out, "cr2", s->cr2, NULL);
+	print_decoded(out, "cr3", s->cr3, NULL);
+	print_decoded(out, "cr4", s->cr4, cr4_bits);
+	print_decoded(out, "cr8", s->cr8, NULL);
+	print_decoded(out, "efer", s->efer, efer_bits);
+	print_decoded(out, "apic", s->apic_base, NULL);
+	print_segment(out, "cs", &s->cs);
+	print_segment(out, "ds", &s->ds);
+	print_segment(out, "es", &s->es);
+	print_segment(out, "fs", &s->fs);
+	print_segment(out, "gs", &s->gs);
+	print_segment(out, "ss", &s->ss);
+	print_segment(out, "tr", &s->tr);
+	print_segment(out, "ldt", &s->ldt);
+	print_table(out, "gdt", &s->gdt);
+	print_table(out, "idt", &s->idt);
 }
 
-/* False if it cannot be known.  What the kernel or the VMM keeps back is left out. */
-static bool print_debug_registers(struct tool *tool, unsigned int vcpu)
+/* What the kernel or the VMM keeps back is left out */
+static int print_debug_registers(FILE *out, struct tool *tool, unsigned int vcpu)
 {
 	struct kvmi_vcpu_debugregs regs;
 	unsigned int i;
@@ -75,16 +76,42 @@ static bool print_debug_registers(struct tool *tool, unsigned int vcpu)
 
 	err = kint_get_debugregs(tool->conn, vcpu, &regs);
 	if (err == -ENOSYS || err == -EPERM)
-		return true;
-	if (err) {
-		error("vCPU %u: %s", vcpu, explain(err));
-		return false;
-	}
+		return 0;
+	if (err)
+		return err;
 	for (i = 0; i < 4; i++)
-		printf("dr%-4u %016llx%s", i, (unsigned long long)regs.dr[i], i < 3 ? "  " : "\n");
-	print_decoded("dr6", regs.dr6, NULL);
-	print_decoded("dr7", regs.dr7, NULL);
-	return true;
+		fprintf(out, "dr%-4u %016llx%s", i, ull(regs.dr[i]), i < 3 ? "  " : "\n");
+	print_decoded(out, "dr6", regs.dr6, NULL);
+	print_decoded(out, "dr7", regs.dr7, NULL);
+	return 0;
+}
+
+/* All registers of a vCPU, and the MSRs asked for.  -EINVAL if it lacks one of those. */
+int print_vcpu(FILE *out, struct tool *tool, unsigned int vcpu, const uint32_t *msrs,
+	       unsigned int nmsrs)
+{
+	uint64_t values[MAX_MSRS];
+	struct kint_registers regs;
+	unsigned int i;
+	char buf[16];
+	int err;
+
+	err = kint_get_registers(tool->conn, vcpu, &regs, msrs, values, nmsrs);
+	if (err == -EAGAIN) {
+		fprintf(out, "vCPU %u, not started by the guest yet\n", vcpu);
+		return 0;
+	}
+	if (err)
+		return err;
+	print_registers(out, vcpu, &regs);
+	err = print_debug_registers(out, tool, vcpu);
+	for (i = 0; i < nmsrs && !err; i++) {
+		fprintf(out, "%-14s %016llx  ", msr_name(msrs[i], buf), ull(values[i]));
+		if (msr_bits(msrs[i]))
+			print_bits(out, msr_bits(msrs[i]), values[i]);
+		fprintf(out, "\n");
+	}
+	return err;
 }
 
 static void print_usage(void)
@@ -102,11 +129,8 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 		{ NULL, 0, NULL, 0 }
 	};
 	uint32_t msrs[MAX_MSRS];
-	uint64_t values[MAX_MSRS];
-	struct kint_registers regs;
 	int only = -1, vcpu;
-	unsigned int nmsrs = 0, i;
-	char buf[16];
+	unsigned int nmsrs = 0;
 	int opt, err;
 
 	while ((opt = next_option(tool, argc, argv, options)) != -1) {
@@ -139,28 +163,14 @@ int cmd_regs(struct tool *tool, int argc, char **argv)
 	for (vcpu = 0; vcpu < (int)tool->vcpus; vcpu++) {
 		if (only >= 0 && vcpu != only)
 			continue;
-		err = kint_get_registers(tool->conn, vcpu, &regs, msrs, values, nmsrs);
+		err = print_vcpu(stdout, tool, vcpu, msrs, nmsrs);
 		if (err == -EINVAL) {
 			error("vCPU %d: it lacks one of the MSRs asked for", vcpu);
 			return EXIT_ERROR;
 		}
-		if (err == -EAGAIN) {
-			printf("vCPU %d, not started by the guest yet\n", vcpu);
-			continue;
-		}
 		if (err) {
 			error("vCPU %d: %s", vcpu, explain(err));
 			return EXIT_ERROR;
-		}
-		print_registers(vcpu, &regs);
-		if (!print_debug_registers(tool, vcpu))
-			return EXIT_ERROR;
-		for (i = 0; i < nmsrs; i++) {
-			printf("%-14s %016llx  ", msr_name(msrs[i], buf),
-			       (unsigned long long)values[i]);
-			if (msr_bits(msrs[i]))
-				print_bits(stdout, msr_bits(msrs[i]), values[i]);
-			printf("\n");
 		}
 	}
 	return EXIT_OK;

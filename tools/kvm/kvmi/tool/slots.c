@@ -7,28 +7,6 @@
 #include "tool.h"
 
 #define PAGE_SHIFT 12
-#define TRIES 10
-
-/* Returns how many there are, *@slots being the caller's to free */
-static int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **slots,
-		      uint32_t *cookie)
-{
-	unsigned int max = 64, tries;
-	int n;
-
-	for (tries = 0; tries < TRIES; tries++) {
-		free(*slots);
-		*slots = calloc(max, sizeof(**slots));
-		if (!*slots)
-			return -ENOMEM;
-		n = kint_get_memslots(tool->conn, as_id, *slots, max, cookie);
-		if (n > (int)max)
-			max = n;
-		else if (n != -EAGAIN)
-			return n;
-	}
-	return -EAGAIN;
-}
 
 static void print_slot(const struct kvmi_memslot *slot)
 {

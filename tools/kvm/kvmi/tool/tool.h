@@ -79,7 +79,7 @@ bool rate_allows(void);
 void rate_print(const struct tool *tool, bool json, bool now);
 
 /* output.c */
-struct output *output_open(const char *path);
+struct output *output_open(const char *option, const char *path);
 int output_write(struct output *o, const void *data, size_t size);
 int output_hole(struct output *o, uint64_t size);
 bool output_commit(struct output *o);
@@ -223,7 +223,9 @@ bool symbols_relocate(uint64_t entry);
 void print_symbol(FILE *out, uint64_t address);
 
 /* pagewalk.c */
-#define PAGE_SIZE 4096
+#define PAGE_SIZE	4096
+#define UPPER_HALF	(1ull << 63)	/* the first address there, or below it */
+#define PTI_USER_TABLE	(1ull << 12)	/* of CR3: its other half is the kernel's */
 
 struct mapping {
 	uint64_t gva, gpa, size;
@@ -232,6 +234,8 @@ struct mapping {
 
 int walk_pages(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start, uint64_t last,
 	       int (*found)(void *arg, const struct mapping *m), void *arg);
+int walk_pages_once(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start,
+		    uint64_t last, int (*found)(void *arg, const struct mapping *m), void *arg);
 int read_virtual(struct tool *tool, uint16_t vcpu, uint64_t gva, void *buf, size_t size);
 int read_text(struct tool *tool, uint16_t vcpu, uint64_t gva, char *text, size_t room);
 
@@ -280,6 +284,81 @@ bool parse_call(const char *name, unsigned int *nr);
 const char *call_name(unsigned int nr, char buf[16]);
 void print_call(FILE *out, struct tool *tool, const struct kint_event *event, unsigned int nr);
 
+/* pause.c: vCPUs that stand still */
+struct held {
+	struct kint_event *events;	/* open, one for each */
+	unsigned int n;
+	uint32_t wanted;
+};
+
+int hold_vcpus(struct tool *tool, int vcpu, unsigned int not_started, bool tell,
+	       struct held *held);
+int hold_guest(struct tool *tool, struct held *held);
+int let_go(struct tool *tool, const struct held *held);
+
+/* regs.c */
+int print_vcpu(FILE *out, struct tool *tool, unsigned int vcpu, const uint32_t *msrs,
+	       unsigned int nmsrs);
+
+/* memory.c */
+int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **slots, uint32_t *cookie);
+int read_or_zero(struct tool *tool, uint64_t gpa, void *buf, size_t size);
+int still_wanted(struct tool *tool);
+
+/* image.c: all of memory as a file */
+enum image_format { IMAGE_ELF, IMAGE_RAW, IMAGE_LIME };
+
+struct image_part {
+	uint64_t offset, size;	/* in the file */
+	uint64_t gpa;
+	const void *data;	/* if it is no memory */
+};
+
+struct image {
+	enum image_format format;
+	bool running;			/* the guest was not paused for it */
+	char *vmcoreinfo;		/* or NULL; image_free() frees it */
+	struct image_part *parts;	/* by offset; the rest is zero */
+	unsigned int nparts;
+	uint64_t size;			/* of the file */
+	uint64_t memory;		/* bytes of memory in it */
+	bool has_layout;
+	uint32_t layout;		/* generation of the slots */
+	unsigned char *head;		/* what the parts with @data point to */
+	size_t head_size;
+	unsigned int not_started;	/* vCPUs */
+	unsigned int mappings;		/* segments by virtual address, not all if @cut */
+	bool cut;
+};
+
+int image_make(struct tool *tool, struct image *image, uint64_t start);
+void image_free(struct image *image);
+bool image_offset(const struct image *image, uint64_t gpa, uint64_t *offset, uint64_t *left);
+uint64_t image_extent(const struct image *image, uint64_t offset, uint64_t max,
+		      const struct image_part **part);
+int image_read(struct tool *tool, const struct image *image, uint64_t offset, void *buf,
+	       size_t size);
+void tell_image_error(const struct tool *tool, int err);
+
+/* core.c: the rest of an ELF core */
+int core_head(struct tool *tool, struct image *image);
+void core_place(struct image *image);
+
+/* progress.c */
+struct progress {
+	const char *doing;
+	uint64_t done, total;
+	int64_t last;
+	bool visible, shown;
+};
+
+void progress_begin(struct progress *p, const char *doing, uint64_t total);
+void progress_add(struct progress *p, uint64_t amount);
+void progress_end(struct progress *p);
+
+/* vmcoreinfo.c */
+int vmcoreinfo_find(struct tool *tool, bool always, char **text);
+
 /* memwrite.c */
 #define NO_SMM "the VM has no memory of its own for system management mode"
 
@@ -295,6 +374,8 @@ int cmd_cpuid(struct tool *tool, int argc, char **argv);
 int cmd_xsave(struct tool *tool, int argc, char **argv);
 int cmd_translate(struct tool *tool, int argc, char **argv);
 int cmd_mem(struct tool *tool, int argc, char **argv);
+int cmd_dump(struct tool *tool, int argc, char **argv);
+int cmd_mount(struct tool *tool, int argc, char **argv);
 int cmd_watch(struct tool *tool, int argc, char **argv);
 int cmd_guard(struct tool *tool, int argc, char **argv);
 int cmd_views(struct tool *tool, int argc, char **argv);

@@ -140,7 +140,7 @@ static int write_state(struct tool *tool, int vcpu, const unsigned char *data, s
 
 static bool save(const char *path, const unsigned char *data, size_t size)
 {
-	struct output *o = output_open(path);
+	struct output *o = output_open("--output", path);
 
 	if (!o)
 		return false;

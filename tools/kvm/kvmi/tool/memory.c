@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Where the guest has memory, and reading of it where some of that is missing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+#define TRIES 10
+
+/* Returns how many there are, *@slots being the caller's to free */
+int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **slots, uint32_t *cookie)
+{
+	unsigned int max = 64, tries;
+	int n;
+
+	for (tries = 0; tries < TRIES; tries++) {
+		free(*slots);
+		*slots = calloc(max, sizeof(**slots));
+		if (!*slots)
+			return -ENOMEM;
+		n = kint_get_memslots(tool->conn, as_id, *slots, max, cookie);
+		if (n > (int)max)
+			max = n;
+		else if (n != -EAGAIN)
+			return n;
+	}
+	return -EAGAIN;
+}
+
+/* Like kint_read_physical(), and a page that is no memory reads as zero */
+int read_or_zero(struct tool *tool, uint64_t gpa, void *buf, size_t size)
+{
+	int err = kint_read_physical(tool->conn, gpa, buf, size);
+	size_t part;
+
+	if (err != -ENOENT)
+		return err;
+	for (; size; size -= part, gpa += part, buf = (char *)buf + part) {
+		part = PAGE_SIZE - gpa % PAGE_SIZE;
+		if (part > size)
+			part = size;
+		err = kint_read_physical(tool->conn, gpa, buf, part);
+		if (err == -ENOENT)
+			memset(buf, 0, part);
+		else if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Going through much memory takes a while: is the tool to leave meanwhile? */
+int still_wanted(struct tool *tool)
+{
+	struct kint_event event;
+	int err;
+
+	for (;;) {
+		err = kint_next_event(tool->conn, &event, 0);
+		if (err == -EAGAIN)
+			return 0;
+		if (err)
+			return err;
+		if (!event.is_vcpu)
+			return -ECANCELED;
+		/* A vCPU that began to run after the others were paused waits with them */
+		if (event.id == KVMI_VCPU_EVENT_PAUSE)
+			continue;
+		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		if (err)
+			return err;
+	}
+}
