@@ -149,6 +149,15 @@ uint32_t kint_event_actions(uint16_t id)
 	}
 }
 
+/* Of a register that has its new value already, see KVMI_CHANGE_DONE */
+static bool is_done(const struct kint_event *event)
+{
+	return (event->id == KVMI_VCPU_EVENT_CR && event->cr.flags & KVMI_CHANGE_DONE) ||
+	       (event->id == KVMI_VCPU_EVENT_MSR && event->msr.flags & KVMI_CHANGE_DONE) ||
+	       (event->id == KVMI_VCPU_EVENT_DESCRIPTOR &&
+		event->descriptor.flags & KVMI_CHANGE_DONE);
+}
+
 /* An unknown event of a newer kernel can at least be let pass */
 static uint32_t actions_of(const struct kint_event *event)
 {
@@ -156,10 +165,17 @@ static uint32_t actions_of(const struct kint_event *event)
 
 	if (event->id == KVMI_VCPU_EVENT_TRAP && !(event->trap.flags & KVMI_TRAP_RETRY))
 		actions &= ~RETRY;
+	if (is_done(event))
+		actions &= ~RETRY;
 	/* What is read has to come from somewhere */
 	if (event->id == KVMI_VCPU_EVENT_ACCESS && event->access.access != KVMI_PAGE_ACCESS_W)
 		actions &= ~SKIP;
 	return actions ? actions : ALLOW | CRASH;
+}
+
+bool kint_event_accepts(const struct kint_event *event, unsigned int action)
+{
+	return event->is_vcpu && action <= 31 && actions_of(event) & (1u << action);
 }
 
 /* An error means that the kernel broke the protocol, or no memory */

@@ -18,6 +18,8 @@ struct to_tool {
 	int64_t start_time;
 	char name[64];
 	uint64_t max_gpa;
+	uint64_t tool_gpa;
+	uint64_t tool_size;
 };
 
 struct from_tool {
@@ -25,7 +27,7 @@ struct from_tool {
 	uint8_t cookie_hash[20];
 };
 
-static_assert(sizeof(struct to_tool) == 104, "wire");
+static_assert(sizeof(struct to_tool) == 120, "wire");
 static_assert(sizeof(struct from_tool) == 24, "wire");
 
 /* Up to start_time it has always been there */
@@ -84,6 +86,8 @@ int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,
 	memcpy(peer->name, intro.name, sizeof(intro.name));
 	peer->start_time = intro.start_time;
 	peer->max_gpa = intro.max_gpa;
+	peer->tool_gpa = intro.tool_gpa;
+	peer->tool_size = intro.tool_size;
 
 	if (opts && opts->cookie)
 		kint_sha1(opts->cookie, opts->cookie_size, answer.cookie_hash);

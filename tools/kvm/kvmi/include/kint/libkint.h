@@ -81,12 +81,17 @@ struct kint_options {
  * @start_time: when the VM was started or last reset, in seconds since 1970
  * @name: the VM's name, always terminated; may be empty
  * @max_gpa: end of the highest RAM, in bytes; 0 from an old device manager
+ * @tool_gpa: where memory for the tool's own use begins, which the guest does not know
+ *	of; for kint_change_gfn() to show
+ * @tool_size: size of that memory in bytes; 0 for none
  */
 struct kint_peer {
 	uint8_t uuid[16];
 	int64_t start_time;
 	char name[65];
 	uint64_t max_gpa;
+	uint64_t tool_gpa;
+	uint64_t tool_size;
 };
 
 /* ---- Listening and connecting (listener.c, connection.c, handshake.c) ---- */
@@ -304,6 +309,15 @@ int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeou
  * that of ACCESS has SKIP, which is for writes.
  */
 uint32_t kint_event_actions(uint16_t id);
+
+/**
+ * kint_event_accepts - does this very event accept an action?
+ * @action: KVMI_EVENT_ACTION_*
+ *
+ * RETRY for instance makes no sense for a register that has its new value already,
+ * KVMI_CHANGE_DONE.  kint_reply() refuses what is not accepted.
+ */
+bool kint_event_accepts(const struct kint_event *event, unsigned int action);
 
 /**
  * kint_reply - answer an event of a vCPU

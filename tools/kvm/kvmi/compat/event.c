@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Events: those that the library answers by itself, and those that the caller gets.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "compat.h"
+
+static_assert(sizeof(struct kvmi_event) == sizeof(struct kvmi_vcpu_event), "layout");
+static_assert(offsetof(struct kvmi_event, arch) == offsetof(struct kvmi_vcpu_event, arch),
+	      "layout");
+static_assert(sizeof(struct kvmi_event_arch) == sizeof(struct kvmi_vcpu_event_arch), "layout");
+static_assert(offsetof(struct kvmi_event_arch, view) ==
+	      offsetof(struct kvmi_vcpu_event_arch, view), "layout");
+static_assert(offsetof(struct kvmi_dom_event, event) == 8, "layout");
+static_assert(offsetof(struct kvmi_dom_event, event.cr) == 8 + 544, "layout");
+static_assert(offsetof(struct kvmi_dom_event, buf) == 8 + 544 + 24, "layout");
+static_assert(sizeof(((struct kvmi_dom_event *)0)->buf) == 8184, "layout");
+static_assert(offsetof(struct kvmi_dom_event, seq) == 8760, "layout");
+
+/* By KVMI_EVENT_*; 1 is no event of the kernel's */
+static const uint16_t event_ids[KVMI_NUM_EVENTS] = {
+	[KVMI_EVENT_UNHOOK] = KVMI_VM_EVENT_UNHOOK,
+	[KVMI_EVENT_CR] = KVMI_VCPU_EVENT_CR,
+	[KVMI_EVENT_MSR] = KVMI_VCPU_EVENT_MSR,
+	[KVMI_EVENT_XSETBV] = KVMI_VCPU_EVENT_XSETBV,
+	[KVMI_EVENT_BREAKPOINT] = KVMI_VCPU_EVENT_BREAKPOINT,
+	[KVMI_EVENT_HYPERCALL] = KVMI_VCPU_EVENT_HYPERCALL,
+	[KVMI_EVENT_PF] = KVMI_VCPU_EVENT_PF,
+	[KVMI_EVENT_TRAP] = KVMI_VCPU_EVENT_TRAP,
+	[KVMI_EVENT_DESCRIPTOR] = KVMI_VCPU_EVENT_DESCRIPTOR,
+	[KVMI_EVENT_CREATE_VCPU] = KVMI_VCPU_EVENT_CREATE_VCPU,
+	[KVMI_EVENT_PAUSE_VCPU] = KVMI_VCPU_EVENT_PAUSE,
+	[KVMI_EVENT_SINGLESTEP] = KVMI_VCPU_EVENT_SINGLESTEP,
+	[KVMI_EVENT_CPUID] = KVMI_VCPU_EVENT_CPUID,
+};
+
+/* The kernel's id of an event, or -EINVAL */
+int event_id_of(int v7_id)
+{
+	if (v7_id < 0 || v7_id >= KVMI_NUM_EVENTS || v7_id == KVMI_EVENT_CMD_ERROR)
+		return -EINVAL;
+	return event_ids[v7_id];
+}
+
+/* KVMI_EVENT_*, or -EINVAL */
+static int v7_id_of(const struct kint_event *event)
+{
+	int id;
+
+	for (id = 0; id < KVMI_NUM_EVENTS; id++)
+		if (event_id_of(id) == event->id && (id == KVMI_EVENT_UNHOOK) == !event->is_vcpu)
+			return id;
+	return -EINVAL;
+}
+
+static void convert(const struct kint_event *event, int id, struct kvmi_dom_event *out)
+{
+	struct kvmi_event *common = &out->event.common;
+
+	memcpy(&common->arch, &event->common.arch, sizeof(common->arch));
+	common->arch.padding1 = 0;
+	common->size = sizeof(*common);
+	common->vcpu = event->common.vcpu;
+	common->event = id;
+	switch (id) {
+	case KVMI_EVENT_CR:
+		out->event.cr.cr = event->cr.cr;
+		out->event.cr.old_value = event->cr.old_value;
+		out->event.cr.new_value = event->cr.new_value;
+		break;
+	case KVMI_EVENT_MSR:
+		out->event.msr.msr = event->msr.msr;
+		out->event.msr.old_value = event->msr.old_value;
+		out->event.msr.new_value = event->msr.new_value;
+		break;
+	case KVMI_EVENT_BREAKPOINT:
+		out->event.breakpoint.gpa = event->breakpoint.gpa;
+		out->event.breakpoint.insn_len = event->breakpoint.insn_len;
+		break;
+	case KVMI_EVENT_PF:
+		out->event.page_fault.gva = event->pf.gva;
+		out->event.page_fault.gpa = event->pf.gpa;
+		out->event.page_fault.access = event->pf.access;
+		out->event.page_fault.view = event->pf.view;
+		break;
+	case KVMI_EVENT_TRAP:
+		out->event.trap.vector = event->trap.nr;
+		out->event.trap.error_code = event->trap.error_code;
+		out->event.trap.cr2 = event->trap.address;
+		break;
+	case KVMI_EVENT_DESCRIPTOR:
+		out->event.desc.descriptor = event->descriptor.descriptor;
+		out->event.desc.write = event->descriptor.write;
+		break;
+	case KVMI_EVENT_CPUID:
+		out->event.cpuid.function = event->cpuid.function;
+		out->event.cpuid.index = event->cpuid.index;
+		out->event.cpuid.insn_length = event->cpuid.insn_len;
+		break;
+	case KVMI_EVENT_SINGLESTEP:
+		out->event.ss.failed = event->singlestep.failed;
+		break;
+	}
+}
+
+/* Keep the caller's descriptor readable while there is something */
+static void wake(struct domain *d)
+{
+	uint64_t one = 1;
+	ssize_t n = write(d->wake_fd, &one, sizeof(one));
+
+	(void)n;	/* the counter cannot overflow */
+}
+
+static void unwake(struct domain *d)
+{
+	uint64_t value;
+	ssize_t n = read(d->wake_fd, &value, sizeof(value));
+
+	(void)n;
+}
+
+static int enqueue(struct domain *d, const struct kint_event *event, int id, bool made_up)
+{
+	struct kvmi_dom_event *out = calloc(1, sizeof(*out));
+	struct open_event *open = calloc(1, sizeof(*open));
+
+	if (!out || !open) {
+		free(out);
+		free(open);
+		return -ENOMEM;
+	}
+	convert(event, id, out);
+	out->seq = ++d->seq;
+	open->seq = out->seq;
+	open->made_up = made_up;
+	open->event = *event;
+	open->next = d->open;
+	d->open = open;
+	*d->queue_end = out;
+	d->queue_end = (struct kvmi_dom_event **)&out->next;
+	if (!d->nqueued++)
+		wake(d);
+	return 0;
+}
+
+/* The PAUSE event of a vCPU that does not run */
+int make_up_pause(struct domain *d, uint16_t vcpu)
+{
+	struct kint_event event = { .id = KVMI_VCPU_EVENT_PAUSE, .is_vcpu = true };
+	int err;
+
+	event.common.vcpu = vcpu;
+	event.common.arch.mode = KVMI_X86_MODE_16;
+	event.common.arch.view = d->vcpus[vcpu].view;
+	err = enqueue(d, &event, KVMI_EVENT_PAUSE_VCPU, true);
+	if (!err)
+		d->vcpus[vcpu].made_up++;
+	return err;
+}
+
+/* Answer an event that the caller does not want; true if that is done */
+static bool answer_alone(struct domain *d, struct vcpu *v, const struct kint_event *event)
+{
+	switch (event->id) {
+	case KVMI_VCPU_EVENT_PAUSE:
+		if (!v->asleep)
+			return false;
+		vcpu_woken(d, event);
+		return true;
+	case KVMI_VCPU_EVENT_ACCESS:
+		answer_access(d, v, event);
+		return true;
+	case KVMI_VCPU_EVENT_TRAP:
+		/* There is one with each exception that the caller injects */
+		if (v->events & 1u << KVMI_EVENT_TRAP)
+			return false;
+		break;
+	case KVMI_VCPU_EVENT_PF:
+		/* The caller would ask for the same, for ever */
+		if (event->pf.flags & KVMI_PF_NOT_EMULATED)
+			note(KVMI_LOG_LEVEL_ERROR,
+			     "vCPU %u: KVM does not emulate the instruction at %#llx, it reads memory",
+			     event->common.vcpu,
+			     (unsigned long long)event->common.arch.regs.rip);
+		else if (!access_not_asked(d, &event->pf))
+			return false;
+		break;
+	default:
+		if (v7_id_of(event) >= 0)
+			return false;
+	}
+	kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	return true;
+}
+
+static void arrived(struct domain *d, const struct kint_event *event)
+{
+	struct vcpu *v;
+
+	if (!event->is_vcpu) {
+		if (d->vm_events & 1u << KVMI_EVENT_UNHOOK &&
+		    enqueue(d, event, KVMI_EVENT_UNHOOK, false))
+			note(KVMI_LOG_LEVEL_ERROR, "no memory for an event");
+		return;
+	}
+	v = vcpu_get(d, event->common.vcpu);
+	if (!v) {
+		kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		return;
+	}
+	if (event->id != KVMI_VCPU_EVENT_ACCESS)
+		v->context.ctx_size = 0;
+	if (answer_alone(d, v, event))
+		return;
+	if (enqueue(d, event, v7_id_of(event), false)) {
+		note(KVMI_LOG_LEVEL_ERROR, "no memory for an event of vCPU %u", event->common.vcpu);
+		kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	}
+}
+
+/* Look at what has come, without waiting */
+void pump(struct domain *d)
+{
+	struct kint_event event;
+	int err;
+
+	for (;;) {
+		err = kint_next_event(d->conn, &event, 0);
+		if (err)
+			break;
+		arrived(d, &event);
+	}
+	if (err != -EAGAIN)
+		d->gone = true;
+}
+
+static struct kvmi_dom_event *dequeue(struct domain *d)
+{
+	struct kvmi_dom_event *event = d->queue;
+
+	if (!event)
+		return NULL;
+	d->queue = event->next;
+	if (!d->queue)
+		d->queue_end = &d->queue;
+	event->next = NULL;
+	if (!--d->nqueued)
+		unwake(d);
+	return event;
+}
+
+void events_free(struct domain *d)
+{
+	struct kvmi_dom_event *event;
+	struct open_event *open;
+
+	while (d->queue) {
+		event = d->queue;
+		d->queue = event->next;
+		free(event);
+	}
+	while (d->open) {
+		open = d->open;
+		d->open = open->next;
+		free(open);
+	}
+}
+
+/* ---- What the caller calls ---- */
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int kvmi_wait_event(void *dom, kvmi_timeout_t ms)
+{
+	struct domain *d = domain_enter(dom);
+	int64_t end = now_ms() + ms, left = -1;
+	struct pollfd pfd;
+	int err = 0;
+
+	if (!d)
+		return -1;
+	pfd = (struct pollfd){ .fd = d->poll_fd, .events = POLLIN };
+	for (;;) {
+		pump(d);
+		if (d->nqueued)
+			break;
+		if (ms >= 0)
+			left = end > now_ms() ? end - now_ms() : 0;
+		if (d->gone || __atomic_load_n(&d->closing, __ATOMIC_SEQ_CST))
+			err = -ENOTCONN;
+		else if (!left)
+			err = -ETIMEDOUT;
+		if (err)
+			break;
+		/* Others may use the VM meanwhile */
+		pthread_mutex_unlock(&d->lock);
+		poll(&pfd, 1, left);
+		pthread_mutex_lock(&d->lock);
+	}
+	return domain_leave(d, err);
+}
+
+int kvmi_pop_event(void *dom, struct kvmi_dom_event **event)
+{
+	struct domain *d = domain_enter(dom);
+
+	*event = NULL;
+	if (!d)
+		return -1;
+	if (!d->nqueued)
+		pump(d);
+	*event = dequeue(d);
+	return domain_leave(d, *event ? 0 : d->gone ? -ENOTCONN : -EAGAIN);
+}
+
+size_t kvmi_get_pending_events(void *dom)
+{
+	struct domain *d = domain_enter(dom);
+	size_t n;
+
+	if (!d)
+		return 0;
+	pump(d);
+	n = d->nqueued;
+	domain_leave(d, 0);
+	return n;
+}

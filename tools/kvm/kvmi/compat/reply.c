@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Replies to events, and what they mean to this kernel.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compat.h"
+
+static struct open_event **find_open(struct domain *d, unsigned int seq)
+{
+	struct open_event **p;
+
+	for (p = &d->open; *p && (*p)->seq != seq; p = &(*p)->next)
+		;
+	return p;
+}
+
+/* The registers of a vCPU have been set */
+void registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs)
+{
+	struct open_event *open;
+
+	for (open = d->open; open; open = open->next)
+		if (!open->made_up && open->event.is_vcpu && open->event.common.vcpu == vcpu)
+			open->moved = regs->rip != open->event.common.arch.regs.rip;
+}
+
+/*
+ * CONTINUE is to go on from where the vCPU is, and in the view it is in: if that is
+ * not where the event came from, there is nothing of the event left to be done.
+ */
+static bool means_retry(const struct domain *d, const struct open_event *open)
+{
+	const struct kint_event *event = &open->event;
+
+	if (!kint_event_accepts(event, KVMI_EVENT_ACTION_RETRY))
+		return false;
+	return open->moved || (event->id == KVMI_VCPU_EVENT_PF &&
+			       event->pf.view != d->vcpus[event->common.vcpu].view);
+}
+
+static void prepare_continue(const struct domain *d, const unsigned char *data, size_t size,
+			     struct reply *r)
+{
+	const struct kint_event *event = &r->open->event;
+
+	r->action = KVMI_EVENT_ACTION_ALLOW;
+	if (means_retry(d, r->open)) {
+		r->action = KVMI_EVENT_ACTION_RETRY;
+	} else if ((event->id == KVMI_VCPU_EVENT_CR || event->id == KVMI_VCPU_EVENT_MSR) &&
+		   size >= sizeof(r->value)) {
+		r->how = REPLY_VALUE;
+		memcpy(&r->value, data, sizeof(r->value));
+	} else if (event->id == KVMI_VCPU_EVENT_PF && size >= sizeof(r->context)) {
+		memcpy(&r->context, data, sizeof(r->context));
+		if (r->context.ctx_size > sizeof(r->context.ctx_data))
+			r->context.ctx_size = sizeof(r->context.ctx_data);
+		if (r->context.ctx_size)
+			r->how = REPLY_CONTEXT;
+	}
+}
+
+/* What @data, as the caller gave it, asks for */
+int reply_prepare(struct domain *d, unsigned int seq, const void *data, size_t size,
+		  struct reply *r)
+{
+	struct open_event *open = *find_open(d, seq);
+	struct kvmi_vcpu_hdr hdr;
+	struct kvmi_event_reply reply;
+
+	if (!open || size < sizeof(hdr) + sizeof(reply))
+		return -EINVAL;
+	memcpy(&hdr, data, sizeof(hdr));
+	memcpy(&reply, (const char *)data + sizeof(hdr), sizeof(reply));
+	*r = (struct reply){ .open = open, .how = REPLY_ACTION, .action = reply.action };
+	if (!open->event.is_vcpu) {
+		r->how = REPLY_NOTHING;
+		return 0;
+	}
+	if (hdr.vcpu != open->event.common.vcpu || event_id_of(reply.event) != open->event.id ||
+	    reply.action > KVMI_EVENT_ACTION_CRASH)
+		return -EINVAL;
+	if (open->made_up)
+		r->how = REPLY_NOTHING;
+	else if (reply.action == KVMI_EVENT_ACTION_CONTINUE)
+		prepare_continue(d, (const unsigned char *)data + sizeof(hdr) + sizeof(reply),
+				 size - sizeof(hdr) - sizeof(reply), r);
+	else if (!kint_event_accepts(&open->event, reply.action))
+		r->action = KVMI_EVENT_ACTION_ALLOW;
+	return 0;
+}
+
+static int send_reply(struct domain *d, const struct reply *r)
+{
+	switch (r->how) {
+	case REPLY_ACTION:
+		return kint_reply(d->conn, &r->open->event, r->action);
+	case REPLY_VALUE:
+		return kint_reply_value(d->conn, &r->open->event, r->value);
+	case REPLY_CONTEXT:
+		return kint_reply_pf(d->conn, &r->open->event, KVMI_PF_TRAP_ACCESS);
+	default:
+		return 0;
+	}
+}
+
+/* As send_reply(), in a batch */
+int reply_queue(struct kint_batch *batch, const struct reply *r)
+{
+	int index;
+
+	switch (r->how) {
+	case REPLY_ACTION:
+		index = kint_queue_reply(batch, &r->open->event, r->action);
+		break;
+	case REPLY_VALUE:
+		index = kint_queue_reply_value(batch, &r->open->event, r->value);
+		break;
+	case REPLY_CONTEXT:
+		index = kint_queue_reply_pf(batch, &r->open->event, KVMI_PF_TRAP_ACCESS);
+		break;
+	default:
+		return 0;
+	}
+	return index < 0 ? index : 0;
+}
+
+/* The caller has answered a PAUSE event that was made up */
+static void made_up_done(struct domain *d, const struct reply *r)
+{
+	struct vcpu *v = &d->vcpus[r->open->event.common.vcpu];
+	unsigned int action = r->action;
+
+	if (action == KVMI_EVENT_ACTION_RETRY)
+		action = KVMI_EVENT_ACTION_ALLOW;
+	v->made_up--;
+	if (v->held && (!v->made_up || action == KVMI_EVENT_ACTION_CRASH)) {
+		v->held = false;
+		kint_reply(d->conn, &v->pause, action);
+	} else if (action == KVMI_EVENT_ACTION_CRASH) {
+		kint_shutdown(d->conn);
+	}
+}
+
+/* It has been sent; @r->open is freed */
+void reply_done(struct domain *d, struct reply *r)
+{
+	struct open_event **p = find_open(d, r->open->seq), *open = r->open;
+
+	if (open->made_up)
+		made_up_done(d, r);
+	else if (r->how == REPLY_CONTEXT)
+		d->vcpus[open->event.common.vcpu].context = r->context;
+	*p = open->next;
+	free(open);
+	r->open = NULL;
+}
+
+/* An instruction reads or writes, and the caller may have said what it is to read */
+int answer_access(struct domain *d, struct vcpu *v, const struct kint_event *event)
+{
+	const struct kvmi_event_pf_reply *context = &v->context;
+	const struct kvmi_vcpu_event_access *access = &event->access;
+	unsigned char data[sizeof(access->data)];
+	bool replaced = false;
+	unsigned int i;
+	uint64_t at;
+
+	memcpy(data, access->data, sizeof(data));
+	for (i = 0; access->access == KVMI_PAGE_ACCESS_R && i < access->size; i++) {
+		at = access->gva + i - context->ctx_addr;
+		if (at >= context->ctx_size)
+			continue;
+		data[i] = context->ctx_data[at];
+		replaced = true;
+	}
+	if (replaced)
+		return kint_reply_access(d->conn, event, data);
+	return kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
+}
+
+int kvmi_reply_event(void *dom, unsigned int seq, const void *data, size_t data_size)
+{
+	struct domain *d = domain_enter(dom);
+	struct reply r;
+	int err;
+
+	if (!d)
+		return -1;
+	err = reply_prepare(d, seq, data, data_size, &r);
+	if (!err)
+		err = send_reply(d, &r);
+	if (!err)
+		reply_done(d, &r);
+	return domain_leave(d, err);
+}

@@ -1,0 +1,948 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of libkvmi: a client that makes the calls that LibVMI makes, in the order it
+ * makes them, and those of other programs, against a pretended VM.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../compat/include/libkvmi.h"
+#include "compat_vm.h"
+
+#define RIP 0xffffffff81000000
+#define NR_VCPUS 2
+#define SOON 10000		/* nothing is to take as long */
+
+static int failures, number;
+static bool broken;
+static char dir[] = "/tmp/kvmi-test.XXXXXX";
+static char path[64], other[64];
+
+#define CHECK(cond) check(cond, #cond, __LINE__)
+
+static void check(bool cond, const char *text, int line)
+{
+	if (cond)
+		return;
+	printf("# compat.c:%d: %s (errno %d)\n", line, text, errno);
+	broken = true;
+}
+
+/* ---- A tool as LibVMI is one ---- */
+struct tool {
+	pthread_mutex_t lock;
+	pthread_cond_t connected;
+	void *ctx, *dom;
+	unsigned int vcpus, version, guests, handshakes;
+	bool refuse_handshake, refuse_guest;
+	struct vm *vm;
+	struct kvmi_dom_event *paused[NR_VCPUS];
+};
+
+static int new_guest(void *dom, unsigned char (*uuid)[16], void *ctx)
+{
+	struct tool *t = ctx;
+
+	CHECK((*uuid)[0] == 0x5a);
+	CHECK(kvmi_connection_fd(dom) >= 0);
+	CHECK(!kvmi_get_version(dom, &t->version));
+	pthread_mutex_lock(&t->lock);
+	t->guests++;
+	if (t->refuse_guest) {
+		pthread_cond_signal(&t->connected);
+		pthread_mutex_unlock(&t->lock);
+		return 1;
+	}
+	/* It has connected again */
+	if (t->dom)
+		kvmi_domain_close(t->dom, true);
+	t->dom = dom;
+	pthread_cond_signal(&t->connected);
+	pthread_mutex_unlock(&t->lock);
+	return 0;
+}
+
+static int handshake(const struct kvmi_qemu2introspector *qemu,
+		     struct kvmi_introspector2qemu *answer, void *ctx)
+{
+	struct tool *t = ctx;
+
+	t->handshakes++;
+	CHECK(qemu->struct_size == sizeof(*qemu) && qemu->uuid[15] == 0x5a);
+	CHECK(qemu->start_time == 1000 && !strncmp(qemu->name, "vm", 2));
+	CHECK(answer->struct_size == sizeof(*answer));
+	memset(answer->cookie_hash, 0xee, sizeof(answer->cookie_hash));
+	return t->refuse_handshake;
+}
+
+static bool wait_for_guest(struct tool *t, unsigned int guests)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 10;
+	pthread_mutex_lock(&t->lock);
+	while (t->guests < guests && !err)
+		err = pthread_cond_timedwait(&t->connected, &t->lock, &until);
+	pthread_mutex_unlock(&t->lock);
+	return !err;
+}
+
+static void tool_listen(struct tool *t, const char *socket)
+{
+	memset(t, 0, sizeof(*t));
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->connected, NULL);
+	t->ctx = kvmi_init_unix_socket(socket, new_guest, handshake, t);
+	CHECK(t->ctx);
+}
+
+/* As it begins without events */
+static void tool_begin(struct tool *t, const char *socket)
+{
+	bool spp = true, vmfunc = true, eptp = false, ve = true;
+	unsigned long long end = 0;
+
+	tool_listen(t, socket);
+	t->vm = vm_connect(socket, "vm");
+	CHECK(wait_for_guest(t, 1));
+	CHECK(t->version == KVMI_VERSION && t->handshakes == 1);
+	CHECK(!kvmi_spp_support(t->dom, &spp) && !spp);
+	CHECK(!kvmi_vmfunc_support(t->dom, &vmfunc) && !vmfunc);
+	CHECK(!kvmi_eptp_support(t->dom, &eptp) && eptp);
+	CHECK(!kvmi_ve_support(t->dom, &ve) && !ve);
+	CHECK(!kvmi_get_vcpu_count(t->dom, &t->vcpus) && t->vcpus == NR_VCPUS);
+	CHECK(!kvmi_get_maximum_gfn(t->dom, &end) && end == 0x4000);
+}
+
+static const int events[] = {
+	KVMI_EVENT_CR, KVMI_EVENT_MSR, KVMI_EVENT_PF, KVMI_EVENT_SINGLESTEP,
+};
+
+static void tool_events(struct tool *t, bool enable)
+{
+	unsigned int vcpu, i;
+
+	for (vcpu = 0; vcpu < t->vcpus; vcpu++)
+		for (i = 0; i < 4; i++)
+			CHECK(!kvmi_control_events(t->dom, vcpu, events[i], enable));
+}
+
+static void tool_begin_events(struct tool *t, const char *socket)
+{
+	tool_begin(t, socket);
+	tool_events(t, true);
+}
+
+static void tool_end(struct tool *t)
+{
+	if (t->dom)
+		kvmi_domain_close(t->dom, true);
+	kvmi_uninit(t->ctx);
+	if (broken)
+		vm_print(t->vm);
+	vm_disconnect(t->vm);
+	pthread_mutex_destroy(&t->lock);
+	pthread_cond_destroy(&t->connected);
+}
+
+static struct kvmi_dom_event *next_event(struct tool *t)
+{
+	struct kvmi_dom_event *ev = NULL;
+
+	if (kvmi_wait_event(t->dom, SOON) || kvmi_pop_event(t->dom, &ev))
+		printf("# no event: %s\n", strerror(errno));
+	return ev;
+}
+
+static bool is_event(const struct kvmi_dom_event *ev, int id, unsigned int vcpu)
+{
+	return ev && ev->event.common.event == id && ev->event.common.vcpu == vcpu &&
+	       ev->event.common.size == sizeof(ev->event.common) && ev->seq;
+}
+
+/* Answers and frees */
+static int reply(struct tool *t, struct kvmi_dom_event *ev, int action)
+{
+	struct {
+		struct kvmi_vcpu_hdr hdr;
+		struct kvmi_event_reply common;
+	} rpl = { 0 };
+	int ret;
+
+	if (!ev)
+		return -1;
+	rpl.hdr.vcpu = ev->event.common.vcpu;
+	rpl.common.event = ev->event.common.event;
+	rpl.common.action = action;
+	ret = kvmi_reply_event(t->dom, ev->seq, &rpl, sizeof(rpl));
+	free(ev);
+	return ret;
+}
+
+static void tool_pause(struct tool *t)
+{
+	unsigned int i;
+
+	CHECK(!kvmi_pause_all_vcpus(t->dom, t->vcpus));
+	for (i = 0; i < t->vcpus; i++) {
+		struct kvmi_dom_event *ev = next_event(t);
+
+		CHECK(ev && ev->event.common.event == KVMI_EVENT_PAUSE_VCPU);
+		if (ev)
+			t->paused[ev->event.common.vcpu] = ev;
+	}
+	CHECK(t->paused[0] && t->paused[1]);
+}
+
+static void tool_resume(struct tool *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->vcpus; i++) {
+		CHECK(!reply(t, t->paused[i], KVMI_EVENT_ACTION_CONTINUE));
+		t->paused[i] = NULL;
+	}
+}
+
+/* ---- The whole of a session ---- */
+static void test_session(void)
+{
+	struct tool t;
+	struct stat st;
+
+	tool_begin_events(&t, path);
+	CHECK(!stat(path, &st) && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0777);
+	CHECK(vm_saw(t.vm, "hash ee"));
+	CHECK(vm_saw(t.vm, "event 1 PF on"));
+	CHECK(vm_count(t.vm, "event 0 ACCESS on") == 1);
+	tool_pause(&t);
+	CHECK(vm_count(t.vm, "pause 0 wait") == 1 && vm_count(t.vm, "pause 1 wait") == 1);
+	tool_resume(&t);
+	CHECK(vm_saw(t.vm, "reply 0 PAUSE ALLOW") && vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	CHECK(kvmi_wait_event(t.dom, 0) == -1 && errno == ETIMEDOUT);
+	CHECK(kvmi_wait_event(t.dom, 20) == -1 && errno == ETIMEDOUT);
+	CHECK(kvmi_get_pending_events(t.dom) == 0);
+	tool_events(&t, false);
+	CHECK(vm_saw(t.vm, "event 1 SINGLESTEP off"));
+	tool_end(&t);
+	CHECK(stat(path, &st) && errno == ENOENT);
+}
+
+static void test_events(void)
+{
+	struct { struct kvmi_vcpu_hdr hdr; struct kvmi_event_reply common; __u64 value; } rpl = { 0 };
+	struct kvmi_dom_event *ev;
+	struct pollfd pfd = { .events = POLLIN };
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_control_cr(t.dom, 0, 3, true) && vm_saw(t.vm, "cr 0 3 on"));
+	CHECK(!kvmi_control_msr(t.dom, 1, 0xc0000082, true) && vm_saw(t.vm, "msr 1 0xc0000082 on"));
+	CHECK(!kvmi_control_singlestep(t.dom, 1, true) && vm_saw(t.vm, "step 1 on"));
+	pfd.fd = kvmi_connection_fd(t.dom);
+	CHECK(poll(&pfd, 1, 0) == 0);
+	vm_cr(t.vm, 1, 3, 0x7000, false);
+	CHECK(poll(&pfd, 1, SOON) == 1);
+	CHECK(!kvmi_wait_event(t.dom, SOON) && kvmi_get_pending_events(t.dom) == 1);
+	CHECK(poll(&pfd, 1, 0) == 1);
+	CHECK(!kvmi_pop_event(t.dom, &ev) && is_event(ev, KVMI_EVENT_CR, 1));
+	CHECK(poll(&pfd, 1, 0) == 0);
+	CHECK(ev->event.cr.cr == 3 && ev->event.cr.old_value == 1 && ev->event.cr.new_value == 0x7000);
+	CHECK(ev->event.common.arch.mode == 8 && !ev->event.common.arch.padding1 &&
+	      ev->event.common.arch.regs.rip == RIP && ev->event.common.arch.sregs.cr3 == 0x1001 &&
+	      ev->event.common.arch.msrs.lstar == 0x1234);
+	rpl.hdr.vcpu = 1;
+	rpl.common.event = KVMI_EVENT_CR;
+	rpl.value = 0x9000;
+	/* What is no reply to it */
+	CHECK(kvmi_reply_event(t.dom, ev->seq + 1, &rpl, sizeof(rpl)) && errno == EINVAL);
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, 15) && errno == EINVAL);
+	rpl.hdr.vcpu = 0;
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)) && errno == EINVAL);
+	rpl.hdr.vcpu = 1;
+	rpl.common.event = KVMI_EVENT_MSR;
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)) && errno == EINVAL);
+	rpl.common.event = KVMI_EVENT_CR;
+	rpl.common.action = 3;
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)) && errno == EINVAL);
+	rpl.common.action = KVMI_EVENT_ACTION_CONTINUE;
+	CHECK(!kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)));
+	CHECK(vm_saw(t.vm, "reply 1 CR ALLOW 0x9000"));
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)) && errno == EINVAL);
+	free(ev);
+	CHECK(kvmi_pop_event(t.dom, &ev) && errno == EAGAIN && !ev);
+	/* Without the value it is the guest's */
+	vm_cr(t.vm, 0, 4, 0x20, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 0 CR ALLOW 0x20\n"));
+	vm_breakpoint(t.vm, 0);
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_BREAKPOINT, 0) && ev->event.breakpoint.gpa == 0x3000 &&
+	      ev->event.breakpoint.insn_len == 1);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CRASH) && vm_saw(t.vm, "reply 0 BREAKPOINT CRASH"));
+	/* One of the VM: only if it is wanted; it has no reply */
+	vm_unhook(t.vm);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(!kvmi_control_vm_events(t.dom, KVMI_EVENT_UNHOOK, true));
+	CHECK(kvmi_control_vm_events(t.dom, KVMI_EVENT_CR, true) && errno == EINVAL);
+	CHECK(kvmi_control_events(t.dom, 0, KVMI_EVENT_UNHOOK, true) && errno == EINVAL);
+	CHECK(kvmi_control_events(t.dom, 0, 12, true) && errno == EINVAL);
+	CHECK(kvmi_control_events(t.dom, 7, KVMI_EVENT_CR, true) && errno == EINVAL);
+	vm_unhook(t.vm);
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_UNHOOK, 0));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE));
+	tool_end(&t);
+}
+
+/* ---- S1: vCPUs that do not run ---- */
+static void test_unstarted(void)
+{
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	unsigned short view = 9;
+	unsigned int mode;
+	struct tool t;
+
+	tool_begin(&t, path);
+	vm_unstarted(t.vm, 1);
+	tool_events(&t, true);
+	CHECK(vm_saw(t.vm, "event 0 PF on") && vm_count(t.vm, "event 1") == 0);
+	CHECK(vm_count(t.vm, "pause 1 \n") == 1);
+	CHECK(!kvmi_control_cr(t.dom, 1, 3, true) && !kvmi_control_msr(t.dom, 1, 0x10, true));
+	CHECK(!kvmi_control_cr(t.dom, 1, 4, true) && !kvmi_control_cr(t.dom, 1, 4, false));
+	CHECK(!kvmi_control_singlestep(t.dom, 1, true) && !kvmi_switch_ept_view(t.dom, 1, 2));
+	CHECK(!kvmi_switch_ept_view(t.dom, 1, 3));
+	CHECK(!kvmi_get_ept_view(t.dom, 1, &view) && view == 3);
+	CHECK(kvmi_get_registers(t.dom, 1, &regs, &sregs, NULL, &mode) && errno == EAGAIN);
+	/* One of each, the one made up */
+	tool_pause(&t);
+	CHECK(vm_count(t.vm, "pause 0 wait") == 1 && vm_count(t.vm, "pause 1") == 1);
+	CHECK(t.paused[1]->event.common.arch.view == 3);
+	tool_resume(&t);
+	CHECK(vm_saw(t.vm, "reply 0 PAUSE ALLOW") && vm_count(t.vm, "reply 1") == 0);
+
+	/* The guest starts it */
+	vm_run(t.vm, 1);
+	CHECK(kvmi_wait_event(t.dom, 100) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "event 1 CR on", "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "event 1 SINGLESTEP on", "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "cr 1 3 on", "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "cr 1 4 off", "reply 1 PAUSE ALLOW") && !vm_count(t.vm, "cr 1 4 on"));
+	CHECK(vm_order(t.vm, "msr 1 0x10 on", "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "step 1 on", "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "view of 1 is 3", "reply 1 PAUSE ALLOW"));
+	CHECK(!vm_count(t.vm, "view of 1 is 2"));
+	/* And now it is like others */
+	CHECK(!kvmi_get_registers(t.dom, 1, &regs, &sregs, NULL, &mode) && regs.rip == RIP);
+	tool_pause(&t);
+	CHECK(vm_count(t.vm, "pause 1 wait") == 1);
+	tool_resume(&t);
+	tool_end(&t);
+}
+
+/* It is started while it is paused, as far as the caller knows */
+static void test_started_in_pause(void)
+{
+	struct tool t;
+
+	tool_begin(&t, path);
+	vm_unstarted(t.vm, 1);
+	/* LibVMI without events: nothing was asked of the vCPU before */
+	tool_pause(&t);
+	vm_run(t.vm, 1);
+	CHECK(kvmi_wait_event(t.dom, 100) && errno == ETIMEDOUT);
+	CHECK(vm_count(t.vm, "reply 1") == 0);
+	tool_resume(&t);
+	CHECK(vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	tool_end(&t);
+}
+
+/* -S: no vCPU of the VM runs, and none answers */
+static void test_stopped(void)
+{
+	struct tool t;
+
+	tool_begin(&t, path);
+	vm_stopped(t.vm, 0);
+	vm_stopped(t.vm, 1);
+	tool_events(&t, true);
+	tool_pause(&t);
+	tool_resume(&t);
+	CHECK(vm_count(t.vm, "event") == 0);
+	vm_run(t.vm, 0);
+	vm_run(t.vm, 1);
+	CHECK(kvmi_wait_event(t.dom, 100) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 PAUSE ALLOW") && vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "event 0 CR on", "reply 0 PAUSE ALLOW"));
+	CHECK(vm_order(t.vm, "event 1 PF on", "reply 1 PAUSE ALLOW"));
+	tool_end(&t);
+}
+
+/* ---- S2: CONTINUE that means RETRY ---- */
+static void test_continue(void)
+{
+	struct kvm_regs regs = { .rip = RIP };
+	struct kvmi_dom_event *ev;
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	/* To where it was is no change */
+	vm_breakpoint(t.vm, 0);
+	ev = next_event(&t);
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 BREAKPOINT ALLOW"));
+	vm_breakpoint(t.vm, 0);
+	ev = next_event(&t);
+	regs.rip = RIP + 1;
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs) && vm_saw(t.vm, "rip 0xffffffff81000001"));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 BREAKPOINT RETRY"));
+	/* And that is over */
+	vm_forget(t.vm);
+	vm_breakpoint(t.vm, 0);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 0 BREAKPOINT ALLOW"));
+	/* Not where there is no such thing */
+	CHECK(!kvmi_pause_vcpu(t.dom, 0));
+	ev = next_event(&t);
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 PAUSE ALLOW"));
+	CHECK(!kvmi_pause_vcpu(t.dom, 1));
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY) && vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	vm_cr(t.vm, 0, 3, 0x5000, true);
+	ev = next_event(&t);
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 CR ALLOW 0x5000"));
+	/* The view was switched in a page fault, and in something else */
+	vm_pf(t.vm, 0, 0x1000, 0x1000, KVMI_PAGE_ACCESS_X, false);
+	ev = next_event(&t);
+	CHECK(!kvmi_switch_ept_view(t.dom, 0, 1));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 PF RETRY"));
+	vm_pf(t.vm, 0, 0x1000, 0x1000, KVMI_PAGE_ACCESS_X, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW"));
+	vm_forget(t.vm);
+	vm_breakpoint(t.vm, 0);
+	ev = next_event(&t);
+	CHECK(!kvmi_switch_ept_view(t.dom, 0, 0));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 BREAKPOINT ALLOW"));
+	tool_end(&t);
+}
+
+/* ---- S3: what an instruction reads instead ---- */
+struct pf_reply {
+	struct kvmi_vcpu_hdr hdr;
+	struct kvmi_event_reply common;
+	struct kvmi_event_pf_reply pf;
+};
+
+static void reply_context(struct tool *t, struct kvmi_dom_event *ev, const char *text)
+{
+	struct pf_reply rpl = { 0 };
+
+	if (!ev)
+		return;
+	rpl.hdr.vcpu = ev->event.common.vcpu;
+	rpl.common.event = KVMI_EVENT_PF;
+	rpl.pf.ctx_addr = ev->event.page_fault.gva;
+	rpl.pf.ctx_size = strlen(text);
+	memcpy(rpl.pf.ctx_data, text, strlen(text));
+	CHECK(!kvmi_reply_event(t->dom, ev->seq, &rpl, sizeof(rpl)));
+	free(ev);
+}
+
+static void test_emulated_read(void)
+{
+	struct kvmi_dom_event *ev;
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_PF, 0) && ev->event.page_fault.gva == 0x7ff010 &&
+	      ev->event.page_fault.gpa == 0x5010 &&
+	      ev->event.page_fault.access == KVMI_PAGE_ACCESS_R);
+	reply_context(&t, ev, "fake");
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW flags 1"));
+	/* All of it, a part, more than there is, and elsewhere */
+	vm_access(t.vm, 0, 0x7ff010, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'fake'"));
+	vm_access(t.vm, 0, 0x7ff00e, false, "true");
+	vm_access(t.vm, 0, 0x7ff012, false, "truetrue");
+	vm_access(t.vm, 0, 0x7ff014, false, "true");
+	vm_access(t.vm, 0, 0x7ff010, true, "true");
+	vm_access(t.vm, 1, 0x7ff010, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'trfa'"));
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'keuetrue'"));
+	CHECK(vm_saw(t.vm, "reply 1 ACCESS ALLOW\n"));
+	CHECK(vm_count(t.vm, "reply 0 ACCESS ALLOW\n") == 2);
+	/* The next event is about another instruction */
+	vm_breakpoint(t.vm, 0);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
+	vm_forget(t.vm);
+	vm_access(t.vm, 0, 0x7ff010, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+	/* One that KVM cannot emulate is not asked about for ever */
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, next_event(&t), "fake");
+	vm_forget(t.vm);
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, true);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW\n"));
+	/* Nothing to be read instead */
+	vm_forget(t.vm);
+	vm_pf(t.vm, 1, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, next_event(&t), "");
+	CHECK(vm_saw(t.vm, "reply 1 PF ALLOW\n"));
+	tool_end(&t);
+}
+
+/* ---- S4: TRAP events ---- */
+static void test_trap(void)
+{
+	struct kvmi_dom_event *ev;
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_inject_exception(t.dom, 1, 0x99, 6, 14) && vm_saw(t.vm, "inject 1 vector 14"));
+	vm_trap(t.vm, 1, 14);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 1 TRAP ALLOW"));
+	CHECK(!kvmi_control_events(t.dom, 1, KVMI_EVENT_TRAP, true));
+	vm_trap(t.vm, 1, 14);
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_TRAP, 1) && ev->event.trap.vector == 14 &&
+	      ev->event.trap.error_code == 6 && ev->event.trap.cr2 == 0x99);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_RETRY) && vm_saw(t.vm, "reply 1 TRAP RETRY"));
+	/* That of another vCPU is nobody's */
+	vm_trap(t.vm, 0, 13);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 TRAP ALLOW"));
+	CHECK(!kvmi_control_events(t.dom, 1, KVMI_EVENT_TRAP, false));
+	vm_forget(t.vm);
+	vm_trap(t.vm, 1, 13);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT && vm_saw(t.vm, "reply 1 TRAP ALLOW"));
+	tool_end(&t);
+}
+
+/* ---- S5: views ---- */
+static void test_views(void)
+{
+	unsigned short view = 0, in = 9;
+	struct kvmi_dom_event *ev;
+	unsigned int i;
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_create_ept_view(t.dom, &view) && view == 1);
+	for (i = 0; i < t.vcpus; i++)
+		CHECK(!kvmi_change_gfn(t.dom, i, view, 0x10, 0x4001));
+	CHECK(vm_saw(t.vm, "view 1 0x10 shows 0x4001"));
+	for (i = 0; i < t.vcpus; i++)
+		CHECK(!kvmi_switch_ept_view(t.dom, i, view));
+	CHECK(!kvmi_get_ept_view(t.dom, 1, &in) && in == 1);
+	vm_pf(t.vm, 1, 0x10000, 0x10000, KVMI_PAGE_ACCESS_W, false);
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_PF, 1) && ev->event.common.arch.view == 1 &&
+	      ev->event.page_fault.view == 1);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 1 PF ALLOW"));
+	vm_breakpoint(t.vm, 0);
+	ev = next_event(&t);
+	CHECK(ev && ev->event.common.arch.view == 1);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE));
+	for (i = 0; i < t.vcpus; i++) {
+		CHECK(!kvmi_switch_ept_view(t.dom, i, 0));
+		CHECK(!kvmi_change_gfn(t.dom, i, view, 0x10, ~0ull));
+	}
+	CHECK(vm_saw(t.vm, "view 1 0x10 shows 0x10\n"));
+	CHECK(!kvmi_destroy_ept_view(t.dom, view) && vm_saw(t.vm, "destroy 1"));
+	tool_end(&t);
+}
+
+/* ---- S6: threads ---- */
+static void *waits(void *arg)
+{
+	struct tool *t = arg;
+	int err = kvmi_wait_event(t->dom, -1);
+
+	return (void *)(intptr_t)(err ? errno : 0);
+}
+
+static void test_threads(void)
+{
+	struct tool t;
+	struct vm *second;
+	unsigned char byte;
+	pthread_t thread;
+	void *old, *result;
+	int i;
+
+	tool_begin_events(&t, path);
+	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	usleep(20000);
+	for (i = 0; i < 100; i++)
+		CHECK(!kvmi_read_physical(t.dom, i << 12, &byte, 1) && byte == i);
+	vm_breakpoint(t.vm, 0);
+	CHECK(!pthread_join(thread, &result) && !result);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+
+	/* A PAUSE event that is made up by another thread ends the waiting too */
+	vm_unstarted(t.vm, 1);
+	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	usleep(20000);
+	CHECK(!kvmi_pause_vcpu(t.dom, 1));
+	CHECK(!pthread_join(thread, &result) && !result);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+
+	/* The VM connects again while somebody waits for the old one's events */
+	old = t.dom;
+	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	usleep(20000);
+	second = vm_connect(path, "vm2");
+	CHECK(wait_for_guest(&t, 2));
+	CHECK(!pthread_join(thread, &result) && (intptr_t)result == ENOTCONN);
+	CHECK(t.dom != old && kvmi_read_physical(old, 0, &byte, 1) && errno == ENOTCONN);
+	CHECK(!kvmi_read_physical(t.dom, 0x5000, &byte, 1) && byte == 5);
+	CHECK(vm_saw(t.vm, "closed"));
+	tool_end(&t);
+	vm_disconnect(second);
+}
+
+static void test_two(void)
+{
+	char name[8] = "";
+	struct tool a, b;
+
+	tool_begin_events(&a, path);
+	tool_begin_events(&b, other);
+	CHECK(a.dom != b.dom);
+	vm_breakpoint(b.vm, 1);
+	CHECK(!reply(&b, next_event(&b), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(kvmi_wait_event(a.dom, 0) && errno == ETIMEDOUT);
+	vm_breakpoint(a.vm, 0);
+	CHECK(!reply(&a, next_event(&a), KVMI_EVENT_ACTION_CONTINUE));
+	tool_end(&a);
+	kvmi_domain_name(b.dom, name, 2);
+	CHECK(!strcmp(name, "v"));
+	CHECK(kvmi_domain_is_connected(b.dom));
+	tool_end(&b);
+
+	/* Again, by the same name, which the first is to lose */
+	tool_listen(&a, path);
+	tool_begin(&b, path);
+	CHECK(a.guests == 0);
+	kvmi_uninit(a.ctx);
+	CHECK(!access(path, F_OK));
+	tool_end(&b);
+	CHECK(access(path, F_OK));
+}
+
+static void test_refusals(void)
+{
+	struct tool t;
+	struct vm *vm;
+	int status;
+	pid_t child;
+	FILE *file;
+
+	tool_listen(&t, path);
+	t.refuse_handshake = true;
+	vm = vm_connect(path, "vm");
+	CHECK(vm_saw(vm, "closed") && t.handshakes == 1 && !t.guests);
+	vm_disconnect(vm);
+	t.refuse_handshake = false;
+	t.refuse_guest = true;
+	vm = vm_connect(path, "vm");
+	CHECK(wait_for_guest(&t, 1) && vm_saw(vm, "closed") && !t.dom);
+	vm_disconnect(vm);
+	/* A child that was forked has the sockets, and no thread */
+	child = fork();
+	if (!child) {
+		kvmi_close(t.ctx);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && !status);
+	CHECK(!access(path, F_OK));
+	t.refuse_guest = false;
+	t.vm = vm_connect(path, "vm");
+	CHECK(wait_for_guest(&t, 2));
+	/* Closed by the VM */
+	vm_disconnect(t.vm);
+	CHECK(kvmi_wait_event(t.dom, SOON) && errno == ENOTCONN);
+	CHECK(!kvmi_domain_is_connected(t.dom));
+	CHECK(kvmi_get_vcpu_count(t.dom, &t.vcpus) && errno == ENOTCONN);
+	CHECK(kvmi_pause_all_vcpus(t.dom, 1) && errno == ENOTCONN);
+	kvmi_domain_close(t.dom, false);
+	kvmi_close(t.ctx);
+	kvmi_domain_close(NULL, true);
+	kvmi_uninit(NULL);
+	kvmi_close(NULL);
+
+	CHECK(!kvmi_init_unix_socket("/nowhere/at/all", new_guest, NULL, NULL) && errno == ENOENT);
+	CHECK(!kvmi_init_unix_socket(path, NULL, NULL, NULL) && errno == EINVAL);
+	file = fopen(path, "w");
+	fclose(file);
+	CHECK(!kvmi_init_unix_socket(path, new_guest, NULL, NULL) && errno == EEXIST);
+	unlink(path);
+	errno = 0;
+	CHECK(!kvmi_init_vsock(~0u, new_guest, NULL, NULL) && errno);
+}
+
+/* ---- The rest ---- */
+static void test_access(void)
+{
+	unsigned long long gpa[] = { 0x5000, 0x6000, 0x7000, 0x8000 };
+	unsigned char access[] = {
+		KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X, KVMI_PAGE_ACCESS_X,
+		KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X, KVMI_PAGE_ACCESS_W,
+	};
+	unsigned char left = 0, all = 7;
+	unsigned short view;
+	struct tool t;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_set_page_access(t.dom, gpa, access, 4, 0));
+	CHECK(vm_saw(t.vm, "access 0 0x5000 4") && vm_saw(t.vm, "access 0 0x6000 4") &&
+	      vm_saw(t.vm, "access 0 0x7000 5") && vm_saw(t.vm, "access 0 0x8000 0"));
+	CHECK(!kvmi_get_page_access(t.dom, 0x5123, &left) && left == access[0]);
+	CHECK(!kvmi_get_page_access(t.dom, 0x9000, &left) && left == 7);
+	/* Reading is what was to be reported, writing is not */
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT && vm_saw(t.vm, "reply 0 PF ALLOW"));
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_R, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
+	vm_pf(t.vm, 0, 0, 0x7008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
+	/* A new view begins as a copy, and its end is not that of the others */
+	CHECK(!kvmi_create_ept_view(t.dom, &view) && !kvmi_switch_ept_view(t.dom, 0, view));
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(!kvmi_destroy_ept_view(t.dom, view));
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
+	CHECK(!kvmi_switch_ept_view(t.dom, 0, 0));
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	/* No more */
+	CHECK(!kvmi_set_page_access(t.dom, gpa, &all, 1, 0));
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
+	CHECK(kvmi_set_page_access(t.dom, gpa, access, 0, 0) && errno == EINVAL);
+	CHECK(kvmi_set_page_access(t.dom, gpa, access, 513, 0) && errno == EINVAL);
+	tool_end(&t);
+
+	/* Where a page can be executed it can be read */
+	vm_no_exec_only = true;
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_set_page_access(t.dom, gpa, access, 2, 0));
+	CHECK(vm_saw(t.vm, "access 0 0x5000 0") && vm_saw(t.vm, "access 0 0x6000 0"));
+	vm_pf(t.vm, 0, 0, 0x6008, KVMI_PAGE_ACCESS_X, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT && vm_saw(t.vm, "reply 0 PF ALLOW"));
+	vm_no_exec_only = false;
+	tool_end(&t);
+}
+
+static void test_state(void)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entries[7];
+	} m = {
+		.msrs = { .nmsrs = 7 },
+		.entries = {
+			{ 0x174 }, { 0x175 }, { 0x176 }, { 0xc0000080 }, { 0xc0000081 },
+			{ 0xc0000082 }, { 0xc0000083 },
+		},
+	};
+	unsigned char page[5000] = { 0 }, xsave[700] = { 1 }, type = 0;
+	unsigned int eax, ebx, ecx, edx, mode = 0, i;
+	unsigned long long speed = 0;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	__u64 value = 0;
+	struct tool t;
+
+	tool_begin(&t, path);
+	CHECK(!kvmi_get_registers(t.dom, 1, &regs, &sregs, &m.msrs, &mode));
+	CHECK(regs.rip == RIP && sregs.cr3 == 0x1001 && mode == 8);
+	for (i = 0; i < 7; i++)
+		CHECK(m.entries[i].data == m.entries[i].index + 1ull);
+	CHECK(kvmi_get_registers(t.dom, 2, &regs, &sregs, NULL, &mode) && errno == EINVAL);
+	m.msrs.nmsrs = 1000;
+	CHECK(kvmi_get_registers(t.dom, 0, &regs, &sregs, &m.msrs, &mode) && errno == EINVAL);
+	CHECK(!kvmi_read_physical(t.dom, 0x3f00, page, 5000) && page[0] == 3 && page[4999] == 5);
+	CHECK(kvmi_read_physical(t.dom, 0x4000000, page, 1) && errno == ENOENT);
+	CHECK(!kvmi_write_physical(t.dom, 0x3ff0, page, 32) && vm_saw(t.vm, "write 0x4000 16"));
+	CHECK(!kvmi_get_tsc_speed(t.dom, &speed) && speed == 2000000000);
+	CHECK(!kvmi_get_cpuid(t.dom, 0, 1, 0, &eax, &ebx, &ecx, &edx));
+	CHECK(eax == 1 && ebx == 2 && ecx == 3 && edx == 4);
+	CHECK(!kvmi_get_mtrr_type(t.dom, 0x1000, &type) && type == 6);
+	CHECK(!kvmi_get_xcr(t.dom, 0, 0, &value) && value == 7);
+	CHECK(!kvmi_get_xsave(t.dom, 0, xsave, 700) && xsave[599] == 0x77 && xsave[600] == 0);
+	CHECK(!kvmi_set_xsave(t.dom, 0, xsave, 576) && vm_saw(t.vm, "xsave 0 576 bytes"));
+	CHECK(!kvmi_translate_gva(t.dom, 0, 0x100, &value) && value == 0x5000);
+	CHECK(!kvmi_translate_gva(t.dom, 0, 0x101, &value) && value == ~0ull);
+	CHECK(kvmi_get_starttime(t.dom) == 1000000);
+	CHECK(!kvmi_check_command(t.dom, KVMI_GET_REGISTERS));
+	CHECK(kvmi_check_command(t.dom, KVMI_WRITE_PHYSICAL) && errno == EPERM);
+	CHECK(kvmi_check_command(t.dom, KVMI_CONTROL_SPP) && errno == ENOENT);
+	CHECK(!kvmi_check_event(t.dom, KVMI_EVENT_PF));
+	CHECK(kvmi_check_event(t.dom, KVMI_EVENT_XSETBV) && errno == EPERM);
+	CHECK(kvmi_check_event(t.dom, 99) && errno == ENOENT);
+	CHECK(!kvmi_shutdown_guest(t.dom) && vm_saw(t.vm, "shutdown"));
+	tool_end(&t);
+}
+
+static void test_pages(void)
+{
+	__u64 gfn = 0, first;
+	struct tool t;
+
+	tool_begin(&t, path);
+	CHECK(!kvmi_get_next_available_gfn(t.dom, &first) && first == 0x4000);
+	CHECK(!kvmi_alloc_gfn(t.dom, first));
+	CHECK(kvmi_alloc_gfn(t.dom, first) && errno == EBUSY);
+	CHECK(!kvmi_get_next_available_gfn(t.dom, &gfn) && gfn == first + 1);
+	CHECK(!kvmi_alloc_gfn(t.dom, first + 1) && !kvmi_alloc_gfn(t.dom, first + 2));
+	CHECK(kvmi_get_next_available_gfn(t.dom, &gfn) && errno == ENOSPC);
+	CHECK(!kvmi_free_gfn(t.dom, first + 1));
+	CHECK(kvmi_free_gfn(t.dom, first + 1) && errno == ENOENT);
+	CHECK(!kvmi_get_next_available_gfn(t.dom, &gfn) && gfn == first + 1);
+	CHECK(kvmi_alloc_gfn(t.dom, first + 3) && errno == EINVAL);
+	CHECK(kvmi_alloc_gfn(t.dom, 5) && errno == EINVAL);
+	tool_end(&t);
+}
+
+static void test_batch(void)
+{
+	struct { struct kvmi_vcpu_hdr hdr; struct kvmi_event_reply common; } rpl = { 0 };
+	unsigned long long gpa[] = { 0x5000, 0x6000 };
+	unsigned char access[] = { 6, 5 };
+	struct kvm_regs regs = { .rip = RIP + 3 };
+	struct kvmi_dom_event *ev;
+	struct tool t;
+	void *batch;
+
+	tool_begin_events(&t, path);
+	vm_breakpoint(t.vm, 1);
+	ev = next_event(&t);
+	batch = kvmi_batch_alloc(t.dom);
+	CHECK(batch && ev);
+	rpl.hdr.vcpu = 1;
+	rpl.common.event = KVMI_EVENT_BREAKPOINT;
+	CHECK(!kvmi_queue_page_access(batch, gpa, access, 2, 0));
+	CHECK(!kvmi_queue_registers(batch, 1, &regs));
+	CHECK(!kvmi_queue_reply_event(batch, ev->seq, &rpl, sizeof(rpl)));
+	CHECK(kvmi_queue_spp_access(batch, NULL, NULL, 0, 0) && errno == ENOSYS);
+	CHECK(kvmi_queue_page_access(batch, gpa, access, 0, 0) && errno == EINVAL);
+	CHECK(vm_count(t.vm, "access") == 0);
+	CHECK(!kvmi_batch_commit(batch));
+	CHECK(vm_saw(t.vm, "reply 1 BREAKPOINT RETRY"));
+	CHECK(vm_order(t.vm, "access 0 0x5000 4", "registers 1") &&
+	      vm_order(t.vm, "registers 1", "reply 1 BREAKPOINT"));
+	CHECK(kvmi_reply_event(t.dom, ev->seq, &rpl, sizeof(rpl)) && errno == EINVAL);
+	vm_pf(t.vm, 0, 0, 0x5008, KVMI_PAGE_ACCESS_W, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(kvmi_queue_reply_event(batch, ev->seq, &rpl, sizeof(rpl)) == 0);
+	CHECK(kvmi_batch_commit(batch) && errno == EINVAL);
+	free(ev);
+	/* All vCPUs, of which one does not run */
+	vm_unstarted(t.vm, 0);
+	CHECK(!kvmi_queue_pause_vcpu(batch, 0) && !kvmi_queue_pause_vcpu(batch, 1));
+	CHECK(!kvmi_batch_commit(batch));
+	ev = next_event(&t);
+	CHECK(is_event(ev, KVMI_EVENT_PAUSE_VCPU, 0));
+	rpl.hdr.vcpu = 0;
+	rpl.common.event = KVMI_EVENT_PAUSE_VCPU;
+	CHECK(ev && !kvmi_queue_reply_event(batch, ev->seq, &rpl, sizeof(rpl)) &&
+	      !kvmi_batch_commit(batch));
+	free(ev);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
+	CHECK(!kvmi_queue_pause_vcpu(batch, 9) && kvmi_batch_commit(batch) && errno == EINVAL);
+	kvmi_batch_free(batch);
+	kvmi_batch_free(NULL);
+	tool_end(&t);
+}
+
+static unsigned int logged;
+
+static void log_cb(kvmi_log_level level, const char *s, void *ctx)
+{
+	logged += ctx == &logged && *s && level <= KVMI_LOG_LEVEL_ERROR;
+}
+
+static void test_missing(void)
+{
+	bool flag = true;
+	struct tool t;
+
+	kvmi_set_log_cb(log_cb, &logged);
+	tool_begin(&t, path);
+	CHECK(logged);
+	kvmi_set_log_cb(NULL, NULL);
+	CHECK(kvmi_set_page_write_bitmap(t.dom, NULL, NULL, 0) && errno == ENOSYS);
+	CHECK(kvmi_set_ve_info_page(t.dom, 0, 0) && errno == ENOSYS);
+	CHECK(kvmi_disable_ve(t.dom, 0) && errno == ENOSYS);
+	CHECK(kvmi_set_ept_page_conv(t.dom, 0, 0, true) && errno == ENOSYS);
+	CHECK(kvmi_get_ept_page_conv(t.dom, 0, 0, &flag) && errno == ENOSYS);
+	CHECK(kvmi_control_ept_view(t.dom, 0, 1, true) && errno == ENOSYS);
+	CHECK(kvmi_memory_mapping(t.dom, true) && errno == ENOSYS);
+	CHECK(kvmi_map_physical_page(t.dom, 0) == MAP_FAILED && errno == ENOSYS);
+	CHECK(kvmi_unmap_physical_page(t.dom, NULL) && errno == ENOSYS);
+	CHECK(!kvmi_remote_mapping_v2());
+	tool_end(&t);
+}
+
+static void run(const char *name, void (*test)(void))
+{
+	broken = false;
+	test();
+	printf("%sok %d %s\n", broken ? "not " : "", ++number, name);
+	failures += broken;
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!mkdtemp(dir))
+		abort();
+	snprintf(path, sizeof(path), "%s/socket", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	run("a session with events, a pause and its end", test_session);
+	run("events and replies", test_events);
+	run("S1: a vCPU that the guest has not started", test_unstarted);
+	run("S1: a vCPU that is started in a pause", test_started_in_pause);
+	run("S1: a VM that is stopped", test_stopped);
+	run("S2: CONTINUE from somewhere else, and in another view", test_continue);
+	run("S3: a read of something else", test_emulated_read);
+	run("S4: TRAP events that nobody asked for", test_trap);
+	run("S5: the view of an event", test_views);
+	run("S6: waiting, calling, connecting again", test_threads);
+	run("two VMs in one process", test_two);
+	run("refusals, the end of the VM, and what cannot be listened on", test_refusals);
+	run("page access that goes together", test_access);
+	run("state and memory", test_state);
+	run("pages of the tool", test_pages);
+	run("batches", test_batch);
+	run("what there is not", test_missing);
+	if (rmdir(dir)) {
+		printf("not ok %d nothing is left in the directory\n", ++number);
+		failures++;
+	}
+	printf("1..%d\n", number);
+	return failures != 0;
+}
