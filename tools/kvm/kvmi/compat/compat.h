@@ -77,6 +77,8 @@ struct vcpu {
 	uint32_t events;		/* KVMI_EVENT_* that the caller has turned on */
 	uint16_t view;
 	struct kvmi_event_pf_reply context;	/* what it reads instead, until its next event */
+	bool context_is_gpa;		/* it begins at this address too: */
+	uint64_t context_gpa;
 };
 
 struct domain {

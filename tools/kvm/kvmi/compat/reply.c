@@ -143,6 +143,20 @@ static void made_up_done(struct domain *d, const struct reply *r)
 	}
 }
 
+/*
+ * What the vCPU is to read instead, from where the caller says.  That is mostly the
+ * address that the event has, which is ~0 where hardware does not tell it.
+ */
+static void set_context(struct domain *d, const struct reply *r)
+{
+	const struct kint_event *event = &r->open->event;
+	struct vcpu *v = &d->vcpus[event->common.vcpu];
+
+	v->context = r->context;
+	v->context_is_gpa = r->context.ctx_addr == event->pf.gva;
+	v->context_gpa = event->pf.gpa;
+}
+
 /* It has been sent; @r->open is freed */
 void reply_done(struct domain *d, struct reply *r)
 {
@@ -151,16 +165,26 @@ void reply_done(struct domain *d, struct reply *r)
 	if (open->made_up)
 		made_up_done(d, r);
 	else if (r->how == REPLY_CONTEXT)
-		d->vcpus[open->event.common.vcpu].context = r->context;
+		set_context(d, r);
 	*p = open->next;
 	free(open);
 	r->open = NULL;
 }
 
+/* Where in the context byte @i of an access is; beyond its end if it is not */
+static uint64_t place_in_context(const struct vcpu *v, const struct kvmi_vcpu_event_access *access,
+				 unsigned int i)
+{
+	uint64_t at = access->gva + i - v->context.ctx_addr;
+
+	if (v->context.ctx_addr != ~0ull && at < v->context.ctx_size)
+		return at;
+	return v->context_is_gpa ? access->gpa + i - v->context_gpa : ~0ull;
+}
+
 /* An instruction reads or writes, and the caller may have said what it is to read */
 int answer_access(struct domain *d, struct vcpu *v, const struct kint_event *event)
 {
-	const struct kvmi_event_pf_reply *context = &v->context;
 	const struct kvmi_vcpu_event_access *access = &event->access;
 	unsigned char data[sizeof(access->data)];
 	bool replaced = false;
@@ -169,10 +193,10 @@ int answer_access(struct domain *d, struct vcpu *v, const struct kint_event *eve
 
 	memcpy(data, access->data, sizeof(data));
 	for (i = 0; access->access == KVMI_PAGE_ACCESS_R && i < access->size; i++) {
-		at = access->gva + i - context->ctx_addr;
-		if (at >= context->ctx_size)
+		at = place_in_context(v, access, i);
+		if (at >= v->context.ctx_size)
 			continue;
-		data[i] = context->ctx_data[at];
+		data[i] = v->context.ctx_data[at];
 		replaced = true;
 	}
 	if (replaced)

@@ -475,14 +475,14 @@ static void test_emulated_read(void)
 	reply_context(&t, ev, "fake");
 	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW flags 1"));
 	/* All of it, a part, more than there is, and elsewhere */
-	vm_access(t.vm, 0, 0x7ff010, false, "true");
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'fake'"));
-	vm_access(t.vm, 0, 0x7ff00e, false, "true");
-	vm_access(t.vm, 0, 0x7ff012, false, "truetrue");
-	vm_access(t.vm, 0, 0x7ff014, false, "true");
-	vm_access(t.vm, 0, 0x7ff010, true, "true");
-	vm_access(t.vm, 1, 0x7ff010, false, "true");
+	vm_access(t.vm, 0, 0x7ff00e, 0x500e, false, "true");
+	vm_access(t.vm, 0, 0x7ff012, 0x5012, false, "truetrue");
+	vm_access(t.vm, 0, 0x7ff014, 0x5014, false, "true");
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, true, "true");
+	vm_access(t.vm, 1, 0x7ff010, 0x5010, false, "true");
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'trfa'"));
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'keuetrue'"));
@@ -492,7 +492,7 @@ static void test_emulated_read(void)
 	vm_breakpoint(t.vm, 0);
 	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
 	vm_forget(t.vm);
-	vm_access(t.vm, 0, 0x7ff010, false, "true");
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
 	/* One that KVM cannot emulate is not asked about for ever */
@@ -502,6 +502,15 @@ static void test_emulated_read(void)
 	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, true);
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW\n"));
+	/* Hardware does not tell the virtual address, the emulator does */
+	vm_pf(t.vm, 0, ~0ull, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, next_event(&t), "fake");
+	vm_forget(t.vm);
+	vm_access(t.vm, 0, 0x7ff00e, 0x500e, false, "true");
+	vm_access(t.vm, 0, 0x7ff014, 0x5014, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'trfa'"));
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
 	/* Nothing to be read instead */
 	vm_forget(t.vm);
 	vm_pf(t.vm, 1, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);

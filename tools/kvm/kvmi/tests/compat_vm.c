@@ -418,10 +418,11 @@ void vm_pf(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, unsigne
 	happen(vm, vcpu, KVMI_VCPU_EVENT_PF, &data, sizeof(data));
 }
 
-void vm_access(struct vm *vm, unsigned int vcpu, uint64_t gva, bool write, const char *text)
+void vm_access(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, bool write,
+	       const char *text)
 {
 	struct kvmi_vcpu_event_access data = {
-		.gva = gva, .access = write ? KVMI_PAGE_ACCESS_W : KVMI_PAGE_ACCESS_R,
+		.gva = gva, .gpa = gpa, .access = write ? KVMI_PAGE_ACCESS_W : KVMI_PAGE_ACCESS_R,
 		.size = strlen(text),
 	};
 

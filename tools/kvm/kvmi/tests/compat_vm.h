@@ -28,7 +28,8 @@ void vm_cr(struct vm *vm, unsigned int vcpu, unsigned int cr, uint64_t value, bo
 void vm_breakpoint(struct vm *vm, unsigned int vcpu);
 void vm_pf(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, unsigned int access,
 	   bool not_emulated);
-void vm_access(struct vm *vm, unsigned int vcpu, uint64_t gva, bool write, const char *data);
+void vm_access(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, bool write,
+	       const char *data);
 void vm_trap(struct vm *vm, unsigned int vcpu, unsigned int vector);
 void vm_unhook(struct vm *vm);
 

@@ -515,13 +515,21 @@ ok "guard nothing" has 'say what to guard'
 
 ok "no socket file left" test ! -e "$sock"
 
+# same_names LIBRARY PREFIX HEADER
+same_names() {
+	grep -oE "\\b$2[a-z0-9_]+\\(" "$(dirname "$0")/../$3" | tr -d '(' | sort -u >"$dir/out"
+	nm -D --defined-only "$out/$1" | sed -n "s/.* \\($2[a-z0-9_]*\\).*/\\1/p" | sort -u >"$dir/vm"
+	cmp -s "$dir/out" "$dir/vm"
+}
 # Not in a static build
 if [ -e "$out/libkint.so.1" ] && command -v nm >/dev/null; then
-	grep -oE '\bkint_[a-z0-9_]+\(' "$(dirname "$0")/../include/kint/libkint.h" | tr -d '(' |
-		sort -u >"$dir/out"
-	nm -D --defined-only "$out/libkint.so.1" | sed -n 's/.* \(kint_[a-z0-9_]*\).*/\1/p' |
-		sort -u >"$dir/vm"
-	ok "the shared library has what the header declares" cmp -s "$dir/out" "$dir/vm"
+	ok "the shared library has what the header declares" \
+		same_names libkint.so.1 kint_ include/kint/libkint.h
+	ok "and so has that for programs of others" \
+		same_names libkvmi.so.1 kvmi_ compat/include/libkvmi.h
+	ok "which shows nothing else" \
+		sh -c "! nm -D --defined-only $out/libkvmi.so.1 | grep -v ' A KVMI_1.0$' | grep -v '@@KVMI_1.0$'"
+	ok "there are 71" test "$(wc -l <"$dir/vm")" = 71
 fi
 echo "1..$n"
 exit $failed

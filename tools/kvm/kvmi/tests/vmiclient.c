@@ -266,31 +266,30 @@ static void set_access(uint64_t gpa, unsigned char access, unsigned short view)
 
 static void emulated_read(uint64_t gva)
 {
-	struct kvmi_event_pf_reply pf = { .ctx_addr = gva, .ctx_size = 8 };
+	struct kvmi_event_pf_reply pf = { .ctx_size = 8 };
 	unsigned char all = 7, no_read = KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X;
-	unsigned int tries = 0, faked = 0;
+	unsigned int tries, faked = 0;
 	uint64_t gpa = find_word(gva);
 	struct kvmi_dom_event *ev;
 
 	memcpy(pf.ctx_data, "KVMI-new", 8);
 	printf("the word is at %#" PRIx64 "\n", gpa);
 	set_access(gpa, no_read, 0);
-	while (tries < GIVE_UP) {
+	for (tries = 0; tries < GIVE_UP; tries++) {
 		ev = next_event(EVENT_MS);
-		if (!ev) {
-			tries++;
-			/* It has been read, and is not any more */
-			if (faked)
-				break;
+		/* It has been read, and is not any more */
+		if (!ev && faked)
+			break;
+		if (!ev)
 			continue;
-		}
 		if (ev->event.common.event != KVMI_EVENT_PF ||
 		    !(ev->event.page_fault.access & KVMI_PAGE_ACCESS_R))
 			die("event %u", ev->event.common.event);
-		if (!faked && ev->event.page_fault.gva == gva) {
+		if (!faked && ev->event.page_fault.gpa == gpa) {
 			printf("read of the word by code at %#llx\n",
 			       (unsigned long long)ev->event.common.arch.regs.rip);
 			faked++;
+			pf.ctx_addr = ev->event.page_fault.gva;
 			reply(ev, &pf, sizeof(pf));
 			continue;
 		}
