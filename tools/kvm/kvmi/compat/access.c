@@ -173,21 +173,21 @@ bool access_not_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *p
 
 /* ---- What the caller calls ---- */
 
-int kvmi_read_physical(void *dom, unsigned long long int gpa, void *buffer, size_t size)
+int kvmi_read_physical(void *dom, unsigned long long gpa, void *buffer, size_t size)
 {
 	struct domain *d = domain_enter(dom);
 
 	return d ? domain_leave(d, kint_read_physical(d->conn, gpa, buffer, size)) : -1;
 }
 
-int kvmi_write_physical(void *dom, unsigned long long int gpa, const void *buffer, size_t size)
+int kvmi_write_physical(void *dom, unsigned long long gpa, const void *buffer, size_t size)
 {
 	struct domain *d = domain_enter(dom);
 
 	return d ? domain_leave(d, kint_write_physical(d->conn, gpa, buffer, size)) : -1;
 }
 
-int kvmi_set_page_access(void *dom, unsigned long long int *gpa, unsigned char *access,
+int kvmi_set_page_access(void *dom, unsigned long long *gpa, unsigned char *access,
 			 unsigned short count, unsigned short view)
 {
 	struct kvmi_page_access_entry entries[MAX_ENTRIES];
@@ -204,7 +204,7 @@ int kvmi_set_page_access(void *dom, unsigned long long int *gpa, unsigned char *
 	return domain_leave(d, err);
 }
 
-int kvmi_get_page_access(void *dom, unsigned long long int gpa, unsigned char *access)
+int kvmi_get_page_access(void *dom, unsigned long long gpa, unsigned char *access)
 {
 	struct domain *d = domain_enter(dom);
 	uint64_t address = gpa;

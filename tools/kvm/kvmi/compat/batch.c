@@ -109,7 +109,7 @@ int kvmi_queue_reply_event(void *batch, unsigned int seq, const void *data, size
 	return 0;
 }
 
-int kvmi_queue_page_access(void *b, unsigned long long int *gpa, unsigned char *access,
+int kvmi_queue_page_access(void *b, unsigned long long *gpa, unsigned char *access,
 			   unsigned short count, unsigned short view)
 {
 	struct kvmi_page_access_entry *entries = calloc(count, sizeof(*entries));

@@ -128,6 +128,7 @@ struct reply {
 	uint64_t value;
 	struct kvmi_event_pf_reply context;
 };
+
 int reply_prepare(struct domain *d, unsigned int seq, const void *data, size_t size,
 		  struct reply *r);
 int reply_queue(struct kint_batch *batch, const struct reply *r);

@@ -54,8 +54,8 @@ static int v7_id_of(const struct kint_event *event)
 	int id;
 
 	for (id = 0; id < KVMI_NUM_EVENTS; id++)
-		if (event_id_of(id) == event->id && (id == KVMI_EVENT_UNHOOK) == !event->is_vcpu)
-			return id;
+		if (event_id_of(id) == event->id)
+			return event->is_vcpu || id == KVMI_EVENT_UNHOOK ? id : -EINVAL;
 	return -EINVAL;
 }
 

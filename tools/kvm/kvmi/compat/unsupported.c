@@ -6,6 +6,9 @@
 #include <sys/mman.h>
 #include "compat.h"
 
+/* Nobody asks what for */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
 static int no_such_thing(void)
 {
 	errno = ENOSYS;
@@ -37,62 +40,52 @@ int kvmi_vmfunc_support(void *dom, bool *supported)
 
 int kvmi_set_page_write_bitmap(void *dom, __u64 *gpa, __u32 *bitmap, unsigned short count)
 {
-	(void)dom, (void)gpa, (void)bitmap, (void)count;
 	return no_such_thing();
 }
 
 int kvmi_queue_spp_access(void *batch, __u64 *gpa, __u32 *bitmap, __u16 view, __u16 count)
 {
-	(void)batch, (void)gpa, (void)bitmap, (void)view, (void)count;
 	return no_such_thing();
 }
 
-int kvmi_set_ve_info_page(void *dom, unsigned short vcpu, unsigned long long int gpa)
+int kvmi_set_ve_info_page(void *dom, unsigned short vcpu, unsigned long long gpa)
 {
-	(void)dom, (void)vcpu, (void)gpa;
 	return no_such_thing();
 }
 
 int kvmi_disable_ve(void *dom, unsigned short vcpu)
 {
-	(void)dom, (void)vcpu;
 	return no_such_thing();
 }
 
 int kvmi_set_ept_page_conv(void *dom, unsigned short index, unsigned long long gpa, bool sve)
 {
-	(void)dom, (void)index, (void)gpa, (void)sve;
 	return no_such_thing();
 }
 
 int kvmi_get_ept_page_conv(void *dom, unsigned short index, unsigned long long gpa, bool *sve)
 {
-	(void)dom, (void)index, (void)gpa, (void)sve;
 	return no_such_thing();
 }
 
 int kvmi_control_ept_view(void *dom, unsigned short vcpu, unsigned short view, bool visible)
 {
-	(void)dom, (void)vcpu, (void)view, (void)visible;
 	return no_such_thing();
 }
 
 int kvmi_memory_mapping(void *dom, bool enable)
 {
-	(void)dom, (void)enable;
 	return no_such_thing();
 }
 
-void *kvmi_map_physical_page(void *dom, unsigned long long int gpa)
+void *kvmi_map_physical_page(void *dom, unsigned long long gpa)
 {
-	(void)dom, (void)gpa;
 	no_such_thing();
 	return MAP_FAILED;
 }
 
 int kvmi_unmap_physical_page(void *dom, void *addr)
 {
-	(void)dom, (void)addr;
 	return no_such_thing();
 }
 

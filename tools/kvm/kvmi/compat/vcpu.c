@@ -89,7 +89,8 @@ static int control_event(struct domain *d, uint16_t vcpu, int v7_id, bool enable
 	return err;
 }
 
-static int fulfil(struct domain *d, uint16_t vcpu, enum wish_kind kind, unsigned int id, bool enable)
+static int fulfil(struct domain *d, uint16_t vcpu, enum wish_kind kind, unsigned int id,
+		  bool enable)
 {
 	switch (kind) {
 	case WISH_EVENT:
@@ -347,7 +348,7 @@ int kvmi_set_registers(void *dom, unsigned short vcpu, const struct kvm_regs *re
 	return domain_leave(d, err);
 }
 
-int kvmi_get_tsc_speed(void *dom, unsigned long long int *speed)
+int kvmi_get_tsc_speed(void *dom, unsigned long long *speed)
 {
 	struct domain *d = domain_enter(dom);
 	struct kvmi_vcpu_get_info_reply info;
@@ -384,7 +385,7 @@ int kvmi_get_cpuid(void *dom, unsigned short vcpu, unsigned int function, unsign
 	return domain_leave(d, err);
 }
 
-int kvmi_get_mtrr_type(void *dom, unsigned long long int gpa, unsigned char *type)
+int kvmi_get_mtrr_type(void *dom, unsigned long long gpa, unsigned char *type)
 {
 	struct domain *d = domain_enter(dom);
 	int err;
@@ -459,7 +460,7 @@ int kvmi_translate_gva(void *dom, unsigned short vcpu, __u64 gva, __u64 *gpa)
 	return domain_leave(d, err);
 }
 
-int kvmi_inject_exception(void *dom, unsigned short vcpu, unsigned long long int gva,
+int kvmi_inject_exception(void *dom, unsigned short vcpu, unsigned long long gva,
 			  unsigned int error, unsigned char vector)
 {
 	struct domain *d = domain_enter(dom);
@@ -468,5 +469,7 @@ int kvmi_inject_exception(void *dom, unsigned short vcpu, unsigned long long int
 	if (!d)
 		return -1;
 	err = vcpu_check_awake(d, vcpu);
-	return domain_leave(d, err ? err : kint_inject_exception(d->conn, vcpu, vector, error, gva));
+	if (!err)
+		err = kint_inject_exception(d->conn, vcpu, vector, error, gva);
+	return domain_leave(d, err);
 }

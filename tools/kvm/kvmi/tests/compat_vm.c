@@ -168,7 +168,7 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 		say(vm, "write %#llx %u\n", (unsigned long long)mem->gpa, mem->size);
 		break;
 	case KVMI_VM_PAUSE_VCPU:
-		say(vm, "pause %u %s\n", d[0], d[2] ? "wait" : "");
+		say(vm, "pause %u%s\n", d[0], d[2] ? " wait" : "");
 		vm->owed[d[0]]++;
 		peer_reply(vm->sock, msg, 0, NULL, 0);
 		pause_events(vm, d[0]);
@@ -326,7 +326,9 @@ struct vm *vm_connect(const char *path, const char *name)
 		struct intro intro;
 		uint64_t tool_gpa, tool_size;
 	} greeting = {
-		.intro = { .struct_size = sizeof(greeting), .start_time = 1000, .max_gpa = RAM_END },
+		.intro = {
+			.struct_size = sizeof(greeting), .start_time = 1000, .max_gpa = RAM_END,
+		},
 		.tool_gpa = RAM_END, .tool_size = 3 * 4096,
 	};
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };

@@ -138,22 +138,22 @@ int kvmi_pause_vcpu(void *dom, unsigned short vcpu);
 int kvmi_get_registers(void *dom, unsigned short vcpu, struct kvm_regs *regs,
 		       struct kvm_sregs *sregs, struct kvm_msrs *msrs, unsigned int *mode);
 int kvmi_set_registers(void *dom, unsigned short vcpu, const struct kvm_regs *regs);
-int kvmi_get_tsc_speed(void *dom, unsigned long long int *speed);
+int kvmi_get_tsc_speed(void *dom, unsigned long long *speed);
 int kvmi_get_cpuid(void *dom, unsigned short vcpu, unsigned int function, unsigned int index,
 		   unsigned int *eax, unsigned int *ebx, unsigned int *ecx, unsigned int *edx);
-int kvmi_get_mtrr_type(void *dom, unsigned long long int gpa, unsigned char *type);
+int kvmi_get_mtrr_type(void *dom, unsigned long long gpa, unsigned char *type);
 int kvmi_get_xcr(void *dom, unsigned short vcpu, __u8 xcr, __u64 *value);
 int kvmi_get_xsave(void *dom, unsigned short vcpu, void *buffer, size_t size);
 int kvmi_set_xsave(void *dom, unsigned short vcpu, const void *buffer, size_t size);
 int kvmi_translate_gva(void *dom, unsigned short vcpu, __u64 gva, __u64 *gpa);
-int kvmi_inject_exception(void *dom, unsigned short vcpu, unsigned long long int gva,
+int kvmi_inject_exception(void *dom, unsigned short vcpu, unsigned long long gva,
 			  unsigned int error, unsigned char vector);
 
 /* Memory.  A kind of access that only goes with another is taken together with it. */
-int kvmi_read_physical(void *dom, unsigned long long int gpa, void *buffer, size_t size);
-int kvmi_write_physical(void *dom, unsigned long long int gpa, const void *buffer, size_t size);
-int kvmi_get_page_access(void *dom, unsigned long long int gpa, unsigned char *access);
-int kvmi_set_page_access(void *dom, unsigned long long int *gpa, unsigned char *access,
+int kvmi_read_physical(void *dom, unsigned long long gpa, void *buffer, size_t size);
+int kvmi_write_physical(void *dom, unsigned long long gpa, const void *buffer, size_t size);
+int kvmi_get_page_access(void *dom, unsigned long long gpa, unsigned char *access);
+int kvmi_set_page_access(void *dom, unsigned long long *gpa, unsigned char *access,
 			 unsigned short count, unsigned short view);
 
 /* Views, and pages of the tool's own, which are no memory of the guest's */
@@ -183,7 +183,7 @@ int kvmi_batch_commit(void *batch);
 void kvmi_batch_free(void *batch);
 int kvmi_queue_registers(void *batch, unsigned short vcpu, const struct kvm_regs *regs);
 int kvmi_queue_reply_event(void *batch, unsigned int seq, const void *data, size_t data_size);
-int kvmi_queue_page_access(void *batch, unsigned long long int *gpa, unsigned char *access,
+int kvmi_queue_page_access(void *batch, unsigned long long *gpa, unsigned char *access,
 			   unsigned short count, unsigned short view);
 int kvmi_queue_pause_vcpu(void *batch, unsigned short vcpu);
 
@@ -197,13 +197,13 @@ int kvmi_ve_support(void *dom, bool *supported);
 int kvmi_vmfunc_support(void *dom, bool *supported);
 int kvmi_set_page_write_bitmap(void *dom, __u64 *gpa, __u32 *bitmap, unsigned short count);
 int kvmi_queue_spp_access(void *batch, __u64 *gpa, __u32 *bitmap, __u16 view, __u16 count);
-int kvmi_set_ve_info_page(void *dom, unsigned short vcpu, unsigned long long int gpa);
+int kvmi_set_ve_info_page(void *dom, unsigned short vcpu, unsigned long long gpa);
 int kvmi_disable_ve(void *dom, unsigned short vcpu);
 int kvmi_set_ept_page_conv(void *dom, unsigned short index, unsigned long long gpa, bool sve);
 int kvmi_get_ept_page_conv(void *dom, unsigned short index, unsigned long long gpa, bool *sve);
 int kvmi_control_ept_view(void *dom, unsigned short vcpu, unsigned short view, bool visible);
 int kvmi_memory_mapping(void *dom, bool enable);
-void *kvmi_map_physical_page(void *dom, unsigned long long int gpa);	/* MAP_FAILED */
+void *kvmi_map_physical_page(void *dom, unsigned long long gpa);	/* MAP_FAILED */
 int kvmi_unmap_physical_page(void *dom, void *addr);
 bool kvmi_remote_mapping_v2(void);
 
