@@ -72,13 +72,25 @@ static int handshake(const struct kvmi_qemu2introspector *qemu,
 		     struct kvmi_introspector2qemu *answer, void *ctx)
 {
 	struct tool *t = ctx;
+	bool refused;
 
+	pthread_mutex_lock(&t->lock);
 	t->handshakes++;
+	refused = t->refuse_handshake;
+	pthread_mutex_unlock(&t->lock);
 	CHECK(qemu->struct_size == sizeof(*qemu) && qemu->uuid[15] == 0x5a);
 	CHECK(qemu->start_time == 1000 && !strncmp(qemu->name, "vm", 2));
 	CHECK(answer->struct_size == sizeof(*answer));
 	memset(answer->cookie_hash, 0xee, sizeof(answer->cookie_hash));
-	return t->refuse_handshake;
+	return refused;
+}
+
+static void refuse(struct tool *t, bool handshakes, bool guests)
+{
+	pthread_mutex_lock(&t->lock);
+	t->refuse_handshake = handshakes;
+	t->refuse_guest = guests;
+	pthread_mutex_unlock(&t->lock);
 }
 
 static bool wait_for_guest(struct tool *t, unsigned int guests)
@@ -678,12 +690,11 @@ static void test_refusals(void)
 	FILE *file;
 
 	tool_listen(&t, path);
-	t.refuse_handshake = true;
+	refuse(&t, true, false);
 	vm = vm_connect(path, "vm");
 	CHECK(vm_saw(vm, "closed") && t.handshakes == 1 && !t.guests);
 	vm_disconnect(vm);
-	t.refuse_handshake = false;
-	t.refuse_guest = true;
+	refuse(&t, false, true);
 	vm = vm_connect(path, "vm");
 	CHECK(wait_for_guest(&t, 1) && vm_saw(vm, "closed") && !t.dom);
 	vm_disconnect(vm);
@@ -695,7 +706,7 @@ static void test_refusals(void)
 	}
 	CHECK(waitpid(child, &status, 0) == child && !status);
 	CHECK(!access(path, F_OK));
-	t.refuse_guest = false;
+	refuse(&t, false, false);
 	t.vm = vm_connect(path, "vm");
 	CHECK(wait_for_guest(&t, 2));
 	/* Closed by the VM */
