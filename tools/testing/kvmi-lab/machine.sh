@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The two emulated machines; sourced by run and shell, which set $W (a work
-# directory), $kernel, $append, $console, $cpus and $disk and get $child.
+# directory), $kernel, $append, $console, $cpus, $disk and $line and get $child.
 
 # What a kernel in trouble says.  "unchecked MSR access" is a WARN that KVM
 # users trip easily, so it is named although it has no WARNING: line.
@@ -89,7 +89,8 @@ start_svm() {
 	"$_qemu" -L /usr/share/qemu -L /usr/share/seabios \
 		-nodefaults -no-user-config -no-reboot -display none \
 		-accel tcg,thread=multi -cpu EPYC,+svm,+npt$svm_features -smp "${cpus:-2}" -m 2048 \
-		${serial:--serial file:$console.kernel -serial file:$console} -kernel "$kernel" -initrd "$W/initrd" \
+		${serial:--serial file:$console.kernel -serial file:$console} \
+		${line:+-serial unix:$line,server=on,wait=off} -kernel "$kernel" -initrd "$W/initrd" \
 		-append "$COMMON ${_khz:+tsc_early_khz=$_khz} $append" <"${input:-/dev/null}" >"${input:-$W/emulator.log}" 2>>"$W/emulator.log" 9>&- &
 	child=$!
 }

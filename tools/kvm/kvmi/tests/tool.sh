@@ -512,6 +512,7 @@ ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/hostile.sh"
 . "$(dirname "$0")/dump.sh"
 . "$(dirname "$0")/mount.sh"
+. "$(dirname "$0")/gdb.sh"
 
 ok "no socket file left" test ! -e "$sock"
 

@@ -157,7 +157,7 @@ static int begin(struct tool *tool, uint16_t vcpu)
 		err = kernel_find(tool, vcpu, &brk.k);
 	tool->doing = "making a view";
 	if (!err)
-		err = hidden_begin(tool);
+		err = hidden_begin(tool, KVMI_PAGE_ACCESS_RWX);
 	if (!err)
 		err = add_places(tool, vcpu);
 	return err;
@@ -397,18 +397,6 @@ static void print_usage(void)
 	       "  --rate LINES    lines for stops, a second on average; 0 is no limit (0)\n"
 	       "  --json          JSON lines\n"
 	       "  --once          leave when the session ends, instead of waiting for the next\n");
-}
-
-static bool parse_spare(const char *text)
-{
-	uint64_t start, size;
-
-	if (!parse_extent(text, &start, &size) || size < PAGE_SIZE) {
-		error("--spare %s: give START+LENGTH or START-LAST, physical", text);
-		return false;
-	}
-	hidden_spare(start, size);
-	return true;
 }
 
 static bool parse_count(const char *text)

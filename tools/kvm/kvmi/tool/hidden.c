@@ -36,13 +36,21 @@ static struct {
 	uint64_t spare_end;		/* pages for copies are looked for below */
 	uint64_t given, given_size;
 	uint16_t view, step_view;	/* the latter is 0 if there is none */
+	uint8_t rest;
 } hidden;
 
-/* Where copies may lie, if the user knows better */
-void hidden_spare(uint64_t gpa, uint64_t size)
+/* Where copies may lie, if the user knows better.  Says what is wrong. */
+bool parse_spare(const char *text)
 {
-	hidden.given = gpa;
+	uint64_t start, size;
+
+	if (!parse_extent(text, &start, &size) || size < PAGE_SIZE) {
+		error("--spare %s: give START+LENGTH or START-LAST, physical", text);
+		return false;
+	}
+	hidden.given = start;
 	hidden.given_size = size;
+	return true;
 }
 
 uint16_t hidden_view(void)
@@ -84,7 +92,8 @@ static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 	while (hidden.spare_end > first && hidden.spare_end - first >= PAGE_SIZE) {
 		hidden.spare_end -= PAGE_SIZE;
 		/* Not one that breakpoints are in, or are to be in */
-		if (hidden_has(hidden.spare_end) || hidden.spare_end == gpa)
+		if (hidden_has(hidden.spare_end) || hidden.spare_end == gpa ||
+		    hidden_is_copy(hidden.spare_end))
 			continue;
 		err = kint_read_physical(tool->conn, hidden.spare_end, data, sizeof(data));
 		if (err && err != -ENOENT)
@@ -117,8 +126,11 @@ static int write_copy(struct tool *tool, const struct page *page)
 	return kint_write_physical(tool->conn, page->spare, copy, sizeof(copy));
 }
 
-/* Forget what was there: another session, or a new one with the same VM */
-int hidden_begin(struct tool *tool)
+/*
+ * Forget what was there: another session, or a new one with the same VM.  @rest: what
+ * pages without breakpoints can be used for in the view.
+ */
+int hidden_begin(struct tool *tool, uint8_t rest)
 {
 	struct kvmi_vm_get_features_reply f;
 	int err = kint_get_features(tool->conn, &f);
@@ -129,6 +141,7 @@ int hidden_begin(struct tool *tool)
 	memset(hidden.pages, 0, sizeof(hidden.pages));
 	hidden.npages = 0;
 	hidden.npoints = 0;
+	hidden.rest = rest;
 	hidden.spare_end = SPARE_LAST + PAGE_SIZE;
 	if (hidden.given_size)
 		hidden.spare_end = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE;
@@ -247,6 +260,46 @@ int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access)
 		return err;
 	hidden.points[hidden.npoints++] = gpa;
 	return write_copy(tool, page_of(gpa));
+}
+
+/* Nothing is hidden in the page any more: it is shown as it is, and can be used */
+static int remove_page(struct tool *tool, struct page *page)
+{
+	static const unsigned char zero[PAGE_SIZE];
+	struct kvmi_page_access_entry entry = {
+		.gpa = page->gpa, .access = hidden.rest, .npages = 1,
+	};
+	uint64_t spare = page->spare;
+	int err;
+
+	err = kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
+			      page->gpa / PAGE_SIZE);
+	if (!err)
+		err = kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+	if (!err)
+		err = kint_write_physical(tool->conn, spare, zero, sizeof(zero));
+	if (!err)
+		err = allow_writing(tool, spare, true);
+	*page = hidden.pages[--hidden.npages];
+	/* It may hold a copy again */
+	if (hidden.spare_end < spare + PAGE_SIZE)
+		hidden.spare_end = spare + PAGE_SIZE;
+	return err;
+}
+
+/* Take a breakpoint away, which there is */
+int hidden_remove(struct tool *tool, uint64_t gpa)
+{
+	struct page *page = page_of(gpa);
+	unsigned int i;
+
+	for (i = 0; hidden.points[i] != gpa; i++)
+		;
+	hidden.points[i] = hidden.points[--hidden.npoints];
+	for (i = 0; i < hidden.npoints; i++)
+		if (page_of(hidden.points[i]) == page)
+			return write_copy(tool, page);
+	return remove_page(tool, page);
 }
 
 /* The guest, or a device, may have written its pages: the copies have to follow */

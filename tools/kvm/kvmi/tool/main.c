@@ -27,6 +27,7 @@ static const struct {
 	{ "guard",     cmd_guard,     "refuse writes to chosen MSRs and control register bits" },
 	{ "protect",   cmd_protect,   "keep the guest from writing its kernel, or other memory" },
 	{ "break",     cmd_break,     "breakpoints that the guest cannot see; trace system calls" },
+	{ "gdb",       cmd_gdb,       "a server for gdb, which debugs the guest as any remote target" },
 	{ "step",      cmd_step,      "execute instructions one by one, show registers" },
 	{ "views",     cmd_views,     "views of guest memory: list, create, switch, change" },
 	{ "pause",     cmd_pause,     "hold vCPUs, show where they are, let them go" },

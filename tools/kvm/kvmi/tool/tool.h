@@ -268,9 +268,10 @@ const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_
 /* hidden.c: breakpoints in copies of pages, in a view of their own */
 #define MAX_HIDDEN 64
 
-void hidden_spare(uint64_t gpa, uint64_t size);
-int hidden_begin(struct tool *tool);
+bool parse_spare(const char *text);
+int hidden_begin(struct tool *tool, uint8_t rest);
 int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access);
+int hidden_remove(struct tool *tool, uint64_t gpa);
 int hidden_refresh(struct tool *tool);
 bool hidden_is_copy(uint64_t gpa);
 int hidden_move(struct tool *tool, uint64_t gpa);
@@ -382,6 +383,7 @@ int cmd_views(struct tool *tool, int argc, char **argv);
 int cmd_protect(struct tool *tool, int argc, char **argv);
 int cmd_step(struct tool *tool, int argc, char **argv);
 int cmd_break(struct tool *tool, int argc, char **argv);
+int cmd_gdb(struct tool *tool, int argc, char **argv);
 int cmd_pause(struct tool *tool, int argc, char **argv);
 int cmd_inject(struct tool *tool, int argc, char **argv);
 int cmd_shutdown(struct tool *tool, int argc, char **argv);
