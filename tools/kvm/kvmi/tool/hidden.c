@@ -266,16 +266,15 @@ int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access)
 static int remove_page(struct tool *tool, struct page *page)
 {
 	static const unsigned char zero[PAGE_SIZE];
-	struct kvmi_page_access_entry entry = {
-		.gpa = page->gpa, .access = hidden.rest, .npages = 1,
-	};
 	uint64_t spare = page->spare;
 	int err;
 
 	err = kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
 			      page->gpa / PAGE_SIZE);
 	if (!err)
-		err = kint_set_page_access(tool->conn, hidden.view, 0, &entry, 1);
+		err = set_access(tool, hidden.view, page->gpa, hidden.rest);
+	if (!err && hidden.step_view)
+		err = set_access(tool, hidden.step_view, page->gpa, KVMI_PAGE_ACCESS_RWX);
 	if (!err)
 		err = kint_write_physical(tool->conn, spare, zero, sizeof(zero));
 	if (!err)
