@@ -182,7 +182,8 @@ KVMI_TEST(kvmi_cost, exits_by_rule)
 	exits = count_exits(self->vcpu, variant->op);
 	if (variant->event == KVMI_VCPU_EVENT_TRAP)
 		TEST_ASSERT_EQ(exits, self->exits);
-	TEST_ASSERT(exits <= max(self->exits, (u64)OPS), "%lu exits for %d instructions",
+	/* One is that of the guest's end. */
+	TEST_ASSERT(exits <= max(self->exits, OPS + 1ul), "%lu exits for %d instructions",
 		    exits, OPS);
 }
 
@@ -289,13 +290,16 @@ KVMI_TEST(kvmi_event_cost, receiver_allocates_nothing)
 		    allocs, 2 * OPS, self->two.sites[0].name);
 }
 
-/* It is the vCPU's thread that reads the answer. */
+/*
+ * It is the vCPU's thread that reads the answer, unless the tool gets the CPU, and
+ * answers, before that thread begins to wait.
+ */
 KVMI_TEST(kvmi_event_cost, receiver_sleeps)
 {
 	u64 wakeups = kvmi_trace_sum(self->two.wakeups) -
 		      self->two.wakeups[TOOL] - self->two.wakeups[VCPU];
 
-	TEST_ASSERT(wakeups < OPS / 10, "%lu wake-ups in %d events", wakeups, 2 * OPS);
+	TEST_ASSERT(wakeups < OPS / 2, "%lu wake-ups in %d events", wakeups, 2 * OPS);
 }
 
 /* One per direction is enough: an event is there as a whole. */
