@@ -102,20 +102,28 @@ static void wake_next(struct kvm_introspection *session)
 		kvmi_session_wake_receiver(session);
 }
 
+/*
+ * The socket wakes one task after the other, and all may ignore that if the one
+ * that reads changes meanwhile: look for data after each change.
+ */
+static bool has_data(const struct kvmi_waiter *waiter)
+{
+	/* Pairs with that of wq_has_sleeper(), before the socket is woken. */
+	smp_mb();
+	return vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR);
+}
+
 static void end_waiting(struct kvmi_waiter *waiter)
 {
 	struct kvmi_reader *reader = &waiter->session->reader;
-	bool was_first = READ_ONCE(reader->first) == waiter;
+	bool was_first;
 
 	scoped_guard(spinlock, &reader->waiters_lock) {
+		was_first = reader->first == waiter;
 		list_del(&waiter->node);
 		update_first(reader);
 	}
-
-	/* Pairs with that of wq_has_sleeper(), before the socket is woken. */
-	smp_mb();
-	if (was_first &&
-	    vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (was_first && has_data(waiter))
 		wake_next(waiter->session);
 
 	remove_wait_queue(&waiter->vi->wait, &waiter->reply);
@@ -220,6 +228,8 @@ long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
 		return 0;
 
 	begin_waiting(&waiter);
+	if (READ_ONCE(session->reader.first) == &waiter && has_data(&waiter))
+		read_messages(session, vi, done);
 	while (timeout && !done(vi, session)) {
 		if (signal_pending(current)) {
 			r = -EINTR;
