@@ -561,7 +561,8 @@ struct kvmi_vm_get_page_access {
  * @first: with KVMI_MATCH_NUMBER, the first and
  * @last: the last of the numbers; with PF, of whole pages.  An access by
  *	several bytes (ACCESS) matches if one of them does, but with ALLOW and NOTIFY
- *	if all do.
+ *	if all do.  An MSR that has two numbers matches by either, but with ALLOW and
+ *	NOTIFY by the one that the guest uses.
  * @value: with KVMI_MATCH_VALUE, what the bits of @value_mask are, others zero
  * @value_mask: which bits are compared
  * @changed: with KVMI_MATCH_CHANGED, one of these bits has to differ

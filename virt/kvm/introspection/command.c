@@ -313,7 +313,7 @@ static int run_quick_command(struct kvm_introspection *session,
 
 	session->kvm->stat.introspection_vm_commands++;
 	finish_reply(session, 0, size);
-	if (kvmi_message_notify(session, &session->reply, session->reply_size))
+	if (kvmi_message_send_now(session, &session->reply, session->reply_size, false))
 		session->reply_size = 0;
 	else
 		kvmi_session_wake_receiver(session);

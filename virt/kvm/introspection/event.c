@@ -502,6 +502,17 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 	}
 }
 
+/* The instruction is not the one any more that the reply is about. */
+static void drop_steps(struct kvm_vcpu_introspection *vi,
+		       struct kvm_introspection *session, struct kvmi_event *event)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (event->flags & KVMI_REPLY_STEP_IN_VIEW)
+		kvmi_view_put(session, event->view);
+	event->flags &= ~REPLY_STEPS;
+}
+
 /* The view that a reply chooses does not depend on what the guest does next. */
 static void apply_view(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		       struct kvmi_event *event)
@@ -772,7 +783,7 @@ static void notify(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	total = make_event(vcpu, session, &msg, id, KVMI_EVENT_NOTIFICATION, data,
 			   size);
 	if (READ_ONCE(session->defunct) ||
-	    !kvmi_message_notify(session, &msg, total)) {
+	    !kvmi_message_send_now(session, &msg, total, true)) {
 		atomic64_inc(&rules->dropped);
 		return;
 	}
@@ -1003,10 +1014,12 @@ int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 	} else {
 		/*
 		 * Userspace may have set registers since: drop those of the
-		 * tool.
+		 * tool, and what it wants to be stepped.
 		 */
-		if (!same_context(&vi->event, vcpu))
+		if (!same_context(&vi->event, vcpu)) {
 			vi->event.set_regs = false;
+			drop_steps(vi, session, &vi->event);
+		}
 		take_answer(vcpu, session, &vi->event, NULL, 0);
 	}
 

@@ -15,6 +15,7 @@
  * session when nothing is left to read.
  */
 
+#include <linux/poll.h>
 #include <linux/socket.h>
 #include <linux/uio.h>
 #include <net/af_unix.h>
@@ -311,17 +312,27 @@ static bool try_to_lock(struct mutex *lock)
 	return false;
 }
 
-/*
- * Write a message that may get lost, without waiting for the tool.  May sleep for
- * memory.  Within kvm->srcu.  Return false if it was not written.
- */
-bool kvmi_message_notify(struct kvm_introspection *session, void *msg, size_t size)
+/* Return true if more than a message can be written: a part of the socket's buffer. */
+static bool has_room(struct kvm_introspection *session)
 {
-	int r;
+	return vfs_poll(session->sock->file, NULL) & EPOLLOUT;
+}
+
+/*
+ * Write a message without waiting for the tool.  @leave_room: don't use what room
+ * is left for others, which the tool is asked or waits for.  May sleep for memory.
+ * The session's socket must not be replaced meanwhile: within kvm->srcu, or with
+ * reader.lock held.  Return false if the message was not written.
+ */
+bool kvmi_message_send_now(struct kvm_introspection *session, void *msg, size_t size,
+			   bool leave_room)
+{
+	int r = -EAGAIN;
 
 	if (!try_to_lock(&session->send_lock))
 		return false;
-	r = send_message(session, msg, size, MSG_DONTWAIT);
+	if (!leave_room || has_room(session))
+		r = send_message(session, msg, size, MSG_DONTWAIT);
 	mutex_unlock(&session->send_lock);
 	wake_for_pending(session);
 

@@ -26,6 +26,9 @@
 #include "session.h"
 #include "vcpu.h"
 
+/* No time to stop waiting at */
+#define KVMI_NEVER	0
+
 /* A vCPU that waits for the reply to an event */
 struct kvmi_waiter {
 	/* In kvm_vcpu_introspection.wait */
@@ -54,6 +57,9 @@ static int wake_for_data(struct wait_queue_entry *entry, unsigned int mode,
 
 	if (kvmi_is_woken_for_room(key) ||
 	    READ_ONCE(waiter->session->reader.first) != waiter)
+		return 0;
+	/* By this thread itself, which wakes the receiver */
+	if (!key && waiter->reply.private == current)
 		return 0;
 
 	return woken_wake_function(&waiter->reply, mode, flags, key);
@@ -186,8 +192,23 @@ static int read_message(struct kvm_introspection *session,
 	return r;
 }
 
+/* Jiffies, 0 if it is too late */
+static long time_left_until(unsigned long end)
+{
+	unsigned long now = jiffies;
+
+	if (end == KVMI_NEVER)
+		return MAX_SCHEDULE_TIMEOUT;
+
+	return time_before(now, end) ? end - now : 0;
+}
+
+/*
+ * Read until the vCPU has something to do, or has waited for long enough.  What is
+ * left is somebody else's, see end_waiting().
+ */
 static void read_messages(struct kvm_introspection *session,
-			  struct kvm_vcpu_introspection *vi,
+			  struct kvm_vcpu_introspection *vi, unsigned long end,
 			  bool (*done)(struct kvm_vcpu_introspection *vi,
 				       struct kvm_introspection *session))
 {
@@ -195,11 +216,13 @@ static void read_messages(struct kvm_introspection *session,
 	int r;
 
 	do {
+		cond_resched();
 		if (!lock_to_read(reader))
 			return;
 		r = read_message(session, vi);
 		mutex_unlock(&reader->lock);
-	} while (!r && !done(vi, session));
+	} while (!r && !done(vi, session) && !signal_pending(current) &&
+		 time_left_until(end));
 
 	if (r && r != -EAGAIN)
 		kvmi_session_wake_receiver(session);
@@ -222,22 +245,28 @@ long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
 				   struct kvm_introspection *session))
 {
 	struct kvmi_waiter waiter = { .session = session, .vi = vi };
+	unsigned long end = KVMI_NEVER;
 	long r = 0;
 
 	if (done(vi, session))
 		return 0;
+	if (timeout != MAX_SCHEDULE_TIMEOUT)
+		end = (jiffies + timeout) ?: 1;
 
 	begin_waiting(&waiter);
 	if (READ_ONCE(session->reader.first) == &waiter && has_data(&waiter))
-		read_messages(session, vi, done);
-	while (timeout && !done(vi, session)) {
+		read_messages(session, vi, end, done);
+	while (!done(vi, session)) {
 		if (signal_pending(current)) {
 			r = -EINTR;
 			break;
 		}
-		timeout = wait_woken(&waiter.reply, TASK_INTERRUPTIBLE, timeout);
+		timeout = time_left_until(end);
+		if (!timeout)
+			break;
+		wait_woken(&waiter.reply, TASK_INTERRUPTIBLE, timeout);
 		if (READ_ONCE(session->reader.first) == &waiter && !done(vi, session))
-			read_messages(session, vi, done);
+			read_messages(session, vi, end, done);
 	}
 	end_waiting(&waiter);
 
@@ -249,7 +278,8 @@ long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
  * only.
  *
  * Return 0 with reader.lock held, to process the message; -EAGAIN if there is
- * nothing to read; another error as kvmi_message_receive() does.
+ * nothing to read; -EINTR to be called again, e.g. after the reply of a quick
+ * command was sent; another error as kvmi_message_receive() does.
  */
 int kvmi_reader_receive(struct kvm_introspection *session)
 {
@@ -259,7 +289,10 @@ int kvmi_reader_receive(struct kvm_introspection *session)
 	do {
 		mutex_lock(&reader->lock);
 		WRITE_ONCE(reader->again, false);
-		if (reader->left) {
+		if (session->reply_size) {
+			/* Of a quick command: kvmi_command_send_reply() is first. */
+			r = -EINTR;
+		} else if (reader->left) {
 			reader->left = false;
 			return 0;
 		} else if (reader->error) {

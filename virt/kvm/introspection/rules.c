@@ -44,6 +44,10 @@ static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands
 	if (BIT(rule->verdict) & GOES_ON)
 		return op->first >= rule->first && op->last <= rule->last;
 
+	/* A register can't be written unasked by another number. */
+	if (op->alias >= rule->first && op->alias <= rule->last)
+		return true;
+
 	return op->first <= rule->last && op->last >= rule->first;
 }
 

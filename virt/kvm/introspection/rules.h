@@ -32,6 +32,8 @@ struct kvmi_operands {
 	/* KVMI_MATCH_NUMBER: all of these are accessed */
 	u64 first;
 	u64 last;
+	/* Another number of the same register, or @first */
+	u64 alias;
 	/* KVMI_MATCH_VALUE */
 	u64 value;
 	/* KVMI_MATCH_CHANGED */

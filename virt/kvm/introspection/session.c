@@ -282,7 +282,9 @@ static int receive_message(struct kvm_introspection *session)
 {
 	int r;
 
-	r = kvmi_command_send_reply(session);
+	/* Threads of vCPUs only try to get the lock, and make the receiver look again. */
+	scoped_guard(mutex, &session->reader.lock)
+		r = kvmi_command_send_reply(session);
 	if (r)
 		return r;
 	kvmi_vm_finish_shutdown(session);

@@ -149,12 +149,9 @@ struct kvm_introspection {
 	/* The message being received; under @reader.lock */
 	struct kvmi_frame rx;
 
-	/*
-	 * Bytes of @reply that are still to be sent; under @reader.lock, and read
-	 * by the receiver, which sends it
-	 */
+	/* Bytes of @reply that are still to be sent; under @reader.lock */
 	size_t reply_size;
-	/* Reply of a VM-wide command */
+	/* Reply of a VM-wide command; under @reader.lock */
 	struct kvmi_frame reply;
 };
 

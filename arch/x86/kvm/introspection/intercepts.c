@@ -101,7 +101,7 @@ static unsigned long *find_msr(unsigned long (*msrs)[KVMI_RANGE_LONGS], u32 msr,
 }
 
 /* Return the other index of a register that has two, or the same index. */
-static u32 alias_of(u32 msr)
+u32 kvmi_msr_alias(u32 msr)
 {
 	u32 nr;
 
@@ -149,7 +149,7 @@ bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 
 	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR) &&
 	       (is_chosen(vi->arch.msrs, msr) ||
-		is_chosen(vi->arch.msrs, alias_of(msr)));
+		is_chosen(vi->arch.msrs, kvmi_msr_alias(msr)));
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_msr);
 
@@ -158,7 +158,7 @@ static bool wants_same_msr(struct kvm_vcpu *vcpu, u32 msr)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	return is_chosen(vi->arch.same_msrs, msr) ||
-	       is_chosen(vi->arch.same_msrs, alias_of(msr));
+	       is_chosen(vi->arch.same_msrs, kvmi_msr_alias(msr));
 }
 
 enum kvmi_verdict kvmi_action_to_verdict(int action)

@@ -9,6 +9,7 @@
 struct kvm_vcpu;
 
 enum kvmi_verdict kvmi_action_to_verdict(int action);
+u32 kvmi_msr_alias(u32 msr);
 unsigned long kvmi_read_cr(struct kvm_vcpu *vcpu, int cr);
 bool kvmi_cr_differs(int cr, u64 old, u64 new);
 bool kvmi_get_insn_len(struct kvm_vcpu *vcpu, u8 *len);

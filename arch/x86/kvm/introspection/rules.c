@@ -11,6 +11,7 @@
 #include "introspection/event.h"
 #include "introspection/rules.h"
 #include "introspection/vcpu.h"
+#include "intercepts.h"
 #include "regs.h"
 #include "x86.h"
 
@@ -53,6 +54,7 @@ static void set_number(struct kvmi_operands *op, u64 number)
 {
 	op->first = number;
 	op->last = number;
+	op->alias = number;
 }
 
 /* Fill in what rules compare, from the data of an event. */
@@ -72,6 +74,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		const struct kvmi_vcpu_event_msr *msr = data;
 
 		set_number(op, msr->msr);
+		op->alias = kvmi_msr_alias(msr->msr);
 		op->value = msr->new_value;
 		op->changed = msr->old_value ^ msr->new_value;
 		break;
@@ -115,6 +118,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		const struct kvmi_vcpu_event_access *access = data;
 
 		op->first = access->gpa;
+		op->alias = access->gpa;
 		op->last = access->gpa + access->size - 1;
 		op->kind = access->access;
 		break;

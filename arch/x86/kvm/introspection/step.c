@@ -415,13 +415,15 @@ unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
 	return home;
 }
 
-/* Make the run loop look at the step; vCPU's thread only. */
-static void begin_step(struct kvm_vcpu *vcpu)
+/* Make the run loop look at the step, in another view or not; vCPU's thread only. */
+static void begin_step(struct kvm_vcpu *vcpu, bool in_view)
 {
 	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
 	kvmi_set_todo(vcpu);
-	step->rip = kvm_get_linear_rip(vcpu);
+	/* A step that has begun is about the instruction that it has begun with. */
+	if (!step->in_view || in_view)
+		step->rip = kvm_get_linear_rip(vcpu);
 	kvm_x86_call(update_single_step)(vcpu);
 	kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
@@ -442,7 +444,7 @@ unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int vie
 	WRITE_ONCE(arch->step.in_view, true);
 	WRITE_ONCE(arch->view, view);
 	kvmi_update_view(vcpu);
-	begin_step(vcpu);
+	begin_step(vcpu, true);
 
 	return left;
 }
@@ -451,7 +453,7 @@ unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int vie
 void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu)
 {
 	WRITE_ONCE(kvmi_to_vcpu(vcpu)->arch.step.once, true);
-	begin_step(vcpu);
+	begin_step(vcpu, false);
 }
 
 int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req)
@@ -467,7 +469,7 @@ int kvmi_vcpu_control_singlestep(struct kvmi_vcpu_request *req)
 		return -KVM_EOPNOTSUPP;
 
 	WRITE_ONCE(step->wanted, data->enable);
-	begin_step(req->vcpu);
+	begin_step(req->vcpu, false);
 
 	return 0;
 }

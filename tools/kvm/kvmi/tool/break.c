@@ -10,8 +10,8 @@
  * It may write any of these pages, whatever it was reported for: all are looked at
  * before it comes back, and before another instruction can be executed from a copy.
  *
- * In view 0 there is no INT3 of the tool's.  One that a vCPU meets there is the guest's
- * own, a debugger's or that of a kernel that patches its text, and is left to it.
+ * In view 0, and where a breakpoint is stepped over, there is no INT3 of the tool's.  One
+ * that a vCPU meets there is the guest's own, a debugger's or that of a kernel that patches its text, and is left to it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -267,7 +267,9 @@ static int on_breakpoint(struct tool *tool, const struct kint_event *event)
 	const struct point *p = point_of(event);
 	int err;
 
-	if (!p || (e && e->under_way))
+	/* In the view of the steps, as in view 0, it is the guest's own */
+	if (!p || (e && e->under_way) ||
+	    (hidden_step_view() && event->common.arch.view == hidden_step_view()))
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	if (!brk.count || brk.hits < brk.count)
 		show(tool, event, p);

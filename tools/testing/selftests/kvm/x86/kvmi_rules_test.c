@@ -343,6 +343,7 @@ KVMI_TEST(kvmi_rules, skip)
 
 	if (!variant->q.accepts_skip) {
 		TEST_ASSERT_KVMI(set(&g->s, variant->q.event, &rule, 1), -KVM_EINVAL);
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, variant->q.event, 0), 0);
 		go(self);
 		kvmi_unhook(&g->s);
 		g->s.vm = NULL;
@@ -418,6 +419,7 @@ KVMI_TEST(kvmi_rules, conditions_of_the_event)
 	for (i = 0; i < ARRAY_SIZE(q->meets) && q->meets[i].match; i++)
 		check_conditions(self, q, &q->meets[i], &q->misses[i]);
 	TEST_ASSERT(i, "No condition");
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->g.s, 0, variant->q.event, 0), 0);
 	kvmi_unpark(&self->g.s, &self->pause);
 	kvmi_unhook(&self->g.s);
 	self->g.s.vm = NULL;
@@ -453,6 +455,7 @@ KVMI_TEST(kvmi_rules, conditions_of_the_vcpu)
 
 	for (i = 0; i < ARRAY_SIZE(meets); i++)
 		check_conditions(self, &variant->q, &meets[i], &misses[i]);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->g.s, 0, variant->q.event, 0), 0);
 	kvmi_unpark(&self->g.s, &self->pause);
 	kvmi_unhook(&self->g.s);
 	self->g.s.vm = NULL;

@@ -766,6 +766,38 @@ KVMI_TEST(kvmi_transitions, kvm_clock_alias)
 	TEST_ASSERT(!uc.args[0], "The clock is on");
 }
 
+/* Nor do rules let it pass: what they say of a register is for both. */
+KVMI_TEST(kvmi_transitions, kvm_clock_alias_rules)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rules[2];
+	} req = {
+		.hdr = { .event = KVMI_VCPU_EVENT_MSR, .count = 2 },
+		.rules = {
+			{
+				.verdict = KVMI_RULE_SKIP,
+				.match = KVMI_MATCH_NUMBER,
+				.first = MSR_KVM_SYSTEM_TIME,
+				.last = MSR_KVM_SYSTEM_TIME,
+			},
+			{ .verdict = KVMI_RULE_ALLOW },
+		},
+	};
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	setup_clock(self, MSR_KVM_SYSTEM_TIME_NEW);
+	kvmi_park(&self->r, &self->s, self->vcpu, &ev);
+	enable_all(&self->s);
+	TEST_ASSERT_KVMI(kvmi_control_msr(&self->s, 1, MSR_KVM_SYSTEM_TIME, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_SET_RULES, &req, sizeof(req), NULL, 0),
+			 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT(!uc.args[0], "The clock is on");
+}
+
 /* The newer index cannot be chosen. */
 KVMI_TEST(kvmi_transitions, kvm_clock_new)
 {
