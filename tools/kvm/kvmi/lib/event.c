@@ -214,6 +214,9 @@ int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		return -EPROTO;
 	if (size)
 		memcpy(data, payload, size);
+	/* Callers go by it */
+	if (event.id == KVMI_VCPU_EVENT_ACCESS && event.access.size > sizeof(event.access.data))
+		return -EPROTO;
 	if (event.notified)
 		return enqueue(conn, &event);
 

@@ -318,6 +318,20 @@ static bool test_kinds(void)
 	return true;
 }
 
+/* An access of more bytes than an event has */
+static bool test_long_access(void)
+{
+	static const struct kind accesses[] = {
+		{ KVMI_VCPU_EVENT_ACCESS, { [16] = 1, 33 }, 56, 0 },
+		{ KVMI_VCPU_EVENT_ACCESS, { [16] = 2, 255 }, 56, 0 },
+	};
+
+	kind_size = sizeof(struct kvmi_vcpu_event_access);
+	for (kind = accesses; kind < accesses + 2; kind++)
+		CHECK(adopt_with(peer_kind, body_cut_kind));
+	return true;
+}
+
 static bool test_cut_kinds(void)
 {
 	for (kind = kinds; kind < kinds + sizeof(kinds) / sizeof(kinds[0]); kind++) {
@@ -429,6 +443,7 @@ void event_tests(void)
 	       adopt_with(peer_vm_events, body_vm_events));
 	result("each kind of event, and the actions it accepts", test_kinds());
 	result("each kind of event without its last byte", test_cut_kinds());
+	result("an access of more bytes than an event has", test_long_access());
 	result("longer common part of an event",
 	       adopt_with(peer_longer_common, body_longer_common));
 	result("more events than can be", adopt_with(peer_flood, body_flood));
