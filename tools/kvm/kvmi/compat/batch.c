@@ -75,6 +75,7 @@ static struct op *queue(struct batch *batch, enum op_kind kind, const void *data
 		return NULL;
 	}
 	op->kind = kind;
+	op->index = -1;		/* until it is in the batch of libkint */
 	op->size = size;
 	if (size)
 		memcpy(op->data, data, size);
@@ -175,7 +176,6 @@ static int submit_reply(struct domain *d, struct kint_batch *kb, struct op *op)
 
 static int submit(struct domain *d, struct kint_batch *kb, struct op *op)
 {
-	op->index = -1;
 	switch (op->kind) {
 	case OP_REGISTERS:
 		/* A reply behind it depends on them */
@@ -218,11 +218,8 @@ int kvmi_batch_commit(void *b)
 	if (!d)
 		return -1;
 	err = kint_batch_new(d->conn, &kb);
-	for (op = batch->ops; op && !err; op = op->next) {
+	for (op = batch->ops; op && !err; op = op->next)
 		err = submit(d, kb, op);
-		if (err)
-			op->index = -1;
-	}
 	/* All of them, or those before the one that cannot be */
 	first = err;
 	if (kb) {

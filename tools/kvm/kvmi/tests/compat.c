@@ -906,6 +906,18 @@ static void test_batch(void)
 	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
 	CHECK(vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
 	CHECK(!kvmi_queue_pause_vcpu(batch, 9) && kvmi_batch_commit(batch) && errno == EINVAL);
+	/* What is behind one that cannot be has not been sent, and is as it was */
+	vm_breakpoint(t.vm, 1);
+	ev = next_event(&t);
+	vm_forget(t.vm);
+	rpl.hdr.vcpu = 1;
+	rpl.common.event = KVMI_EVENT_BREAKPOINT;
+	CHECK(!kvmi_queue_page_access(batch, gpa, access, 2, 0));
+	CHECK(!kvmi_queue_pause_vcpu(batch, 9));
+	CHECK(ev && !kvmi_queue_reply_event(batch, ev->seq, &rpl, sizeof(rpl)));
+	CHECK(kvmi_batch_commit(batch) && errno == EINVAL);
+	CHECK(vm_saw(t.vm, "access 0 0x5000 4") && !vm_count(t.vm, "reply"));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE));
 	kvmi_batch_free(batch);
 	kvmi_batch_free(NULL);
 	tool_end(&t);
