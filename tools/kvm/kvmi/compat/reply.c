@@ -105,25 +105,19 @@ static int send_reply(struct domain *d, const struct reply *r)
 	}
 }
 
-/* As send_reply(), in a batch */
+/* As send_reply(), in a batch, but for REPLY_NOTHING; its index there, or an error */
 int reply_queue(struct kint_batch *batch, const struct reply *r)
 {
-	int index;
-
 	switch (r->how) {
 	case REPLY_ACTION:
-		index = kint_queue_reply(batch, &r->open->event, r->action);
-		break;
+		return kint_queue_reply(batch, &r->open->event, r->action);
 	case REPLY_VALUE:
-		index = kint_queue_reply_value(batch, &r->open->event, r->value);
-		break;
+		return kint_queue_reply_value(batch, &r->open->event, r->value);
 	case REPLY_CONTEXT:
-		index = kint_queue_reply_pf(batch, &r->open->event, KVMI_PF_TRAP_ACCESS);
-		break;
+		return kint_queue_reply_pf(batch, &r->open->event, KVMI_PF_TRAP_ACCESS);
 	default:
-		return 0;
+		return -EINVAL;
 	}
-	return index < 0 ? index : 0;
 }
 
 /* The caller has answered a PAUSE event that was made up */

@@ -467,7 +467,8 @@ struct pf_reply {
 	struct kvmi_event_pf_reply pf;
 };
 
-static void reply_context(struct tool *t, struct kvmi_dom_event *ev, const char *text)
+/* To be sent at once, or with a batch */
+static void reply_context(struct tool *t, void *batch, struct kvmi_dom_event *ev, const char *text)
 {
 	struct pf_reply rpl = { 0 };
 
@@ -478,7 +479,10 @@ static void reply_context(struct tool *t, struct kvmi_dom_event *ev, const char 
 	rpl.pf.ctx_addr = ev->event.page_fault.gva;
 	rpl.pf.ctx_size = strlen(text);
 	memcpy(rpl.pf.ctx_data, text, strlen(text));
-	CHECK(!kvmi_reply_event(t->dom, ev->seq, &rpl, sizeof(rpl)));
+	if (batch)
+		CHECK(!kvmi_queue_reply_event(batch, ev->seq, &rpl, sizeof(rpl)));
+	else
+		CHECK(!kvmi_reply_event(t->dom, ev->seq, &rpl, sizeof(rpl)));
 	free(ev);
 }
 
@@ -493,7 +497,7 @@ static void test_emulated_read(void)
 	CHECK(is_event(ev, KVMI_EVENT_PF, 0) && ev->event.page_fault.gva == 0x7ff010 &&
 	      ev->event.page_fault.gpa == 0x5010 &&
 	      ev->event.page_fault.access == KVMI_PAGE_ACCESS_R);
-	reply_context(&t, ev, "fake");
+	reply_context(&t, NULL, ev, "fake");
 	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW flags 1"));
 	/* All of it, a part, more than there is, and elsewhere */
 	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
@@ -518,14 +522,14 @@ static void test_emulated_read(void)
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
 	/* One that KVM cannot emulate is not asked about for ever */
 	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
-	reply_context(&t, next_event(&t), "fake");
+	reply_context(&t, NULL, next_event(&t), "fake");
 	vm_forget(t.vm);
 	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, true);
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW\n"));
 	/* Hardware does not tell the virtual address, the emulator does */
 	vm_pf(t.vm, 0, ~0ull, 0x5010, KVMI_PAGE_ACCESS_R, false);
-	reply_context(&t, next_event(&t), "fake");
+	reply_context(&t, NULL, next_event(&t), "fake");
 	vm_forget(t.vm);
 	vm_access(t.vm, 0, 0x7ff00e, 0x500e, false, "true");
 	vm_access(t.vm, 0, 0x7ff014, 0x5014, false, "true");
@@ -535,7 +539,7 @@ static void test_emulated_read(void)
 	/* Nothing to be read instead */
 	vm_forget(t.vm);
 	vm_pf(t.vm, 1, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
-	reply_context(&t, next_event(&t), "");
+	reply_context(&t, NULL, next_event(&t), "");
 	CHECK(vm_saw(t.vm, "reply 1 PF ALLOW\n"));
 	tool_end(&t);
 }
@@ -906,6 +910,15 @@ static void test_batch(void)
 	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
 	CHECK(vm_saw(t.vm, "reply 1 PAUSE ALLOW"));
 	CHECK(!kvmi_queue_pause_vcpu(batch, 9) && kvmi_batch_commit(batch) && errno == EINVAL);
+	/* A command that fails does not make the reply behind it fail */
+	vm_pf(t.vm, 1, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	CHECK(!kvmi_queue_registers(batch, 9, &regs));
+	reply_context(&t, batch, next_event(&t), "fake");
+	CHECK(kvmi_batch_commit(batch) && errno == EINVAL);
+	CHECK(vm_saw(t.vm, "reply 1 PF ALLOW flags 1"));
+	vm_access(t.vm, 1, 0x7ff010, 0x5010, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 1 ACCESS ALLOW 'fake'"));
 	/* What is behind one that cannot be has not been sent, and is as it was */
 	vm_breakpoint(t.vm, 1);
 	ev = next_event(&t);
