@@ -17,6 +17,7 @@ struct op {
 	unsigned int seq;
 	unsigned short count;
 	struct kvm_regs regs;
+	bool moved;			/* it was elsewhere before, see registers_set() */
 	struct kvmi_page_access_entry *entries;
 	unsigned char *access;
 	struct reply reply;
@@ -178,9 +179,10 @@ static int submit(struct domain *d, struct kint_batch *kb, struct op *op)
 {
 	switch (op->kind) {
 	case OP_REGISTERS:
-		/* A reply behind it depends on them */
-		registers_set(d, op->vcpu, &op->regs);
 		op->index = kint_queue_set_registers(kb, op->vcpu, &op->regs);
+		/* A reply behind it depends on them */
+		if (op->index >= 0)
+			op->moved = registers_set(d, op->vcpu, &op->regs);
 		break;
 	case OP_ACCESS:
 		op->index = kint_queue_page_access(kb, op->vcpu, 0, op->entries, op->count);
@@ -196,10 +198,18 @@ static int submit(struct domain *d, struct kint_batch *kb, struct op *op)
 /* What has been done is to be remembered */
 static int committed(struct domain *d, struct kint_batch *kb, struct op *op)
 {
+	int err;
+
 	if (op->index < 0)
 		return 0;
-	if (kint_batch_error(kb, op->index))
-		return kint_batch_error(kb, op->index);
+	err = kint_batch_error(kb, op->index);
+	if (err && op->kind == OP_REGISTERS)
+		registers_not_set(d, op->vcpu, op->moved);
+	if (err)
+		return err;
+	/* Another that failed may have been in front of it */
+	if (op->kind == OP_REGISTERS)
+		registers_set(d, op->vcpu, &op->regs);
 	if (op->kind == OP_REPLY)
 		reply_done(d, &op->reply);
 	if (op->kind == OP_ACCESS)

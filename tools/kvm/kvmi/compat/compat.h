@@ -134,7 +134,8 @@ int reply_prepare(struct domain *d, unsigned int seq, const void *data, size_t s
 int reply_queue(struct kint_batch *batch, const struct reply *r);
 void reply_done(struct domain *d, struct reply *r);
 int answer_access(struct domain *d, struct vcpu *v, const struct kint_event *event);
-void registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs);
+bool registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs);
+void registers_not_set(struct domain *d, uint16_t vcpu, bool before);
 
 /* vcpu.c */
 struct vcpu *vcpu_get(struct domain *d, uint16_t vcpu);

@@ -16,14 +16,35 @@ static struct open_event **find_open(struct domain *d, unsigned int seq)
 	return p;
 }
 
-/* The registers of a vCPU have been set */
-void registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs)
+/* The event that a vCPU waits in, or NULL */
+static struct open_event *event_of(struct domain *d, uint16_t vcpu)
 {
 	struct open_event *open;
 
 	for (open = d->open; open; open = open->next)
 		if (!open->made_up && open->event.is_vcpu && open->event.common.vcpu == vcpu)
-			open->moved = regs->rip != open->event.common.arch.regs.rip;
+			return open;
+	return NULL;
+}
+
+/* The registers of a vCPU have been set; true if it was somewhere else already */
+bool registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs)
+{
+	struct open_event *open = event_of(d, vcpu);
+	bool before = open && open->moved;
+
+	if (open)
+		open->moved = regs->rip != open->event.common.arch.regs.rip;
+	return before;
+}
+
+/* They have not: what registers_set() returned */
+void registers_not_set(struct domain *d, uint16_t vcpu, bool before)
+{
+	struct open_event *open = event_of(d, vcpu);
+
+	if (open)
+		open->moved = before;
 }
 
 /*

@@ -608,10 +608,9 @@ static void test_views(void)
 }
 
 /* ---- S6: threads ---- */
-static void *waits(void *arg)
+static void *waits(void *dom)
 {
-	struct tool *t = arg;
-	int err = kvmi_wait_event(t->dom, -1);
+	int err = kvmi_wait_event(dom, -1);
 
 	return (void *)(intptr_t)(err ? errno : 0);
 }
@@ -626,7 +625,7 @@ static void test_threads(void)
 	int i;
 
 	tool_begin_events(&t, path);
-	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	CHECK(!pthread_create(&thread, NULL, waits, t.dom));
 	usleep(20000);
 	for (i = 0; i < 100; i++)
 		CHECK(!kvmi_read_physical(t.dom, i << 12, &byte, 1) && byte == i);
@@ -636,7 +635,7 @@ static void test_threads(void)
 
 	/* A PAUSE event that is made up by another thread ends the waiting too */
 	vm_unstarted(t.vm, 1);
-	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	CHECK(!pthread_create(&thread, NULL, waits, t.dom));
 	usleep(20000);
 	CHECK(!kvmi_pause_vcpu(t.dom, 1));
 	CHECK(!pthread_join(thread, &result) && !result);
@@ -644,7 +643,7 @@ static void test_threads(void)
 
 	/* The VM connects again while somebody waits for the old one's events */
 	old = t.dom;
-	CHECK(!pthread_create(&thread, NULL, waits, &t));
+	CHECK(!pthread_create(&thread, NULL, waits, t.dom));
 	usleep(20000);
 	second = vm_connect(path, "vm2");
 	CHECK(wait_for_guest(&t, 2));
@@ -919,6 +918,15 @@ static void test_batch(void)
 	vm_access(t.vm, 1, 0x7ff010, 0x5010, false, "true");
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 1 ACCESS ALLOW 'fake'"));
+	/* Registers that cannot be set are still where the event came from */
+	vm_breakpoint(t.vm, 1);
+	ev = next_event(&t);
+	vm_unstarted(t.vm, 1);
+	CHECK(!kvmi_queue_registers(batch, 1, &regs));
+	CHECK(kvmi_batch_commit(batch) && errno == EAGAIN);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 1 BREAKPOINT ALLOW"));
+	vm_run(t.vm, 1);
 	/* What is behind one that cannot be has not been sent, and is as it was */
 	vm_breakpoint(t.vm, 1);
 	ev = next_event(&t);
