@@ -565,13 +565,20 @@ int gdb_on_breakpoint(struct tool *tool, struct gdb_vcpu *v)
 	return 0;
 }
 
+/* Is it the rest of an instruction that cannot be fetched, in the page behind? */
+static bool is_second_page(const struct gdb_vcpu *v)
+{
+	return !(v->event.pf.gpa % PAGE_SIZE) &&
+	       gdb_pc(&v->event.common.arch) % PAGE_SIZE > PAGE_SIZE - LONGEST_INSN;
+}
+
 /* At the instruction that cannot be fetched, and not at the second page of it */
 static const struct point *point_at_fetch(const struct gdb_vcpu *v)
 {
 	uint64_t pc = gdb_pc(&v->event.common.arch), gpa = v->event.pf.gpa;
 	const struct point *p;
 
-	if (!(gpa % PAGE_SIZE) && pc % PAGE_SIZE > PAGE_SIZE - LONGEST_INSN)
+	if (is_second_page(v))
 		return NULL;
 	gpa += pc % PAGE_SIZE - gpa % PAGE_SIZE;
 	for (p = brk.points; p; p = p->next)
@@ -655,8 +662,12 @@ int gdb_on_page_fault(struct tool *tool, struct gdb_vcpu *v)
 
 	if (!(v->event.pf.access & KVMI_PAGE_ACCESS_X))
 		return on_data(tool, v);
-	/* To and from the view of the copies, if not in the guest's own memory for a step */
+	/*
+	 * To and from the view of the copies, if not in the guest's own memory for a step.
+	 * In neither view can both pages of an instruction be executed: it stays.
+	 */
 	if (brk.around && brk.hidden && v->want != GDB_STEP && !v->excursion &&
+	    !is_second_page(v) &&
 	    is_hidden(v->event.common.arch.view) != hidden_has(v->event.pf.gpa)) {
 		v->inside = hidden_has(v->event.pf.gpa);
 		return gdb_answer(tool, v, KVMI_EVENT_ACTION_RETRY);
