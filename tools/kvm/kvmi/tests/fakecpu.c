@@ -83,6 +83,7 @@ static bool exists[VIEWS] = { true };
 static uint64_t cr3 = TABLES;
 static const char *what = "";
 static int sock, vm_events;
+static bool asked;		/* to stop for the first time: the tool has come */
 static uint32_t seq;
 static uint64_t seen_breakpoints, executed;
 
@@ -434,6 +435,7 @@ static bool vm_command(const struct peer_msg *msg)
 		break;
 	case KVMI_VM_PAUSE_VCPU:
 		vcpus[msg->data[0] % VCPUS].pauses++;
+		asked = true;
 		break;
 	case KVMI_VM_SET_PAGE_ACCESS:
 		err = set_access(msg);
@@ -641,7 +643,7 @@ int main(int argc, char **argv)
 	for (;;) {
 		stopped = is("stopped") && now_ms() - start < STOPPED_MS;
 		if (poll(&fd, 1, 0) <= 0) {
-			if (!stopped)
+			if (!stopped && asked)
 				run_guest();
 			else
 				usleep(1000);
