@@ -460,6 +460,34 @@ KVMI_TEST(kvmi_limits, endless_commands_and_unhook)
 	kvmi_close(&self->s);
 }
 
+/* Such commands are run by the thread of a vCPU that waits for a reply. */
+KVMI_TEST(kvmi_limits, endless_quick_commands_in_event)
+{
+	struct flood f = { .s = &self->s };
+	struct kvmi_event ev;
+	pthread_t sender;
+	struct ucall uc;
+	int i;
+
+	kvmi_park(&self->r, &self->s, self->vcpus[0], &ev);
+	self->r.s = NULL;
+	TEST_ASSERT(!pthread_create(&f.thread, NULL, receive_without_end, &f),
+		    "pthread_create()");
+	TEST_ASSERT(!pthread_create(&sender, NULL, send_without_end, &self->s),
+		    "pthread_create()");
+	for (i = 0; i < 10; i++) {
+		wait_for_flood(&f);
+		kvmi_run_signal(&self->r);
+		kvmi_run_wait_eintr(&self->r);
+		kvmi_run_start(&self->r, NULL, self->vcpus[0]);
+	}
+	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+	TEST_ASSERT(!pthread_join(sender, NULL), "pthread_join()");
+	TEST_ASSERT(!pthread_join(f.thread, NULL), "pthread_join()");
+	kvmi_close(&self->s);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
 /*
  * Restrictions: one page in each of so many 2M, the same in all views, until there
  * is no room for a few more.

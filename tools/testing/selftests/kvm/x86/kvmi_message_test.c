@@ -386,6 +386,9 @@ static void guest_code(void)
 		GUEST_SYNC(0);
 }
 
+/* Their replies do not fit in a socket, half of that does. */
+#define MANY_COMMANDS	400
+
 FIXTURE(kvmi_message) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
@@ -774,6 +777,38 @@ KVMI_TEST(kvmi_message, several_commands_in_one_write)
 }
 
 /* A command may come in as many pieces as it has bytes. */
+/*
+ * While a vCPU waits for a reply, its thread runs such commands; the receiver sends
+ * what the socket has no room for.  Each reply comes once.
+ */
+KVMI_TEST(kvmi_message, many_commands_in_event)
+{
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event pause;
+	struct kvmi_msg msg;
+	u32 first = 0, i;
+	struct ucall uc;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	for (i = 0; i < MANY_COMMANDS; i++) {
+		u32 seq = kvmi_send_cmd(s, i % 16 ? KVMI_GET_VERSION :
+						    KVMI_VM_CONTROL_CLEANUP, NULL, 0);
+
+		if (!i)
+			first = seq;
+	}
+	for (i = 0; i < MANY_COMMANDS; i++) {
+		kvmi_recv(s, &msg);
+		TEST_ASSERT(msg.hdr.id == (i % 16 ? KVMI_GET_VERSION :
+						    KVMI_VM_CONTROL_CLEANUP) &&
+			    msg.hdr.seq == first + i,
+			    "Message %u with seq %u in place of reply %u", msg.hdr.id,
+			    msg.hdr.seq, i);
+	}
+	kvmi_unpark(s, &pause);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
 KVMI_TEST(kvmi_message, command_byte_by_byte)
 {
 	struct {
