@@ -231,14 +231,17 @@ void pump(struct domain *d)
 	struct kint_event event;
 	int err;
 
-	for (;;) {
+	/* The others stay where they are counted: libkint ends a session with too many */
+	while (d->nqueued < KINT_MAX_QUEUED_EVENTS) {
 		err = kint_next_event(d->conn, &event, 0);
-		if (err)
-			break;
+		if (err == -EAGAIN)
+			return;
+		if (err) {
+			d->gone = true;
+			return;
+		}
 		arrived(d, &event);
 	}
-	if (err != -EAGAIN)
-		d->gone = true;
 }
 
 static struct kvmi_dom_event *dequeue(struct domain *d)
