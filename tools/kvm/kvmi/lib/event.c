@@ -68,6 +68,18 @@ static int enqueue(struct kint_conn *conn, const struct kint_event *event)
 	return 0;
 }
 
+/*
+ * Nothing waits for it.  As the guest goes on there can be any number of them, and the
+ * events that vCPUs wait in are to find room.
+ */
+static int enqueue_notification(struct kint_conn *conn, const struct kint_event *event)
+{
+	if (conn->nqueued < KINT_MAX_QUEUED_EVENTS / 2)
+		return enqueue(conn, event);
+	conn->nlost++;
+	return 0;
+}
+
 static bool dequeue(struct kint_conn *conn, struct kint_event *event)
 {
 	struct queued_event *q = conn->queue;
@@ -218,7 +230,7 @@ int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 	if (event.id == KVMI_VCPU_EVENT_ACCESS && event.access.size > sizeof(event.access.data))
 		return -EPROTO;
 	if (event.notified)
-		return enqueue(conn, &event);
+		return enqueue_notification(conn, &event);
 
 	open = malloc(sizeof(*open));
 	if (!open)
@@ -259,6 +271,11 @@ int kint_fd(const struct kint_conn *conn)
 unsigned int kint_pending(const struct kint_conn *conn)
 {
 	return conn->nqueued;
+}
+
+uint64_t kint_lost_notifications(const struct kint_conn *conn)
+{
+	return conn->nlost;
 }
 
 int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeout_ms)

@@ -94,6 +94,7 @@ struct kint_conn {
 
 	struct queued_event *queue, **queue_end;
 	unsigned int nqueued;
+	uint64_t nlost;		/* notifications for which @queue had no room */
 	struct open_event *open;
 	struct wish *wishes;
 	bool no_cleanup;	/* the last kint_control_cleanup() */

@@ -435,6 +435,49 @@ static bool body_flood(struct kint_conn *conn)
 	return true;
 }
 
+/* Notifications while the caller waits for a reply, and an event */
+#define NOTIFICATIONS 5000
+
+static void peer_notifies(int fd)
+{
+	struct {
+		struct kvmi_event_hdr hdr;
+		struct kvmi_vcpu_event common;
+	} ev = {
+		.hdr = { .event = KVMI_VCPU_EVENT_HYPERCALL, .flags = KVMI_EVENT_NOTIFICATION },
+		.common = { .size = sizeof(ev.common) },
+	};
+	struct peer_msg msg;
+	uint32_t i;
+
+	if (!version_first(fd, &msg) || !peer_receive(fd, &msg))
+		return;
+	for (i = 0; i < NOTIFICATIONS; i++)
+		peer_send(fd, KVMI_VCPU_EVENT, i, &ev, sizeof(ev));
+	peer_vcpu_event(fd, i, 0, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+	peer_reply(fd, &msg, -ENOENT, NULL, 0);
+	linger(fd);
+}
+
+static bool body_notifies(struct kint_conn *conn)
+{
+	const unsigned int kept = KINT_MAX_QUEUED_EVENTS / 2;
+	struct kint_event event;
+	unsigned int i;
+
+	kint_set_timeout(conn, 30000);
+	CHECK(!kint_lost_notifications(conn));
+	CHECK((last = kint_check_event(conn, 1)) == -ENOENT);
+	CHECK(kint_pending(conn) == kept + 1);
+	CHECK(kint_lost_notifications(conn) == NOTIFICATIONS - kept);
+	for (i = 0; i < kept; i++)
+		CHECK(!kint_next_event(conn, &event, 0) && event.notified && event.seq == i);
+	CHECK(!kint_next_event(conn, &event, 0) && !event.notified);
+	CHECK(event.id == KVMI_VCPU_EVENT_PAUSE && event.seq == NOTIFICATIONS);
+	CHECK(!(last = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW)));
+	return true;
+}
+
 void event_tests(void)
 {
 	result("event in the middle of a command", adopt_with(peer_events, body_events));
@@ -447,6 +490,8 @@ void event_tests(void)
 	result("longer common part of an event",
 	       adopt_with(peer_longer_common, body_longer_common));
 	result("more events than can be", adopt_with(peer_flood, body_flood));
+	result("more notifications than there is room for",
+	       adopt_with(peer_notifies, body_notifies));
 
 	adopt_with(peer_events, body_events);
 	result("reply on the wire: SKIP",

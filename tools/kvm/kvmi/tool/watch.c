@@ -230,11 +230,11 @@ static int set_rules(struct tool *tool)
 	return err;
 }
 
-/* How many events did the tool not read in time? */
+/* How many events did the tool not read in time, or not look at? */
 static void count_lost(struct tool *tool)
 {
 	struct kvmi_rule_info rules[KINT_MAX_RULES];
-	uint64_t dropped, sum = 0;
+	uint64_t dropped, sum = kint_lost_notifications(tool->conn);
 	unsigned int id;
 	size_t n;
 

@@ -271,6 +271,16 @@ int kint_fd(const struct kint_conn *conn);
 unsigned int kint_pending(const struct kint_conn *conn);
 
 /**
+ * kint_lost_notifications - number of notifications that were lost in the library
+ *
+ * When half of KINT_MAX_QUEUED_EVENTS wait for the caller, events that have
+ * kint_event.notified set are dropped and counted: the others, which vCPUs wait in,
+ * need the room.  Those that the kernel drops are another number, see
+ * kint_get_rules().
+ */
+uint64_t kint_lost_notifications(const struct kint_conn *conn);
+
+/**
  * kint_event_handler - called by kint_dispatch() for each event
  * @conn: the connection
  * @event: valid during the call only
@@ -631,7 +641,8 @@ int kint_set_rules(struct kint_conn *conn, uint16_t event, const struct kvmi_rul
  * @rules: the rules, and how many events each has decided
  * @room: number of entries that @rules has room for, KINT_MAX_RULES is enough
  * @n: number of entries that were written
- * @dropped: notifications that were lost as the caller did not read them in time
+ * @dropped: notifications that were lost in the kernel as the caller did not read them
+ *	in time; kint_lost_notifications() is how many were in the library
  *
  * Errors: -EINVAL not such an event; -EPERM; -ENOSYS as kint_set_rules().
  */
