@@ -124,6 +124,9 @@ static void unwake(struct domain *d)
 	ssize_t n = read(d->wake_fd, &value, sizeof(value));
 
 	(void)n;
+	/* That may have been what kvmi_domain_close() wakes the others with */
+	if (__atomic_load_n(&d->closing, __ATOMIC_SEQ_CST))
+		wake(d);
 }
 
 static int enqueue(struct domain *d, const struct kint_event *event, int id, bool made_up)
