@@ -126,6 +126,14 @@ static int write_copy(struct tool *tool, const struct page *page)
 	return kint_write_physical(tool->conn, page->spare, copy, sizeof(copy));
 }
 
+/* The kernel refuses replies that step if the device manager does not allow stepping */
+static bool may_step_by_reply(struct tool *tool, const struct kvmi_vm_get_features_reply *f)
+{
+	return f->flags & KVMI_FEATURE_REPLY_FLAGS && f->views > 2 &&
+	       !kint_check_command(tool->conn, KVMI_VCPU_CONTROL_SINGLESTEP) &&
+	       !kint_check_event(tool->conn, KVMI_VCPU_EVENT_SINGLESTEP);
+}
+
 /*
  * Forget what was there: another session, or a new one with the same VM.  @rest: what
  * pages without breakpoints can be used for in the view.
@@ -146,7 +154,7 @@ int hidden_begin(struct tool *tool, uint8_t rest)
 	if (hidden.given_size)
 		hidden.spare_end = (hidden.given + hidden.given_size) / PAGE_SIZE * PAGE_SIZE;
 	err = kint_create_view(tool->conn, 0, &hidden.view);
-	if (!err && f.flags & KVMI_FEATURE_REPLY_FLAGS && f.views > 2)
+	if (!err && may_step_by_reply(tool, &f))
 		err = kint_create_view(tool->conn, 0, &hidden.step_view);
 	return err;
 }
