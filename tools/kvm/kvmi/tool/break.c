@@ -158,8 +158,11 @@ static int begin(struct tool *tool, uint16_t vcpu)
 	tool->doing = "making a view";
 	if (!err)
 		err = hidden_begin(tool, KVMI_PAGE_ACCESS_RWX);
-	if (!err)
-		err = add_places(tool, vcpu);
+	if (err)
+		return err;
+	err = add_places(tool, vcpu);
+	if (err)
+		hidden_end(tool);
 	return err;
 }
 
