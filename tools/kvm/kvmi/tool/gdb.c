@@ -253,6 +253,9 @@ static void go_on(struct tool *tool, struct gdb_reply *reply)
 	gdb.waiting = false;
 	reply->later = false;
 	put_error(reply, err);
+	/* Some vCPUs run, and gdb takes it that none does */
+	if (!gdb_stands())
+		gdb.error = err;
 }
 
 /* ";c", ";s:2;c" and the like: the first that is for a thread counts */
