@@ -582,9 +582,11 @@ static int serve(struct tool *tool)
 		{ .events = POLLIN },
 	};
 	int64_t next_tick = 0;
+	bool used;
 	int err = 0;
 
 	while (!err && !gdb.error && !gdb.leave) {
+		used = gdb_link_used();
 		/* gdb has to wait until there is something to see */
 		fds[2].fd = gdb.ready ? gdb_link_fd() : -1;
 		if (poll(fds, 3, wait_ms()) < 0 && errno != EINTR)
@@ -596,6 +598,9 @@ static int serve(struct tool *tool)
 		err = kint_dispatch(tool->conn, on_event, tool);
 		if (!err)
 			err = gdb_settle(tool);
+		/* It hung up when it was sent why a vCPU has stopped */
+		if (!err && used && !gdb_link_used())
+			break;
 		if (!err && now_ns() > next_tick) {
 			/* What a device writes to the guest's text is reported by no vCPU */
 			err = gdb_break_tick(tool);
