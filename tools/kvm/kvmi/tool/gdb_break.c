@@ -450,7 +450,10 @@ static int update_restrictions(struct tool *tool)
 	return err;
 }
 
-/* By an INT3 in a copy of the page if that can be, else by not letting it be executed */
+/*
+ * By an INT3 in a copy of the page if that can be, else by not letting it be executed,
+ * which around the copies works for a page without one only.
+ */
 static int put_copy(struct tool *tool, struct point *p)
 {
 	int err = 0;
@@ -461,7 +464,8 @@ static int put_copy(struct tool *tool, struct point *p)
 		err = hidden_add(tool, gpa_of(p), copy_access());
 	brk.redo = true;
 	p->copy = !err;
-	if (err == MONITOR_TOLD && can_take(KVMI_PAGE_ACCESS_X))
+	if (err == MONITOR_TOLD && can_take(KVMI_PAGE_ACCESS_X) &&
+	    !(brk.around && hidden_has(gpa_of(p))))
 		err = 0;
 	return err == MONITOR_TOLD ? -ENOSPC : err;
 }
