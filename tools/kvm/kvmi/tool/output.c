@@ -92,7 +92,7 @@ int output_write(struct output *o, const void *data, size_t size)
 	return 0;
 }
 
-/* @size bytes that are zero */
+/* @size bytes that are zero; returns what output_write() does */
 int output_hole(struct output *o, uint64_t size)
 {
 	static const char zero[65536];
@@ -106,6 +106,9 @@ int output_hole(struct output *o, uint64_t size)
 		return -EIO;
 	}
 	for (; size && !err; size -= part) {
+		/* There may be a lot of it, and a reader that never lets output_write() wait */
+		if (asked_to_leave())
+			return -EINTR;
 		part = size < sizeof(zero) ? size : sizeof(zero);
 		err = output_write(o, zero, part);
 	}
