@@ -53,6 +53,18 @@ static void learn(struct domain *d)
 	d->views = features.views;
 }
 
+/* The name is the VM's owner's choice, and a log may be shown by a terminal */
+static void note_connected(const char *name)
+{
+	char text[sizeof(((struct kint_peer *)0)->name)];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(text) - 1 && name[i]; i++)
+		text[i] = name[i] >= 0x20 && name[i] < 0x7f ? name[i] : '?';
+	text[i] = 0;
+	note(KVMI_LOG_LEVEL_INFO, "VM %s connected", text);
+}
+
 static void new_guest(struct context *ctx, struct kint_conn *conn)
 {
 	unsigned char uuid[16];
@@ -60,7 +72,7 @@ static void new_guest(struct context *ctx, struct kint_conn *conn)
 
 	kint_set_interrupt_fd(conn, -1);
 	memcpy(uuid, kint_peer_info(conn)->uuid, sizeof(uuid));
-	note(KVMI_LOG_LEVEL_INFO, "VM %s connected", kint_peer_info(conn)->name);
+	note_connected(kint_peer_info(conn)->name);
 	d = domain_new(conn);
 	if (!d) {
 		note(KVMI_LOG_LEVEL_ERROR, "no resources for a VM: %s", strerror(errno));
