@@ -363,13 +363,15 @@ static int on_tick(struct tool *tool)
 
 static void on_end(struct tool *tool, const char *why)
 {
+	bool enough = brk.count && brk.hits >= brk.count;
+	const char *undone = strchr(why, ';');
+
 	rate_print(tool, brk.json, true);
 	if (brk.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  end after %llu stops: %s\n", session_seconds(tool),
-		       ull(brk.hits), brk.count && brk.hits >= brk.count ?
-		       "as many as wanted; everything is undone" : why);
+		printf("%9.3f  end after %llu stops: %s%s\n", session_seconds(tool), ull(brk.hits),
+		       enough ? "as many as wanted" : why, enough && undone ? undone : "");
 }
 
 static bool add_calls(char *list)
