@@ -5,9 +5,6 @@
 #include <errno.h>
 #include "gdb.h"
 
-/* A program's page tables, on a kernel that isolates them, lie behind the kernel's */
-#define PTI_USER_TABLE	(1ull << 12)
-
 static int note_address(void *arg, const struct mapping *m)
 {
 	*(uint64_t *)arg = m->gpa + (*(uint64_t *)arg - m->gva);
