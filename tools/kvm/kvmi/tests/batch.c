@@ -197,7 +197,7 @@ static bool body_timeout(struct kint_conn *conn)
 	for (i = 0; i < MANY; i++)
 		kint_queue_pause_vcpu(batch, 0, false);
 	answer_of[5] = 1;
-	kint_set_timeout(conn, 300);
+	kint_set_timeout(conn, 2000);
 	CHECK((last = kint_batch_commit(batch)) == -ETIMEDOUT && nr_got == MAX_RUN);
 	CHECK(!kint_batch_error(batch, 0) && !kint_batch_error(batch, 6));
 	CHECK(kint_batch_error(batch, 5) == -ETIMEDOUT);

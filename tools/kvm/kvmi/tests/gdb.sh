@@ -328,7 +328,7 @@ vCont;c => T05thread:2;
 qfThreadInfo => m1,2
 D => OK
 END
-exchange 'a VM that is stopped at first' stopped --timeout 0.3 <<'END'
+exchange 'a VM that is stopped at first' stopped --timeout 2 <<'END'
 ? => T05thread:1;
 D => OK
 END
