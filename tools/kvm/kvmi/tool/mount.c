@@ -410,7 +410,6 @@ static int mount_and_serve(struct tool *tool, const char *path)
 		error("mount %s: %s", path, explain(fs.ended));
 		return EXIT_ERROR;
 	}
-	printf("unmounted; the guest goes on\n");
 	return EXIT_OK;
 }
 
@@ -433,6 +432,8 @@ static int mount_guest(struct tool *tool, const char *path)
 		if (!fs.ended)
 			err = let_go(tool, &held);
 	}
+	if (!err && ret == EXIT_OK)
+		printf("unmounted; the guest goes on\n");
 	tell_image_error(tool, err);
 	free(held.events);
 	free(fs.vmcoreinfo);
