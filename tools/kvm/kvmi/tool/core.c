@@ -202,10 +202,15 @@ static int read_maps(struct tool *tool, struct maps *maps, struct kvm_sregs *sre
 /* A line for whoever finds the core later */
 static void add_origin(struct tool *tool, const struct image *image, struct notes *notes)
 {
-	char text[200];
+	char text[200], name[sizeof(((struct kint_peer *)0)->name)], *c;
 	int n;
 
-	n = snprintf(text, sizeof(text), "VM=%s\nSTATE=%s\n", kint_peer_info(tool->conn)->name,
+	/* It is somebody else's, and there are programs that show notes as they are */
+	snprintf(name, sizeof(name), "%s", kint_peer_info(tool->conn)->name);
+	for (c = name; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	n = snprintf(text, sizeof(text), "VM=%s\nSTATE=%s\n", name,
 		     image->running ? "running: memory and registers are not of one moment" :
 		     "paused");
 	add_note(notes, "KVMI", 0, text, n);
