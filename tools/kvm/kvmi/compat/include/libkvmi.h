@@ -54,7 +54,7 @@ struct kvmi_dom_event {
 	unsigned int seq;
 };
 
-/* What the device manager tells about its VM, and the answer */
+/* What the device manager says about its VM, and the answer */
 struct kvmi_qemu2introspector {
 	uint32_t struct_size;
 	unsigned char uuid[16];
@@ -117,7 +117,7 @@ int kvmi_get_maximum_gfn(void *dom, unsigned long long *gfn);	/* where RAM ends 
 int kvmi_shutdown_guest(void *dom);
 
 /*
- * What to be told of.  For a vCPU that the guest has not started, or that does not
+ * What to report.  For a vCPU that the guest has not started, or that does not
  * run because the whole VM does not, it is remembered, and done before the vCPU
  * executes an instruction.
  */
