@@ -97,7 +97,7 @@ static void begin_waiting(struct kvmi_waiter *waiter)
 	update_first(reader);
 }
 
-/* Have what is left to read read by the next vCPU, or by the receiver. */
+/* Wake the vCPU that reads next, or the receiver, for what is left. */
 static void wake_next(struct kvm_introspection *session)
 {
 	guard(spinlock)(&session->reader.waiters_lock);

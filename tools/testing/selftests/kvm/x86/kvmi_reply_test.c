@@ -530,41 +530,97 @@ FIXTURE_VARIANT(kvmi_reply_refused) {
 	struct bad_reply rpl;
 };
 
-#define BAD_REPLY(_name, ...)						\
-	FIXTURE_VARIANT_ADD(kvmi_reply_refused, _name) { .rpl = { __VA_ARGS__ } }
-
 #define BAD_PAUSE	.event = KVMI_VCPU_EVENT_PAUSE
 #define BAD_CR		.event = KVMI_VCPU_EVENT_CR
 
-BAD_REPLY(unknown_flag, BAD_PAUSE, .flags = 8);
-BAD_REPLY(last_flag, BAD_PAUSE, .flags = 1U << 31);
-BAD_REPLY(unknown_with_known, BAD_PAUSE, .flags = SET_VIEW | 0x100);
-BAD_REPLY(view_for_nothing, BAD_PAUSE, .view = 1);
-BAD_REPLY(view_of_a_step, BAD_PAUSE, .flags = SINGLESTEP, .view = 1);
-BAD_REPLY(no_such_view, BAD_PAUSE, .flags = SET_VIEW, .view = 2);
-BAD_REPLY(no_view_to_step_in, BAD_PAUSE, .flags = STEP_IN_VIEW, .view = 6);
-BAD_REPLY(view_too_high, BAD_PAUSE, .flags = SET_VIEW, .view = 7);
-BAD_REPLY(view_wraps, BAD_PAUSE, .flags = STEP_IN_VIEW, .view = 0x100);
-BAD_REPLY(set_and_step_in_view, BAD_PAUSE, .flags = SET_VIEW | STEP_IN_VIEW,
-	  .view = 1);
-BAD_REPLY(both_steps, BAD_PAUSE, .flags = SINGLESTEP | STEP_IN_VIEW, .view = 1);
-BAD_REPLY(crash_and_singlestep, BAD_PAUSE, .action = CRASH, .flags = SINGLESTEP);
-BAD_REPLY(crash_and_step_in_view, BAD_PAUSE, .action = CRASH,
-	  .flags = STEP_IN_VIEW, .view = 1);
-BAD_REPLY(skip_and_singlestep, BAD_CR, .action = SKIP_IT, .flags = SINGLESTEP);
-BAD_REPLY(skip_and_step_in_view, BAD_CR, .action = SKIP_IT, .flags = STEP_IN_VIEW,
-	  .view = 1);
-BAD_REPLY(allow_and_step_in_view, BAD_CR, .flags = STEP_IN_VIEW, .view = 1);
-BAD_REPLY(no_set_view, BAD_PAUSE, .flags = SET_VIEW, .view = 1,
-	  .command = KVMI_VCPU_SET_VIEW);
-BAD_REPLY(no_set_view_0, BAD_PAUSE, .flags = SET_VIEW,
-	  .command = KVMI_VCPU_SET_VIEW);
-BAD_REPLY(no_set_view_to_step, BAD_PAUSE, .flags = STEP_IN_VIEW, .view = 1,
-	  .command = KVMI_VCPU_SET_VIEW);
-BAD_REPLY(no_control_singlestep, BAD_PAUSE, .flags = SINGLESTEP,
-	  .command = KVMI_VCPU_CONTROL_SINGLESTEP);
-BAD_REPLY(no_singlestep_event, BAD_PAUSE, .flags = SINGLESTEP,
-	  .forbidden_event = KVMI_VCPU_EVENT_SINGLESTEP);
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, unknown_flag) {
+	.rpl = { BAD_PAUSE, .flags = 8 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, last_flag) {
+	.rpl = { BAD_PAUSE, .flags = 1U << 31 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, unknown_with_known) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW | 0x100 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, view_for_nothing) {
+	.rpl = { BAD_PAUSE, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, view_of_a_step) {
+	.rpl = { BAD_PAUSE, .flags = SINGLESTEP, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_such_view) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW, .view = 2 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_view_to_step_in) {
+	.rpl = { BAD_PAUSE, .flags = STEP_IN_VIEW, .view = 6 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, view_too_high) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW, .view = 7 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, view_wraps) {
+	.rpl = { BAD_PAUSE, .flags = STEP_IN_VIEW, .view = 0x100 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, set_and_step_in_view) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW | STEP_IN_VIEW, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, both_steps) {
+	.rpl = { BAD_PAUSE, .flags = SINGLESTEP | STEP_IN_VIEW, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, crash_and_singlestep) {
+	.rpl = { BAD_PAUSE, .action = CRASH, .flags = SINGLESTEP },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, crash_and_step_in_view) {
+	.rpl = { BAD_PAUSE, .action = CRASH, .flags = STEP_IN_VIEW, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, skip_and_singlestep) {
+	.rpl = { BAD_CR, .action = SKIP_IT, .flags = SINGLESTEP },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, skip_and_step_in_view) {
+	.rpl = { BAD_CR, .action = SKIP_IT, .flags = STEP_IN_VIEW, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, allow_and_step_in_view) {
+	.rpl = { BAD_CR, .flags = STEP_IN_VIEW, .view = 1 },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_set_view) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW,
+		 .view = 1, .command = KVMI_VCPU_SET_VIEW },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_set_view_0) {
+	.rpl = { BAD_PAUSE, .flags = SET_VIEW, .command = KVMI_VCPU_SET_VIEW },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_set_view_to_step) {
+	.rpl = { BAD_PAUSE, .flags = STEP_IN_VIEW,
+		 .view = 1, .command = KVMI_VCPU_SET_VIEW },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_control_singlestep) {
+	.rpl = { BAD_PAUSE, .flags = SINGLESTEP,
+		 .command = KVMI_VCPU_CONTROL_SINGLESTEP },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_singlestep_event) {
+	.rpl = { BAD_PAUSE, .flags = SINGLESTEP,
+		 .forbidden_event = KVMI_VCPU_EVENT_SINGLESTEP },
+};
+
 
 FIXTURE_SETUP(kvmi_reply_refused)
 {
