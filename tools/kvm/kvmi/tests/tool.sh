@@ -387,6 +387,10 @@ ok "break: a symbol" has '^breakpoint at 0xffffffff81000100 <text_poke>, physica
 ok "break: a page that was given" vm_has '^view 1: 0xb0 shows 0xe1$'
 run linuxwrite break 0x999999 --once
 ok "break: nothing there" has 'nothing is mapped at 0x999999'
+run linuxwrite break 0xffffffff81000020 0x999999 --once
+ok "break: nothing there at the second place" has 'nothing is mapped at 0x999999'
+ok "break: nothing there: no view left" vm_has '^view 1 destroyed$'
+ok "break: nothing there: no copy left" vm_has '^the page of the copy is left with 0$'
 run linuxwrite break 0xffffffff81000100 --spare 0x9e000+4K --once
 ok "break: the guest uses the only page for copies" has 'no page for a copy'
 ok "break: which is a failure" status_is 1
