@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 .PHONY: all help packages tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
-	test test-debug test-kcsan bench shell demo check series apply export kernel clean distclean \
+	test test-all test-debug test-kcsan bench shell demo check series apply export kernel clean distclean \
 	test-can bench-can shell-can kernel-deb-can
 
 all: images bochs
@@ -24,6 +24,7 @@ help:
 	@echo '  make demo              A Linux guest introspected on an emulated VMX machine'
 	@echo '  make test              All tests on both machines, VMX (Bochs) and SVM (QEMU)'
 	@echo '  make test T=name M=vmx One test, or a pattern of names, on one machine'
+	@echo '  make test-all          The same, and what takes some hours more'
 	@echo '  make test-debug        On SVM with KASAN, lockdep, kmemleak in the host kernel'
 	@echo '  make test-kcsan        Some of them on SVM with KCSAN, for data races'
 	@echo '  make bench             What events and commands cost, counted'
@@ -82,6 +83,10 @@ bench-can shell-can kernel-deb-can:
 # T= a test or a shell pattern of tests, M= vmx or svm
 test: test-can images bochs
 	@$(LAB)/test $(MACHINE) $(TEST)
+
+# Also what tests.list names as too long for every day
+test-all: test-can images bochs
+	@$(LAB)/test --all $(MACHINE) $(TEST)
 
 test-debug: test-can images bochs kernel-debug
 	@$(LAB)/test --debug $(MACHINE) $(TEST)

@@ -3,14 +3,18 @@
 # line per test as it ends and leave in the file "state" what the runner needs:
 #	done NUMBER | running NUMBER NAME | count PASSED FAILED SKIPPED
 # and in the file "failures" the lines of what failed once more.
-# Variables: machine, state, failures, plan, splat (regular expression).
+# Variables: machine, state, failures, plan, splat (regular expression); timing, the
+# names of tests that measure time, and again: the file where those that fail are
+# listed, as in the plan, to be run once more instead of having failed.
 function line(verdict, what, text,	whole)
 {
+	if (verdict == "not ok" && measures) verdict = "again"
 	whole = sprintf("%-6s %s  %s%s", verdict, machine, what, text == "" ? "" : ": " text)
 	print whole
 	fflush()
 	if (verdict == "ok") passed++
 	else if (verdict == "skip") skipped++
+	else if (verdict == "again") bad = 1
 	else { failed++; bad = 1; print whole >>failures; close(failures) }
 }
 
@@ -19,15 +23,18 @@ function show(from, to,	i)
 {
 	for (i = to - from > 15 ? to - 15 : from; i <= to; i++) {
 		print "         | " text[i]
-		print "         | " text[i] >>failures
+		if (!measures) print "         | " text[i] >>failures
 	}
 	close(failures)
 	fflush()
 }
 
-function finish(rc, secs,	i, shown)
+function finish(rc, secs,	i, shown, before, skipped_before)
 {
 	bad = 0
+	before = passed
+	skipped_before = skipped
+	measures = index(" " timing " ", " " name " ")
 	for (i = 1; i <= taps; i++) {
 		line(verdict[i], name, desc[i])
 		if (verdict[i] == "not ok") { show(last[i - 1] + 1, last[i]); shown = failed }
@@ -49,6 +56,13 @@ function finish(rc, secs,	i, shown)
 		line("not ok", name, "the host kernel complained: " splat_line[i])
 	if (bad && shown != failed)
 		show(1, lines)
+	if (bad && measures) {
+		print rest[number] >>again
+		close(again)
+		passed = before
+		skipped = skipped_before
+	}
+	measures = 0
 	if (secs > slowest) { slowest = secs; slowest_name = name }
 	print "done", number > state
 	number = 0
@@ -60,6 +74,8 @@ BEGIN {
 	while ((getline l < plan) > 0) {
 		split(l, f, " ")
 		limit[f[1]] = f[3]
+		sub(/^[^ ]* /, "", l)
+		rest[f[1]] = l
 	}
 }
 
