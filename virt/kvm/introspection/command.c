@@ -313,7 +313,8 @@ static int run_quick_command(struct kvm_introspection *session,
 
 	session->kvm->stat.introspection_vm_commands++;
 	finish_reply(session, 0, size);
-	if (kvmi_message_send_now(session, &session->reply, session->reply_size, false))
+	if (kvmi_message_send_now(session, session->attachment, &session->reply,
+				  session->reply_size, false))
 		session->reply_size = 0;
 	else
 		kvmi_session_wake_receiver(session);
@@ -338,17 +339,21 @@ static struct kvm_vcpu *find_vcpu_of_reply(struct kvm_introspection *session)
 	return session->rx.hdr.size >= KVMI_MIN_EVENT_REPLY ? find_vcpu(session) : NULL;
 }
 
+static bool is_event_reply(const struct kvmi_command_desc *desc)
+{
+	return desc && desc->scope == KVMI_SCOPE_EVENT_REPLY;
+}
+
 static int receive_event_reply(struct kvm_introspection *session)
 {
-	struct kvm_vcpu *vcpu;
+	struct kvm_vcpu *vcpu = find_vcpu_of_reply(session);
 
+	if (vcpu)
+		return kvmi_event_receive_reply(session, vcpu);
 	if (session->rx.hdr.size < KVMI_MIN_EVENT_REPLY)
 		return -EPROTO;
-	vcpu = find_vcpu(session);
-	if (!vcpu)
-		return reply_to(session, -KVM_EINVAL, 0);
 
-	return kvmi_event_receive_reply(session, vcpu);
+	return reply_to(session, -KVM_EINVAL, 0);
 }
 
 /* Return 0, or the error to reply with. */
@@ -396,6 +401,29 @@ static bool has_surplus(const struct kvm_introspection *session,
 	       memchr_inv(session->rx.payload + known, 0, size - known);
 }
 
+/* Return 0, or the error to reply with to a command that is refused. */
+static int check_command(const struct kvm_introspection *session,
+			 const struct kvmi_command_desc *desc)
+{
+	u16 id = session->rx.hdr.id;
+
+	if (!desc)
+		return -KVM_ENOSYS;
+	if (!kvmi_command_allowed(session, id))
+		return -KVM_EPERM;
+	if (id >= FIRST_YOUNGER_ID && has_surplus(session, desc))
+		return -KVM_E2BIG;
+
+	return 0;
+}
+
+static void trace_received(struct kvm_introspection *session)
+{
+	if (trace_kvmi_command_received_enabled())
+		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
+					    &session->rx.hdr);
+}
+
 /*
  * Process the message in session->rx.  Return 0, -EINTR if
  * kvmi_command_send_reply() has to be called, or another error to end the
@@ -403,25 +431,19 @@ static bool has_surplus(const struct kvm_introspection *session,
  */
 int kvmi_command_receive(struct kvm_introspection *session)
 {
-	u16 id = session->rx.hdr.id;
-	const struct kvmi_command_desc *desc = find_command(id);
+	const struct kvmi_command_desc *desc = find_command(session->rx.hdr.id);
 	int err;
 
-	if (desc && desc->scope == KVMI_SCOPE_EVENT_REPLY)
+	if (is_event_reply(desc))
 		return receive_event_reply(session);
-	if (trace_kvmi_command_received_enabled())
-		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
-					    &session->rx.hdr);
-	if (!desc)
-		return reply_to(session, -KVM_ENOSYS, 0);
-	if (!kvmi_command_allowed(session, id))
-		return reply_to(session, -KVM_EPERM, 0);
-	if (id >= FIRST_YOUNGER_ID && has_surplus(session, desc))
-		return reply_to(session, -KVM_E2BIG, 0);
-	if (desc->scope == KVMI_SCOPE_VM)
-		return run_vm_command(session, desc);
 
-	err = queue_vcpu_command(session, desc);
+	trace_received(session);
+	err = check_command(session, desc);
+	if (!err && desc->scope == KVMI_SCOPE_VM)
+		return run_vm_command(session, desc);
+	if (!err)
+		err = queue_vcpu_command(session, desc);
+
 	return err ? reply_to(session, err, 0) : 0;
 }
 
@@ -433,26 +455,23 @@ int kvmi_command_receive(struct kvm_introspection *session)
  */
 int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 {
-	u16 id = session->rx.hdr.id;
-	const struct kvmi_command_desc *desc = find_command(id);
+	const struct kvmi_command_desc *desc = find_command(session->rx.hdr.id);
+	struct kvm_vcpu *vcpu;
 
-	if (!desc)
-		return -ENOENT;
-	if (desc->scope == KVMI_SCOPE_EVENT_REPLY)
-		return find_vcpu_of_reply(session) ? receive_event_reply(session) :
-						     -ENOENT;
-	if (!kvmi_command_allowed(session, id) ||
-	    (id >= FIRST_YOUNGER_ID && has_surplus(session, desc)))
-		return -ENOENT;
+	if (is_event_reply(desc)) {
+		vcpu = find_vcpu_of_reply(session);
+		return vcpu ? kvmi_event_receive_reply(session, vcpu) : -ENOENT;
+	}
+
 	/* What fails is tried, and replied to, by the receiver. */
+	if (check_command(session, desc))
+		return -ENOENT;
 	if (desc->scope == KVMI_SCOPE_VCPU && queue_vcpu_command(session, desc))
 		return -ENOENT;
 	if (desc->scope == KVMI_SCOPE_VM && !desc->quick)
 		return -ENOENT;
-	if (trace_kvmi_command_received_enabled())
-		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
-					    &session->rx.hdr);
 
+	trace_received(session);
 	return desc->scope == KVMI_SCOPE_VM ? run_quick_command(session, desc) : 0;
 }
 
@@ -466,6 +485,7 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		.vi = vi,
 		.session = session,
 		.in_event = cmd->event_seq && cmd->event_seq == vi->event.seq,
+		.policy_nr = cmd->policy_nr,
 		.data = cmd->request,
 		.size = cmd->size,
 		.reply = kvmi_reply_data(&vi->reply),
