@@ -533,7 +533,8 @@ struct kvmi_vm_get_page_access {
  * NUMBER: of the register (CR, MSR, XSETBV), leaf (CPUID) or vector (TRAP), or a
  *	guest physical address: of the INT3 (BREAKPOINT), of the page (PF), of the
  *	bytes accessed (ACCESS)
- * VALUE: the new value (CR, MSR, XSETBV), the subleaf (CPUID), the error code (TRAP)
+ * VALUE: the new value (CR, MSR, XSETBV), the subleaf (CPUID; 0 for leaves without),
+ *	the error code (TRAP)
  * CHANGED: the bits that differ (CR, MSR, XSETBV)
  * KIND: KVMI_PAGE_ACCESS_* (PF, ACCESS), the descriptor table (DESCRIPTOR)
  */

@@ -36,6 +36,7 @@ void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);
 int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_watch_answers(struct kvm_vcpu *vcpu);
 bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
 bool kvmi_arch_event_pending(const struct kvmi_arch_vcpu *arch, u16 id);
@@ -56,7 +57,8 @@ void kvmi_arch_end_views(struct kvm *kvm);
 void kvmi_arch_free_views(struct kvm *kvm);
 unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch);
 unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
-unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view);
+unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view,
+					 bool delivery);
 void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_get_place(struct kvm_vcpu *vcpu, struct kvmi_place *at);
 u16 kvmi_arch_rule_conditions(u16 id);

@@ -48,6 +48,8 @@ struct kvmi_vcpu_request {
 	struct kvm_introspection *session;
 	/* The command arrived while an event of the vCPU was open */
 	bool in_event;
+	/* kvmi_command.policy_nr */
+	u32 policy_nr;
 	/* As in struct kvmi_vm_request, without struct kvmi_vcpu_hdr */
 	const void *data;
 	size_t size;

@@ -398,7 +398,7 @@ static bool is_answered(struct kvm_vcpu_introspection *vi,
 			struct kvm_introspection *session, bool *over)
 {
 	/*
-	 * The receiver processes a reply, with this lock held, before it marks
+	 * A reply is processed with this lock held, before the receiver marks
 	 * the session as defunct.
 	 */
 	guard(spinlock)(&vi->lock);
@@ -513,15 +513,46 @@ static void drop_steps(struct kvm_vcpu_introspection *vi,
 	event->flags &= ~REPLY_STEPS;
 }
 
-/* The view that a reply chooses does not depend on what the guest does next. */
+static void forget_view(struct kvm_vcpu_introspection *vi,
+			struct kvm_introspection *session, struct kvmi_event *answer,
+			u32 policy_nr)
+{
+	guard(spinlock)(&vi->lock);
+
+	if (answer->state != KVMI_EVENT_ANSWERED ||
+	    !(answer->flags & KVMI_REPLY_SET_VIEW) ||
+	    answer->session != vi->nr_sessions || (s32)(policy_nr - answer->policy) <= 0)
+		return;
+
+	answer->flags &= ~KVMI_REPLY_SET_VIEW;
+	kvmi_view_put(session, answer->view);
+}
+
+/*
+ * Forget the views that earlier replies have chosen, but are not entered yet, as
+ * the tool has chosen another one since.  @policy_nr: of what chooses it; vCPU's
+ * thread only.
+ */
+void kvmi_event_forget_views(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			     u32 policy_nr)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	unsigned int i;
+
+	forget_view(vi, session, &vi->event, policy_nr);
+	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++)
+		forget_view(vi, session, &vi->answers[i], policy_nr);
+}
+
 static void apply_view(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		       struct kvmi_event *event)
 {
 	if (!(event->flags & KVMI_REPLY_SET_VIEW))
 		return;
 
-	kvmi_view_enter(vcpu, session, event->view);
 	event->flags &= ~KVMI_REPLY_SET_VIEW;
+	kvmi_event_forget_views(vcpu, session, event->policy);
+	kvmi_view_enter(vcpu, session, event->view);
 }
 
 /* Apply the reply to an event, whatever its kind, and return the action. */
@@ -550,7 +581,7 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
 	}
 	if (steps & KVMI_REPLY_STEP_IN_VIEW)
-		kvmi_view_step(vcpu, session, event->view);
+		kvmi_view_step(vcpu, session, event->view, raised_again(event->id));
 	else if (steps & KVMI_REPLY_SINGLESTEP)
 		kvmi_arch_vcpu_step_once(vcpu);
 	if (event->reply_size == reply_size && reply_size)
@@ -705,6 +736,20 @@ static bool of_one_instruction(u16 id, u16 other)
 }
 
 /*
+ * Drop a reply that was kept.  What it is about will not happen any more, but the
+ * view that it chooses does not depend on that.
+ */
+static void drop_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			struct kvmi_event *answer)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (is_kept(vi, answer))
+		apply_view(vcpu, session, answer);
+	drop_event(vi, session, answer);
+}
+
+/*
  * Find the reply that was kept for an event, and drop those that are stale.  An
  * instruction may raise more than one event, each of them again when it
  * restarts: keep the replies to the others as long as the context is the same.
@@ -717,25 +762,28 @@ static struct kvmi_event *find_answer(struct kvm_vcpu *vcpu,
 	struct kvmi_event *answer, *found = NULL;
 
 	for (answer = vi->answers; answer < vi->answers + KVMI_MAX_KEPT_ANSWERS; answer++) {
+		bool same, other;
+
 		if (answer->state == KVMI_EVENT_NONE)
 			continue;
-		if (is_kept(vi, answer) && !is_stale(vi, session, answer) &&
-		    same_context(answer, vcpu)) {
-			if (answer->id == id && same_data(answer, data, size)) {
-				found = answer;
-				continue;
-			}
-			if (answer->id != id && of_one_instruction(id, answer->id))
-				continue;
-		}
-		drop_event(vi, session, answer);
+
+		same = answer->id == id && same_data(answer, data, size);
+		other = answer->id != id && of_one_instruction(id, answer->id);
+		if (!(same || other) || !same_context(answer, vcpu))
+			drop_answer(vcpu, session, answer);
+		else if (!is_kept(vi, answer) || is_stale(vi, session, answer))
+			/* The tool is asked again, also for the view. */
+			drop_event(vi, session, answer);
+		else if (same)
+			found = answer;
 	}
 
 	return found;
 }
 
 /*
- * Keep the reply to the open event for when the guest repeats what it is about.
+ * Keep the reply to the open event for when the guest repeats what it is about,
+ * which it has to do in the same view.
  */
 static void keep_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
@@ -743,20 +791,49 @@ static void keep_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 	struct kvmi_event *answer = NULL;
 	unsigned int i;
 
-	apply_view(vcpu, session, &vi->event);
-
 	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
-		if (vi->answers[i].state == KVMI_EVENT_NONE ||
-		    vi->answers[i].id == vi->event.id)
+		if (vi->answers[i].state == KVMI_EVENT_NONE) {
 			answer = &vi->answers[i];
+			break;
+		}
 	}
 	if (!answer)
 		answer = &vi->answers[vi->oldest_answer++ % KVMI_MAX_KEPT_ANSWERS];
 
-	drop_event(vi, session, answer);
+	drop_answer(vcpu, session, answer);
 	*answer = vi->event;
 	vi->event.flags = 0;
 	drop_event(vi, session, &vi->event);
+	if (answer->flags & KVMI_REPLY_SET_VIEW)
+		kvmi_arch_vcpu_watch_answers(vcpu);
+}
+
+/*
+ * Before VM-Enter: enter the view of a reply that was kept if the guest does not
+ * repeat what the reply is about.  Return true if one is still kept.
+ */
+bool kvmi_event_check_answers(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_introspection *session;
+	struct kvmi_event *answer;
+	bool any = false;
+
+	session = kvmi_vcpu_enter(vi);
+	if (!session)
+		return false;
+
+	for (answer = vi->answers; answer < vi->answers + KVMI_MAX_KEPT_ANSWERS; answer++) {
+		if (!is_kept(vi, answer) || !(answer->flags & KVMI_REPLY_SET_VIEW))
+			continue;
+		if (same_context(answer, vcpu))
+			any = true;
+		else
+			drop_answer(vcpu, session, answer);
+	}
+	kvmi_vcpu_leave(vi);
+
+	return any;
 }
 
 /* Return true if a reply was kept for an event; vCPU's thread only. */
@@ -777,13 +854,14 @@ bool kvmi_event_answer_kept(struct kvm_vcpu *vcpu, u16 id)
 static void notify(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		   struct kvmi_rules *rules, u16 id, const void *data, size_t size)
 {
+	unsigned int attachment = READ_ONCE(session->attachment);
 	struct event_msg msg;
 	size_t total;
 
 	total = make_event(vcpu, session, &msg, id, KVMI_EVENT_NOTIFICATION, data,
 			   size);
 	if (READ_ONCE(session->defunct) ||
-	    !kvmi_message_send_now(session, &msg, total, true)) {
+	    !kvmi_message_send_now(session, attachment, &msg, total, true)) {
 		atomic64_inc(&rules->dropped);
 		return;
 	}
@@ -871,6 +949,54 @@ static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *
 	return session;
 }
 
+/*
+ * Return true for a reply that applies to the vCPU, whatever its guest does next.
+ * @emulating: KVM is in the middle of an instruction, which RETRY has to end
+ */
+static bool is_for_vcpu(const struct kvmi_event *event, bool emulating)
+{
+	if (!raised_again(event->id))
+		return true;
+
+	return event->action == KVMI_EVENT_ACTION_CRASH ||
+	       (event->action == KVMI_EVENT_ACTION_RETRY && !emulating);
+}
+
+static int resume_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			bool emulating)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	int r;
+
+	if (READ_ONCE(vi->event.state) == KVMI_EVENT_NONE)
+		return 0;
+
+	r = wait_for_answer(vcpu, session);
+	if (r == -EINTR)
+		return r;
+	if (r) {
+		r = go_without_answer(vcpu, session, vi->event.id, vi->event.seq, r);
+		return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
+	}
+
+	end_standstill(vcpu, &vi->event);
+	if (is_for_vcpu(&vi->event, emulating)) {
+		/*
+		 * Userspace may have set registers since: drop those of the
+		 * tool, and what it wants to be stepped.
+		 */
+		if (!same_context(&vi->event, vcpu)) {
+			vi->event.set_regs = false;
+			drop_steps(vi, session, &vi->event);
+		}
+		take_answer(vcpu, session, &vi->event, NULL, 0);
+	} else {
+		keep_answer(vcpu, session);
+	}
+
+	return 0;
+}
+
 /**
  * __kvmi_event - send an event and wait for the tool's reply
  * @vcpu: the vCPU, loaded
@@ -914,7 +1040,7 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
-	r = kvmi_event_resume(vcpu, session);
+	r = resume_event(vcpu, session, true);
 	if (r)
 		goto interrupted;
 
@@ -992,38 +1118,7 @@ bool kvmi_event_answered(struct kvm_vcpu *vcpu)
  */
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	int r;
-
-	if (READ_ONCE(vi->event.state) == KVMI_EVENT_NONE)
-		return 0;
-
-	r = wait_for_answer(vcpu, session);
-	if (r == -EINTR)
-		return r;
-	if (r) {
-		r = go_without_answer(vcpu, session, vi->event.id, vi->event.seq, r);
-		return r == KVMI_EVENT_INTERRUPTED ? -EINTR : 0;
-	}
-
-	end_standstill(vcpu, &vi->event);
-	/* CRASH applies to the vCPU, whatever its guest does next. */
-	if (raised_again(vi->event.id) &&
-	    vi->event.action != KVMI_EVENT_ACTION_CRASH) {
-		keep_answer(vcpu, session);
-	} else {
-		/*
-		 * Userspace may have set registers since: drop those of the
-		 * tool, and what it wants to be stepped.
-		 */
-		if (!same_context(&vi->event, vcpu)) {
-			vi->event.set_regs = false;
-			drop_steps(vi, session, &vi->event);
-		}
-		take_answer(vcpu, session, &vi->event, NULL, 0);
-	}
-
-	return 0;
+	return resume_event(vcpu, session, false);
 }
 
 /*

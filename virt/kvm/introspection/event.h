@@ -38,6 +38,9 @@ long kvmi_event_time_left(struct kvm_vcpu_introspection *vi,
 void kvmi_event_suspend(struct kvm_vcpu_introspection *vi);
 void kvmi_event_continue(struct kvm_vcpu_introspection *vi);
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
+void kvmi_event_forget_views(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			     u32 policy_nr);
+bool kvmi_event_check_answers(struct kvm_vcpu *vcpu);
 int kvmi_event_receive_reply(struct kvm_introspection *session,
 			     struct kvm_vcpu *vcpu);
 void kvmi_event_send_unhook(struct kvm_introspection *session);

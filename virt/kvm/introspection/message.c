@@ -47,19 +47,36 @@ bool kvmi_socket_has_files(struct socket *sock)
 	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
 }
 
-/* Read until @session->received is @size. */
+/* Take what was read with an earlier message, up to @size bytes. */
+static size_t take_ahead(struct kvm_introspection *session, void *to, size_t size)
+{
+	size = min(size, session->ahead_size);
+	memcpy(to, session->ahead + session->ahead_begin, size);
+	session->ahead_begin += size;
+	WRITE_ONCE(session->ahead_size, session->ahead_size - size);
+
+	return size;
+}
+
+/*
+ * Read until @session->received is at least @size.  A call to the socket takes as
+ * much as there is, as it costs more than most messages do otherwise.
+ */
 static int receive_up_to(struct kvm_introspection *session, size_t size)
 {
 	while (session->received < size) {
 		struct kvec vec = {
 			.iov_base = (u8 *)&session->rx + session->received,
-			.iov_len = size - session->received,
+			.iov_len = sizeof(session->rx) - session->received,
 		};
 		struct msghdr msg = { };
 		int n;
 
-		n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
-				   MSG_DONTWAIT);
+		if (session->ahead_size)
+			n = take_ahead(session, vec.iov_base, size - session->received);
+		else
+			n = kernel_recvmsg(session->sock, &msg, &vec, 1, vec.iov_len,
+					   MSG_DONTWAIT);
 		if (n == -ERESTARTSYS)
 			return -EINTR;
 		if (n <= 0)
@@ -101,6 +118,17 @@ static int receive_record(struct kvm_introspection *session)
 	return 0;
 }
 
+/* Keep what was read beyond the end of a message; then nothing else is kept. */
+static void keep_ahead(struct kvm_introspection *session, size_t end)
+{
+	if (session->received == end)
+		return;
+
+	session->ahead_begin = 0;
+	WRITE_ONCE(session->ahead_size, session->received - end);
+	memcpy(session->ahead, (u8 *)&session->rx + end, session->ahead_size);
+}
+
 /*
  * Read the next message into session->rx; what follows it there is zeroed.
  * Return 0; -EAGAIN if it is not complete; -EINTR to be called again after
@@ -125,6 +153,8 @@ int kvmi_message_receive(struct kvm_introspection *session)
 		return r;
 
 	end = sizeof(rx->hdr) + rx->hdr.size;
+	keep_ahead(session, end);
+	session->rx_end = max(session->rx_end, session->received);
 	if (end < session->rx_end)
 		memset((u8 *)rx + end, 0, session->rx_end - end);
 	session->rx_end = end;
@@ -321,17 +351,16 @@ static bool has_room(struct kvm_introspection *session)
 /*
  * Write a message without waiting for the tool.  @leave_room: don't use what room
  * is left for others, which the tool is asked or waits for.  May sleep for memory.
- * The session's socket must not be replaced meanwhile: within kvm->srcu, or with
- * reader.lock held.  Return false if the message was not written.
+ * Return false if the message was not written.
  */
-bool kvmi_message_send_now(struct kvm_introspection *session, void *msg, size_t size,
-			   bool leave_room)
+bool kvmi_message_send_now(struct kvm_introspection *session, unsigned int attachment,
+			   void *msg, size_t size, bool leave_room)
 {
 	int r = -EAGAIN;
 
 	if (!try_to_lock(&session->send_lock))
 		return false;
-	if (!leave_room || has_room(session))
+	if (session->attachment == attachment && (!leave_room || has_room(session)))
 		r = send_message(session, msg, size, MSG_DONTWAIT);
 	mutex_unlock(&session->send_lock);
 	wake_for_pending(session);

@@ -23,8 +23,8 @@ int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment
 		      void *msg, size_t size, long timeout);
 int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 			  size_t size);
-bool kvmi_message_send_now(struct kvm_introspection *session, void *msg, size_t size,
-			   bool leave_room);
+bool kvmi_message_send_now(struct kvm_introspection *session, unsigned int attachment,
+			   void *msg, size_t size, bool leave_room);
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
 bool kvmi_message_pending(struct kvm_introspection *session);
 bool kvmi_socket_has_files(struct socket *sock);

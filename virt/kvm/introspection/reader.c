@@ -116,7 +116,8 @@ static bool has_data(const struct kvmi_waiter *waiter)
 {
 	/* Pairs with that of wq_has_sleeper(), before the socket is woken. */
 	smp_mb();
-	return vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR);
+	return READ_ONCE(waiter->session->ahead_size) ||
+	       vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR);
 }
 
 static void end_waiting(struct kvmi_waiter *waiter)

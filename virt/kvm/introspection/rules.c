@@ -8,6 +8,7 @@
  */
 
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "arch.h"
@@ -30,6 +31,7 @@
  */
 struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session, u16 id)
 {
+	id = array_index_nospec(id, KVMI_NR_EVENT_IDS);
 	return rcu_dereference_check(session->rules[id],
 				     srcu_read_lock_held(&session->kvm->srcu) ||
 				     lockdep_is_held(&session->reader.lock));
@@ -39,12 +41,13 @@ static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands
 {
 	/*
 	 * What an access that is not wholly within the range does outside of it
-	 * is up to the rules that follow.
+	 * is up to the rules that follow.  In SMM, another page may be there.
 	 */
 	if (BIT(rule->verdict) & GOES_ON)
-		return op->first >= rule->first && op->last <= rule->last;
+		return !op->elsewhere && op->first >= rule->first &&
+		       op->last <= rule->last;
 
-	/* A register can't be written unasked by another number. */
+	/* A register can't be written, nor a leaf read, unasked by another number. */
 	if (op->alias >= rule->first && op->alias <= rule->last)
 		return true;
 
@@ -238,7 +241,7 @@ static void replace_rules(struct kvm_introspection *session, u16 id,
 {
 	struct kvmi_rules *old = kvmi_rules_of(session, id);
 
-	rcu_assign_pointer(session->rules[id], rules);
+	rcu_assign_pointer(session->rules[array_index_nospec(id, KVMI_NR_EVENT_IDS)], rules);
 	kvmi_arch_rules_changed(session->kvm, id, rules ? unasked_numbers(rules) : 0);
 	/* From here on no vCPU decides by the old rules. */
 	synchronize_srcu(&session->kvm->srcu);

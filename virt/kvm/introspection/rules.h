@@ -32,8 +32,10 @@ struct kvmi_operands {
 	/* KVMI_MATCH_NUMBER: all of these are accessed */
 	u64 first;
 	u64 last;
-	/* Another number of the same register, or @first */
+	/* Another number of the same register or leaf, or @first */
 	u64 alias;
+	/* They are addresses, but not of the address space that ranges are about */
+	bool elsewhere;
 	/* KVMI_MATCH_VALUE */
 	u64 value;
 	/* KVMI_MATCH_CHANGED */

@@ -660,6 +660,7 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	session->reader.left = false;
 	session->reader.error = 0;
 	session->received = 0;
+	WRITE_ONCE(session->ahead_size, 0);
 	/* Whatever the previous tool has sent */
 	session->rx_end = sizeof(session->rx);
 	session->late_messages = 0;

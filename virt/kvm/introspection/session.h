@@ -148,6 +148,12 @@ struct kvm_introspection {
 	size_t rx_end;
 	/* The message being received; under @reader.lock */
 	struct kvmi_frame rx;
+	/* Bytes in @ahead; under @reader.lock, also read without it */
+	size_t ahead_size;
+	/* Where they begin; under @reader.lock */
+	size_t ahead_begin;
+	/* What a stream had after the last message that was read from it */
+	u8 ahead[sizeof(struct kvmi_frame)];
 
 	/* Bytes of @reply that are still to be sent; under @reader.lock */
 	size_t reply_size;

@@ -213,7 +213,7 @@ void kvmi_vcpu_request(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Queue a command for a vCPU's thread.  Receiver only.  Return 0, with @cmd
+ * Queue a command for a vCPU's thread.  reader.lock is held.  Return 0, with @cmd
  * owned by the vCPU; -KVM_EAGAIN if the vCPU was not started yet; -KVM_EBUSY if
  * the queue is full.
  */
@@ -238,8 +238,10 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 		if (!vi->answers_late || vi->expired_attachment != cmd->attachment)
 			cmd->event_seq = vi->event.seq;
 	}
-	if (cmd->policy)
-		WRITE_ONCE(vi->policy, vi->policy + 1);
+	if (cmd->policy) {
+		cmd->policy_nr = vi->policy + 1;
+		WRITE_ONCE(vi->policy, cmd->policy_nr);
+	}
 	list_add_tail(&cmd->node, &vi->commands);
 	WRITE_ONCE(vi->nr_commands, vi->nr_commands + 1);
 	wake_up(&vi->wait);
@@ -617,6 +619,8 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 		return r;
 	}
 
+	/* Userspace, or the tool, may have set other registers. */
+	kvmi_event_check_answers(vcpu);
 	kvmi_arch_vcpu_recheck_step(vcpu);
 	return 1;
 }

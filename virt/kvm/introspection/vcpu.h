@@ -18,6 +18,8 @@ struct kvmi_command {
 	u32 event_seq;
 	/* The command makes replies that were kept stale */
 	bool policy;
+	/* If so, kvm_vcpu_introspection.policy when it arrived, with it */
+	u32 policy_nr;
 	/* kvm_introspection.attachment of the tool that sent the command */
 	unsigned int attachment;
 	/* Bytes of the request that were received */
@@ -32,8 +34,8 @@ struct kvmi_command {
 /*
  * State of kvm_vcpu_introspection.event, and of each of .answers:
  *
- *          the vCPU sends      the receiver gets the reply,
- *          the event           or on_timeout is to go on
+ *          the vCPU sends      the reply arrives, or
+ *          the event           on_timeout is to go on
  *   NONE ----------------> OPEN ----------------> ANSWERED
  *    ^                      |                     |     |
  *    |   tool lost, unhook, |                     |     | KVM_RUN was interrupted,
@@ -128,8 +130,8 @@ struct kvmi_exit {
  * Allocated when the VM is hooked for the first time, or with the vCPU if that
  * is later, and freed with the vCPU.  Therefore hooks may read it without a lock.
  *
- * "Under @lock" fields are shared by the receiver, unhooking and the vCPU's
- * thread.  To wait, or to check for work, they are also read without it.
+ * "Under @lock" fields are shared by whoever reads the socket, unhooking and the
+ * vCPU's thread.  To wait, or to check for work, they are also read without it.
  */
 struct kvm_vcpu_introspection {
 	struct kvm_vcpu *vcpu;
@@ -192,8 +194,8 @@ struct kvm_vcpu_introspection {
 	 */
 	bool answers_late;
 	/*
-	 * Number of commands to the vCPU that make replies that were kept
-	 * stale; written by the receiver
+	 * Number of commands to the vCPU, and of replies, that make replies that
+	 * were kept stale; written under @lock
 	 */
 	u32 policy;
 	/*

@@ -14,6 +14,7 @@
 #include "arch.h"
 #include "changed_gfns.h"
 #include "command.h"
+#include "event.h"
 #include "limits.h"
 #include "session.h"
 #include "vcpu.h"
@@ -309,11 +310,11 @@ void kvmi_view_enter(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	kvmi_view_put(session, old);
 }
 
-/* The same, for one instruction. */
+/* The same, for one instruction, or @delivery: also for that of an event. */
 void kvmi_view_step(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
-		    unsigned int id)
+		    unsigned int id, bool delivery)
 {
-	kvmi_view_put(session, kvmi_arch_vcpu_step_in_view(vcpu, id));
+	kvmi_view_put(session, kvmi_arch_vcpu_step_in_view(vcpu, id, delivery));
 }
 
 int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
@@ -326,6 +327,7 @@ int kvmi_vcpu_set_view(struct kvmi_vcpu_request *req)
 	    !kvmi_view_get(req->session, data->view))
 		return -KVM_EINVAL;
 
+	kvmi_event_forget_views(req->vcpu, req->session, req->policy_nr);
 	kvmi_view_enter(req->vcpu, req->session, data->view);
 
 	return 0;

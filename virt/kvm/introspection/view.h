@@ -51,7 +51,7 @@ void kvmi_view_put(struct kvm_introspection *session, unsigned int id);
 void kvmi_view_enter(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		     unsigned int id);
 void kvmi_view_step(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
-		    unsigned int id);
+		    unsigned int id, bool delivery);
 
 unsigned long kvmi_views_nr_nodes(struct kvm_introspection *session);
 void kvmi_views_end(struct kvm_introspection *session);

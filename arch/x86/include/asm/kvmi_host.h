@@ -113,11 +113,11 @@ struct kvmi_step {
 	/* Linear address of the instruction */
 	unsigned long rip;
 	/*
-	 * If @allowed, the event whose delivery is executed, see
+	 * If @allowed or @in_view, the event whose delivery is executed, see
 	 * event_to_deliver(), or 0 for an instruction
 	 */
 	u64 delivers;
-	/* If @allowed, the context */
+	/* If so, the context */
 	struct kvmi_context at;
 };
 

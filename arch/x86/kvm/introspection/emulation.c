@@ -150,7 +150,9 @@ bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 		return true;
 
 	mode = vi->arch.emulation.mode;
-	if ((mode == KVMI_EMULATE_ASKED || mode == KVMI_EMULATE_CHECKED) &&
+	/* To trace an instruction's accesses is not to allow its fetch. */
+	if ((mode == KVMI_EMULATE_ASKED || mode == KVMI_EMULATE_CHECKED ||
+	     mode == KVMI_EMULATE_TRACED) &&
 	    !kvmi_may_execute(vcpu, gva, gpa_to_gfn(gpa)))
 		return kvmi_refuse_access(&vi->arch.emulation, gva, gpa,
 					  KVMI_PAGE_ACCESS_X);

@@ -34,7 +34,7 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	u32 wanted = 0;
 
 	/* The delivery of an exception may access restricted pages. */
-	if (kvmi_step_is_allowed(vcpu))
+	if (kvmi_step_is_privileged(vcpu))
 		return ~(u32)NOT_REPORTED;
 	/* The delivery would push RFLAGS.TF. */
 	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))

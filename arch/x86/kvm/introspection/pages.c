@@ -416,16 +416,26 @@ static bool not_emulated(struct kvm_vcpu *vcpu)
 	return arch->not_emulated;
 }
 
-static int trap_access(struct kvm_vcpu *vcpu)
+/*
+ * Emulate the instruction, and report each access.  @event: the access that is
+ * allowed, and is not reported itself if it is the fetch
+ */
+static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event)
 {
+	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	int r;
 
 	/* During event delivery there is no instruction to emulate. */
 	if (kvm_event_needs_reinjection(vcpu))
 		return cannot_emulate(vcpu);
+	/* Ended before VM-Enter */
+	if (event->access == KVMI_PAGE_ACCESS_X &&
+	    !kvmi_grant(vcpu, gpa_to_gfn(event->gpa), KVMI_PAGE_ACCESS_X))
+		return 1;
 
 	r = kvmi_emulate(vcpu, KVMI_EMULATE_TRACED);
-	if (kvmi_to_vcpu(vcpu)->arch.emulation.failed)
+	/* The guest may have replaced the code meanwhile, by what is not to be fetched. */
+	if (emulation->failed || emulation->refused)
 		return cannot_emulate(vcpu);
 
 	return r;
@@ -498,7 +508,7 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 		if (!(reply.flags & KVMI_PF_TRAP_ACCESS) ||
 		    (event->flags & KVMI_PF_NOT_EMULATED))
 			return kvmi_allow_access(vcpu, event, gfn, asked, r);
-		*r = trap_access(vcpu);
+		*r = trap_access(vcpu, event);
 		break;
 	case KVMI_SKIP:
 		kvmi_step_cancel(vcpu);

@@ -11,9 +11,12 @@
 #include "introspection/event.h"
 #include "introspection/rules.h"
 #include "introspection/vcpu.h"
+#include "cpuid.h"
 #include "intercepts.h"
 #include "regs.h"
 #include "x86.h"
+
+#define ALL_DESCRIPTORS	GENMASK(KVMI_DESC_TR, KVMI_DESC_IDTR)
 
 /* Return the conditions that are about the event's own data. */
 u16 kvmi_arch_rule_conditions(u16 id)
@@ -38,12 +41,30 @@ u16 kvmi_arch_rule_conditions(u16 id)
 	}
 }
 
+/* Bits of kvmi_rule.kinds that an event can have */
+static u32 kinds_of(u16 id)
+{
+	switch (id) {
+	case KVMI_VCPU_EVENT_PF:
+		return KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X;
+	case KVMI_VCPU_EVENT_ACCESS:
+		return KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W;
+	case KVMI_VCPU_EVENT_DESCRIPTOR:
+		return ALL_DESCRIPTORS | ALL_DESCRIPTORS << KVMI_KIND_WRITE_SHIFT;
+	default:
+		return 0;
+	}
+}
+
 /*
  * A page fault does not have the size of the access, which may begin in front
  * of a range of bytes and end in it.
  */
 bool kvmi_arch_check_rule(u16 id, const struct kvmi_rule *rule)
 {
+	/* A rule that is meant for what never occurs leaves it to those behind. */
+	if (rule->kinds & ~kinds_of(id))
+		return false;
 	if (id != KVMI_VCPU_EVENT_PF || !(rule->match & KVMI_MATCH_NUMBER))
 		return true;
 
@@ -55,6 +76,41 @@ static void set_number(struct kvmi_operands *op, u64 number)
 	op->first = number;
 	op->last = number;
 	op->alias = number;
+}
+
+static void set_gpa(struct kvmi_operands *op, struct kvm_vcpu *vcpu, u64 gpa)
+{
+	set_number(op, gpa);
+	op->elsewhere = kvm_arch_vcpu_memslots_id(vcpu);
+}
+
+static bool has_subleaves(const struct kvm_cpuid_entry2 *leaf)
+{
+	return leaf->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+}
+
+/*
+ * KVM may answer the last basic leaf instead of one that does not exist, and
+ * ignores the subleaf of one without any.
+ */
+static void set_leaf(struct kvmi_operands *op, struct kvm_vcpu *vcpu,
+		     const struct kvmi_vcpu_event_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *leaf, *basic;
+
+	set_number(op, cpuid->function);
+	op->value = cpuid->index;
+
+	leaf = kvm_find_cpuid_entry_index(vcpu, cpuid->function, cpuid->index);
+	if (!leaf) {
+		basic = kvm_find_cpuid_entry(vcpu, 0);
+		if (!basic)
+			return;
+		op->alias = basic->eax;
+		leaf = kvm_find_cpuid_entry_index(vcpu, basic->eax, cpuid->index);
+	}
+	if (leaf && !has_subleaves(leaf))
+		op->value = 0;
 }
 
 /* Fill in what rules compare, from the data of an event. */
@@ -87,13 +143,9 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		op->changed = xsetbv->old_value ^ xsetbv->new_value;
 		break;
 	}
-	case KVMI_VCPU_EVENT_CPUID: {
-		const struct kvmi_vcpu_event_cpuid *cpuid = data;
-
-		set_number(op, cpuid->function);
-		op->value = cpuid->index;
+	case KVMI_VCPU_EVENT_CPUID:
+		set_leaf(op, vcpu, data);
 		break;
-	}
 	case KVMI_VCPU_EVENT_TRAP: {
 		const struct kvmi_vcpu_event_trap *trap = data;
 
@@ -104,11 +156,17 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 	case KVMI_VCPU_EVENT_PF: {
 		const struct kvmi_vcpu_event_pf *pf = data;
 
-		set_number(op, pf->gpa);
+		set_gpa(op, vcpu, pf->gpa);
 		op->kind = pf->access;
+		/*
+		 * It is not the instruction at RIP that makes an access in the
+		 * delivery of an event, nor code of this CPL.
+		 */
+		if (kvm_event_needs_reinjection(vcpu))
+			op->impossible = ~(u32)BIT(KVMI_RULE_CRASH);
 		/* KVM has found that it can't, and asks what to do instead. */
 		if (pf->flags & KVMI_PF_NOT_EMULATED)
-			op->impossible = BIT(KVMI_RULE_SKIP) | BIT(KVMI_RULE_TRACE);
+			op->impossible |= BIT(KVMI_RULE_SKIP) | BIT(KVMI_RULE_TRACE);
 		/* Without ACCESS events, accesses would not be asked about. */
 		if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_ACCESS))
 			op->impossible |= BIT(KVMI_RULE_TRACE);
@@ -117,8 +175,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 	case KVMI_VCPU_EVENT_ACCESS: {
 		const struct kvmi_vcpu_event_access *access = data;
 
-		op->first = access->gpa;
-		op->alias = access->gpa;
+		set_gpa(op, vcpu, access->gpa);
 		op->last = access->gpa + access->size - 1;
 		op->kind = access->access;
 		break;
@@ -126,7 +183,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 	case KVMI_VCPU_EVENT_BREAKPOINT: {
 		const struct kvmi_vcpu_event_breakpoint *breakpoint = data;
 
-		set_number(op, breakpoint->gpa);
+		set_gpa(op, vcpu, breakpoint->gpa);
 		break;
 	}
 	case KVMI_VCPU_EVENT_DESCRIPTOR: {

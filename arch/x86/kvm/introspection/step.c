@@ -60,6 +60,22 @@ unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 	return vi ? READ_ONCE(vi->arch.view) : 0;
 }
 
+/*
+ * Return true if the next instruction, or event to be delivered, may do what others
+ * of the vCPU may not.
+ */
+static bool is_privileged(const struct kvmi_step *step)
+{
+	return READ_ONCE(step->allowed) || READ_ONCE(step->in_view);
+}
+
+bool kvmi_step_is_privileged(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	return vi && is_privileged(&vi->arch.step);
+}
+
 /* Return true if accesses are granted to the vCPU. */
 bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu)
 {
@@ -170,17 +186,19 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_step *step = &vi->arch.step;
+	bool once;
 
 	spin_lock(&vi->lock);
 	WRITE_ONCE(step->allowed, false);
+	once = step->once;
+	WRITE_ONCE(step->once, false);
 	/* There is no tool left to disable single-stepping. */
 	if (!vi->session || kvmi_goes_on_without_tool(vi->session)) {
 		WRITE_ONCE(step->wanted, false);
-		WRITE_ONCE(step->once, false);
+		once = false;
 	}
-	step->pending = step->wanted || step->once;
+	step->pending = step->wanted || once;
 	step->failed = failed;
-	WRITE_ONCE(step->once, false);
 	come_back(vi);
 	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
@@ -189,16 +207,18 @@ static void end_step(struct kvm_vcpu *vcpu, bool failed)
 	kvmi_end_grants(vcpu);
 }
 
-/* Withdraw the grants of an instruction that restarts, or is not executed. */
-void kvmi_step_cancel(struct kvm_vcpu *vcpu)
+/*
+ * Withdraw the grants of an instruction that restarts, or is not executed.
+ * @leaves: nor is it in the view that it was to be stepped in
+ */
+static void cancel_step(struct kvm_vcpu *vcpu, bool leaves)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi->arch.step.allowed)
-		return;
 
 	spin_lock(&vi->lock);
 	WRITE_ONCE(vi->arch.step.allowed, false);
+	if (leaves)
+		come_back(vi);
 	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 
@@ -206,20 +226,10 @@ void kvmi_step_cancel(struct kvm_vcpu *vcpu)
 	kvmi_end_grants(vcpu);
 }
 
-/* The vCPU does not execute the instruction that it was to step in a view. */
-static void kvmi_step_cancel_view(struct kvm_vcpu *vcpu)
+void kvmi_step_cancel(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi->arch.step.in_view)
-		return;
-
-	spin_lock(&vi->lock);
-	come_back(vi);
-	kvmi_update_view(vcpu);
-	spin_unlock(&vi->lock);
-
-	kvmi_update_step(vcpu);
+	if (kvmi_to_vcpu(vcpu)->arch.step.allowed)
+		cancel_step(vcpu, false);
 }
 
 /*
@@ -282,15 +292,15 @@ static bool delivers_other(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 }
 
 /*
- * Grants are for one instruction in one context.  The context changes if KVM
- * has executed the instruction, or a part of it, or if an event is delivered
- * instead.
+ * Grants, and the view of a step, are for one instruction in one context.  The
+ * context changes if KVM has executed the instruction, or a part of it, or if an
+ * event is delivered instead.
  */
 static bool step_is_over(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 {
 	struct kvmi_context now;
 
-	if (!step->allowed)
+	if (!is_privileged(step))
 		return step->rip != kvm_get_linear_rip(vcpu);
 
 	kvmi_arch_vcpu_get_context(vcpu, &now);
@@ -316,14 +326,14 @@ bool kvmi_step_repeats(struct kvm_vcpu *vcpu)
 }
 
 /*
- * End the step if another event is about to be delivered than the one that
- * accesses are granted to.
+ * About to enter the guest: end the step if another event is to be delivered than
+ * the one that it is for, or if INIT, SIPI or an SMI has changed the context.
  */
 void kvmi_step_check_delivery(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
-	if (step->allowed && delivers_other(vcpu, step))
+	if (is_privileged(step) && step_is_over(vcpu, step))
 		end_step(vcpu, true);
 }
 
@@ -348,19 +358,21 @@ void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
-	if (!step->allowed && !step->in_view)
-		return;
-	if (!step_is_over(vcpu, step))
-		return;
+	if (is_privileged(step) && step_is_over(vcpu, step))
+		cancel_step(vcpu, true);
+}
 
-	kvmi_step_cancel(vcpu);
-	kvmi_step_cancel_view(vcpu);
+/* Make kvmi_event_check_answers() be called before VM-Enter; vCPU's thread only. */
+void kvmi_arch_vcpu_watch_answers(struct kvm_vcpu *vcpu)
+{
+	kvmi_set_todo(vcpu);
 }
 
 bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_step *step;
+	bool watch;
 
 	if (!vi)
 		return true;
@@ -371,6 +383,7 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 	if (!kvmi_report_changes(vcpu))
 		return false;
 
+	watch = kvmi_event_check_answers(vcpu);
 	step = &vi->arch.step;
 	/* Unhooking ends a step, but only the vCPU's thread ends grants. */
 	if (!step->allowed)
@@ -383,7 +396,7 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 
 	/* Unhooking may have ended the step since, but not the grants. */
 	if (!step->allowed && !kvmi_step_is_wanted(step) && !step->pending &&
-	    !vi->arch.grants.nr)
+	    !vi->arch.grants.nr && !watch)
 		WRITE_ONCE(vcpu->arch.introspection_todo, false);
 
 	return true;
@@ -424,15 +437,16 @@ static void begin_step(struct kvm_vcpu *vcpu, bool in_view)
 	/* A step that has begun is about the instruction that it has begun with. */
 	if (!step->in_view || in_view)
 		step->rip = kvm_get_linear_rip(vcpu);
-	kvm_x86_call(update_single_step)(vcpu);
-	kvm_make_request(KVM_REQ_EVENT, vcpu);
+	kvmi_update_step(vcpu);
 }
 
 /*
- * Execute the next instruction in a view.  Return the view that the vCPU leaves
- * for good, or 0; vCPU's thread only.
+ * Execute the next instruction in a view.  @delivery: or what the event that is
+ * being delivered does, which the tool was asked about.  Return the view that the
+ * vCPU leaves for good, or 0; vCPU's thread only.
  */
-unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view)
+unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view,
+					 bool delivery)
 {
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
 	unsigned int left = 0;
@@ -442,6 +456,8 @@ unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int vie
 	else
 		arch->step.home = arch->view;
 	WRITE_ONCE(arch->step.in_view, true);
+	arch->step.delivers = delivery ? event_to_deliver(vcpu) : 0;
+	kvmi_arch_vcpu_get_context(vcpu, &arch->step.at);
 	WRITE_ONCE(arch->view, view);
 	kvmi_update_view(vcpu);
 	begin_step(vcpu, true);

@@ -9,6 +9,7 @@ struct kvmi_step;
 
 void kvmi_update_view(struct kvm_vcpu *vcpu);
 bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu);
+bool kvmi_step_is_privileged(struct kvm_vcpu *vcpu);
 bool kvmi_step_is_wanted(const struct kvmi_step *step);
 bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked);
 void kvmi_set_todo(struct kvm_vcpu *vcpu);

@@ -140,16 +140,21 @@ static void wait_access(struct kvmi_guest *g, u64 gpa, u8 access,
 		TEST_ASSERT_EQ(ev->access.data[i], 0);
 }
 
+static void start_pf(struct kvmi_guest *g, u16 event, struct kvmi_event *ev)
+{
+	kvmi_guest_park(g, ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	if (event)
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, event, 1), 0);
+	kvmi_unpark(&g->s, ev);
+	wait_pf(g, 0, ev);
+}
+
 static void start(struct kvmi_guest *g, u16 event)
 {
 	struct kvmi_event ev;
 
-	kvmi_guest_park(g, &ev);
-	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
-	if (event)
-		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, event, 1), 0);
-	kvmi_unpark(&g->s, &ev);
-	wait_pf(g, 0, &ev);
+	start_pf(g, event, &ev);
 	reply_trap(g, &ev);
 }
 
@@ -990,6 +995,64 @@ KVMI_TEST(kvmi_access_user, right_is_taken_away)
 	allow(g, &ev);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), PF_VECTOR);
 	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+}
+
+/*
+ * The guest's page tables name other code by the time that the instruction is
+ * emulated, in a page that is not to be executed.
+ */
+KVMI_TEST(kvmi_access, code_is_replaced)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	memcpy(g->start.mem + SECOND, INC, sizeof(INC));
+	restrict_page(g, DATA, RX);
+	restrict_page(g, SECOND, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_code(g, WRITE);
+	kvmi_guest_run_normally(g);
+	start_pf(g, KVMI_VCPU_EVENT_ACCESS, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	kvmi_guest_map(g, addr_gpa2hva(g->vm, 0), CODE, SECOND, KVMI_GUEST_PTE);
+	reply_trap(g, &ev);
+
+	/* Whether the TLB still has the old page is up to the processor. */
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	kvmi_guest_map(g, addr_gpa2hva(g->vm, 0), CODE, CODE, KVMI_GUEST_PTE);
+	if (ev.pf.gpa != DATA) {
+		TEST_ASSERT_EQ(ev.pf.gpa, SECOND);
+		TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+		wait_pf(g, 0, &ev);
+	}
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Unless the fetch is what the tool has allowed */
+KVMI_TEST(kvmi_access, code_is_fetched)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_code(g, WRITE);
+	kvmi_guest_run_normally(g);
+	start_pf(g, KVMI_VCPU_EVENT_ACCESS, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+	reply_trap(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	/* That was for one instruction. */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + sizeof(WRITE) - 1);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
 }
 
 static void start_not_emulated(struct kvmi_guest *g, struct kvmi_event *ev)

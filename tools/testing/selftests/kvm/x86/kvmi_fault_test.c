@@ -730,7 +730,10 @@ static void get_xsave(struct kvmi_session *s, u8 *xsave, size_t size)
 				       size), 0);
 }
 
-/* Commands of a vCPU: they are queued by one thread and run by the other. */
+/*
+ * Commands of a vCPU: its thread, which waits, reads and queues them, or leaves that
+ * to the receiver if it can't, and runs them.
+ */
 KVMI_TEST(kvmi_fault, vcpu_commands)
 {
 	struct victim *v = &self->v;
@@ -769,11 +772,15 @@ KVMI_TEST(kvmi_fault, vcpu_commands)
 				get_xsave(&v->s, xsave, sizeof(xsave));
 			vcpu_thread = open_vcpu_thread();
 			thread = on ? &vcpu_thread : &v->receiver;
+			if (!on)
+				begin(v, &vcpu_thread, 1);
 			begin(v, thread, n);
 			seq = kvmi_send_vcpu_cmd(&v->s, 0, id, cmds[i / 2].req,
 						 cmds[i / 2].size);
 			ret = answer(&v->s, id, seq, rpl, cmds[i / 2].rpl_size);
 			failed = end(v, thread);
+			if (!on)
+				end(v, &vcpu_thread);
 			close_thread(&vcpu_thread);
 			TEST_ASSERT(!ret || failed, "Command %u: %d", id, ret);
 			if (ret == CLOSED) {

@@ -303,6 +303,38 @@ KVMI_TEST(kvmi_reply, step_in_view_of_a_fault)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The delivery of its exception is not part of the instruction. */
+static void deliver_from_view(struct _test_data_kvmi_reply *self)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, 0, KVMI_GUEST_STACK - 8, 1, RX), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_reply_flags(&g->s, &self->pause, ALLOW, STEP_IN_VIEW, self->view);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(ev.pf.view, 0);
+	kvmi_reply(&g->s, &ev, ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_reply, step_in_view_and_delivery)
+{
+	BEGIN(self, UD2);
+	deliver_from_view(self);
+}
+
+/* Not intercepted for any other reason */
+KVMI_TEST(kvmi_reply, step_in_view_and_delivery_of_gp)
+{
+	self->g.start.regs.rax = 0x80;
+	/* MOV DS, AX */
+	BEGIN(self, "\x8e\xd8");
+	deliver_from_view(self);
+}
+
 /* Where the guest goes on elsewhere, no instruction is executed in the view. */
 KVMI_TEST(kvmi_reply, step_in_view_elsewhere)
 {
@@ -436,25 +468,59 @@ KVMI_TEST(kvmi_reply, unhook_in_the_step)
 	kvmi_guest_stop_normally(g);
 }
 
-/* KVM_RUN returns while the event is open, and the reply is kept. */
-KVMI_TEST(kvmi_reply, kept)
+/* Wait for a PF event, and reply when KVM_RUN has returned. */
+static void reply_late(struct _test_data_kvmi_reply *self, u64 rip, u8 action, u32 flags)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-	int i;
+
+	wait_pf(g, 0, rip, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_reply_flags(&g->s, &ev, action, flags, self->view);
+	/* The view is in use from then on. */
+	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), -KVM_EBUSY);
+}
+
+/* Userspace has other plans. */
+static void skip_write(struct kvmi_guest *g)
+{
+	struct kvm_regs regs;
+
+	vcpu_regs_get(g->vcpu, &regs);
+	regs.rip += sizeof(WRITE) - 1;
+	vcpu_regs_set(g->vcpu, &regs);
+}
+
+static void begin_late(struct _test_data_kvmi_reply *self, u64 rip, u8 action, u32 flags)
+{
+	struct kvmi_guest *g = &self->g;
 
 	BEGIN(self, WRITE WRITE);
 	restrict_data(g, 0);
 	kvmi_reply(&g->s, &self->pause, ALLOW);
-	for (i = 0; i < 2; i++) {
-		wait_pf(g, 0, CODE + 2 * i, &ev);
-		kvmi_run_signal(&g->r);
-		kvmi_run_wait_eintr(&g->r);
-		kvmi_reply_flags(&g->s, &ev, RETRY, STEP_IN_VIEW, self->view);
-		/* The view is in use from then on. */
-		TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), -KVM_EBUSY);
-		kvmi_run_start(&g->r, &g->s, g->vcpu);
-	}
+	reply_late(self, rip, action, flags);
+}
+
+static void stop_in(struct _test_data_kvmi_reply *self, u8 value, u16 view)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_stop(g);
+	TEST_ASSERT_EQ(written(g), value);
+	TEST_ASSERT_EQ(view_at_the_end(g), view);
+	kvmi_guest_stop(g);
+}
+
+/* KVM_RUN returns while the event is open, and the reply is kept. */
+KVMI_TEST(kvmi_reply, kept)
+{
+	struct kvmi_guest *g = &self->g;
+
+	begin_late(self, CODE, RETRY, STEP_IN_VIEW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	reply_late(self, CODE + 2, RETRY, STEP_IN_VIEW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
 	kvmi_guest_stop_normally(g);
 	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), 0);
 }
@@ -464,20 +530,9 @@ KVMI_TEST(kvmi_reply, kept_in_vain)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-	struct kvm_regs regs;
 
-	BEGIN(self, WRITE WRITE);
-	restrict_data(g, 0);
-	kvmi_reply(&g->s, &self->pause, ALLOW);
-	wait_pf(g, 0, CODE, &ev);
-	kvmi_run_signal(&g->r);
-	kvmi_run_wait_eintr(&g->r);
-	kvmi_reply_flags(&g->s, &ev, RETRY, STEP_IN_VIEW, self->view);
-	/* Userspace has other plans. */
-	vcpu_regs_get(g->vcpu, &regs);
-	regs.rip = CODE + 2;
-	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), -KVM_EBUSY);
-	vcpu_regs_set(g->vcpu, &regs);
+	begin_late(self, CODE, RETRY, STEP_IN_VIEW);
+	skip_write(g);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
 	wait_pf(g, 0, CODE + 2, &ev);
 	TEST_ASSERT_EQ(written(g), 0);
@@ -486,29 +541,106 @@ KVMI_TEST(kvmi_reply, kept_in_vain)
 	kvmi_guest_stop(g);
 }
 
-/* A view is set whatever the guest does next. */
-KVMI_TEST(kvmi_reply, kept_view)
+/* All of a reply counts, not only the view that it chooses. */
+KVMI_TEST(kvmi_reply, kept_view_and_retry)
+{
+	struct kvmi_guest *g = &self->g;
+
+	begin_late(self, CODE, RETRY, SET_VIEW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop_in(self, 2, self->view);
+}
+
+KVMI_TEST(kvmi_reply, kept_view_and_step)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
-	struct kvm_regs regs;
+
+	begin_late(self, CODE, RETRY, SET_VIEW | SINGLESTEP);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_step(g, CODE + 2, 0, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.view, self->view);
+	TEST_ASSERT_EQ(written(g), 1);
+	kvmi_reply_flags(&g->s, &ev, ALLOW, SET_VIEW, 0);
+	reply_late(self, CODE + 2, RETRY, SET_VIEW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop_in(self, 2, self->view);
+}
+
+KVMI_TEST(kvmi_reply, kept_view_and_skip)
+{
+	struct kvmi_guest *g = &self->g;
+
+	begin_late(self, CODE, SKIP_IT, SET_VIEW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	/* The second write is that of the view. */
+	stop_in(self, 1, self->view);
+}
+
+KVMI_TEST(kvmi_reply, kept_view_and_allow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
 
 	BEGIN(self, WRITE WRITE);
 	restrict_data(g, 0);
+	restrict_data(g, self->view);
 	kvmi_reply(&g->s, &self->pause, ALLOW);
-	wait_pf(g, 0, CODE, &ev);
-	kvmi_run_signal(&g->r);
-	kvmi_run_wait_eintr(&g->r);
-	kvmi_reply_flags(&g->s, &ev, RETRY, SET_VIEW, self->view);
-	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), -KVM_EBUSY);
-	vcpu_regs_get(g->vcpu, &regs);
-	regs.rip = CODE + 2;
-	vcpu_regs_set(g->vcpu, &regs);
+	reply_late(self, CODE, ALLOW, SET_VIEW);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, self->view, CODE + 2, &ev);
+	TEST_ASSERT_EQ(written(g), 1);
+	TEST_ASSERT_EQ(ev.common.arch.view, self->view);
+	kvmi_reply_flags(&g->s, &ev, SKIP_IT, SET_VIEW, 0);
 	kvmi_guest_stop(g);
 	TEST_ASSERT_EQ(written(g), 1);
-	TEST_ASSERT_EQ(view_at_the_end(g), self->view);
+}
+
+/* The view counts whatever the guest does next. */
+KVMI_TEST(kvmi_reply, kept_view_in_vain)
+{
+	static const u8 actions[] = { ALLOW, SKIP_IT, RETRY };
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(actions); i++) {
+		if (i) {
+			kvmi_guest_reset(g);
+			*(u8 *)addr_gpa2hva(g->vm, DATA) = 0;
+			kvmi_guest_park(g, &self->pause);
+			kvmi_reply_flags(&g->s, &self->pause, ALLOW, SET_VIEW, 0);
+			reply_late(self, CODE, actions[i], SET_VIEW);
+		} else {
+			begin_late(self, CODE, actions[i], SET_VIEW);
+		}
+		skip_write(g);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		stop_in(self, 1, self->view);
+	}
+}
+
+/* A view that is chosen later counts. */
+KVMI_TEST(kvmi_reply, kept_view_and_later_one)
+{
+	struct kvmi_vcpu_set_view req = { .view = 0 };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u32 seq;
+
+	begin_late(self, CODE, SKIP_IT, SET_VIEW);
+	seq = kvmi_send_vcpu_cmd(&g->s, 0, KVMI_VCPU_SET_VIEW, &req, sizeof(req));
+	/* By then, the other one was received as well. */
+	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), -KVM_EBUSY);
+	skip_write(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VCPU_SET_VIEW, seq, NULL, 0), 0);
+	wait_pf(g, 0, CODE + 2, &ev);
+	TEST_ASSERT_EQ(written(g), 0);
+	TEST_ASSERT_KVMI(kvmi_destroy_view(&g->s, self->view), 0);
+	TEST_ASSERT_EQ(ev.common.arch.view, 0);
+	kvmi_reply(&g->s, &ev, ALLOW);
 	kvmi_guest_stop(g);
+	TEST_ASSERT_EQ(written(g), 1);
 }
 
 /* Replies that end the session */

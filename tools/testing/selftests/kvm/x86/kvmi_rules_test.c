@@ -550,6 +550,8 @@ KVMI_TEST(kvmi_rules, tool_lost)
 FIXTURE(kvmi_rules_set) {
 	struct kvmi_guest g;
 	struct kvmi_event pause;
+	/* Of the basic leaves of CPUID */
+	u32 last_leaf;
 };
 
 FIXTURE_SETUP(kvmi_rules_set)
@@ -558,6 +560,7 @@ FIXTURE_SETUP(kvmi_rules_set)
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
 	g->start.regs.rax = 0x5a;
+	self->last_leaf = vcpu_get_cpuid_entry(g->vcpu, 0)->eax;
 	kvmi_guest_code(g, CPUID NOP);
 	kvmi_guest_run_normally(g);
 	kvmi_guest_park(g, &self->pause);
@@ -739,6 +742,14 @@ static const struct bad_rule bad_rules[] = {
 	{ KVMI_VCPU_EVENT_CPUID, VALUE(1, 2) },
 	{ KVMI_VCPU_EVENT_MSR, CHANGED(0) },
 	{ KVMI_VCPU_EVENT_PF, KIND(0) },
+	/* Or not in part */
+	{ KVMI_VCPU_EVENT_PF, KIND(KVMI_PAGE_ACCESS_XU) },
+	{ KVMI_VCPU_EVENT_PF, KIND(KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_XS) },
+	{ KVMI_VCPU_EVENT_PF, KIND(1U << 31) },
+	{ KVMI_VCPU_EVENT_ACCESS, KIND(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X) },
+	{ KVMI_VCPU_EVENT_DESCRIPTOR, KIND(1) },
+	{ KVMI_VCPU_EVENT_DESCRIPTOR, KIND(BIT(KVMI_DESC_TR) << 1) },
+	{ KVMI_VCPU_EVENT_DESCRIPTOR, KIND(BIT(KVMI_DESC_IDTR) | 1 << KVMI_KIND_WRITE_SHIFT) },
 	/* Less than a page */
 	{ KVMI_VCPU_EVENT_PF, NUMBER(0x1000, 0x1ffe) },
 	{ KVMI_VCPU_EVENT_PF, NUMBER(0x1001, 0x1fff) },
@@ -873,6 +884,145 @@ KVMI_TEST(kvmi_rules_set, dropped)
 	get(&g->s, KVMI_VCPU_EVENT_CPUID, 0, &list);
 	TEST_ASSERT_EQ(list.hdr.dropped, 0);
 	TEST_ASSERT_EQ(list.rules[0].hits, 0);
+}
+
+/* CPUID with other operands, which rules that do not allow know the meaning of */
+static void expect_cpuid(struct _test_data_kvmi_rules_set *self, u32 leaf, u32 subleaf,
+			 const struct kvmi_rule *conditions)
+{
+	struct kvmi_rule rules[] = { *conditions, { .verdict = KVMI_RULE_ALLOW } };
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	rules[0].verdict = KVMI_RULE_ASK;
+	TEST_ASSERT_KVMI(set(&g->s, KVMI_VCPU_EVENT_CPUID, rules, ARRAY_SIZE(rules)), 0);
+	regs = self->pause.common.arch.regs;
+	regs.rax = leaf;
+	regs.rcx = subleaf;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &self->pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
+	TEST_ASSERT_EQ(ev.cpuid.function, leaf);
+	TEST_ASSERT_EQ(ev.cpuid.index, subleaf);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
+/* Answered like the last of the basic leaves, except to guests on AMD */
+KVMI_TEST(kvmi_rules_set, leaf_out_of_range)
+{
+	struct kvmi_rule rule = NUMBER(self->last_leaf, self->last_leaf);
+
+	expect_cpuid(self, 0xfffff0, 0, &rule);
+}
+
+KVMI_TEST(kvmi_rules_set, leaf_without_subleaves)
+{
+	struct kvmi_rule rule = VALUE(~0ull, 0);
+
+	rule.match |= KVMI_MATCH_NUMBER;
+	rule.first = 1;
+	rule.last = 1;
+	expect_cpuid(self, 1, 5, &rule);
+}
+
+/* Access in the delivery of an exception: not by the instruction at RIP */
+static void expect_delivery(u8 verdict, u16 match)
+{
+	struct kvmi_rule rule = { .verdict = verdict, .match = match };
+	struct kvmi_event pause, ev;
+	struct kvmi_guest g;
+
+	if (match & KVMI_MATCH_RIP) {
+		rule.rip_first = CODE;
+		rule.rip_last = CODE;
+	}
+	if (match & KVMI_MATCH_CPL)
+		rule.cpls = BIT(0);
+
+	kvmi_guest_create(&g, KVMI_GUEST_LONG);
+	/* UD2 */
+	kvmi_guest_code(&g, "\x0f\x0b");
+	kvmi_guest_run_normally(&g);
+	kvmi_guest_restrict(&g, KVMI_GUEST_STACK - 8, RX);
+	kvmi_guest_park(&g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g.s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g.s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	TEST_ASSERT_KVMI(set(&g.s, KVMI_VCPU_EVENT_PF, &rule, 1), 0);
+	kvmi_reply(&g.s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g.s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.ev.flags, 0);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(hits(&g.s, KVMI_VCPU_EVENT_PF, 0), 0);
+	set_one(&g.s, KVMI_VCPU_EVENT_PF, KVMI_RULE_ASK, NULL);
+	kvmi_reply(&g.s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(&g);
+	kvmi_guest_free(&g);
+}
+
+TEST(kvmi_rules_delivery)
+{
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	expect_delivery(KVMI_RULE_ALLOW, KVMI_MATCH_RIP);
+	expect_delivery(KVMI_RULE_ALLOW, KVMI_MATCH_CPL);
+	expect_delivery(KVMI_RULE_NOTIFY, KVMI_MATCH_RIP);
+	expect_delivery(KVMI_RULE_SKIP, 0);
+	expect_delivery(KVMI_RULE_TRACE, 0);
+}
+
+/* A rule is not about the page that is at its address in SMM. */
+TEST(kvmi_rules_smm)
+{
+	struct {
+		struct kvmi_vm_set_page_access hdr;
+		struct kvmi_page_access_entry entry;
+	} restriction = {
+		.hdr = { .count = 1, .as_id = 1 },
+		.entry = { .gpa = DATA, .npages = 1, .access = RX },
+	};
+	struct kvm_vcpu_events smm = { .flags = KVM_VCPUEVENT_VALID_SMM };
+	struct kvmi_rule rule = NUMBER(DATA, DATA + 0xfff);
+	struct kvmi_event pause, ev;
+	struct kvmi_guest g;
+
+	if (!kvmi_has_page_access() ||
+	    kvm_check_cap(KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
+		SKIP(return, "Needs the TDP MMU, and an address space for SMM");
+
+	kvmi_guest_create(&g, KVMI_GUEST_LONG);
+	g.start.regs.rax = 0x5a;
+	kvmi_guest_code(&g, WRITE);
+	kvmi_guest_run_normally(&g);
+	vm_set_user_memory_region(g.vm, 1 << 16, 0, 0, KVMI_GUEST_MEM_SIZE,
+				  addr_gpa2hva(g.vm, 0));
+	kvmi_hook(&g.s, g.vm);
+	TEST_ASSERT_KVMI(kvmi_cmd(&g.s, KVMI_VM_SET_PAGE_ACCESS, &restriction,
+				  sizeof(restriction), NULL, 0), 0);
+	smm.smi.smm = 1;
+	vcpu_events_set(g.vcpu, &smm);
+	kvmi_guest_park(&g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g.s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	set_one(&g.s, KVMI_VCPU_EVENT_PF, KVMI_RULE_ALLOW, &rule);
+	kvmi_reply(&g.s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g.s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.ev.flags, 0);
+	TEST_ASSERT_EQ(ev.common.arch.as_id, 1);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	/* Others are about both. */
+	set_one(&g.s, KVMI_VCPU_EVENT_PF, KVMI_RULE_SKIP, &rule);
+	kvmi_reply(&g.s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop(&g);
+	TEST_ASSERT_EQ(hits(&g.s, KVMI_VCPU_EVENT_PF, 0), 1);
+	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(g.vm, DATA), 0);
+
+	smm.smi.smm = 0;
+	vcpu_events_set(g.vcpu, &smm);
+	vm_set_user_memory_region(g.vm, 1 << 16, 0, 0, 0, NULL);
+	kvmi_guest_free(&g);
 }
 
 /* Bytes of a page that is restricted as a whole */

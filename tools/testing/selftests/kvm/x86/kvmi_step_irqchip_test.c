@@ -56,14 +56,22 @@ FIXTURE(kvmi_irqchip) {
 	u64 *hva;
 };
 
+/* Two pages below 1M, as all of a guest's code, for real mode to reach */
+asm(".pushsection .text; .balign 4096; low_pages: .skip 8192; .popsection");
+extern u8 low_pages[];
+
+#define PAGE	4096
+
 static void create(struct _test_data_kvmi_irqchip *self, void *code)
 {
+	gva_t page = (gva_t)low_pages + PAGE;
 	struct ucall uc;
-	gva_t page;
 
-	self->vm = vm_create_with_one_vcpu(&self->vcpu, code);
+	self->vm = vm_create(1);
+	/* The boot CPU ignores SIPI. */
+	vm_ioctl(self->vm, KVM_SET_BOOT_CPU_ID, (void *)1);
+	self->vcpu = vm_vcpu_add(self->vm, 0, code);
 	vm_install_exception_handler(self->vm, VECTOR, guest_irq);
-	page = vm_alloc_page(self->vm);
 	self->gpa = addr_gva2gpa(self->vm, page);
 	self->hva = addr_gva2hva(self->vm, page);
 	vcpu_args_set(self->vcpu, 1, page);
@@ -93,9 +101,9 @@ static void wait_write(struct _test_data_kvmi_irqchip *self, struct kvmi_event *
 	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, ev);
 }
 
-static void send_msi(struct kvm_vm *vm)
+static void send_msi(struct kvm_vm *vm, u32 data)
 {
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = data };
 
 	TEST_ASSERT_EQ(__vm_ioctl(vm, KVM_SIGNAL_MSI, &msi), 1);
 }
@@ -111,7 +119,7 @@ KVMI_TEST(kvmi_irqchip, allowed_access)
 		SKIP(return, "Access to pages cannot be taken away");
 	wait_write(self, &ev);
 	TEST_ASSERT_EQ(ev.pf.gpa & ~0xfffull, self->gpa);
-	send_msi(self->vm);
+	send_msi(self->vm, VECTOR);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 
 	/* There is no other PF. */
@@ -121,7 +129,38 @@ KVMI_TEST(kvmi_irqchip, allowed_access)
 	TEST_ASSERT_EQ(*self->hva, 1);
 }
 
-/* It waits as long as the tool steps. */
+/* What SIPI starts is another instruction than the one that was allowed. */
+KVMI_TEST(kvmi_irqchip, init_and_sipi)
+{
+	/* MOV byte CS:[PAGE], 0x77; HLT */
+	static const u8 code[] = { 0x2e, 0xc6, 0x06, 0, PAGE >> 8, 0x77, 0xf4 };
+	struct kvmi_event ev;
+	u64 sipi_page;
+
+	create(self, guest_code);
+	if (!kvmi_has_page_access())
+		SKIP(return, "Access to pages cannot be taken away");
+	sipi_page = self->gpa - PAGE;
+	TEST_ASSERT(self->gpa < 1 << 20, "The code is at 0x%lx", sipi_page);
+	memcpy(addr_gpa2hva(self->vm, sipi_page), code, sizeof(code));
+	wait_write(self, &ev);
+	send_msi(self->vm, APIC_DM_INIT);
+	send_msi(self->vm, APIC_DM_STARTUP | sipi_page >> 12);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, 0);
+	TEST_ASSERT_EQ(ev.common.arch.sregs.cs.base, sipi_page);
+	TEST_ASSERT_EQ(ev.pf.gpa, self->gpa);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	TEST_ASSERT_EQ(*self->hva, 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_signal(&self->r);
+	kvmi_run_wait_eintr(&self->r);
+	TEST_ASSERT_EQ(*self->hva, 0);
+}
+
+/* An interrupt waits as long as the tool steps. */
 KVMI_TEST(kvmi_irqchip, steps)
 {
 	struct kvmi_vcpu_control_singlestep req = { .enable = 1 };
@@ -143,7 +182,7 @@ KVMI_TEST(kvmi_irqchip, steps)
 					    KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&self->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP,
 				       &req, sizeof(req), NULL, 0), 0);
-	send_msi(self->vm);
+	send_msi(self->vm, VECTOR);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	for (i = 0; i < 4; i++) {
 		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
