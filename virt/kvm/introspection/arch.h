@@ -31,6 +31,9 @@ void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 				struct kvmi_context *context);
 void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 			       struct kvmi_vcpu_event_arch *arch);
+void kvmi_arch_event_get_context(struct kvm_vcpu *vcpu,
+				 const struct kvmi_vcpu_event_arch *event,
+				 struct kvmi_context *context);
 void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs);
 void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);

@@ -345,7 +345,7 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	int r;
 
 	total = make_event(vcpu, session, &msg, id, 0, data, size);
-	kvmi_arch_vcpu_get_context(vcpu, &event->at);
+	kvmi_arch_event_get_context(vcpu, &msg.common.arch, &event->at);
 	WRITE_ONCE(event->since, jiffies);
 	event->begun = jiffies;
 
@@ -371,6 +371,10 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	vcpu->stat.introspection_events++;
 	trace_kvmi_event(vcpu->kvm, vcpu->vcpu_idx, id, msg.hdr.seq,
 			 msg.common.arch.regs.rip);
+
+	/* The tool nearly always reads. */
+	if (kvmi_message_send_now(session, event->attachment, &msg, total, false))
+		return 0;
 
 	kvmi_vcpu_begin_wait(vcpu, session);
 	r = kvmi_message_send(session, event->attachment, &msg, total,
@@ -472,19 +476,22 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	bool answered, over;
+	bool look = vi->reply_size, answered, over;
 	long left, r;
 
-	for (;;) {
-		/* Run commands that were sent before the reply first. */
-		answered = is_answered(vi, session, &over);
-		if (answered && vi->event.unanswered)
-			return 0;
-		r = kvmi_vcpu_run_commands(vcpu, session);
-		if (r == -EINTR || (!r && answered))
-			return r;
-		if (!r && over)
-			return -ENOTCONN;
+	for (;; look = true) {
+		/* Nearly always there is nothing yet to be done. */
+		if (look) {
+			/* Run commands that were sent before the reply first. */
+			answered = is_answered(vi, session, &over);
+			if (answered && vi->event.unanswered)
+				return 0;
+			r = kvmi_vcpu_run_commands(vcpu, session);
+			if (r == -EINTR || (!r && answered))
+				return r;
+			if (!r && over)
+				return -ENOTCONN;
+		}
 		left = time_left(session, &vi->event);
 		if (!left) {
 			if (kvmi_event_expire(vi, session))
@@ -492,8 +499,6 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 			continue;
 		}
 
-		if (!something_to_do(vi, session))
-			vcpu->stat.introspection_waits++;
 		kvmi_vcpu_begin_wait(vcpu, session);
 		r = kvmi_reader_wait(vi, session, left, something_to_do);
 		kvmi_vcpu_end_wait(vcpu);
@@ -802,6 +807,7 @@ static void keep_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 
 	drop_answer(vcpu, session, answer);
 	*answer = vi->event;
+	vi->keeps_answers = true;
 	vi->event.flags = 0;
 	drop_event(vi, session, &vi->event);
 	if (answer->flags & KVMI_REPLY_SET_VIEW)
@@ -918,15 +924,19 @@ static int decide(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	return KVMI_EVENT_ACTION_ALLOW;
 }
 
-static bool has_kept_answers(const struct kvm_vcpu_introspection *vi)
+static bool has_kept_answers(struct kvm_vcpu_introspection *vi)
 {
 	unsigned int i;
+
+	if (!vi->keeps_answers)
+		return false;
 
 	for (i = 0; i < KVMI_MAX_KEPT_ANSWERS; i++) {
 		if (vi->answers[i].state != KVMI_EVENT_NONE)
 			return true;
 	}
 
+	vi->keeps_answers = false;
 	return false;
 }
 
@@ -955,21 +965,20 @@ static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *
  */
 static bool is_for_vcpu(const struct kvmi_event *event, bool emulating)
 {
-	if (!raised_again(event->id))
+	if (!raised_again(event->id) || event->action == KVMI_EVENT_ACTION_CRASH)
 		return true;
 
-	return event->action == KVMI_EVENT_ACTION_CRASH ||
-	       (event->action == KVMI_EVENT_ACTION_RETRY && !emulating);
+	/* With RETRY of TRAP an exception has to be dropped. */
+	return event->action == KVMI_EVENT_ACTION_RETRY && !emulating &&
+	       events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION;
 }
 
+/* The reply to an event that is still open is waited for first. */
 static int resume_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			bool emulating)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	int r;
-
-	if (READ_ONCE(vi->event.state) == KVMI_EVENT_NONE)
-		return 0;
 
 	r = wait_for_answer(vcpu, session);
 	if (r == -EINTR)
@@ -1040,11 +1049,13 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	if (READ_ONCE(vi->crashed) || vi->stop.reason)
 		goto interrupted;
 
-	r = resume_event(vcpu, session, true);
-	if (r)
-		goto interrupted;
+	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE) {
+		r = resume_event(vcpu, session, true);
+		if (r)
+			goto interrupted;
+	}
 
-	if (raised_again(id)) {
+	if (raised_again(id) && vi->keeps_answers) {
 		struct kvmi_event *answer;
 
 		answer = find_answer(vcpu, session, id, data, size);
@@ -1118,6 +1129,9 @@ bool kvmi_event_answered(struct kvm_vcpu *vcpu)
  */
 int kvmi_event_resume(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 {
+	if (READ_ONCE(kvmi_to_vcpu(vcpu)->event.state) == KVMI_EVENT_NONE)
+		return 0;
+
 	return resume_event(vcpu, session, false);
 }
 
@@ -1235,7 +1249,9 @@ int kvmi_event_receive_reply(struct kvm_introspection *session,
 	trace_kvmi_answer(session->kvm, vcpu->vcpu_idx, event->id, event->seq,
 			  event->action);
 	WRITE_ONCE(event->state, KVMI_EVENT_ANSWERED);
-	wake_up(&vi->wait);
+	/* It looks by itself if it is the one that reads. */
+	if (session->reader.reading != vi)
+		wake_up(&vi->wait);
 
 	return 0;
 }

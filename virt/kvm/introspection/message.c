@@ -47,6 +47,21 @@ bool kvmi_socket_has_files(struct socket *sock)
 	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
 }
 
+/*
+ * Return true if there is something to read from a socket, or nothing will be any
+ * more.  As poll() says, which takes several times as long.
+ */
+bool kvmi_socket_has_data(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (sock->ops->family != AF_UNIX)
+		return vfs_poll(sock->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR);
+
+	return !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || READ_ONCE(sk->sk_err);
+}
+
 /* Take what was read with an earlier message, up to @size bytes. */
 static size_t take_ahead(struct kvm_introspection *session, void *to, size_t size)
 {

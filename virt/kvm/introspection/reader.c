@@ -83,16 +83,14 @@ static void begin_waiting(struct kvmi_waiter *waiter)
 {
 	struct kvmi_reader *reader = &waiter->session->reader;
 
-	scoped_guard(spinlock, &reader->waiters_lock)
-		waiter->file = get_file(waiter->session->sock->file);
-
 	init_wait_func(&waiter->data, wake_for_data);
-	add_wait_queue(queue_of(waiter), &waiter->data);
 	init_wait_func(&waiter->reply, woken_wake_function);
-	add_wait_queue(&waiter->vi->wait, &waiter->reply);
 
-	/* From here on the receiver does not wake up for data. */
 	guard(spinlock)(&reader->waiters_lock);
+	waiter->file = get_file(waiter->session->sock->file);
+	add_wait_queue(queue_of(waiter), &waiter->data);
+	add_wait_queue(&waiter->vi->wait, &waiter->reply);
+	/* From here on the receiver does not wake up for data. */
 	list_add_tail(&waiter->node, &reader->waiters);
 	update_first(reader);
 }
@@ -117,7 +115,7 @@ static bool has_data(const struct kvmi_waiter *waiter)
 	/* Pairs with that of wq_has_sleeper(), before the socket is woken. */
 	smp_mb();
 	return READ_ONCE(waiter->session->ahead_size) ||
-	       vfs_poll(waiter->file, NULL) & (EPOLLIN | EPOLLHUP | EPOLLERR);
+	       kvmi_socket_has_data(sock_from_file(waiter->file));
 }
 
 static void end_waiting(struct kvmi_waiter *waiter)
@@ -216,14 +214,18 @@ static void read_messages(struct kvm_introspection *session,
 	struct kvmi_reader *reader = &session->reader;
 	int r;
 
-	do {
-		cond_resched();
+	for (;;) {
 		if (!lock_to_read(reader))
 			return;
+		reader->reading = vi;
 		r = read_message(session, vi);
+		reader->reading = NULL;
 		mutex_unlock(&reader->lock);
-	} while (!r && !done(vi, session) && !signal_pending(current) &&
-		 time_left_until(end));
+		if (r || done(vi, session) || signal_pending(current) ||
+		    !time_left_until(end))
+			break;
+		cond_resched();
+	}
 
 	if (r && r != -EAGAIN)
 		kvmi_session_wake_receiver(session);
@@ -251,6 +253,7 @@ long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
 
 	if (done(vi, session))
 		return 0;
+	vi->vcpu->stat.introspection_waits++;
 	if (timeout != MAX_SCHEDULE_TIMEOUT)
 		end = (jiffies + timeout) ?: 1;
 

@@ -22,6 +22,8 @@ struct kvmi_reader {
 	bool left;
 	/* The error that reading ended with, for the receiver; under @lock */
 	int error;
+	/* The vCPU whose thread has @lock, or NULL; under @lock */
+	const struct kvm_vcpu_introspection *reading;
 	/* There was something to read while the receiver had @lock */
 	bool again;
 	/* Protects the fields below, and kvm_introspection.sock for vCPUs */

@@ -110,7 +110,8 @@ u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
 	struct kvmi_counted_rule *rule;
 	struct kvmi_operands op = { };
 
-	kvmi_arch_rule_operands(vcpu, id, data, &op);
+	if (rules->compares)
+		kvmi_arch_rule_operands(vcpu, id, data, &op);
 
 	for (rule = rules->all; rule < rules->all + rules->nr; rule++) {
 		if (!event_matches(&rule->rule, &op) ||
@@ -278,8 +279,13 @@ int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 		if (!rules)
 			return -KVM_ENOMEM;
 		rules->nr = data->count;
-		for (i = 0; i < data->count; i++)
+		/* Not all verdicts about a PF are always possible. */
+		rules->compares = data->event == KVMI_VCPU_EVENT_PF;
+		for (i = 0; i < data->count; i++) {
 			rules->all[i].rule = data->rules[i];
+			if (data->rules[i].match & ~MATCH_VCPU)
+				rules->compares = true;
+		}
 	}
 	replace_rules(req->session, data->event, rules);
 

@@ -23,6 +23,8 @@ struct kvmi_counted_rule {
 struct kvmi_rules {
 	/* Notifications that the socket had no room for */
 	atomic64_t dropped;
+	/* struct kvmi_operands matters */
+	bool compares;
 	u16 nr;
 	struct kvmi_counted_rule all[] __counted_by(nr);
 };

@@ -197,7 +197,9 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 	spin_lock(&vi->lock);
 	kvmi_event_suspend(vi);
 	WRITE_ONCE(vi->busy, false);
-	wake_up(&vi->wait);
+	/* Only unhooking may be there. */
+	if (wq_has_sleeper(&vi->wait))
+		wake_up(&vi->wait);
 	spin_unlock(&vi->lock);
 }
 
@@ -334,6 +336,9 @@ static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
 {
 	struct kvmi_command *cmd;
+
+	if (!READ_ONCE(vi->nr_commands))
+		return NULL;
 
 	guard(spinlock)(&vi->lock);
 

@@ -203,6 +203,8 @@ struct kvm_vcpu_introspection {
 	 * guest repeats what they are about; vCPU's thread only
 	 */
 	struct kvmi_event answers[KVMI_MAX_KEPT_ANSWERS];
+	/* There may be one in @answers */
+	bool keeps_answers;
 	/* Which of @answers to replace when all are in use */
 	unsigned int oldest_answer;
 

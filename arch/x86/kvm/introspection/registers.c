@@ -112,6 +112,20 @@ void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
 }
 
+/* The same of an event that kvmi_arch_vcpu_fill_event() has just filled in */
+void kvmi_arch_event_get_context(struct kvm_vcpu *vcpu,
+				 const struct kvmi_vcpu_event_arch *event,
+				 struct kvmi_context *context)
+{
+	memset(context, 0, sizeof(*context));
+	context->regs = event->regs;
+	context->regs.rflags &= ~X86_EFLAGS_RF;
+	context->cr3 = event->sregs.cr3;
+	context->cs = event->sregs.cs;
+	context->cpl = kvm_x86_call(get_cpl)(vcpu);
+	context->as_id = event->as_id;
+}
+
 /* Bit 1 is always set */
 #define RFLAGS_MASK								\
 	(X86_EFLAGS_CF | X86_EFLAGS_FIXED | X86_EFLAGS_PF | X86_EFLAGS_AF |	\

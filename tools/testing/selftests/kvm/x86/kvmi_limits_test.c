@@ -346,6 +346,15 @@ static void stop_flood(struct flood *f)
 }
 
 /* It cannot keep the vCPU's thread from a signal, every time. */
+/* A signal that comes before KVM_RUN is lost. */
+static void interrupt(struct kvmi_runner *r)
+{
+	do {
+		kvmi_run_signal(r);
+	} while (kvmi_run_is_going(r));
+	kvmi_run_wait_eintr(r);
+}
+
 static void interrupt_flood(struct flood *f, struct kvmi_runner *r,
 			    struct kvmi_session *s, struct kvm_vcpu *vcpu)
 {
@@ -354,8 +363,7 @@ static void interrupt_flood(struct flood *f, struct kvmi_runner *r,
 	start_flood(f, s);
 	for (i = 0; i < 10; i++) {
 		wait_for_flood(f);
-		kvmi_run_signal(r);
-		kvmi_run_wait_eintr(r);
+		interrupt(r);
 		/* What the tool sends in between is for the flood's thread. */
 		kvmi_run_start(r, NULL, vcpu);
 	}
@@ -415,11 +423,7 @@ KVMI_TEST(kvmi_limits, endless_commands_and_the_guest)
 	vcpu_arch_set_entry_point(self->vcpus[0], guest_code_halt);
 	kvmi_run_start(&self->r, NULL, self->vcpus[0]);
 	stop_flood(&f);
-	/* A signal that comes before KVM_RUN is lost. */
-	do {
-		kvmi_run_signal(&self->r);
-	} while (kvmi_run_is_going(&self->r));
-	kvmi_run_wait_eintr(&self->r);
+	interrupt(&self->r);
 }
 
 /* Commands and their replies, as fast as the socket takes them */
@@ -477,8 +481,7 @@ KVMI_TEST(kvmi_limits, endless_quick_commands_in_event)
 		    "pthread_create()");
 	for (i = 0; i < 10; i++) {
 		wait_for_flood(&f);
-		kvmi_run_signal(&self->r);
-		kvmi_run_wait_eintr(&self->r);
+		interrupt(&self->r);
 		kvmi_run_start(&self->r, NULL, self->vcpus[0]);
 	}
 	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
