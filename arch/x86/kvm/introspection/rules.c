@@ -216,7 +216,10 @@ void kvmi_arch_rules_changed(struct kvm *kvm, u16 id, u32 unasked)
 	if (id != KVMI_VCPU_EVENT_TRAP)
 		return;
 
-	/* On a vCPU that is created just now more is intercepted than has to be. */
+	/*
+	 * A vCPU that is created just now, or later, intercepts more than it
+	 * has to, until rules are set once more.
+	 */
 	kvm_for_each_vcpu(i, vcpu, kvm)
 		WRITE_ONCE(kvmi_to_vcpu(vcpu)->arch.unasked, unasked);
 	kvmi_arch_vm_recalc(kvm);

@@ -497,6 +497,15 @@ static struct row command_rows[] = {
 
 static bool tracing;
 
+/* Ticks of the floors */
+static u64 exit_ticks[NR_OPS], ping_ticks;
+
+/*
+ * What the tool is asked about costs an exit and a ping-pong at least, what a rule
+ * decides an exit.  At most so many times that
+ */
+#define BAR	1.25
+
 /* Every row is measured twice, as this many operations and as double that. */
 struct sample {
 	u64 bytes;
@@ -522,6 +531,30 @@ static void print_count(u64 one, u64 two, u64 n, bool known)
 		printf(" %8.2f", ((double)two - (double)one) / n);
 	else
 		printf(" %8s", "-");
+}
+
+/* How many times its floor a row costs; 0 without one, e.g. without an exit */
+static double of_floor(const struct row *row, u64 ticks)
+{
+	u64 floor = exit_ticks[row->op];
+
+	/* Not every exit is one without the event. */
+	if (!row->event || row->op == OP_CR3 || row->op == OP_INT3 ||
+	    row->op == OP_SGDT || row->verdict == KVMI_RULE_NOTIFY)
+		return 0;
+	if (!row->verdict)
+		floor += ping_ticks;
+
+	return (double)ticks / floor;
+}
+
+static void print_bar(const struct row *row, u64 ticks)
+{
+	double ratio = of_floor(row, ticks);
+
+	if (ratio)
+		printf("  %.3f of the floor%s", ratio,
+		       ratio <= BAR ? "" : ", which is more than 1.25");
 }
 
 static void print_row(const struct row *row, u64 n)
@@ -552,6 +585,12 @@ static void print_row(const struct row *row, u64 n)
 	print_count(one.trace.socket_allocs, two.trace.socket_allocs, n, tracing);
 	print_count(kvmi_trace_sum(one.trace.other_allocs),
 		    kvmi_trace_sum(two.trace.other_allocs), n, tracing);
+
+	if (row->run == run_guest && !row->event && !exit_ticks[row->op])
+		exit_ticks[row->op] = ticks;
+	else if (row->run == run_ping)
+		ping_ticks = ticks;
+	print_bar(row, ticks);
 
 	/* Where the latter are made */
 	for (i = 0; i < two.trace.nr_sites; i++) {
