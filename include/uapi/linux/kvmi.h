@@ -1133,6 +1133,7 @@ struct kvmi_vcpu_event_reply {
 /* kvmi_vcpu_event_pf.flags */
 #define KVMI_PF_NOT_EMULATED (1 << 0)
 #define KVMI_PF_AGAIN (1 << 1)
+#define KVMI_PF_DELIVERY (1 << 2)
 
 /**
  * struct kvmi_vcpu_event_pf - data of KVMI_VCPU_EVENT_PF
@@ -1142,7 +1143,9 @@ struct kvmi_vcpu_event_reply {
  *	KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X
  * @flags: KVMI_PF_NOT_EMULATED: the tool has just asked for KVMI_PF_TRAP_ACCESS, or
  *	to SKIP the instruction, and KVM does not know it well enough for that;
- *	KVMI_PF_AGAIN: the tool has allowed another access of this instruction
+ *	KVMI_PF_AGAIN: the tool has allowed another access of this instruction;
+ *	KVMI_PF_DELIVERY: the access is not the instruction's, but part of the delivery
+ *	of an exception or interrupt, that came at this RIP
  * @view: view the vCPU is in
  * @padding: zero
  *

@@ -490,6 +490,8 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 		event->flags |= KVMI_PF_NOT_EMULATED;
 	if (step->allowed && step->asked)
 		event->flags |= KVMI_PF_AGAIN;
+	if (kvm_event_needs_reinjection(vcpu))
+		event->flags |= KVMI_PF_DELIVERY;
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
 		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, event,
 				    sizeof(*event), &reply, sizeof(reply));

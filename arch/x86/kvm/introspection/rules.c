@@ -162,7 +162,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		 * It is not the instruction at RIP that makes an access in the
 		 * delivery of an event, nor code of this CPL.
 		 */
-		if (kvm_event_needs_reinjection(vcpu))
+		if (pf->flags & KVMI_PF_DELIVERY)
 			op->impossible = ~(u32)BIT(KVMI_RULE_CRASH);
 		/* KVM has found that it can't, and asks what to do instead. */
 		if (pf->flags & KVMI_PF_NOT_EMULATED)

@@ -49,6 +49,8 @@ static void print_pf(FILE *out, const struct kint_event *event)
 		fprintf(out, ", view %u", pf->view);
 	if (pf->flags & KVMI_PF_AGAIN)
 		fprintf(out, ", same instruction");
+	if (pf->flags & KVMI_PF_DELIVERY)
+		fprintf(out, ", delivering an exception or interrupt");
 	if (pf->flags & KVMI_PF_NOT_EMULATED)
 		fprintf(out, ", cannot be emulated");
 }

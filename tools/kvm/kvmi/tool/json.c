@@ -98,6 +98,8 @@ static void json_data(FILE *out, const struct kint_event *event)
 			fprintf(out, ",\"gva\":\"%#llx\"", ull(event->pf.gva));
 		if (event->pf.flags & KVMI_PF_AGAIN)
 			fprintf(out, ",\"again\":true");
+		if (event->pf.flags & KVMI_PF_DELIVERY)
+			fprintf(out, ",\"delivery\":true");
 		return;
 	case KVMI_VCPU_EVENT_ACCESS:
 		fprintf(out, ",\"event\":\"access\",\"access\":\"%s\",\"gpa\":\"%#llx\"",

@@ -588,7 +588,7 @@ static void stop_in_handler(struct kvmi_guest *g, struct kvmi_event *ev)
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
 	TEST_ASSERT_EQ(ev->pf.gpa & -PAGE, STACK_TOP & -PAGE);
 	TEST_ASSERT_EQ(ev->pf.access, W);
-	TEST_ASSERT_EQ(ev->pf.flags, 0);
+	TEST_ASSERT_EQ(ev->pf.flags, KVMI_PF_DELIVERY);
 	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), GP_VECTOR);
 	TEST_ASSERT_EQ(g->state.mem[TARGET], 0);

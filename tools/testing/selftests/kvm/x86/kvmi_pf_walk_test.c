@@ -765,10 +765,10 @@ KVMI_TEST(kvmi_pf_delivery, gate_and_stack)
 	kvmi_guest_restrict(g, STACK_PAGE, 0);
 	begin(g);
 	wait_pf(g, &ev, R, KVMI_GUEST_IDT);
-	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	wait_pf(g, &ev, W, STACK_PAGE);
-	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN | KVMI_PF_DELIVERY);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
 }

@@ -955,6 +955,7 @@ static void expect_delivery(u8 verdict, u16 match)
 	TEST_ASSERT_EQ(ev.ev.flags, 0);
 	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
 	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
 	TEST_ASSERT_EQ(hits(&g.s, KVMI_VCPU_EVENT_PF, 0), 0);
 	set_one(&g.s, KVMI_VCPU_EVENT_PF, KVMI_RULE_ASK, NULL);
 	kvmi_reply(&g.s, &ev, KVMI_EVENT_ACTION_ALLOW);
