@@ -33,7 +33,7 @@ struct open_event {
 };
 
 /* Something turned on in the guest, to be turned off by kint_detach() */
-enum wish_kind { WISH_VM_EVENT, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP };
+enum wish_kind { WISH_VM_EVENT, WISH_RULES, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP };
 
 struct wish {
 	struct wish *next;

@@ -23,7 +23,8 @@ int kint_set_rules(struct kint_conn *conn, uint16_t event, const struct kvmi_rul
 
 	if (n > KINT_MAX_RULES)
 		return -EINVAL;
-	return kint_command(conn, &req, NULL, 0, NULL);
+	return kint_wish_update(conn, WISH_RULES, 0, event, n,
+				kint_command(conn, &req, NULL, 0, NULL));
 }
 
 int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,

@@ -55,6 +55,12 @@ void kint_wishes_free(struct kint_conn *conn)
 	}
 }
 
+/* Does a vCPU have to run for it? */
+static bool needs_vcpu(const struct wish *wish)
+{
+	return wish->kind != WISH_VM_EVENT && wish->kind != WISH_RULES;
+}
+
 static int turn_off(struct kint_conn *conn, const struct wish *wish)
 {
 	if (conn->no_cleanup && (wish->kind == WISH_CR || wish->kind == WISH_MSR))
@@ -62,6 +68,8 @@ static int turn_off(struct kint_conn *conn, const struct wish *wish)
 	switch (wish->kind) {
 	case WISH_VM_EVENT:
 		return kint_control_vm_events(conn, wish->id, false);
+	case WISH_RULES:
+		return kint_set_rules(conn, wish->id, NULL, 0);
 	case WISH_EVENT:
 		return kint_control_events(conn, wish->vcpu, wish->id, false);
 	case WISH_CR:
@@ -84,9 +92,9 @@ int kint_detach(struct kint_conn *conn)
 	conn->last_moment = kint_deadline(DETACH);
 	while (conn->wishes && !conn->error && kint_now_ms() < deadline) {
 		wish = *conn->wishes;
-		err = wish.kind != WISH_VM_EVENT && wish.vcpu == dead_vcpu ?
+		err = needs_vcpu(&wish) && wish.vcpu == dead_vcpu ?
 		      -ETIMEDOUT : turn_off(conn, &wish);
-		if (err == -ETIMEDOUT && wish.kind != WISH_VM_EVENT)
+		if (err == -ETIMEDOUT && needs_vcpu(&wish))
 			dead_vcpu = wish.vcpu;
 		/* Gone from the list, whatever became of it; then the next one */
 		if (err)

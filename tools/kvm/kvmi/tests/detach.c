@@ -17,6 +17,7 @@ static const struct kvmi_vcpu_event_msr msr_data = {
 };
 
 static unsigned int on_count, off_count, allowed;
+static uint16_t last_off, last_but_one_off;
 static bool mute;
 
 static void peer_detach(int fd)
@@ -40,6 +41,8 @@ static void peer_detach(int fd)
 			enable = msr->enable;
 		} else if (msg.hdr.id == KVMI_VM_CONTROL_EVENTS) {
 			enable = msg.data[2];
+		} else if (msg.hdr.id == KVMI_VM_SET_RULES) {
+			enable = msg.data[2];
 		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS) {
 			enable = msg.data[10];
 		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP) {
@@ -48,6 +51,10 @@ static void peer_detach(int fd)
 			enable = msg.data[9];
 		}
 		*(enable ? &on_count : &off_count) += 1;
+		if (!enable) {
+			last_but_one_off = last_off;
+			last_off = msg.hdr.id;
+		}
 		/* An event that comes while things are being turned off */
 		if (!enable && off_count <= 2)
 			peer_vcpu_event(fd, seq++, off_count - 1, KVMI_VCPU_EVENT_MSR, &msr_data,
@@ -61,6 +68,7 @@ static bool test_detach(bool silent)
 {
 	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
 	int64_t start_ms = kint_now_ms();
+	struct kvmi_rule rule = { .verdict = KVMI_RULE_ASK };
 	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
@@ -73,6 +81,7 @@ static bool test_detach(bool silent)
 	start(&script, &thread, peer_detach, &fd);
 	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
 	CHECK(!(last = kint_control_vm_events(conn, KVMI_VM_EVENT_UNHOOK, true)));
+	CHECK(!(last = kint_set_rules(conn, KVMI_VCPU_EVENT_MSR, &rule, 1)));
 	CHECK(!(last = kint_control_events(conn, 0, KVMI_VCPU_EVENT_MSR, true)));
 	CHECK(!(last = kint_control_msr(conn, 0, 0xc0000082, true)));
 	CHECK(!(last = kint_control_msr(conn, 1, 0xc0000082, true)));
@@ -82,20 +91,22 @@ static bool test_detach(bool silent)
 	CHECK(!(last = kint_control_singlestep(conn, 1, true)));
 	last = kint_detach(conn);
 	pthread_join(thread, NULL);
-	CHECK(on_count == 8);
+	CHECK(on_count == 9);
 	if (silent) {
 		CHECK(last == -ETIMEDOUT);
 		CHECK(kint_now_ms() - start_ms < TEST_TIMEOUT_MS);
 	} else {
 		CHECK(!last);
-		CHECK(off_count == 7);
+		CHECK(off_count == 8);
+		/* What the rules decide is off by then */
+		CHECK(last_but_one_off == KVMI_VM_SET_RULES);
 	}
 	CHECK(allowed == 2);
 	return true;
 }
 
 /* ---- What kint_control_event_set() and kint_control_cleanup() leave to undo ---- */
-static unsigned int events_off, crs_off;
+static unsigned int events_off, crs_off, rules_off;
 
 static void peer_kept(int fd)
 {
@@ -111,12 +122,14 @@ static void peer_kept(int fd)
 			peer_reply(fd, &msg, 0, NULL, 0);
 		events_off += msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS && !msg.data[10];
 		crs_off += msg.hdr.id == KVMI_VCPU_CONTROL_CR && !msg.data[9];
+		rules_off += msg.hdr.id == KVMI_VM_SET_RULES && !msg.data[2];
 	}
 }
 
 static bool test_kept(bool cleanup)
 {
 	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kvmi_rule rule = { .verdict = KVMI_RULE_ASK };
 	struct kint_conn *conn = NULL;
 	struct script script;
 	pthread_t thread;
@@ -124,15 +137,19 @@ static bool test_kept(bool cleanup)
 
 	events_off = 0;
 	crs_off = 0;
+	rules_off = 0;
 	start(&script, &thread, peer_kept, &fd);
 	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
 	CHECK(!(last = kint_control_cleanup(conn, cleanup)));
 	CHECK(!(last = kint_control_event_set(conn, 0, 0x1a0, 0, NULL)));
 	CHECK(!(last = kint_control_event_set(conn, 0, 0, 0x20, NULL)));
 	CHECK(!(last = kint_control_cr(conn, 0, 4, true)));
+	/* Rules that have been taken back already */
+	CHECK(!(last = kint_set_rules(conn, KVMI_VCPU_EVENT_CR, &rule, 1)));
+	CHECK(!(last = kint_set_rules(conn, KVMI_VCPU_EVENT_CR, NULL, 0)));
 	last = kint_detach(conn);
 	pthread_join(thread, NULL);
-	CHECK(!last && events_off == 2);
+	CHECK(!last && events_off == 2 && rules_off == 1);
 	CHECK(crs_off == cleanup);
 	return true;
 }

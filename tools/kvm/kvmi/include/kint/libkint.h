@@ -185,7 +185,9 @@ int kint_adopt(int fd, const struct kint_options *opts, struct kint_conn **conn)
  * kint_detach - undo everything, then close
  *
  * Turns off every event, control register and MSR that was turned on through
- * this connection, answers the open events with ALLOW, and closes.  Takes 1.5
+ * this connection, takes its rules back, answers the open events with ALLOW, and
+ * closes.  The last that was turned on is the first to be undone: set rules before
+ * their event is turned on, and what they decide is not asked meanwhile.  Takes 1.5
  * seconds at most, whatever the other side does: closing is what counts, since the
  * device manager unhooks the VM then.  Control registers and MSRs stay chosen after
  * kint_control_cleanup() with false.
@@ -623,8 +625,9 @@ int kint_control_singlestep(struct kint_conn *conn, uint16_t vcpu, bool enable);
  *
  * Replaces the rules of the event.  By the time this returns no vCPU decides by the
  * old ones.  Rules do not turn their event on: kint_control_events() does.  They are
- * undone with the session, or with @n 0.  Needs KVMI_FEATURE_RULES of
- * kint_get_features().
+ * undone by kint_detach(), with the session, or with @n 0.  When a tool is lost, and
+ * the VMM keeps the session for the next one, they stay until that one replaces them.
+ * Needs KVMI_FEATURE_RULES of kint_get_features().
  *
  * An event that a rule with KVMI_RULE_NOTIFY has decided has kint_event.notified set.
  *
