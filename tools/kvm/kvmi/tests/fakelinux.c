@@ -17,6 +17,7 @@
 #define SWITCH		(IMAGE + 0x4100)	/* where a switch for them leads to */
 #define NR_CALLS	335
 #define NR_OPENAT	257
+#define ENTRY		(TABLE + NR_OPENAT * 8)	/* of openat() in the table */
 #define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
 #define NAME		0x2000
 #define VCPUS		2
@@ -200,7 +201,8 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 	struct kvmi_vm_get_features_reply f = {
 		.commands = { ~0ull, ~0ull }, .events = ~0ull, .actions = 0xf,
 		.address_spaces = 1, .access = 7, .views = VIEWS,
-		.flags = KVMI_FEATURE_EXEC_ONLY | KVMI_FEATURE_SINGLESTEP,
+		.flags = KVMI_FEATURE_EXEC_ONLY | KVMI_FEATURE_SINGLESTEP |
+			 (fake_has_rules() ? KVMI_FEATURE_RULES : 0),
 	};
 	const struct kvmi_vm_get_page_access *get = (const void *)msg->data;
 	uint16_t vcpu = msg->data[0];
@@ -265,46 +267,133 @@ static const struct act {
 	uint16_t id;
 	uint64_t gpa;
 	uint8_t what;		/* access, or failed */
+	uint8_t size;		/* of the access; 0 if KVM cannot emulate it */
 } attack[] = {
-	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W },
-	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W },
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W, 0 },
+	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W, 0 },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W, 0 },
+}, bytes[] = {
+	/* In front of the entry of openat() in the table, in it, and across its ends */
+	{ KVMI_VCPU_EVENT_PF, ENTRY - 8, KVMI_PAGE_ACCESS_W, 8 },
+	{ KVMI_VCPU_EVENT_PF, ENTRY, KVMI_PAGE_ACCESS_W, 8 },
+	{ KVMI_VCPU_EVENT_PF, ENTRY - 4, KVMI_PAGE_ACCESS_W, 8 },
+	{ KVMI_VCPU_EVENT_PF, ENTRY + 7, KVMI_PAGE_ACCESS_W, 2 },
+	{ KVMI_VCPU_EVENT_PF, ENTRY + 8, KVMI_PAGE_ACCESS_W, 4 },
+	{ KVMI_VCPU_EVENT_PF, ENTRY - 8, KVMI_PAGE_ACCESS_W, 32 },
+	/* The ends of the page */
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5000, KVMI_PAGE_ACCESS_W, 16 },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5ffc, KVMI_PAGE_ACCESS_W, 4 },
+	/* Far away from it, but who knows how much */
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5800, KVMI_PAGE_ACCESS_W, 0 },
+	/* Another page */
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W, 4 },
 }, breaks[] = {
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 1 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 1, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
 	/* Somebody reads the page, and MOVS writes it too, somebody writes it */
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
+	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
 	/* It is hit again, and the guest has an INT3 of its own there by then */
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0 },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
+	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
 	/* Not the tool's */
-	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0 },
+	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0, 0 },
 	/* The guest begins to use the page of the copy */
-	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W },
+	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W, 0 },
 };
 
 static const struct act *act, *acts, *acts_end;
+static bool traced, not_emulated;	/* the access of @act */
 static uint32_t seq = 1000;
 
-static void send_act(int sock)
+/* The question that @act is by now */
+static uint16_t make_event(unsigned char data[64], size_t *size)
 {
-	struct kvmi_vcpu_event_pf pf = { .gpa = act->gpa, .access = act->what };
+	struct kvmi_vcpu_event_access access = {
+		.gpa = act->gpa, .gva = act->gpa - IMAGE + IMAGE_GVA, .access = act->what,
+		.size = act->size,
+	};
+	struct kvmi_vcpu_event_pf pf = {
+		.gpa = act->gpa, .gva = access.gva, .access = act->what, .view = view_of[0],
+		.flags = not_emulated ? KVMI_PF_NOT_EMULATED : 0,
+	};
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = act->gpa, .insn_len = 1 };
 	struct kvmi_vcpu_event_singlestep step = { .failed = act->what };
 
-	pf.gva = act->gpa - IMAGE + IMAGE_GVA;
-	pf.view = view_of[0];
-	if (act->id == KVMI_VCPU_EVENT_PF)
-		peer_vcpu_event(sock, ++seq, 0, act->id, &pf, sizeof(pf));
-	else if (act->id == KVMI_VCPU_EVENT_BREAKPOINT)
-		peer_vcpu_event(sock, ++seq, 0, act->id, &bp, sizeof(bp));
-	else
-		peer_vcpu_event(sock, ++seq, 0, act->id, &step, sizeof(step));
+	if (traced) {
+		*size = sizeof(access);
+		memcpy(data, &access, sizeof(access));
+		return KVMI_VCPU_EVENT_ACCESS;
+	}
+	if (act->id == KVMI_VCPU_EVENT_PF) {
+		*size = sizeof(pf);
+		memcpy(data, &pf, sizeof(pf));
+	} else if (act->id == KVMI_VCPU_EVENT_BREAKPOINT) {
+		*size = sizeof(bp);
+		memcpy(data, &bp, sizeof(bp));
+	} else {
+		*size = sizeof(step);
+		memcpy(data, &step, sizeof(step));
+	}
+	return act->id;
+}
+
+/* Returns true when the guest has nothing left to do */
+static bool act_done(unsigned int action, bool trace, const char *how)
+{
+	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+	uint16_t id = traced ? KVMI_VCPU_EVENT_ACCESS : act->id;
+
+	printf("event %u %s, view %u%s%s%s\n", id, actions[action & 3], view_of[0],
+	       stepping[0] ? ", stepping" : "", trace ? ", traced" : "", how);
+	/* The page with the breakpoint: the guest's own has changed */
+	if (act->gpa == COPY + 0x10)
+		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],
+		       ram[spare + 0x10]);
+	else if (act->id == KVMI_VCPU_EVENT_PF && changed)
+		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
+	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
+		printf("the copy has %#x\n", ram[spare + 0x10]);
+
+	if (trace && action == KVMI_EVENT_ACTION_ALLOW && !not_emulated) {
+		traced = act->size;
+		not_emulated = !act->size;
+		return false;
+	}
+	if (act->id == KVMI_VCPU_EVENT_PF && action == KVMI_EVENT_ACTION_ALLOW)
+		printf("%u bytes written at %#llx\n", act->size, (unsigned long long)act->gpa);
+	traced = false;
+	not_emulated = false;
+	if (++act < acts_end)
+		return false;
+	act = acts;
+	return !--fake_linux_rounds;
+}
+
+/* Returns true when the guest has nothing left to do, and waits for no reply */
+static bool send_act(int sock)
+{
+	_Alignas(8) unsigned char data[64];
+	uint8_t verdict;
+	uint16_t id;
+	size_t size;
+
+	do {
+		id = make_event(data, &size);
+		verdict = fake_rules_verdict(id, 0, view_of[0], data,
+					     fake_events_on >> KVMI_VCPU_EVENT_ACCESS & 1);
+		if (verdict == KVMI_RULE_ASK) {
+			peer_vcpu_event(sock, ++seq, 0, id, data, size);
+			return false;
+		}
+		if (verdict == KVMI_RULE_NOTIFY)
+			peer_vcpu_notification(sock, ++seq, 0, id, data, size);
+	} while (!act_done(fake_rules_action(verdict), verdict == KVMI_RULE_TRACE, ", by rule"));
+	return true;
 }
 
 static void send_step(int sock)
@@ -316,8 +405,8 @@ static void send_step(int sock)
 	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_SINGLESTEP, &step, sizeof(step));
 }
 
-/* Every vCPU has had its PAUSE event */
-void fake_linux_run(int sock)
+/* Every vCPU has had its PAUSE event.  Returns true when there is nothing left to do. */
+bool fake_linux_run(int sock)
 {
 	if (fake_linux_dma) {
 		ram[IMAGE + 0x10] = 0x88;
@@ -326,13 +415,15 @@ void fake_linux_run(int sock)
 		       ram[OPENAT]);
 		acts = breaks;
 		acts_end = breaks + sizeof(breaks) / sizeof(breaks[0]);
+	} else if (restricted && !strcmp(fake_linux_maps, "bytes")) {
+		acts = bytes;
+		acts_end = bytes + sizeof(bytes) / sizeof(bytes[0]);
 	} else if (restricted) {
 		acts = attack;
 		acts_end = attack + sizeof(attack) / sizeof(attack[0]);
 	}
 	act = acts;
-	if (act)
-		send_act(sock);
+	return act && send_act(sock);
 }
 
 void fake_linux_end(void)
@@ -344,28 +435,15 @@ void fake_linux_end(void)
 /* Returns true when the guest has nothing left to do */
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 {
-	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+	struct kvmi_vcpu_event_pf_reply pf = { 0 };
 
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE || !act) {
 		if (stepping[0])
 			send_step(sock);
 		return false;
 	}
-	printf("event %u %s, view %u%s\n", act->id, actions[rpl->action & 3], view_of[0],
-	       stepping[0] ? ", stepping" : "");
-	/* The page with the breakpoint: the guest's own has changed */
-	if (act->gpa == COPY + 0x10)
-		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],
-		       ram[spare + 0x10]);
-	else if (act->id == KVMI_VCPU_EVENT_PF && changed)
-		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
-	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
-		printf("the copy has %#x\n", ram[spare + 0x10]);
-	if (++act == acts_end) {
-		if (!--fake_linux_rounds)
-			return true;
-		act = acts;
-	}
-	send_act(sock);
-	return false;
+	/* Zero if there is none */
+	if (rpl->event == KVMI_VCPU_EVENT_PF)
+		memcpy(&pf, rpl + 1, sizeof(pf));
+	return act_done(rpl->action, pf.flags & KVMI_PF_TRAP_ACCESS, "") || send_act(sock);
 }

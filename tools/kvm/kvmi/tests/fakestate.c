@@ -41,35 +41,11 @@ static void get_features(int sock, const struct peer_msg *msg)
 		.commands = { ~0ull, ~0ull }, .actions = 0xf, .address_spaces = 2,
 	};
 
-	if (getenv("FAKE_RULES"))
+	if (fake_has_rules())
 		f.flags = KVMI_FEATURE_RULES;
 	/* This host has no descriptor-table exiting */
 	f.events = ~(1ull << KVMI_VCPU_EVENT_DESCRIPTOR);
 	peer_reply(sock, msg, 0, &f, sizeof(f));
-}
-
-/* Nothing is decided by them, which a tool that filters too does not notice */
-static void set_rules(int sock, const struct peer_msg *msg)
-{
-	struct kvmi_vm_set_rules req;
-	struct kvmi_rule rule;
-	unsigned int i;
-
-	memcpy(&req, msg->data, sizeof(req));
-	printf("rules of event %u:", req.event);
-	for (i = 0; i < req.count; i++) {
-		memcpy(&rule, msg->data + sizeof(req) + i * sizeof(rule), sizeof(rule));
-		printf(" %u/%#x", rule.verdict, rule.match);
-	}
-	putchar('\n');
-	peer_reply(sock, msg, 0, NULL, 0);
-}
-
-static void get_rules(int sock, const struct peer_msg *msg)
-{
-	struct kvmi_vm_get_rules_reply reply = { .dropped = 3 };
-
-	peer_reply(sock, msg, 0, &reply, sizeof(reply));
 }
 
 static void get_memslots(int sock, const struct peer_msg *msg)
@@ -248,15 +224,11 @@ bool fake_state(int sock, const struct peer_msg *msg)
 	struct kvmi_vcpu_debugregs dr = { .dr[3] = 0x1234, .dr6 = 0xffff0ff0, .dr7 = 0x440 };
 
 	make_xsave();
+	if (fake_rules(sock, msg))
+		return true;
 	switch (msg->hdr.id) {
 	case KVMI_VM_GET_FEATURES:
 		get_features(sock, msg);
-		return true;
-	case KVMI_VM_SET_RULES:
-		set_rules(sock, msg);
-		return true;
-	case KVMI_VM_GET_RULES:
-		get_rules(sock, msg);
 		return true;
 	case KVMI_VM_GET_MEMSLOTS:
 		get_memslots(sock, msg);

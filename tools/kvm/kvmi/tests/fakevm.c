@@ -17,7 +17,8 @@
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, "linuxholes" and
  * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
- * "linuxmany" more than anybody wants; "linuxinfo" has VMCOREINFO, after a page that
+ * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
+ * written that counts; "linuxinfo" has VMCOREINFO, after a page that
  * only looks like it, "linuxfakeinfo" such pages only;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
@@ -79,7 +80,7 @@ static const struct step {
 /* One of each kind, and what is filtered or counted */
 static const struct event {
 	uint16_t vcpu, id;
-	unsigned char data[24];
+	_Alignas(8) unsigned char data[24];
 	size_t size;
 } zoo[] = {
 	{ 0, KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 1, [16] = 7 }, 24 },
@@ -108,6 +109,7 @@ static unsigned int step, paused;
 static const char *what = "boot";
 static bool stopped, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
+uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
 
 static void unhook(void)
@@ -117,66 +119,119 @@ static void unhook(void)
 	peer_send(sock, KVMI_VM_EVENT, ++seq, &hdr, sizeof(hdr));
 }
 
-static void send_zoo(void)
+static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
+
+/* Ask the tool, unless rules decide: then return true, and the action */
+static bool decided(uint16_t vcpu, uint16_t id, const void *data, size_t size,
+		    unsigned int *action)
+{
+	uint8_t verdict = fake_rules_verdict(id, vcpu, 0, data, false);
+
+	if (verdict == KVMI_RULE_ASK) {
+		peer_vcpu_event(sock, ++seq, vcpu, id, data, size);
+		return false;
+	}
+	if (verdict == KVMI_RULE_NOTIFY)
+		peer_vcpu_notification(sock, ++seq, vcpu, id, data, size);
+	*action = fake_rules_action(verdict);
+	return true;
+}
+
+static void zoo_done(unsigned int action, const char *how)
+{
+	const struct event *e = &zoo[step++];
+
+	printf("%u event %u %s%s\n", e->vcpu, e->id, actions[action], how);
+}
+
+/* Returns true if the guest goes on */
+static bool send_zoo(void)
 {
 	const struct event *e = &zoo[step];
+	unsigned int action;
 
 	if (step == ZOO) {
 		unhook();
-		return;
+		return false;
 	}
 	if (e->id == KVMI_VCPU_EVENT_CREATE_VCPU)
 		vcpus++;
-	peer_vcpu_event(sock, ++seq, e->vcpu, e->id, e->data, e->size);
+	if (!decided(e->vcpu, e->id, e->data, e->size, &action))
+		return false;
+	zoo_done(action, " by rule");
+	return true;
+}
+
+static void step_done(unsigned int action, const char *how)
+{
+	const struct step *s = &boot[step++];
+
+	if (s->msr)
+		printf("%u msr %#x %s%s\n", s->vcpu, s->msr, actions[action], how);
+	else
+		printf("%u cr%u %s%s\n", s->vcpu, s->cr, actions[action], how);
+	if (s->msr == LSTAR && action == KVMI_EVENT_ACTION_ALLOW)
+		lstar[s->vcpu] = s->new;
+}
+
+static bool send_boot(void)
+{
+	const struct step *s = &boot[step];
+	struct kvmi_vcpu_event_msr msr = {
+		.msr = s->msr, .old_value = s->old, .new_value = s->new,
+	};
+	struct kvmi_vcpu_event_cr cr = { .cr = s->cr, .old_value = s->old, .new_value = s->new };
+	unsigned int action;
+	bool done;
+
+	if (s->msr)
+		done = decided(s->vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr), &action);
+	else
+		done = decided(s->vcpu, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr), &action);
+	if (done)
+		step_done(action, " by rule");
+	return done;
+}
+
+static void send_chatty(void)
+{
+	struct kvmi_vcpu_event_cr cr = { .cr = 4 };
+
+	if (step++ == NR_CHATTY) {
+		printf("all events answered\n");
+		unhook();
+		return;
+	}
+	/* Long enough for who is slow to have given up, and not for the tool */
+	if (step == NR_CHATTY / 2) {
+		printf("half of them answered\n");
+		sleep(2);
+	}
+	cr.old_value = step;
+	cr.new_value = ~step;
+	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
 }
 
 static void send_step(void)
 {
-	struct kvmi_vcpu_event_msr msr = { 0 };
-	struct kvmi_vcpu_event_cr cr = { 0 };
-	const struct step *s;
-
 	if (in_zoo) {
-		send_zoo();
+		while (send_zoo())
+			;
 		return;
 	}
 	if (chatty) {
-		if (step++ == NR_CHATTY) {
-			printf("all events answered\n");
-			unhook();
-			return;
-		}
-		/* Long enough for who is slow to have given up, and not for the tool */
-		if (step == NR_CHATTY / 2) {
-			printf("half of them answered\n");
-			sleep(2);
-		}
-		cr = (struct kvmi_vcpu_event_cr){ .cr = 4, .old_value = step, .new_value = ~step };
-		peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
+		send_chatty();
 		return;
 	}
-	if (step == STEPS) {
-		if (!strcmp(what, "unhook") || !strcmp(what, "oldboot"))
-			unhook();
-		if (!strcmp(what, "close"))
-			exit(0);
+	while (step < STEPS && send_boot())
+		;
+	if (step < STEPS)
 		return;
-	}
-	s = &boot[step];
-	if (s->msr) {
-		msr.msr = s->msr;
-		msr.old_value = s->old;
-		msr.new_value = s->new;
-		peer_vcpu_event(sock, ++seq, s->vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
-	} else {
-		cr.cr = s->cr;
-		cr.old_value = s->old;
-		cr.new_value = s->new;
-		peer_vcpu_event(sock, ++seq, s->vcpu, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
-	}
+	if (!strcmp(what, "unhook") || !strcmp(what, "oldboot"))
+		unhook();
+	if (!strcmp(what, "close"))
+		exit(0);
 }
-
-static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
 
 static void zoo_reply(const struct peer_msg *msg)
 {
@@ -187,8 +242,7 @@ static void zoo_reply(const struct peer_msg *msg)
 		printf("a wrong reply\n");
 		exit(1);
 	}
-	printf("%u event %u %s\n", hdr->vcpu, zoo[step].id, actions[rpl->action]);
-	step++;
+	zoo_done(rpl->action, "");
 	send_step();
 }
 
@@ -208,13 +262,15 @@ static void event_reply(const struct peer_msg *msg)
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
 		paused++;
 	if (in_linux) {
-		if (fake_linux_reply(sock, rpl))
+		if (fake_linux_reply(sock, rpl)) {
 			unhook();
-		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE &&
-			 paused == (late ? 2 * VCPUS : VCPUS))
-			fake_linux_run(sock);
-		else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS)
+		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE &&
+			 paused == (late ? 2 * VCPUS : VCPUS)) {
+			if (fake_linux_run(sock))
+				unhook();
+		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS) {
 			boot_linux();
+		}
 		return;
 	}
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
@@ -239,13 +295,7 @@ static void event_reply(const struct peer_msg *msg)
 		printf("a wrong reply\n");
 		exit(1);
 	}
-	if (s->msr)
-		printf("%u msr %#x %s\n", s->vcpu, s->msr, actions[rpl->action]);
-	else
-		printf("%u cr%u %s\n", s->vcpu, s->cr, actions[rpl->action]);
-	if (s->msr == LSTAR && !rpl->action)
-		lstar[s->vcpu] = s->new;
-	step++;
+	step_done(rpl->action, "");
 	send_step();
 }
 
@@ -413,6 +463,8 @@ static void command(const struct peer_msg *msg)
 		break;
 	case KVMI_VCPU_CONTROL_EVENTS:
 		on[1] += d[10] ? 1 : -1;
+		if (d[10])
+			fake_events_on |= 1ull << d[8];
 		break;
 	case KVMI_VCPU_CONTROL_CR:
 		on[2] += d[9] ? 1 : -1;
@@ -495,6 +547,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "badcookie"))
 		return 0;
 
+	fake_rules_begin();
 	start = now_ms();
 	while (peer_receive(sock, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT)
@@ -508,6 +561,7 @@ int main(int argc, char **argv)
 	}
 	if (in_linux)
 		fake_linux_end();
+	fake_rules_end();
 	printf("left on: %d %d %d %d\n", on[0], on[1], on[2], on[3]);
 	return 0;
 }

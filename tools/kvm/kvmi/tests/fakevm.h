@@ -17,16 +17,27 @@ extern unsigned int fake_linux_rounds;	/* how often the guest does what it does 
 extern bool fake_linux_dma;		/* a device writes its text instead */
 extern const char *fake_linux_maps;	/* what is wrong with its page tables */
 
+extern uint64_t fake_events_on;		/* bit n: event n, of some vCPU */
+
 extern const char *fake_memory;		/* what is wrong with its memory */
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);
 
+/* fakerules.c: rules, and what becomes of an event by them */
+bool fake_has_rules(void);
+void fake_rules_begin(void);
+void fake_rules_end(void);
+bool fake_rules(int sock, const struct peer_msg *msg);
+uint8_t fake_rules_verdict(uint16_t id, uint16_t vcpu, uint16_t view, const void *data,
+			   bool access_on);
+unsigned int fake_rules_action(uint8_t verdict);
+
 /* fakelinux.c: a kernel in memory, views and page access */
 void fake_linux_boot(void);
 bool fake_linux_translate(uint64_t gva, __u64 *gpa);
 bool fake_linux(int sock, const struct peer_msg *msg);
-void fake_linux_run(int sock);
+bool fake_linux_run(int sock);
 void fake_linux_end(void);
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);
 

@@ -53,15 +53,15 @@ bool peer_version(int fd, const struct peer_msg *msg)
 
 struct kvm_regs peer_regs = { .rip = 0xffffffff81000123 };
 
-bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
-		     size_t size)
+static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
+			    const struct kvmi_event_hdr *hdr, const void *data, size_t size)
 {
 	struct {
 		struct kvmi_event_hdr hdr;
 		struct kvmi_vcpu_event common;
 		unsigned char data[64];
 	} ev = {
-		.hdr = { .event = id },
+		.hdr = *hdr,
 		.common = { .size = sizeof(ev.common), .vcpu = vcpu, .cookie = 77 },
 	};
 
@@ -71,6 +71,23 @@ bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const voi
 		memcpy(ev.data, data, size);
 	return peer_send(fd, KVMI_VCPU_EVENT, seq, &ev,
 			 sizeof(ev.hdr) + sizeof(ev.common) + size);
+}
+
+bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
+		     size_t size)
+{
+	struct kvmi_event_hdr hdr = { .event = id };
+
+	return send_vcpu_event(fd, seq, vcpu, &hdr, data, size);
+}
+
+/* The guest does not wait for a reply */
+bool peer_vcpu_notification(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
+			    size_t size)
+{
+	struct kvmi_event_hdr hdr = { .event = id, .flags = KVMI_EVENT_NOTIFICATION };
+
+	return send_vcpu_event(fd, seq, vcpu, &hdr, data, size);
 }
 
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20])

@@ -33,6 +33,8 @@ bool peer_reply(int fd, const struct peer_msg *msg, int32_t err, const void *dat
 bool peer_version(int fd, const struct peer_msg *msg);
 bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
 		     size_t size);
+bool peer_vcpu_notification(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
+			    size_t size);
 extern struct kvm_regs peer_regs;	/* of all events */
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20]);
 

@@ -253,12 +253,17 @@ ok "watch: rules of leaves" vm_has '^rules of event 21: 0/0x20 0/0x20 1/0$'
 ok "watch: rules of exceptions explained" has '^TRAP: 0-0xc allow, 0xf-0x1f allow, all else ask$'
 ok "watch: rules of leaves explained" \
 	has '^CPUID: 0x7 ask, 0x40000000 ask, all else allow, by the kernel alone$'
-ok "watch: no more rules than filters" sh -c "[ \$(grep -c '^rules' $dir/vm) = 2 ]"
+ok "watch: no more rules than filters" sh -c "[ \$(grep -c '^rules.*/' $dir/vm) = 2 ]"
+ok "watch: they decide" vm_has '^1 event 9 ALLOW by rule$'
+ok "watch: what was asked for is asked about" vm_has '^1 event 9 ALLOW$'
+ok "watch: no rules are left" sh -c "! grep -q 'are left' $dir/vm"
+FAKE_LOST=3
+export FAKE_LOST
 run zoo watch --once --no-wait --action trap=crash --hypercall --trap all
 ok "watch: notifications" vm_has '^rules of event 3: 4/0$'
 ok "watch: what is refused is asked about" sh -c "! grep -q '^rules of event 9' $dir/vm"
 ok "watch: notifications that were lost" has '^kvmi: 3 more events were lost'
-unset FAKE_RULES
+unset FAKE_RULES FAKE_LOST
 run zoo watch --once --json --all
 ok "watch: JSON of an exception" has '"event":"trap","vector":13,"name":"#GP","error_code":8,"address":"0","fault":true'
 ok "watch: JSON of a descriptor access" has '"event":"descriptor","instruction":"LIDT","write":true'
