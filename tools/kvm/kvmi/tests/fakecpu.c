@@ -14,6 +14,8 @@
  * events are allowed; "unhook" the device manager ends the session after a while; "close" so
  * does the VM; "noxsave" and "notrap" refuse these.
  *
+ * The rules of a tool that was lost, see fakerules.c, decide nothing here.
+ *
  * Prints what the guest notices, and at the end what is left of the tool.
  */
 #include <errno.h>
@@ -25,9 +27,9 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include "fakevm.h"
 #include "peer.h"
 
-#define RAM		(1 << 20)
 #define PAGES		(RAM / 4096)
 #define BASE		0xffffffff81000000ull
 #define TABLES		0xb0000		/* of pages, from here on */
@@ -76,7 +78,8 @@ static struct vcpu {
 	uint8_t pf_access;
 } vcpus[VCPUS];
 
-static unsigned char ram[RAM], xsave[XSAVE];
+static unsigned char xsave[XSAVE];
+unsigned char ram[RAM];
 static uint8_t access_of[VIEWS][PAGES];
 static uint16_t shown[VIEWS][PAGES];
 static bool exists[VIEWS] = { true };
@@ -403,7 +406,8 @@ static bool vm_command(const struct peer_msg *msg)
 	struct kvmi_vm_get_features_reply f = {
 		.commands = { ~0ull, ~0ull }, .events = ~0ull, .actions = 0xf, .views = VIEWS,
 		.access = KVMI_PAGE_ACCESS_RWX & ~(is("svm") ? KVMI_PAGE_ACCESS_R : 0),
-		.flags = KVMI_FEATURE_SINGLESTEP | (is("svm") ? 0 : KVMI_FEATURE_EXEC_ONLY),
+		.flags = KVMI_FEATURE_SINGLESTEP | (is("svm") ? 0 : KVMI_FEATURE_EXEC_ONLY) |
+			 (fake_has_rules() ? KVMI_FEATURE_RULES : 0),
 	};
 	struct {
 		struct kvmi_vm_get_memslots_reply hdr;
@@ -413,6 +417,8 @@ static bool vm_command(const struct peer_msg *msg)
 	struct kvmi_vm_create_view_reply view = { 0 };
 	int err = 0;
 
+	if (fake_rules(sock, msg))
+		return true;
 	switch (msg->hdr.id) {
 	case KVMI_GET_VERSION:
 		peer_version(sock, msg);
@@ -625,6 +631,7 @@ int main(int argc, char **argv)
 		what = argv[2];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_guest();
+	fake_rules_begin();
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	for (i = 0; connect(sock, (struct sockaddr *)&sun, sizeof(sun)); i++) {

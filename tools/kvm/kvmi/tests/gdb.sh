@@ -47,6 +47,15 @@ exchange() {
 	ok "gdb: $topic: the guest notices nothing" sh -c "! grep 'the guest' '$dir/vm'"
 }
 
+FAKE_RULES=left
+export FAKE_RULES
+exchange 'rules of a tool that was lost' '' <<'END'
+? => T05thread:1;
+D => OK
+END
+unset FAKE_RULES
+ok "gdb: rules of a tool that was lost are taken back" vm_has '^rules of event 5: none$'
+
 exchange 'what gdb asks first' '' <<'END'
 qSupported:swbreak+;hwbreak+;multiprocess+ => PacketSize=4000;QStartNoAckMode[+];qXfer:features:read[+];vContSupported[+];swbreak[+];hwbreak[+];binary-upload[+]
 QStartNoAckMode => OK

@@ -252,7 +252,10 @@ ok "watch: rules of exceptions" vm_has '^rules of event 9: 1/0x20 1/0x20$'
 ok "watch: rules of leaves" vm_has '^rules of event 21: 0/0x20 0/0x20 1/0$'
 ok "watch: rules of exceptions explained" has '^TRAP: 0-0xc allow, 0xf-0x1f allow, all else ask$'
 ok "watch: rules of leaves explained" \
-	has '^CPUID: 0x7 ask, 0x40000000 ask, all else allow, by the kernel alone$'
+	has '^CPUID: 0x7 ask, 0x40000000 ask, all else allow$'
+ok "watch: why some are" has '^  leaves that --cpuid has not$'
+ok "watch: why others are not" has '^  asked about, as the guest waits until it is shown; see --no-wait$'
+ok "watch: what rules decide is counted" has 'end after 6 events, 3 decided by rules: '
 ok "watch: no more rules than filters" sh -c "[ \$(grep -c '^rules.*/' $dir/vm) = 2 ]"
 ok "watch: they decide" vm_has '^1 event 9 ALLOW by rule$'
 ok "watch: what was asked for is asked about" vm_has '^1 event 9 ALLOW$'
@@ -263,7 +266,25 @@ run zoo watch --once --no-wait --action trap=crash --hypercall --trap all
 ok "watch: notifications" vm_has '^rules of event 3: 4/0$'
 ok "watch: what is refused is asked about" sh -c "! grep -q '^rules of event 9' $dir/vm"
 ok "watch: notifications that were lost" has '^kvmi: 3 more events were lost'
-unset FAKE_RULES FAKE_LOST
+unset FAKE_LOST
+run zoo watch --once --explain --trap all
+ok "watch: page faults without lines are counted by a rule" vm_has '^rules of event 9: 1/0x21$'
+ok "watch: which decides" sh -c "[ \$(grep -c '^1 event 9 ALLOW by rule$' $dir/vm) = 1 ]"
+ok "watch: and they are counted" has '#PF .*1 page fault so far$'
+ok "watch: the rule explained" has '^TRAP: 0xe allow, all else ask$'
+run zoo watch --once --json --trap UD
+ok "watch: JSON of what rules decide" has '"event":"rules","decided":3,"lost":0}$'
+FAKE_RULES=left
+run zoo watch --once --hypercall --breakpoint
+ok "watch: rules of a tool that was lost are taken back" vm_has '^rules of event 5: none$'
+ok "watch: those of other events, too" vm_has '^rules of event 21: none$'
+ok "watch: what they would have allowed is asked about" vm_has '^0 event 3 ALLOW$'
+ok "watch: and nothing else is decided" sh -c "! grep -q 'by rule' $dir/vm"
+run boot info
+ok "info: takes no rules back" sh -c "! grep -q 'none' $dir/vm"
+unset FAKE_RULES
+run zoo watch --once --explain --trap UD
+ok "watch: no rules, explained" has '^  all is asked about: the host.s kernel has no rules, or the VMM'
 run zoo watch --once --json --all
 ok "watch: JSON of an exception" has '"event":"trap","vector":13,"name":"#GP","error_code":8,"address":"0","fault":true'
 ok "watch: JSON of a descriptor access" has '"event":"descriptor","instruction":"LIDT","write":true'

@@ -631,7 +631,9 @@ static int run_session(struct tool *tool)
 {
 	int err, detached;
 
-	err = begin(tool);
+	err = rules_begin(tool);
+	if (!err)
+		err = begin(tool);
 	if (!err)
 		err = serve(tool);
 	/* To gdb the guest is gone */

@@ -141,14 +141,17 @@ static int run_session(struct loop *loop)
 	unsigned int ticks = 0;
 	int err, wait;
 
-	err = want_new_vcpus(loop);
+	err = rules_begin(tool);
+	if (!err)
+		err = want_new_vcpus(loop);
 	if (!err)
 		err = pause_vcpus(loop);
 	while (!err) {
 		now = now_ns();
 		if (now >= next_tick) {
 			next_tick = now + TICK_MS * 1000000ll;
-			if (loop->monitor->tick)
+			err = rules_count(tool, false);
+			if (!err && loop->monitor->tick)
 				err = loop->monitor->tick(tool);
 			if (!err && ++ticks % NEW_VCPUS_TICKS == 0)
 				err = find_new_vcpus(loop);
@@ -184,10 +187,12 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			why = "an error";
 		else
 			why = explain(err);
-		if (loop.monitor->leave && err != -EPIPE) {
+		if (err != -EPIPE) {
 			/* Not to be interrupted by what may have caused it */
 			kint_set_interrupt_fd(tool->conn, -1);
-			loop.monitor->leave(tool);
+			rules_count(tool, true);
+			if (loop.monitor->leave)
+				loop.monitor->leave(tool);
 		}
 		/* Before the last words: everything is undone when they appear */
 		detached = kint_detach(tool->conn);

@@ -62,9 +62,9 @@ bool tally_cpuid(uint32_t function, uint32_t index)
 	return true;
 }
 
-void tally_page_fault(void)
+void tally_page_faults(uint64_t n)
 {
-	tally.count[PAGE_FAULTS]++;
+	tally.count[PAGE_FAULTS] += n;
 }
 
 void tally_flush(void)

@@ -119,17 +119,34 @@ struct monitor {
 int monitor_run(struct tool *tool, const struct monitor *monitor);
 
 /* rules.c */
+/* What a rule counts: events that are asked about, let pass, refused, only counted */
+enum rule_tag { RULE_ASKS, RULE_ALLOWS, RULE_REFUSES, RULE_COUNTS, NR_RULE_TAGS };
+
 struct rule_list {
 	struct kvmi_rule rules[KINT_MAX_RULES];
+	uint8_t tags[KINT_MAX_RULES];
 	unsigned int n;
-	bool full;	/* there were more: ask about everything */
+	bool full;		/* there were more: ask about everything */
+	char reasons[2048];	/* each with a 0 behind it */
+	size_t size;
 };
 
-bool rules_available(struct tool *tool);
-struct kvmi_rule *rules_add(struct rule_list *list, uint8_t verdict);
-void rules_add_numbers(struct rule_list *list, uint8_t verdict, uint64_t first, uint64_t last);
+#define NO_RULES "the host's kernel has no rules, or the VMM does not allow them"
+
+int rules_begin(struct tool *tool);
+bool rules_available(void);
+void rules_new(struct rule_list *list);
+struct kvmi_rule *rules_add(struct rule_list *list, enum rule_tag tag, uint8_t verdict);
+struct kvmi_rule *rules_add_numbers(struct rule_list *list, enum rule_tag tag, uint8_t verdict,
+				    uint64_t first, uint64_t last);
+void rules_reason(struct rule_list *list, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 int rules_set(struct tool *tool, uint16_t event, const struct rule_list *list);
 void rules_explain(uint16_t event, const struct rule_list *list);
+int rules_count(struct tool *tool, bool now);
+uint64_t rules_hits(enum rule_tag tag);
+void rules_print_end(const struct tool *tool, bool json);
+void rules_tell_lost(void);
 
 /* decode.c */
 struct bit_name {
@@ -187,7 +204,7 @@ void print_event(FILE *out, const struct kint_event *event);
 void tally_reset(void);
 void tally_cr3(uint64_t cr3);
 bool tally_cpuid(uint32_t function, uint32_t index);
-void tally_page_fault(void);
+void tally_page_faults(uint64_t n);
 void tally_flush(void);
 void tally_print(const struct tool *tool, bool json, bool now);
 

@@ -14,8 +14,7 @@
 #define MAX_EVENT_ID	63
 #define CR4_PGE		(1ull << 7)
 #define PF_VECTOR	14
-/* Between two looks at how many notifications were lost */
-#define LOST_INTERVAL_NS	1000000000ll
+#define ANY_CPL		0xf
 
 /* The MSRs that say where system calls enter the kernel, and EFER */
 static const uint32_t default_msrs[] = {
@@ -42,9 +41,7 @@ static struct {
 	uint64_t missing;		/* events that --all cannot have, told already */
 	bool restricted;		/* the ranges are, for all vCPUs */
 	bool ruled;			/* so are the rules */
-	uint64_t notified;		/* bit n: the guest does not wait for event n */
-	uint64_t lost;			/* of those, for want of room */
-	int64_t asked_for_lost;
+	uint64_t faults_counted;	/* by the kernel, told already */
 	/* CR4.PGE was cleared, not told yet: if it is set next, it was a flush */
 	bool pge_off;
 	struct kint_event pge_event;
@@ -141,6 +138,12 @@ static const uint16_t watchable[] = {
 	KVMI_VCPU_EVENT_DESCRIPTOR, KVMI_VCPU_EVENT_CPUID, KVMI_VCPU_EVENT_TRAP,
 };
 
+/* Not if they were asked for by name */
+static bool counts_page_faults(void)
+{
+	return watch.traps & ~watch.traps_named & 1u << PF_VECTOR;
+}
+
 /* Exceptions that nobody asked for, which do not even make the vCPU exit then */
 static void allow_traps(struct rule_list *list)
 {
@@ -151,8 +154,23 @@ static void allow_traps(struct rule_list *list)
 			continue;
 		for (first = nr; nr + 1 < NR_EXCEPTIONS && !(watch.traps >> (nr + 1) & 1); nr++)
 			;
-		rules_add_numbers(list, KVMI_RULE_ALLOW, first, nr);
+		rules_add_numbers(list, RULE_ALLOWS, KVMI_RULE_ALLOW, first, nr);
 	}
+	if (list->n)
+		rules_reason(list, "exceptions that --trap has not: they do not leave the guest");
+}
+
+/* Page faults that have no line: any condition makes the kernel count them */
+static void count_page_faults(struct rule_list *list)
+{
+	struct kvmi_rule *rule;
+
+	if (!counts_page_faults() || watch.actions[KVMI_VCPU_EVENT_TRAP])
+		return;
+	rule = rules_add_numbers(list, RULE_COUNTS, KVMI_RULE_ALLOW, PF_VECTOR, PF_VECTOR);
+	rule->match |= KVMI_MATCH_CPL;
+	rule->cpls = ANY_CPL;
+	rules_reason(list, "page faults: the kernel counts them, as they have no lines");
 }
 
 static void allow_descriptors(struct rule_list *list)
@@ -163,34 +181,52 @@ static void allow_descriptors(struct rule_list *list)
 	for (i = KVMI_DESC_IDTR; i <= KVMI_DESC_TR; i++) {
 		if (watch.descriptors >> i & 1)
 			continue;
-		rule = rules_add(list, KVMI_RULE_ALLOW);
+		rule = rules_add(list, RULE_ALLOWS, KVMI_RULE_ALLOW);
 		rule->match = KVMI_MATCH_KIND;
 		rule->kinds = 1u << i | 1u << (i + KVMI_KIND_WRITE_SHIFT);
 	}
+	if (list->n)
+		rules_reason(list, "tables that --descriptor has not");
+}
+
+/* Why the tool has to be asked about what is asked for */
+static void explain_asking(uint16_t id, struct rule_list *list)
+{
+	const char *why = "asked about, as the guest waits until it is shown; see --no-wait";
+
+	if (watch.actions[id])
+		why = "--action: asked about, as each has a line before it is refused";
+	else if (watch.no_wait)
+		why = "--no-wait: the guest goes on while it is shown";
+	else if (id == KVMI_VCPU_EVENT_CR && watch.cr[3] && !watch.cr3_all)
+		why = "asked about, CR3 to count page tables; see --no-wait";
+	rules_reason(list, "%s", why);
 }
 
 /* What passes() would let pass without a look, and what the guest need not wait for */
 static void make_rules(uint16_t id, struct rule_list *list)
 {
 	bool notify = watch.no_wait && !watch.actions[id];
+	enum rule_tag tag = notify ? RULE_ALLOWS : RULE_ASKS;
 	unsigned int i;
 
-	list->n = 0;
-	list->full = false;
-	if (id == KVMI_VCPU_EVENT_TRAP)
+	rules_new(list);
+	if (id == KVMI_VCPU_EVENT_TRAP) {
 		allow_traps(list);
+		count_page_faults(list);
+	}
 	if (id == KVMI_VCPU_EVENT_DESCRIPTOR)
 		allow_descriptors(list);
 	if (id == KVMI_VCPU_EVENT_CPUID && watch.nleaves) {
 		for (i = 0; i < watch.nleaves; i++)
-			rules_add_numbers(list, notify ? KVMI_RULE_NOTIFY : KVMI_RULE_ASK,
+			rules_add_numbers(list, tag, notify ? KVMI_RULE_NOTIFY : KVMI_RULE_ASK,
 					  watch.leaves[i], watch.leaves[i]);
-		rules_add(list, KVMI_RULE_ALLOW);
+		rules_add(list, RULE_ALLOWS, KVMI_RULE_ALLOW);
+		rules_reason(list, "leaves that --cpuid has not");
 	} else if (notify) {
-		rules_add(list, KVMI_RULE_NOTIFY);
+		rules_add(list, tag, KVMI_RULE_NOTIFY);
 	}
-	if (notify && !list->full)
-		watch.notified |= 1ull << id;
+	explain_asking(id, list);
 }
 
 static int set_rules_of(struct tool *tool, uint16_t id)
@@ -201,9 +237,6 @@ static int set_rules_of(struct tool *tool, uint16_t id)
 	make_rules(id, &list);
 	if (list.n)
 		err = rules_set(tool, id, &list);
-	/* What the VMM does not allow is reported when it is turned on */
-	if (err == -EPERM || err == -EINVAL)
-		return 0;
 	if (!err && watch.explain && !watch.json)
 		rules_explain(id, &list);
 	return err;
@@ -215,11 +248,8 @@ static int set_rules(struct tool *tool)
 	int err = 0;
 
 	watch.ruled = true;
-	tool->doing = "setting rules";
-	if (!rules_available(tool)) {
-		if (!watch.no_wait)
-			return 0;
-		error("--no-wait: the host's kernel has no rules, or the VMM does not allow them");
+	if (watch.no_wait && !rules_available()) {
+		error("--no-wait: " NO_RULES);
 		return MONITOR_TOLD;
 	}
 	for (i = 0; i < sizeof(watchable) / sizeof(watchable[0]) && !err; i++)
@@ -228,23 +258,6 @@ static int set_rules(struct tool *tool)
 	if (!err && wanted(KVMI_VCPU_EVENT_PF))
 		err = set_rules_of(tool, KVMI_VCPU_EVENT_PF);
 	return err;
-}
-
-/* How many events did the tool not read in time, or not look at? */
-static void count_lost(struct tool *tool)
-{
-	struct kvmi_rule_info rules[KINT_MAX_RULES];
-	uint64_t dropped, sum = kint_lost_notifications(tool->conn);
-	unsigned int id;
-	size_t n;
-
-	for (id = 0; id <= MAX_EVENT_ID; id++)
-		if (watch.notified >> id & 1 &&
-		    !kint_get_rules(tool->conn, id, false, rules, KINT_MAX_RULES, &n, &dropped))
-			sum += dropped;
-	if (sum > watch.lost)
-		watch.lost = sum;
-	watch.asked_for_lost = now_ns();
 }
 
 static int on_arm(struct tool *tool, uint16_t vcpu)
@@ -346,9 +359,9 @@ static bool only_counted(const struct kint_event *event)
 			return false;
 		return !tally_cpuid(event->cpuid.function, event->cpuid.index);
 	case KVMI_VCPU_EVENT_TRAP:
-		if (event->trap.nr != PF_VECTOR || watch.traps_named >> PF_VECTOR & 1)
+		if (event->trap.nr != PF_VECTOR || !counts_page_faults())
 			return false;
-		tally_page_fault();
+		tally_page_faults(1);
 		return true;
 	default:
 		return false;
@@ -388,8 +401,7 @@ static void on_begin(struct tool *tool)
 	watch.missing = 0;
 	watch.restricted = false;
 	watch.ruled = false;
-	watch.notified = 0;
-	watch.lost = 0;
+	watch.faults_counted = 0;
 	watch.pge_off = false;
 	tally_reset();
 	rate_begin();
@@ -401,35 +413,38 @@ static void on_begin(struct tool *tool)
 	session_describe(tool, stdout);
 }
 
-static int on_tick(struct tool *tool)
+/* Those that the kernel has counted since the last time */
+static void tally_counted_faults(void)
 {
-	tally_print(tool, watch.json, false);
-	rate_print(tool, watch.json, false);
-	if (watch.notified && now_ns() - watch.asked_for_lost >= LOST_INTERVAL_NS)
-		count_lost(tool);
-	return 0;
+	uint64_t n = rules_hits(RULE_COUNTS);
+
+	tally_page_faults(n - watch.faults_counted);
+	watch.faults_counted = n;
 }
 
-static void on_leave(struct tool *tool)
+static int on_tick(struct tool *tool)
 {
-	if (watch.notified)
-		count_lost(tool);
+	tally_counted_faults();
+	tally_print(tool, watch.json, false);
+	rate_print(tool, watch.json, false);
+	return 0;
 }
 
 static void on_end(struct tool *tool, const char *why)
 {
 	if (watch.pge_off)
 		show(tool, &watch.pge_event);
+	tally_counted_faults();
 	tally_print(tool, watch.json, true);
 	rate_print(tool, watch.json, true);
+	if (!watch.json)
+		printf("%9.3f  end after %llu events", session_seconds(tool), watch.seen);
+	rules_print_end(tool, watch.json);
 	if (watch.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  end after %llu events: %s\n", session_seconds(tool), watch.seen,
-		       why);
-	if (watch.lost)
-		error("%llu more events were lost: they came faster than they could be shown",
-		      ull(watch.lost));
+		printf(": %s\n", why);
+	rules_tell_lost();
 }
 
 static bool add_cr(const char *cr)
@@ -673,7 +688,6 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		.created = on_created,
 		.begin = on_begin,
 		.tick = on_tick,
-		.leave = on_leave,
 		.end = on_end,
 	};
 	struct option options[NCHOOSERS + sizeof(others) / sizeof(others[0])];
