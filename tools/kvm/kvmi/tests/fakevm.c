@@ -70,6 +70,9 @@ static const struct step {
 	{ 0, 4, 0, 0x3000a0, 0x300020 },
 	{ 0, 4, 0, 0x300020, 0x3000a0 },
 	{ 0, 4, 0, 0x3000a0, 0x300020 },
+	/* the same register by two numbers */
+	{ 0, 0, 0x48, 0, 1 },
+	{ 0, 0, 0xc001011f, 1, 0 },
 	/* the attack */
 	{ 0, 0, LSTAR, 0xffffffff81000080, 0x41414141 },
 	{ 0, 4, 0, 0x3000a0, 0x1000a0 },

@@ -322,6 +322,9 @@ run unhook guard --once --msr lstar --action crash
 ok "guard that crashes the VM" vm_has '0 msr 0xc0000082 CRASH'
 run unhook guard --once --msr lstar --allow-first 2
 ok "guard that allows two" sh -c "! grep -q SKIP $dir/vm"
+run unhook guard --once --msr 0x48
+ok "guard: an MSR that has two numbers" vm_has '^0 msr 0x48 ALLOW$'
+ok "guard: is not written by the other one" vm_has '^0 msr 0xc001011f SKIP$'
 run zoo guard --once --msr lstar
 ok "guard of a vCPU that is added" vm_has '^new vCPU: MSR watched$'
 run unhook watch --once --cr 3 --action cr=skip

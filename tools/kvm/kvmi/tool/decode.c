@@ -212,6 +212,31 @@ const char *msr_name(uint32_t msr, char buf[16])
 	return buf;
 }
 
+/*
+ * The other number of a register that has two, or the same.  Who has chosen one of them
+ * is told about the other, with the number that the guest has used.  Of those that can be
+ * chosen.
+ */
+uint32_t msr_alias(uint32_t msr)
+{
+	static const struct {
+		uint32_t first, other, n;
+	} aliases[] = {
+		{ 0x11, 0x4b564d00, 2 },	/* clocks of KVM */
+		{ 0x48, 0xc001011f, 1 },	/* SPEC_CTRL */
+		{ 0xc1, 0x4c1, 8 },		/* performance counters */
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+		if (msr - aliases[i].first < aliases[i].n)
+			return msr - aliases[i].first + aliases[i].other;
+		if (msr - aliases[i].other < aliases[i].n)
+			return msr - aliases[i].other + aliases[i].first;
+	}
+	return msr;
+}
+
 static const char *msr_meaning(uint32_t msr)
 {
 	unsigned int i;

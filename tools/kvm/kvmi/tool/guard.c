@@ -109,12 +109,14 @@ static bool msr_allowed(const struct kint_event *event)
 {
 	uint64_t cleared = event->msr.old_value & ~event->msr.new_value;
 	struct budget *b = budget_of(event->common.vcpu);
+	uint32_t msr = event->msr.msr;
 	unsigned int i;
 
-	if (event->msr.msr == MSR_EFER && (cleared & guard.efer_bits))
+	if (msr == MSR_EFER && (cleared & guard.efer_bits))
 		return false;
-	for (i = 0; i < guard.nmsrs && guard.msrs[i] != event->msr.msr; i++)
-		;
+	for (i = 0; i < guard.nmsrs; i++)
+		if (guard.msrs[i] == msr || guard.msrs[i] == msr_alias(msr))
+			break;
 	if (i == guard.nmsrs)
 		return true;
 	if (!b || !b->left[i])

@@ -170,6 +170,7 @@ const struct bit_name *msr_bits(uint32_t msr);
 bool parse_bits(const struct bit_name *bits, const char *list, uint64_t *mask);
 bool parse_msr(const char *text, uint32_t *msr);
 const char *msr_name(uint32_t msr, char buf[16]);
+uint32_t msr_alias(uint32_t msr);
 void print_bits(FILE *out, const struct bit_name *bits, uint64_t value);
 bool decode_change(const struct kint_event *event, struct change *c);
 void print_change(FILE *out, const struct kint_event *event);
