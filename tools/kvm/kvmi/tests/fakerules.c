@@ -13,6 +13,8 @@
 #include "fakevm.h"
 
 #define NR_EVENTS	64
+#define SPEC_CTRL	0x48
+#define VIRT_SPEC_CTRL	0xc001011f
 #define MATCH_VCPU	(KVMI_MATCH_CPL | KVMI_MATCH_CR3 | KVMI_MATCH_RIP | \
 			 KVMI_MATCH_VCPU | KVMI_MATCH_VIEW)
 
@@ -23,7 +25,7 @@ static struct {
 
 /* What rules compare of an event */
 struct operands {
-	uint64_t first, last, value, changed;
+	uint64_t first, last, alias, value, changed;
 	uint32_t kind, impossible;
 };
 
@@ -173,6 +175,13 @@ static void set_number(struct operands *op, uint64_t number)
 {
 	op->first = number;
 	op->last = number;
+	op->alias = number;
+}
+
+/* Of the MSRs that have two numbers, those that the guest uses */
+static uint32_t msr_alias(uint32_t msr)
+{
+	return msr == SPEC_CTRL ? VIRT_SPEC_CTRL : msr == VIRT_SPEC_CTRL ? SPEC_CTRL : msr;
 }
 
 static void get_operands(uint16_t id, const void *data, bool access_on, struct operands *op)
@@ -190,6 +199,7 @@ static void get_operands(uint16_t id, const void *data, bool access_on, struct o
 		const struct kvmi_vcpu_event_msr *msr = data;
 
 		set_number(op, msr->msr);
+		op->alias = msr_alias(msr->msr);
 		op->value = msr->new_value;
 		op->changed = msr->old_value ^ msr->new_value;
 		break;
@@ -222,7 +232,7 @@ static void get_operands(uint16_t id, const void *data, bool access_on, struct o
 	case KVMI_VCPU_EVENT_ACCESS: {
 		const struct kvmi_vcpu_event_access *access = data;
 
-		op->first = access->gpa;
+		set_number(op, access->gpa);
 		op->last = access->gpa + access->size - 1;
 		op->kind = access->access;
 		break;
@@ -247,7 +257,8 @@ static bool matches(const struct kvmi_rule *r, const struct operands *op, uint16
 	uint16_t m = r->match;
 
 	if (r->verdict != KVMI_RULE_ALLOW && r->verdict != KVMI_RULE_NOTIFY)
-		within = op->first <= r->last && op->last >= r->first;
+		within = (op->first <= r->last && op->last >= r->first) ||
+			 (op->alias >= r->first && op->alias <= r->last);
 	return !((m & KVMI_MATCH_NUMBER && !within) ||
 		 (m & KVMI_MATCH_VALUE && (op->value & r->value_mask) != r->value) ||
 		 (m & KVMI_MATCH_CHANGED && !(op->changed & r->changed)) ||

@@ -75,6 +75,7 @@ static const struct step {
 	{ 0, 0, 0xc001011f, 1, 0 },
 	/* the attack */
 	{ 0, 0, LSTAR, 0xffffffff81000080, 0x41414141 },
+	{ 0, 0, EFER, 0x900, 0x100 },
 	{ 0, 4, 0, 0x3000a0, 0x1000a0 },
 };
 

@@ -329,6 +329,68 @@ run zoo guard --once --msr lstar
 ok "guard of a vCPU that is added" vm_has '^new vCPU: MSR watched$'
 run unhook watch --once --cr 3 --action cr=skip
 ok "watch: each CR3 load that is skipped has a line" sh -c "[ \$(grep -c 'CR3 .*, skipped$' $dir/out) = 3 ]"
+FAKE_RULES=1
+export FAKE_RULES
+run unhook guard --once --msr lstar --cr4-bit smep,smap --explain
+ok "guard: rules of bits" vm_has '^rules of event 7: 0/0xe0 0/0xe0 1/0$'
+ok "guard: explained" has '^CR: 0x4 changes 0x100000 to 0 ask, 0x4 changes 0x200000 to 0 ask, all else allow$'
+ok "guard: why" has '^  --cr0-bit, --cr4-bit: who clears one is asked about, for the line$'
+ok "guard: why MSRs have none" has '^  --msr: asked about, for the line; see --quiet$'
+ok "guard: a rule decides what is allowed" sh -c "[ \$(grep -c '^0 cr. ALLOW by rule$' $dir/vm) = 10 ]"
+ok "guard: and nothing else" sh -c "[ \$(grep -c 'by rule$' $dir/vm) = 10 ]"
+ok "guard: SMAP stays, and the tool is asked" vm_has '^0 cr4 SKIP$'
+ok "guard: so is LSTAR" vm_has '^0 msr 0xc0000082 SKIP$'
+ok "guard: which has a line" has 'blocked *LSTAR *0xffffffff81000080 -> 0x41414141'
+ok "guard: all is counted" has 'end after 17 writes allowed, 2 blocked, 10 decided by rules: '
+ok "guard: no rules are left" sh -c "! grep -q 'are left' $dir/vm"
+run unhook guard --once --efer-bit nx
+ok "guard: EFER: what is allowed is not waited for" vm_has '^0 msr 0xc0000080 ALLOW by rule$'
+ok "guard: EFER: and has its line" has 'allowed *EFER *0 -> 0x100'
+ok "guard: EFER: NX stays" vm_has '^0 msr 0xc0000080 SKIP$'
+ok "guard: EFER: no other MSR is decided" sh -c "[ \$(grep -c 'by rule$' $dir/vm) = 1 ]"
+ok "guard: EFER: counted once" has 'end after 18 writes allowed, 1 blocked, 1 decided by rules: '
+run unhook guard --once --quiet --explain --msr lstar,0x48,efer --efer-bit nx --cr0-bit pg --cr4-bit smap --allow-first 0
+ok "guard: quiet: LSTAR stays" sh -c "[ \$(grep -c 'msr 0xc0000082 SKIP by rule$' $dir/vm) = 3 ]"
+ok "guard: quiet: no MSR of these is asked about" sh -c "! grep 'msr 0x[4c].*[PW]$' $dir/vm"
+ok "guard: quiet: by either number" vm_has '^0 msr 0xc001011f SKIP by rule$'
+ok "guard: quiet: SMAP stays" vm_has '^0 cr4 SKIP by rule$'
+ok "guard: quiet: no lines" sh -c "! grep -e 'blocked  ' -e 'allowed  ' $dir/out"
+ok "guard: quiet: counted" has 'end after 11 writes allowed, 8 blocked, 18 decided by rules: '
+ok "guard: quiet: explained" has '^  --msr: refused, and counted, where no writes are left$'
+run unhook guard --once --quiet --msr lstar
+ok "guard: quiet: who may still write is asked about" vm_has '^rules of event 15: 0/0x28 0/0x28 2/0x20$'
+ok "guard: quiet: the first write of each" sh -c "[ \$(grep -c '0xc0000082 ALLOW$' $dir/vm) = 2 ]"
+ok "guard: quiet: no other" vm_has '0 msr 0xc0000082 SKIP'
+run_then TERM boot guard --quiet --msr lstar
+ok "guard: quiet: who has no writes left is not asked about" vm_has '^rules of event 15: 2/0x20$'
+ok "guard: quiet: and leaves nothing" sh -c "! grep -q 'are left' $dir/vm"
+run unhook guard --once --quiet --msr lstar --allow-first 0 --action allow
+ok "guard: quiet, and only reports" sh -c "[ \$(grep -c '0xc0000082 ALLOW by rule$' $dir/vm) = 3 ]"
+ok "guard: quiet: counts what it would block" has '3 would-block, 3 decided by rules'
+run unhook guard --once --quiet --msr lstar --allow-first 0 --action crash
+ok "guard: quiet, and crashes the VM" vm_has '0xc0000082 CRASH by rule$'
+run unhook guard --once --json --quiet --msr lstar --allow-first 0
+ok "guard: quiet: JSON" has '"event":"rules","decided":3,"lost":0}$'
+: >"$dir/vm"
+"$out/tests/fakevm" "$sock" boot >"$dir/vm" 2>&1 &
+vm=$!
+"$out/kvmi" guard --cr4-bit smap >"$dir/out" 2>&1 &
+tool=$!
+until_seen '^0 cr4 SKIP' "$dir/vm"
+kill -KILL $tool
+{ wait $tool; wait $vm; } 2>/dev/null
+ok "guard: killed: the rules stay" vm_has '^rules of event 7 are left$'
+FAKE_RULES=left
+run unhook guard --once --msr lstar --cr4-bit smep,smap
+ok "guard: rules of a tool that was lost do not decide" vm_has '^0 msr 0xc0000082 SKIP$'
+ok "guard: neither about the others" vm_has '^0 cr4 SKIP$'
+ok "guard: they are gone" vm_has '^rules of event 17: none$'
+unset FAKE_RULES
+run unhook guard --once --quiet --explain --msr lstar --allow-first 0
+ok "guard: quiet, without rules" sh -c "[ \$(grep -c '0xc0000082 SKIP$' $dir/vm) = 3 ]"
+ok "guard: quiet, without rules: no lines" sh -c "! grep -e 'blocked  ' $dir/out"
+ok "guard: quiet, without rules: counted" has ', 3 blocked: '
+ok "guard: no rules, explained" has 'all is asked about: the host'
 run_then TERM boot guard --msr lstar
 ok "guard ends well on SIGTERM" status_is 0
 ok "guard leaves nothing on after SIGTERM" vm_has 'left on: 0 0 0 0'

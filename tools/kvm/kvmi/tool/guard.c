@@ -6,6 +6,9 @@
  * should never change again.  So an MSR that has its reset value, zero, may be
  * written --allow-first times, and one that has been written before the guard
  * came may not.  A bit may be set at any time and not be cleared.
+ *
+ * Of that the kernel decides by rules what has no line.  What is refused has one, and the
+ * tool is asked, unless there is --quiet.  What no rule is about is asked, too.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,8 +32,9 @@ static struct {
 	uint64_t efer_bits;
 	uint64_t allow_first;
 	enum action action;
-	bool json;
+	bool json, quiet, explain;
 	struct budget *budgets;
+	bool ruled, rules_outdated;
 	unsigned long long allowed, denied;
 } guard = { .allow_first = 1 };
 
@@ -82,6 +86,133 @@ static int make_budget(struct tool *tool, uint16_t vcpu)
 	return 0;
 }
 
+/* For what is refused whoever does it, and whatever else is so */
+static struct kvmi_rule *add_refusal(struct rule_list *list)
+{
+	static const uint8_t refusals[] = {
+		[BLOCK] = KVMI_RULE_SKIP, [REPORT] = KVMI_RULE_ALLOW, [CRASH] = KVMI_RULE_CRASH,
+	};
+
+	return guard.quiet ? rules_add(list, RULE_REFUSES, refusals[guard.action]) :
+			     rules_add(list, RULE_ASKS, KVMI_RULE_ASK);
+}
+
+static void add_number(struct kvmi_rule *rule, uint64_t number)
+{
+	rule->match |= KVMI_MATCH_NUMBER;
+	rule->first = number;
+	rule->last = number;
+}
+
+/* A bit that has changed and is 0 was cleared */
+static void refuse_clearing(struct rule_list *list, uint64_t number, uint64_t bits)
+{
+	struct kvmi_rule *rule;
+	uint64_t bit;
+
+	for (; bits; bits &= ~bit) {
+		bit = bits & -bits;
+		rule = add_refusal(list);
+		add_number(rule, number);
+		rule->match |= KVMI_MATCH_CHANGED | KVMI_MATCH_VALUE;
+		rule->changed = bit;
+		rule->value_mask = bit;
+	}
+}
+
+/* Who may still write the MSR is asked about: how often is for the tool to know */
+static void refuse_msr(struct rule_list *list, unsigned int i)
+{
+	struct kvmi_rule *rule;
+	const struct budget *b;
+
+	for (b = guard.budgets; b; b = b->next) {
+		if (!b->left[i])
+			continue;
+		rule = rules_add_numbers(list, RULE_ASKS, KVMI_RULE_ASK, guard.msrs[i],
+					 guard.msrs[i]);
+		rule->match |= KVMI_MATCH_VCPU;
+		rule->vcpu = b->vcpu;
+	}
+	add_number(add_refusal(list), guard.msrs[i]);
+}
+
+static bool guards_msr(uint32_t msr)
+{
+	unsigned int i;
+
+	for (i = 0; i < guard.nmsrs && guard.msrs[i] != msr; i++)
+		;
+	return i < guard.nmsrs;
+}
+
+static void make_msr_rules(struct rule_list *list)
+{
+	unsigned int i;
+
+	rules_new(list);
+	if (guard.efer_bits) {
+		refuse_clearing(list, MSR_EFER, guard.efer_bits);
+		rules_reason(list, "--efer-bit: who clears one is %s",
+			     guard.quiet ? "refused, and counted" : "asked about, for the line");
+	}
+	for (i = 0; i < guard.nmsrs && guard.quiet; i++)
+		refuse_msr(list, i);
+	if (guard.nmsrs && guard.quiet)
+		rules_reason(list, "--msr: refused, and counted, where no writes are left");
+	else if (guard.nmsrs)
+		rules_reason(list, "--msr: asked about, for the line; see --quiet");
+	if (!guard.efer_bits || guards_msr(MSR_EFER))
+		return;
+	rules_add_numbers(list, RULE_ALLOWS, guard.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY,
+			  MSR_EFER, MSR_EFER);
+	rules_reason(list, "--efer-bit: other writes of EFER are allowed%s",
+		     guard.quiet ? "" : ", and the guest goes on while they are shown");
+}
+
+static void make_cr_rules(struct rule_list *list)
+{
+	unsigned int i;
+
+	rules_new(list);
+	for (i = 0; i < 5; i++)
+		refuse_clearing(list, i, guard.cr_bits[i]);
+	if (!list->n)
+		return;
+	rules_add(list, RULE_ALLOWS, KVMI_RULE_ALLOW);
+	rules_reason(list, "--cr0-bit, --cr4-bit: who clears one is %s",
+		     guard.quiet ? "refused, and counted" : "asked about, for the line");
+	rules_reason(list, "other writes are allowed, and have no lines");
+}
+
+static int set_rules(struct tool *tool)
+{
+	struct rule_list list;
+	int err = 0;
+
+	guard.ruled = true;
+	guard.rules_outdated = false;
+	make_msr_rules(&list);
+	if (list.n)
+		err = rules_set(tool, KVMI_VCPU_EVENT_MSR, &list);
+	make_cr_rules(&list);
+	if (!err && list.n)
+		err = rules_set(tool, KVMI_VCPU_EVENT_CR, &list);
+	return err;
+}
+
+static void explain_rules(void)
+{
+	struct rule_list list;
+
+	make_msr_rules(&list);
+	if (guard.nmsrs || guard.efer_bits)
+		rules_explain(KVMI_VCPU_EVENT_MSR, &list);
+	make_cr_rules(&list);
+	if (list.n)
+		rules_explain(KVMI_VCPU_EVENT_CR, &list);
+}
+
 static int on_arm(struct tool *tool, uint16_t vcpu)
 {
 	unsigned int i;
@@ -89,6 +220,9 @@ static int on_arm(struct tool *tool, uint16_t vcpu)
 
 	tool->doing = "reading the MSRs to guard";
 	err = make_budget(tool, vcpu);
+	/* Which writes are left is in the rules then */
+	if (!err && (guard.quiet || !guard.ruled))
+		err = set_rules(tool);
 	if (!err)
 		tool->doing = "turning events on";
 	for (i = 0; i < guard.nmsrs && !err; i++)
@@ -121,7 +255,8 @@ static bool msr_allowed(const struct kint_event *event)
 		return true;
 	if (!b || !b->left[i])
 		return false;
-	b->left[i]--;
+	if (!--b->left[i])
+		guard.rules_outdated = true;
 	return true;
 }
 
@@ -142,7 +277,7 @@ static void report(struct tool *tool, const struct kint_event *event, const char
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
-	if (!rate_allows())
+	if (guard.quiet || !rate_allows())
 		return;
 	if (guard.json) {
 		json_event(stdout, tool, event, verdict);
@@ -161,6 +296,11 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 		[CRASH] = KVMI_EVENT_ACTION_CRASH,
 	};
 
+	/* By a rule, which has counted it */
+	if (event->notified) {
+		report(tool, event, "allowed");
+		return 0;
+	}
 	if (event_allowed(event)) {
 		guard.allowed++;
 		if (event->id == KVMI_VCPU_EVENT_MSR)
@@ -178,6 +318,7 @@ static void on_begin(struct tool *tool)
 	rate_begin();
 	guard.allowed = 0;
 	guard.denied = 0;
+	guard.ruled = false;
 	if (guard.json) {
 		json_session(stdout, tool);
 		return;
@@ -188,6 +329,8 @@ static void on_begin(struct tool *tool)
 
 static void on_armed(struct tool *tool)
 {
+	if (guard.explain && !guard.json)
+		explain_rules();
 	if (!guard.json)
 		printf("%9.3f  every vCPU is guarded\n", session_seconds(tool));
 }
@@ -195,18 +338,22 @@ static void on_armed(struct tool *tool)
 static int on_tick(struct tool *tool)
 {
 	rate_print(tool, guard.json, false);
-	return 0;
+	return guard.quiet && guard.rules_outdated ? set_rules(tool) : 0;
 }
 
 static void on_end(struct tool *tool, const char *why)
 {
 	rate_print(tool, guard.json, true);
+	if (!guard.json)
+		printf("%9.3f  end after %llu writes allowed, %llu %s", session_seconds(tool),
+		       guard.allowed + ull(rules_hits(RULE_ALLOWS)),
+		       guard.denied + ull(rules_hits(RULE_REFUSES)), verdicts[guard.action]);
+	rules_print_end(tool, guard.json);
 	if (guard.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  end after %llu writes allowed, %llu %s: %s\n",
-		       session_seconds(tool), guard.allowed, guard.denied,
-		       verdicts[guard.action], why);
+		printf(": %s\n", why);
+	rules_tell_lost();
 }
 
 static bool parse_msrs(char *list)
@@ -243,6 +390,8 @@ static void print_usage(void)
 	       "  --efer-bit LIST   bits of EFER that must not be cleared, NX\n"
 	       "  --action ACTION   skip: the write has no effect and the guest goes on (default);\n"
 	       "                    allow: only report; crash: the VM is shut down\n"
+	       "  --quiet           no lines: the kernel refuses by rules, and counts\n"
+	       "  --explain         show what the kernel decides without asking\n"
 	       "  --rate LINES      lines for writes, a second on average (10); 0 is no limit\n"
 	       "  --json            JSON lines\n"
 	       "  --once            leave when the session ends, instead of waiting for the next\n");
@@ -257,6 +406,8 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		{ "cr4-bit", required_argument, NULL, '4' },
 		{ "efer-bit", required_argument, NULL, 'e' },
 		{ "action", required_argument, NULL, 'x' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "explain", no_argument, NULL, 'X' },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -297,6 +448,12 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 			break;
 		case 'x':
 			ok = parse_action(optarg);
+			break;
+		case 'q':
+			guard.quiet = true;
+			break;
+		case 'X':
+			guard.explain = true;
 			break;
 		case 'j':
 			guard.json = true;
