@@ -424,6 +424,73 @@ run linux protect --kernel --symbols "$dir/map" --trust text_poke --once
 ok "protect: symbols, and a kernel that was moved" has 'by code at 0xffffffff81000123 <text_poke+0x23>, CPL 0$'
 ok "protect: trusted code" vm_has 'event 17 ALLOW'
 ok "protect: all of it counted" has 'end after 0 accesses denied, 3 trusted:'
+FAKE_RULES=1
+export FAKE_RULES
+run linux protect --kernel --symbols "$dir/map" --trust text_poke --once --explain
+ok "protect: trusted code by a rule" vm_has '^event 17 ALLOW, view 0, by rule$'
+ok "protect: and nothing is asked" sh -c "! grep -q '^event.*[0-9]$' $dir/vm"
+ok "protect: has its line" has 'trusted  *write of 0xb5408 '
+ok "protect: counted once" has 'end after 0 accesses denied, 3 trusted, 3 decided by rules: '
+ok "protect: explained" has '^PF: by code at 0xffffffff81000100-0xffffffff810001ff notify, all else ask$'
+ok "protect: why" has '^  --trust: allowed, and the guest goes on while they are shown$'
+run linux protect --kernel --trust 0xffffffff81000124-0xffffffff81000200 --once
+ok "protect: other code is asked about" sh -c "[ \$(grep -c '^event 17 SKIP, view 0$' $dir/vm) = 3 ]"
+run linux protect --kernel --once --quiet
+ok "protect: quiet: by a rule" sh -c "[ \$(grep -c '^event 17 SKIP, view 0, by rule$' $dir/vm) = 3 ]"
+ok "protect: quiet: no lines" sh -c "! grep -q 'denied  ' $dir/out"
+ok "protect: quiet: counted" has 'end after 3 accesses denied, 3 decided by rules: '
+ok "protect: no rules are left" sh -c "! grep -q 'are left' $dir/vm"
+run linux protect --kernel --once --quiet --policy crash
+ok "protect: quiet: crashes the VM" vm_has '^event 17 CRASH, view 0, by rule$'
+run linux protect --kernel --once --quiet --policy report
+ok "protect: quiet: only counts" has 'end after 3 accesses would-deny, 3 decided by rules: '
+FAKE_RULES=left
+run linux protect --kernel --once
+ok "protect: rules of a tool that was lost do not decide" sh -c "[ \$(grep -c '^event 17 SKIP, view 0$' $dir/vm) = 3 ]"
+
+# wrote: what has been written of the page of the table, by "linuxbytes"
+wrote() {
+	[ "$(sed -n 's/^\([0-9]*\) bytes written at 0x/\1 /p' "$dir/vm" | tr '\n' ,)" = "$1" ]
+}
+beside='8 b5400,4 b5410,16 b5000,4 b5ffc,'
+for FAKE_RULES in 1 ''; do
+	[ -n "$FAKE_RULES" ] || unset FAKE_RULES
+	with=${FAKE_RULES:+by rules}
+	run linuxbytes protect --range 0xb5408+8 --exact --once --explain
+	ok "protect: exact: what is beside is written, nothing else ($with)" wrote "$beside"
+	ok "protect: exact: what touches it has lines ($with)" sh -c "[ \$(grep -c 'denied  *write of' $dir/out) = 2 ]"
+	ok "protect: exact: what cannot be emulated is denied ($with)" vm_has '^event 17 SKIP, view 0$'
+	ok "protect: exact: counted ($with)" has 'end after 6 accesses denied, 4 beside the ranges'
+	ok "protect: exact leaves nothing on ($with)" vm_has 'left on: 0 0 0 0'
+	run linuxbytes protect --range 0xb5400+4 --range 0xb5408+8 --exact --once
+	ok "protect: exact: two ranges in a page ($with)" wrote '4 b5410,16 b5000,4 b5ffc,'
+	run linuxbytes protect --range 0xb5000+0x408 --range 0xb5408+0xbf8 --exact --once
+	ok "protect: exact: ranges that leave nothing of it ($with)" wrote ''
+	run linuxbytes protect --kernel --range 0xb5408+8 --exact --once
+	ok "protect: exact: in a page of the kernel ($with)" wrote ''
+	run linuxbytes protect --range 0xb5408+8 --exact --once --quiet
+	ok "protect: exact and quiet ($with)" wrote "$beside"
+	ok "protect: exact and quiet: counted ($with)" has 'end after 6 accesses denied, 4 beside the ranges'
+	ok "protect: exact and quiet: no lines ($with)" sh -c "! grep -q 'denied  ' $dir/out"
+	run linuxbytes protect --range 0xb5408+8 --exact --once --policy report
+	ok "protect: exact, only reported ($with)" wrote '8 b5400,8 b5408,8 b5404,2 b540f,4 b5410,32 b5400,16 b5000,4 b5ffc,0 b5800,4 b0048,'
+	run linuxbytes protect --range 0xb5408+8 --exact --once --json
+	ok "protect: exact: JSON ($with)" has '"event":"access","access":"write","gpa":"0xb5404",.*"verdict":"denied"'
+done
+FAKE_RULES=1
+export FAKE_RULES
+run linuxbytes protect --range 0xb5408+8 --exact --once --explain
+ok "protect: exact: the page is traced by a rule" vm_has '^event 17 ALLOW, view 0, traced, by rule$'
+ok "protect: exact: what is beside is by a rule" sh -c "[ \$(grep -c '^event 23 ALLOW, view 0, by rule$' $dir/vm) = 4 ]"
+ok "protect: exact: what touches it is asked about" sh -c "[ \$(grep -c '^event 23 SKIP, view 0$' $dir/vm) = 4 ]"
+ok "protect: exact: rules explained" has '^ACCESS: 0xb5000-0xb5407 allow, 0xb5410-0xb5fff allow, all else ask$'
+ok "protect: exact: pages explained" has '^PF: 0xb5000-0xb5fff write trace, all else ask$'
+many=$(i=0; while [ $i -lt 33 ]; do printf ' --range %d+8' $((i * 4096 + 16)); i=$((i + 1)); done)
+# shellcheck disable=SC2086
+run linuxbytes protect $many --range 0xb5408+8 --exact --once --explain
+ok "protect: exact: more than rules can say" has '^  all is asked about: more than 64 rules would be needed$'
+ok "protect: exact: and the same is written" wrote "$beside"
+unset FAKE_RULES
 run linux protect --kernel --trust 0xffffffff81000124-0xffffffff81000200 --once
 ok "protect: code that is not trusted" sh -c "! grep -q ALLOW $dir/vm"
 run linux protect --kernel --trust elsewhere --symbols "$dir/map" --once
@@ -542,6 +609,8 @@ wrong "allow, skip and crash" watch --cpuid all --action cpuid=retry
 wrong "not watched" watch --action cpuid=skip
 wrong "physical addresses like" watch --write all
 wrong "is too much" watch 7
+wrong "exact is about --range" protect --kernel --exact
+wrong "exact is about writes" protect --range 0+8 --exact --against rw
 wrong "a number of lines" guard --msr LSTAR --rate x
 wrong "a number of lines" watch --rate 1000001
 wrong "what to protect" protect

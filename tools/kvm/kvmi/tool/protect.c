@@ -2,6 +2,11 @@
 /*
  * kvmi protect: keep the guest from writing (or reading, or executing) ranges of
  * its memory, such as the text and the read-only data of its kernel.
+ *
+ * Access is taken away from whole pages.  Where ranges are to be protected exactly the rest
+ * of their pages, the gaps, may be written: KVM emulates what writes such a page, and each
+ * access has an event with its size.  One that is within a gap is allowed, all others are
+ * refused, and so is what KVM cannot emulate, as nobody knows how far it goes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +16,7 @@
 #define MAX_RANGES	64
 #define MAX_TRUSTED	16
 #define MAX_SEEN	256
+#define MAX_GAPS	(2 * MAX_RANGES)
 
 enum policy { REPORT, DENY, CRASH };
 
@@ -33,13 +39,15 @@ static struct {
 	const char *trusted_names[MAX_TRUSTED];
 	struct range trusted[MAX_TRUSTED];	/* code, by its virtual addresses */
 	unsigned int ntrusted;
-	bool json;
+	bool json, exact, quiet, explain;
 
 	bool begun;
+	struct range gaps[MAX_GAPS];	/* by address */
+	unsigned int ngaps;
 	struct guest_kernel k;
 	struct seen seen[MAX_SEEN];
 	unsigned int nseen;
-	unsigned long long denied, allowed;
+	unsigned long long denied, allowed, beside;
 	struct untold silent;
 } protect = {
 	.left = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X,
@@ -84,20 +92,203 @@ static int find_trusted(void)
 	return 0;
 }
 
-/* On the first vCPU: what holds for all of them */
-static int begin(struct tool *tool, uint16_t vcpu)
+static int compare_ranges(const void *a, const void *b)
 {
-	const struct kernel_range *r;
-	unsigned int i;
-	int err;
+	const struct range *r = a, *s = b;
 
-	err = check_access(tool, protect.left);
+	return r->gpa < s->gpa ? -1 : r->gpa > s->gpa;
+}
+
+/* All that is protected, by address, and as few ranges as possible */
+static unsigned int merge_ranges(struct range all[MAX_RANGES + MAX_KERNEL_RANGES])
+{
+	const struct kernel_range *k;
+	unsigned int n, i, merged = 0;
+	uint64_t last;
+
+	memcpy(all, protect.ranges, protect.nranges * sizeof(*all));
+	n = protect.nranges;
+	k = protect.k.ranges;
+	for (; protect.kernel && k < protect.k.ranges + protect.k.nranges; k++) {
+		last = (k->gpa + k->size - 1) | (PAGE_SIZE - 1);
+		all[n].gpa = k->gpa - k->gpa % PAGE_SIZE;
+		all[n].size = last - all[n].gpa + 1;
+		n++;
+	}
+	qsort(all, n, sizeof(*all), compare_ranges);
+	for (i = 1; i < n; i++) {
+		last = all[merged].gpa + all[merged].size - 1;
+		if (all[i].gpa > last) {
+			all[++merged] = all[i];
+		} else if (all[i].gpa + all[i].size - 1 > last) {
+			last = all[i].gpa + all[i].size - 1;
+			all[merged].size = last - all[merged].gpa + 1;
+		}
+	}
+	return merged + 1;
+}
+
+static void add_gap(uint64_t first, uint64_t end)
+{
+	if (first < end)
+		protect.gaps[protect.ngaps++] = (struct range){ first, end - first };
+}
+
+/* What is left of pages of which a part is protected.  There are not more than two a range. */
+static void find_gaps(void)
+{
+	struct range all[MAX_RANGES + MAX_KERNEL_RANGES];
+	uint64_t free = 0, page, end, page_end;
+	unsigned int n, i;
+
+	protect.ngaps = 0;
+	if (!protect.exact)
+		return;
+	n = merge_ranges(all);
+	for (i = 0; i < n; i++) {
+		page = all[i].gpa - all[i].gpa % PAGE_SIZE;
+		add_gap(free > page ? free : page, all[i].gpa);
+		end = all[i].gpa + all[i].size;
+		page_end = (end + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+		/* Up to the next range is what is in front of that one */
+		if (i + 1 == n || all[i + 1].gpa >= page_end)
+			add_gap(end, page_end);
+		free = end;
+	}
+}
+
+static bool page_has_gap(uint64_t gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < protect.ngaps; i++)
+		if (protect.gaps[i].gpa / PAGE_SIZE == gpa / PAGE_SIZE)
+			return true;
+	return false;
+}
+
+static bool is_in_gap(uint64_t gpa, uint64_t size)
+{
+	const struct range *g;
+
+	for (g = protect.gaps; g < protect.gaps + protect.ngaps; g++)
+		if (gpa >= g->gpa && size <= g->size && gpa - g->gpa <= g->size - size)
+			return true;
+	return false;
+}
+
+/* Is the access to be looked at for itself?  Not if KVM has just failed to do so. */
+static bool is_traced(const struct kvmi_vcpu_event_pf *pf)
+{
+	return pf->access == KVMI_PAGE_ACCESS_W && !(pf->flags & KVMI_PF_NOT_EMULATED) &&
+	       page_has_gap(pf->gpa);
+}
+
+/* What is refused has a line, and what has one is asked about */
+static void refuse_rest(struct rule_list *list)
+{
+	static const uint8_t refusals[] = {
+		[REPORT] = KVMI_RULE_ALLOW, [DENY] = KVMI_RULE_SKIP, [CRASH] = KVMI_RULE_CRASH,
+	};
+
+	if (protect.quiet)
+		rules_add(list, RULE_REFUSES, refusals[protect.policy]);
+	rules_reason(list, "all else is %s", protect.quiet ? "refused, and counted" :
+		     "asked about, for the line; see --quiet");
+}
+
+static void make_page_rules(struct rule_list *list)
+{
+	struct kvmi_rule *rule;
+	uint64_t page = UNMAPPED;
+	unsigned int i;
+
+	rules_new(list);
+	for (i = 0; i < protect.ntrusted; i++) {
+		rule = rules_add(list, RULE_ALLOWS,
+				 protect.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY);
+		rule->match = KVMI_MATCH_RIP;
+		rule->rip_first = protect.trusted[i].gpa;
+		rule->rip_last = protect.trusted[i].gpa + protect.trusted[i].size - 1;
+	}
+	if (protect.ntrusted)
+		rules_reason(list, "--trust: allowed%s", protect.quiet ? ", and counted" :
+			     ", and the guest goes on while they are shown");
+	for (i = 0; i < protect.ngaps; i++) {
+		if (protect.gaps[i].gpa / PAGE_SIZE == page)
+			continue;
+		page = protect.gaps[i].gpa / PAGE_SIZE;
+		rule = rules_add_numbers(list, RULE_ASKS, KVMI_RULE_TRACE, page * PAGE_SIZE,
+					 page * PAGE_SIZE + PAGE_SIZE - 1);
+		rule->match |= KVMI_MATCH_KIND;
+		rule->kinds = KVMI_PAGE_ACCESS_W;
+	}
+	if (protect.ngaps)
+		rules_reason(list, "--exact: what is written to these pages, see ACCESS");
+	refuse_rest(list);
+}
+
+/* A rule that allows is for what is within its range as a whole */
+static void make_access_rules(struct rule_list *list)
+{
+	const struct range *g;
+
+	rules_new(list);
+	for (g = protect.gaps; g < protect.gaps + protect.ngaps; g++)
+		rules_add_numbers(list, RULE_COUNTS, KVMI_RULE_ALLOW, g->gpa,
+				  g->gpa + g->size - 1);
+	rules_reason(list, "--exact: writes beside the ranges are allowed");
+	refuse_rest(list);
+}
+
+static int set_rules(struct tool *tool)
+{
+	struct rule_list list;
+	int err = 0;
+
+	make_page_rules(&list);
+	if (list.n)
+		err = rules_set(tool, KVMI_VCPU_EVENT_PF, &list);
+	make_access_rules(&list);
+	if (!err && protect.exact && list.n)
+		err = rules_set(tool, KVMI_VCPU_EVENT_ACCESS, &list);
+	return err;
+}
+
+static void explain_rules(void)
+{
+	struct rule_list list;
+
+	make_page_rules(&list);
+	rules_explain(KVMI_VCPU_EVENT_PF, &list);
+	make_access_rules(&list);
+	if (protect.exact)
+		rules_explain(KVMI_VCPU_EVENT_ACCESS, &list);
+}
+
+/* On the first vCPU: what holds for all of them */
+static int prepare(struct tool *tool, uint16_t vcpu)
+{
+	int err = check_access(tool, protect.left);
+
 	if (!err && (protect.kernel || symbols_loaded()))
 		err = kernel_find(tool, vcpu, &protect.k);
 	if (!err)
 		err = find_trusted();
-	if (!err && protect.kernel && !protect.json)
+	if (err)
+		return err;
+	if (protect.kernel && !protect.json)
 		print_kernel(&protect.k);
+	find_gaps();
+	return set_rules(tool);
+}
+
+static int take_all(struct tool *tool)
+{
+	const struct kernel_range *r;
+	unsigned int i;
+	int err = 0;
+
 	for (i = 0; i < protect.nranges && !err; i++)
 		err = restrict_pages(tool, protect.ranges[i].gpa, protect.ranges[i].size,
 				     protect.left);
@@ -120,13 +311,22 @@ static int begin(struct tool *tool, uint16_t vcpu)
 
 static int on_arm(struct tool *tool, uint16_t vcpu)
 {
-	int err;
+	int err = 0;
 
+	if (!protect.begun)
+		err = prepare(tool, vcpu);
+	if (err)
+		return err;
+	tool->doing = "turning the ACCESS event on";
+	if (protect.exact)
+		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_ACCESS, true);
+	if (err)
+		return err;
 	tool->doing = "turning the PF event on";
 	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	if (err || protect.begun)
 		return err;
-	err = begin(tool, vcpu);
+	err = take_all(tool);
 	protect.begun = !err;
 	return err;
 }
@@ -153,12 +353,20 @@ static void print_target(const struct kvmi_vcpu_event_pf *pf)
 	print_symbol(stdout, gva);
 }
 
-static bool is_new(const struct kint_event *event)
+/* What is accessed, of both kinds of events */
+static struct kvmi_vcpu_event_pf target_of(const struct kint_event *event)
 {
-	struct seen s = {
-		.rip = event->common.arch.regs.rip, .page = event->pf.gpa / PAGE_SIZE,
-		.access = event->pf.access,
+	if (event->id == KVMI_VCPU_EVENT_PF)
+		return event->pf;
+	return (struct kvmi_vcpu_event_pf){
+		.gpa = event->access.gpa, .gva = event->access.gva,
+		.access = event->access.access,
 	};
+}
+
+static bool is_new(uint64_t rip, const struct kvmi_vcpu_event_pf *pf)
+{
+	struct seen s = { .rip = rip, .page = pf->gpa / PAGE_SIZE, .access = pf->access };
 	unsigned int i;
 
 	for (i = 0; i < protect.nseen; i++)
@@ -172,9 +380,12 @@ static bool is_new(const struct kint_event *event)
 
 static void show(struct tool *tool, const struct kint_event *event, const char *verdict)
 {
+	struct kvmi_vcpu_event_pf pf = target_of(event);
 	uint64_t rip = event->common.arch.regs.rip;
 
-	if (!protect.json && !is_new(event)) {
+	if (protect.quiet)
+		return;
+	if (!protect.json && !is_new(rip, &pf)) {
 		protect.silent.count++;
 		return;
 	}
@@ -185,7 +396,7 @@ static void show(struct tool *tool, const struct kint_event *event, const char *
 		return;
 	}
 	printf("%9.3f  vCPU %u  %-10s  ", session_seconds(tool), event->common.vcpu, verdict);
-	print_target(&event->pf);
+	print_target(&pf);
 	printf(", by code at %#llx", ull(rip));
 	print_symbol(stdout, rip);
 	printf(", CPL %u\n", event->common.arch.sregs.ss.dpl);
@@ -209,13 +420,31 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 		[CRASH] = KVMI_EVENT_ACTION_CRASH,
 	};
 
-	if (event->id != KVMI_VCPU_EVENT_PF)
+	bool is_pf = event->id == KVMI_VCPU_EVENT_PF;
+	bool allowed = false;
+
+	if (!is_pf && event->id != KVMI_VCPU_EVENT_ACCESS)
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	/* By a rule, which has counted it */
+	if (event->notified) {
+		show(tool, event, "trusted");
+		return 0;
+	}
 	if (is_trusted(event->common.arch.regs.rip)) {
 		protect.allowed++;
 		show(tool, event, "trusted");
-		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		allowed = true;
+	} else if (is_pf && is_traced(&event->pf)) {
+		return kint_reply_pf(tool->conn, event, KVMI_PF_TRAP_ACCESS);
+	} else if (!is_pf && event->access.access != KVMI_PAGE_ACCESS_W) {
+		/* Only writing is protected exactly */
+		allowed = true;
+	} else if (!is_pf && is_in_gap(event->access.gpa, event->access.size)) {
+		protect.beside++;
+		allowed = true;
 	}
+	if (allowed)
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	protect.denied++;
 	show(tool, event, verdicts[protect.policy]);
 	return kint_reply(tool->conn, event, answers[protect.policy]);
@@ -228,6 +457,7 @@ static void on_begin(struct tool *tool)
 	protect.nseen = 0;
 	protect.denied = 0;
 	protect.allowed = 0;
+	protect.beside = 0;
 	untold_begin(&protect.silent);
 	memset(&protect.k, 0, sizeof(protect.k));
 	if (protect.json) {
@@ -242,6 +472,8 @@ static void on_armed(struct tool *tool)
 {
 	char buf[8];
 
+	if (protect.explain && !protect.json)
+		explain_rules();
 	if (!protect.json)
 		printf("%9.3f  protected: what is left is %s\n", session_seconds(tool),
 		       access_letters(protect.left, buf));
@@ -266,15 +498,21 @@ static void on_end(struct tool *tool, const char *why)
 {
 	print_silent(tool, true);
 	rate_print(tool, protect.json, true);
-	if (protect.json) {
-		json_end(stdout, tool, why);
-		return;
+	if (!protect.json) {
+		printf("%9.3f  end after %llu accesses %s", session_seconds(tool),
+		       protect.denied + ull(rules_hits(RULE_REFUSES)), verdicts[protect.policy]);
+		if (protect.ntrusted)
+			printf(", %llu trusted", protect.allowed + ull(rules_hits(RULE_ALLOWS)));
+		if (protect.exact)
+			printf(", %llu beside the ranges",
+			       protect.beside + ull(rules_hits(RULE_COUNTS)));
 	}
-	printf("%9.3f  end after %llu accesses %s", session_seconds(tool), protect.denied,
-	       verdicts[protect.policy]);
-	if (protect.ntrusted)
-		printf(", %llu trusted", protect.allowed);
-	printf(": %s\n", why);
+	rules_print_end(tool, protect.json);
+	if (protect.json)
+		json_end(stdout, tool, why);
+	else
+		printf(": %s\n", why);
+	rules_tell_lost();
 }
 
 static bool parse_policy(const char *text)
@@ -345,11 +583,14 @@ static void print_usage(void)
 	printf("usage: kvmi protect --listen ADDRESS [options] [common options]\n"
 	       "  --kernel         text and read-only data of the guest's Linux kernel\n"
 	       "  --range RANGE    START-LAST or START+LENGTH, physical; may be repeated\n"
+	       "  --exact          of the pages of these ranges, the rest may be written\n"
 	       "  --against KINDS  what is taken away: some of rwx (w)\n"
 	       "  --policy POLICY  deny: the instruction has no effect and the guest goes on\n"
 	       "                   (default); report: it has; crash: the VM is shut down\n"
 	       "  --trust CODE     a symbol or virtual START-LAST: code that may do it; repeatable\n"
 	       "  --symbols FILE   System.map of the guest's kernel, for names\n"
+	       "  --quiet          no lines: the kernel refuses by rules, and counts\n"
+	       "  --explain        show what the kernel decides without asking\n"
 	       "  --rate LINES     lines for accesses, a second on average (10); 0 is no limit\n"
 	       "  --json           JSON lines, one for each access\n"
 	       "  --once           leave when the session ends, instead of waiting for the next\n");
@@ -360,10 +601,13 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 	static const struct option options[] = {
 		{ "kernel", no_argument, NULL, 'k' },
 		{ "range", required_argument, NULL, 'r' },
+		{ "exact", no_argument, NULL, 'e' },
 		{ "against", required_argument, NULL, 'a' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "trust", required_argument, NULL, 't' },
 		{ "symbols", required_argument, NULL, 's' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "explain", no_argument, NULL, 'x' },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -393,6 +637,9 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		case 'r':
 			ok = add_range(optarg);
 			break;
+		case 'e':
+			protect.exact = true;
+			break;
 		case 'a':
 			ok = parse_against(optarg);
 			break;
@@ -404,6 +651,12 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 			break;
 		case 's':
 			ok = symbols_load(optarg);
+			break;
+		case 'q':
+			protect.quiet = true;
+			break;
+		case 'x':
+			protect.explain = true;
 			break;
 		case OPT_RATE:
 			ok = parse_rate(optarg);
@@ -422,6 +675,14 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		return EXIT_USAGE;
 	if (!protect.kernel && !protect.nranges) {
 		error("protect: say what to protect: --kernel or --range");
+		return EXIT_USAGE;
+	}
+	if (protect.exact && !protect.nranges) {
+		error("protect: --exact is about --range");
+		return EXIT_USAGE;
+	}
+	if (protect.exact && protect.left != (KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)) {
+		error("protect: --exact is about writes: not with another --against");
 		return EXIT_USAGE;
 	}
 	streams_live(protect.json, true);
