@@ -538,6 +538,22 @@ ok "break: and writable" vm_has '^view 0: 0x9e000, 1 pages: access 7$'
 ok "break: the write is tried again" sh -c "[ \$(grep -c '^event 17 RETRY, view 1$' $dir/vm) = 1 ]"
 ok "break: no view left" vm_has '^view 1 destroyed$'
 ok "break leaves nothing on" vm_has 'left on: 0 0 0 0'
+FAKE_RULES=1
+export FAKE_RULES
+run linuxwrite break --call openat 0xffffffff81000100 --once --explain
+ok "break: rules" vm_has '^rules of event 5: 0/0x20 1/0$'
+ok "break: the guest's own INT3 elsewhere by a rule" vm_has '^event 5 ALLOW, view 1, by rule$'
+ok "break: and nothing else" sh -c "[ \$(grep -c 'by rule' $dir/vm) = 1 ]"
+ok "break: a stop is asked about" vm_has '^event 5 RETRY, view 0, stepping$'
+ok "break: so is the guest's own INT3 there" vm_has '^event 5 ALLOW, view 0, stepping$'
+ok "break: explained" has '^BREAKPOINT: 0xb0000-0xb0fff ask, all else allow$'
+ok "break: what is none, explained" has '^PF: ask$'
+ok "break: counted" has 'end after 2 stops, 1 decided by rules: '
+ok "break: no rules are left" sh -c "! grep -q 'are left' $dir/vm"
+FAKE_RULES=left
+run linuxwrite break --call openat --once
+ok "break: rules of a tool that was lost do not decide" vm_has '^event 5 RETRY, view 0, stepping$'
+unset FAKE_RULES
 run linuxwrite break --symbols "$dir/map" text_poke+4 --once
 ok "break: no such symbol" has 'text_poke+4: no address, and no symbol'
 run linuxwrite break --symbols "$dir/map" text_poke --count 1 --spare 0xe0000+8K --once

@@ -11,7 +11,9 @@
  * before it comes back, and before another instruction can be executed from a copy.
  *
  * In view 0, and where a breakpoint is stepped over, there is no INT3 of the tool's.  One
- * that a vCPU meets there is the guest's own, a debugger's or that of a kernel that patches its text, and is left to it.
+ * that a vCPU meets there is the guest's own, a debugger's or that of a kernel that patches
+ * its text, and is left to it.  Those are for the kernel to decide, by rules.  A stop is asked
+ * about: no rule can have an instruction executed in another view.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,7 +40,7 @@ static struct {
 	unsigned int calls[MAX_HIDDEN];
 	unsigned int nplaces, ncalls;
 	uint64_t count;
-	bool json, visible;
+	bool json, visible, explain;
 
 	bool begun;
 	struct guest_kernel k;
@@ -149,8 +151,46 @@ static int add_places(struct tool *tool, uint16_t vcpu)
 	return err;
 }
 
+/* Asked about are all pages that have breakpoints, which are fewer */
+static void make_rules(struct rule_list *list)
+{
+	struct kvmi_rule *rule;
+	uint64_t page;
+	unsigned int i, k;
+
+	rules_new(list);
+	if (hidden_step_view()) {
+		rule = rules_add(list, RULE_ALLOWS, KVMI_RULE_ALLOW);
+		rule->match = KVMI_MATCH_VIEW;
+		rule->view = hidden_step_view();
+	}
+	for (i = 0; i < brk.npoints; i++) {
+		page = brk.points[i].gpa / PAGE_SIZE;
+		for (k = 0; brk.points[k].gpa / PAGE_SIZE != page; k++)
+			;
+		if (k == i)
+			rules_add_numbers(list, RULE_ASKS, KVMI_RULE_ASK, page * PAGE_SIZE,
+					  page * PAGE_SIZE + PAGE_SIZE - 1);
+	}
+	rules_add(list, RULE_ALLOWS, KVMI_RULE_ALLOW);
+	rules_reason(list, "stops are asked about, as each is shown, and steps in another view");
+	rules_reason(list, "INT3s of the guest's own, elsewhere, are allowed");
+}
+
+static void explain_rules(void)
+{
+	struct rule_list list;
+
+	make_rules(&list);
+	rules_explain(KVMI_VCPU_EVENT_BREAKPOINT, &list);
+	rules_new(&list);
+	rules_reason(&list, "who reads or writes these pages steps in view 0, copies move");
+	rules_explain(KVMI_VCPU_EVENT_PF, &list);
+}
+
 static int begin(struct tool *tool, uint16_t vcpu)
 {
+	struct rule_list list;
 	int err = check_host(tool);
 
 	if (!err && (brk.ncalls || symbols_loaded()))
@@ -161,6 +201,10 @@ static int begin(struct tool *tool, uint16_t vcpu)
 	if (err)
 		return err;
 	err = add_places(tool, vcpu);
+	if (!err) {
+		make_rules(&list);
+		err = rules_set(tool, KVMI_VCPU_EVENT_BREAKPOINT, &list);
+	}
 	if (err)
 		hidden_end(tool);
 	return err;
@@ -350,6 +394,8 @@ static void on_begin(struct tool *tool)
 
 static void on_armed(struct tool *tool)
 {
+	if (brk.explain && !brk.json)
+		explain_rules();
 	if (!brk.json)
 		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
 }
@@ -367,11 +413,14 @@ static void on_end(struct tool *tool, const char *why)
 	const char *undone = strchr(why, ';');
 
 	rate_print(tool, brk.json, true);
+	if (!brk.json)
+		printf("%9.3f  end after %llu stops", session_seconds(tool), ull(brk.hits));
+	rules_print_end(tool, brk.json);
 	if (brk.json)
 		json_end(stdout, tool, why);
 	else
-		printf("%9.3f  end after %llu stops: %s%s\n", session_seconds(tool), ull(brk.hits),
-		       enough ? "as many as wanted" : why, enough && undone ? undone : "");
+		printf(": %s%s\n", enough ? "as many as wanted" : why,
+		       enough && undone ? undone : "");
 }
 
 static bool add_calls(char *list)
@@ -401,6 +450,7 @@ static void print_usage(void)
 	       "                  it that are all zero hold copies (below 640K, as Linux has it)\n"
 	       "  --visible       on a host without execute-only pages: who reads the code of\n"
 	       "                  the guest sees the breakpoints\n"
+	       "  --explain       show what the kernel decides without asking\n"
 	       "  --rate LINES    lines for stops, a second on average; 0 is no limit (0)\n"
 	       "  --json          JSON lines\n"
 	       "  --once          leave when the session ends, instead of waiting for the next\n");
@@ -422,6 +472,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 		{ "count", required_argument, NULL, 'n' },
 		{ "spare", required_argument, NULL, 'p' },
 		{ "visible", no_argument, NULL, 'v' },
+		{ "explain", no_argument, NULL, 'e' },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -459,6 +510,9 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 			break;
 		case 'v':
 			brk.visible = true;
+			break;
+		case 'e':
+			brk.explain = true;
 			break;
 		case OPT_RATE:
 			ok = parse_rate(optarg);
