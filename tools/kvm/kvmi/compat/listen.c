@@ -103,6 +103,8 @@ static void *accept_vms(void *arg)
 		if (err == -EINTR)
 			return NULL;
 		if (!err) {
+			/* It is to be asked, whoever was there before: libkvmi has no rules */
+			kint_clear_rules(conn);
 			new_guest(ctx, conn);
 			continue;
 		}

@@ -52,3 +52,35 @@ int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,
 	*dropped = reply.hdr.dropped;
 	return 0;
 }
+
+/* There are none of such an event, or they are nobody's to set here */
+static bool cannot_have(int err)
+{
+	return err == -EINVAL || err == -EPERM;
+}
+
+int kint_clear_rules(struct kint_conn *conn)
+{
+	struct kvmi_rule_info info;
+	uint64_t dropped;
+	uint16_t id;
+	size_t n;
+	int err;
+
+	for (id = 0; id < 64; id++) {
+		if (!kint_event_actions(id))
+			continue;
+		n = 1;
+		err = kint_get_rules(conn, id, false, &info, 1, &n, &dropped);
+		if (err == -ENOSYS)
+			return 0;
+		if (err && !cannot_have(err))
+			return err;
+		/* It may be allowed to set them and not to read them */
+		if (n)
+			err = kint_set_rules(conn, id, NULL, 0);
+		if (err && !cannot_have(err))
+			return err;
+	}
+	return 0;
+}

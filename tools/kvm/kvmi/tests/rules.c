@@ -170,10 +170,75 @@ static bool test_notification(void)
 	       reply.flags == KVMI_REPLY_STEP_IN_VIEW && reply.view == 2;
 }
 
+/* ---- Rules of somebody else ---- */
+static int32_t get_error;
+static unsigned int asked, cleared;
+static uint16_t last_cleared;
+
+/* Only MSR has any */
+static void peer_left(int fd)
+{
+	struct {
+		struct kvmi_vm_get_rules_reply hdr;
+		struct kvmi_rule_info rule;
+	} reply = { .hdr.count = 1 }, none = { 0 };
+	struct peer_msg msg;
+	uint16_t event;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		memcpy(&event, msg.data, sizeof(event));
+		if (msg.hdr.id == KVMI_VM_SET_RULES) {
+			cleared += !msg.data[2];
+			last_cleared = event;
+			peer_reply(fd, &msg, event == KVMI_VCPU_EVENT_PAUSE ? -EINVAL : 0, NULL, 0);
+			continue;
+		}
+		asked++;
+		if (get_error)
+			peer_reply(fd, &msg, get_error, NULL, 0);
+		else if (event == KVMI_VCPU_EVENT_MSR)
+			peer_reply(fd, &msg, 0, &reply, sizeof(reply));
+		else
+			peer_reply(fd, &msg, 0, &none, sizeof(none.hdr));
+	}
+}
+
+static bool body_clear(struct kint_conn *conn)
+{
+	return !(last = kint_clear_rules(conn));
+}
+
+static bool test_clear(void)
+{
+	asked = 0;
+	cleared = 0;
+	get_error = 0;
+	CHECK(adopt_with(peer_left, body_clear));
+	CHECK(asked > 10 && cleared == 1 && last_cleared == KVMI_VCPU_EVENT_MSR);
+	/* They cannot be read */
+	cleared = 0;
+	get_error = -EPERM;
+	CHECK(adopt_with(peer_left, body_clear));
+	CHECK(cleared > 10);
+	/* The kernel has none */
+	asked = 0;
+	cleared = 0;
+	get_error = -1000;
+	CHECK(adopt_with(peer_left, body_clear));
+	CHECK(asked == 1 && !cleared);
+	/* That is no answer to it */
+	get_error = -ENOMEM;
+	CHECK(!adopt_with(peer_left, body_clear));
+	return true;
+}
+
 void rules_tests(void)
 {
 	result("rules are set", adopt_with(peer_rules, body_set));
 	result("rules are read", adopt_with(peer_rules, body_get));
+	result("rules of somebody else are taken back", test_clear());
 	result("replies about rules that are not right", test_get_bad());
 	result("a notification has no reply, a reply has flags", test_notification());
 }

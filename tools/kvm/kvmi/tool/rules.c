@@ -36,23 +36,6 @@ static bool cannot_have(int err)
 	return err == -EPERM || err == -EINVAL || err == -ENOSYS;
 }
 
-/* Take back what another tool has left, if anything */
-static int take_back(struct tool *tool, uint16_t event)
-{
-	struct kvmi_rule_info info[1];
-	uint64_t dropped;
-	size_t n = 1;
-	int err;
-
-	err = kint_get_rules(tool->conn, event, false, info, 1, &n, &dropped);
-	if (err && !cannot_have(err))
-		return err;
-	/* It may be allowed to set them and not to read them */
-	if (n)
-		err = kint_set_rules(tool->conn, event, NULL, 0);
-	return cannot_have(err) ? 0 : err;
-}
-
 /*
  * A session begins.  By the time this returns the tool is asked about whatever it turns
  * on, and nothing is decided by what another tool has left.
@@ -60,20 +43,11 @@ static int take_back(struct tool *tool, uint16_t event)
 int rules_begin(struct tool *tool)
 {
 	struct kvmi_vm_get_features_reply f;
-	const struct id_name *event;
-	int err;
 
 	memset(&rules, 0, sizeof(rules));
 	rules.available = !kint_get_features(tool->conn, &f) && f.flags & KVMI_FEATURE_RULES &&
 			  !kint_check_command(tool->conn, KVMI_VM_SET_RULES);
-	if (!rules.available)
-		return 0;
-	for (event = event_names; event->name; event++) {
-		err = take_back(tool, event->id);
-		if (err)
-			return err;
-	}
-	return 0;
+	return rules.available ? kint_clear_rules(tool->conn) : 0;
 }
 
 /* Whether the kernel has rules, and the VMM lets the tool set them */
@@ -168,7 +142,7 @@ int rules_set(struct tool *tool, uint16_t event, const struct rule_list *list)
 	if (!err)
 		err = kint_set_rules(tool->conn, event, list->rules, n);
 	if (err)
-		return cannot_have(err) ? take_back(tool, event) : err;
+		return cannot_have(err) ? 0 : err;
 	memcpy(rules.tags[event], list->tags, sizeof(list->tags));
 	rules.set &= ~(1ull << event);
 	if (n)

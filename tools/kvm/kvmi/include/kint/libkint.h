@@ -652,6 +652,17 @@ int kint_set_rules(struct kint_conn *conn, uint16_t event, const struct kvmi_rul
 int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,
 		   struct kvmi_rule_info *rules, size_t room, size_t *n, uint64_t *dropped);
 
+/**
+ * kint_clear_rules - take back the rules of all events, whoever has set them
+ *
+ * Rules of a tool that was lost are still in force where the VMM keeps the session for
+ * the next one, which would not be asked about what they decide.  For a tool that
+ * begins.
+ *
+ * Returns 0 also if there can be none: an older kernel, or the VMM does not allow it.
+ */
+int kint_clear_rules(struct kint_conn *conn);
+
 /* ---- Commands for a vCPU (vcpu.c) ----
  *
  * All of them are carried out by the vCPU's own thread: they wait, up to the
