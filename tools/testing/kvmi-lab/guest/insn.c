@@ -5,6 +5,7 @@
  *
  * Usage: insn cpuid LEAF [SUBLEAF] | int3 | ud2 | pf | hypercall
  *	  insn spin	until somebody from outside changes a word of its memory
+ *	  insn tsd N	have the kernel set CR4.TSD and clear it again, N times
  */
 #include <cpuid.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define KVM_HC_XEN_HVM_OP	34
 #define GUEST_REQUEST_VM_EVENT	24
@@ -68,6 +70,18 @@ static void spin(void)
 	printf("spin: found %s\n", word.text);
 }
 
+/* Whoever wants to know the time in between gets a signal */
+static void tsd(unsigned long times)
+{
+	unsigned long i, failed = 0;
+
+	for (i = 0; i < times; i++) {
+		failed += !!prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+		failed += !!prctl(PR_SET_TSC, PR_TSC_ENABLE);
+	}
+	printf("tsd: %lu times, %lu failed\n", times, failed);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -87,6 +101,8 @@ int main(int argc, char **argv)
 		cpuid(strtoul(argv[2], NULL, 0), argc > 3 ? strtoul(argv[3], NULL, 0) : 0);
 	else if (!strcmp(what, "spin"))
 		spin();
+	else if (!strcmp(what, "tsd") && argc > 2)
+		tsd(strtoul(argv[2], NULL, 0));
 	else if (!strcmp(what, "int3"))
 		asm volatile("int3");
 	else if (!strcmp(what, "ud2"))

@@ -4,10 +4,11 @@
  * puts its own function into the table of system calls, and overwrites the first
  * instructions of another call.
  *
- * insmod rootkit.ko table=ADDRESS [look=1]
+ * insmod rootkit.ko table=ADDRESS [look=1|beside=1]
  *
- * It says what it finds when it looks again; with look=1 it changes nothing.  It is of no use as a rootkit: Linux
- * no longer takes its system calls from that table, and getppid() is a call that
+ * It says what it finds when it looks again; with look=1 it changes nothing, and with beside=1
+ * it writes next to the entry of openat(), and across its beginning.  It is of no use as a
+ * rootkit: Linux no longer takes its system calls from that table, and getppid() is a call that
  * nobody depends on.
  */
 #include <linux/mm.h>
@@ -16,10 +17,11 @@
 #include <asm/unistd.h>
 
 static ulong table;
-static bool look;
+static bool look, beside;
 
 module_param(table, ulong, 0);
 module_param(look, bool, 0);
+module_param(beside, bool, 0);
 
 static long rootkit_call(const struct pt_regs *regs)
 {
@@ -44,6 +46,36 @@ static void unmap(void *address)
 	vunmap((void *)((unsigned long)address & PAGE_MASK));
 }
 
+/* All of it in one page, and as it was in the end if nobody is in the way */
+static int write_beside(unsigned long *entry)
+{
+	unsigned long *slot, before, at;
+	void *across;
+
+	if (offset_in_page(entry) < sizeof(*entry))
+		return -EINVAL;
+	slot = map_writable((unsigned long)entry);
+	if (!slot)
+		return -ENOMEM;
+
+	before = READ_ONCE(slot[-1]);
+	WRITE_ONCE(slot[-1], ~before);
+	pr_alert("rootkit: the entry before is %s\n",
+		 READ_ONCE(slot[-1]) == ~before ? "another" : "the same");
+	WRITE_ONCE(slot[-1], before);
+
+	at = READ_ONCE(*slot);
+	across = (void *)slot - sizeof(u32);
+	WRITE_ONCE(*(u64 *)across, ~0ull);
+	pr_alert("rootkit: across the border, openat() in the table was %lx, now it is %lx\n",
+		 at, READ_ONCE(*slot));
+	pr_alert("rootkit: and the entry before is %s\n",
+		 READ_ONCE(slot[-1]) == before ? "the same" : "another");
+	unmap(slot);
+
+	return 0;
+}
+
 static int __init rootkit_init(void)
 {
 	unsigned long *calls = (unsigned long *)table, *slot, old;
@@ -56,6 +88,8 @@ static int __init rootkit_init(void)
 			 (void *)calls[__NR_openat]);
 		return 0;
 	}
+	if (beside)
+		return write_beside(&calls[__NR_openat]);
 	old = READ_ONCE(calls[__NR_openat]);
 	insn = READ_ONCE(*(u32 *)calls[__NR_getppid]);
 	slot = map_writable((unsigned long)&calls[__NR_openat]);
