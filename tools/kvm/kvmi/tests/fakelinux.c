@@ -11,8 +11,6 @@
 #include "fakevm.h"
 
 #define COPY 0x9e000		/* where the tool puts the first copy of a page */
-#define IMAGE		0xb0000
-#define IMAGE_GVA	0xffffffff81000000ull
 #define TABLE		(IMAGE + 0x4c00)	/* of system calls */
 #define SWITCH		(IMAGE + 0x4100)	/* where a switch for them leads to */
 #define NR_CALLS	335
@@ -20,7 +18,6 @@
 #define ENTRY		(TABLE + NR_OPENAT * 8)	/* of openat() in the table */
 #define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
 #define NAME		0x2000
-#define VCPUS		2
 #define VIEWS		7
 
 #define INFO		0xd0000		/* VMCOREINFO */
@@ -39,7 +36,7 @@ bool fake_linux_dma;
 const char *fake_linux_maps;
 static uint64_t spare;
 
-static void put(uint64_t gpa, uint64_t value)
+void fake_put(uint64_t gpa, uint64_t value)
 {
 	memcpy(ram + gpa, &value, sizeof(value));
 }
@@ -65,23 +62,23 @@ static void wrong_maps(void)
 	if (!strcmp(fake_linux_maps, "holes")) {
 		/* Pages beyond the end of memory, and more pieces than anybody wants to see */
 		for (i = 10; i < 300; i += 2)
-			put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
+			fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
 	}
 	/* No processor has pages of 512 GiB */
 	if (!strcmp(fake_linux_maps, "large"))
-		put(FAKE_CR3 + 511 * 8, 0xa1000 | 0x83);
+		fake_put(FAKE_CR3 + 511 * 8, 0xa1000 | 0x83);
 	if (!strcmp(fake_linux_maps, "self")) {
 		for (i = 256; i < 500; i++)
-			put(FAKE_CR3 + i * 8, (i % 2 ? FAKE_CR3 : 0xa1000) | 3);
+			fake_put(FAKE_CR3 + i * 8, (i % 2 ? FAKE_CR3 : 0xa1000) | 3);
 	}
 	if (!strcmp(fake_linux_maps, "many")) {
-		put(0xa1000, 0xa5000 | 3);
+		fake_put(0xa1000, 0xa5000 | 3);
 		for (n = 0; n < 70; n++) {
 			table = MANY + n * 4096;
 			table += table >= HOLE ? 4096 : 0;
-			put(0xa5000 + n * 8, table | 3);
+			fake_put(0xa5000 + n * 8, table | 3);
 			for (i = 0; i < 512; i++)
-				put(table + i * 8, IMAGE | RW_NX);
+				fake_put(table + i * 8, IMAGE | RW_NX);
 		}
 	}
 	if (strstr(fake_linux_maps, "info"))
@@ -89,7 +86,7 @@ static void wrong_maps(void)
 	if (!strcmp(fake_linux_maps, "fakeinfo")) {
 		put_info(0x61000, IMAGE, "no text: \1");
 		put_info(0x62000, IMAGE, "");
-		put(0x62000, 0xffffffff0000000bull);
+		fake_put(0x62000, 0xffffffff0000000bull);
 		put_info(0x63000, IMAGE, "");
 		memcpy(ram + 0x63024, "7000", 4);
 	}
@@ -102,33 +99,38 @@ void fake_linux_boot(void)
 	static const unsigned short gone[] = {
 		174, 177, 178, 180, 181, 182, 183, 184, 185, 205, 211, 214, 215, 236,
 	};
+	const char *tasks;
 	unsigned int i;
 
-	put(FAKE_CR3 + 511 * 8, 0xa1000 | 3);
-	put(0xa1000 + 510 * 8, 0xa2000 | 3);
-	put(0xa2000 + 8 * 8, 0xa3000 | 3);
+	fake_put(FAKE_CR3 + 511 * 8, 0xa1000 | 3);
+	fake_put(0xa1000 + 510 * 8, 0xa2000 | 3);
+	fake_put(0xa2000 + 8 * 8, 0xa3000 | 3);
 	for (i = 0; i < 9; i++)
-		put(0xa3000 + i * 8, (IMAGE + i * 4096) | (i < 4 ? RO_X : i < 8 ? RO_NX : RW_NX));
+		fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) |
+			 (i < 4 ? RO_X : i < 8 ? RO_NX : RW_NX));
 	/* A module: read-only too, but not in one piece with the image */
-	put(0xa2000 + 256 * 8, 0xa4000 | 3);
-	put(0xa4000, 0xc0000 | RO_X);
+	fake_put(0xa2000 + 256 * 8, 0xa4000 | 3);
+	fake_put(0xa4000, 0xc0000 | RO_X);
 	wrong_maps();
 
 	for (i = 0; i < NR_CALLS; i++) {
-		put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);
-		put(SWITCH + i * 8, IMAGE_GVA + 0x100 + i * 5);
+		fake_put(TABLE + i * 8, IMAGE_GVA + 0x100 + i * 8);
+		fake_put(SWITCH + i * 8, IMAGE_GVA + 0x100 + i * 5);
 	}
 	for (i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
-		put(TABLE + gone[i] * 8, IMAGE_GVA + 0x3000);
-		put(SWITCH + gone[i] * 8, IMAGE_GVA + 0x80);
+		fake_put(TABLE + gone[i] * 8, IMAGE_GVA + 0x3000);
+		fake_put(SWITCH + gone[i] * 8, IMAGE_GVA + 0x80);
 	}
 
 	/* struct pt_regs at 0, as RDI of the events says: openat() */
-	put(14 * 8, -100ll);
-	put(13 * 8, NAME);
-	put(12 * 8, 0x8000);
+	fake_put(14 * 8, -100ll);
+	fake_put(13 * 8, NAME);
+	fake_put(12 * 8, 0x8000);
 	memcpy(ram + NAME, "/etc/hostname", 14);
 	memset(ram + OPENAT, 0x90, 16);
+	tasks = strstr(fake_linux_maps, "tasks");
+	if (tasks)
+		fake_tasks_boot(tasks[5] ? tasks + 6 : "");
 }
 
 bool fake_linux_translate(uint64_t gva, __u64 *gpa)

@@ -19,7 +19,8 @@
  * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
  * written that counts; "linuxinfo" has VMCOREINFO, after a page that
- * only looks like it, "linuxfakeinfo" such pages only;
+ * only looks like it, "linuxfakeinfo" such pages only; "linuxtasks" has processes, see
+ * faketasks.c, and something unusual about them if that is said after a "-";
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
  * "http" is no device manager; "lonely" has a vCPU that the guest has not started; the
@@ -42,7 +43,6 @@
 #include <unistd.h>
 #include "fakevm.h"
 
-#define VCPUS 2
 #define LSTAR 0xc0000082
 #define EFER 0xc0000080
 #define NR_CHATTY 3000
@@ -253,6 +253,10 @@ static void zoo_reply(const struct peer_msg *msg)
 static void boot_linux(void)
 {
 	fake_linux_boot();
+	peer_sregs.cr0 = 0x80050033;
+	peer_sregs.cr4 = 0x3006f0;
+	peer_sregs.efer = 0xd01;
+	peer_sregs.cr3 = FAKE_CR3;
 	lstar[0] = 0xffffffff81000040;
 	lstar[1] = lstar[0];
 }
@@ -325,6 +329,7 @@ static void registers(const struct peer_msg *msg)
 	out.r.sregs.cr4 = 0x3006f0;
 	out.r.sregs.efer = 0xd01;
 	out.r.sregs.cr3 = FAKE_CR3;
+	out.r.sregs.gs.base = peer_gs_base[vcpu];
 	out.r.msrs.nmsrs = req->nmsrs;
 	for (i = 0; i < req->nmsrs; i++) {
 		out.e[i].index = req->msrs_idx[i];

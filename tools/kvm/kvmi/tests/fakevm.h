@@ -9,7 +9,11 @@
 #define HOLE 0x40000		/* one page that is no memory */
 #define FAKE_COOKIE 0x1234
 
-#define FAKE_CR3 0xa0000	/* of the kernel that fakelinux.c has */
+/* The kernel that fakelinux.c has */
+#define FAKE_CR3	0xa0000
+#define IMAGE		0xb0000
+#define IMAGE_GVA	0xffffffff81000000ull
+#define VCPUS		2
 
 extern unsigned char ram[RAM];
 extern bool in_linux, fake_xsave_grows;
@@ -35,10 +39,14 @@ unsigned int fake_rules_action(uint8_t verdict);
 
 /* fakelinux.c: a kernel in memory, views and page access */
 void fake_linux_boot(void);
+void fake_put(uint64_t gpa, uint64_t value);
 bool fake_linux_translate(uint64_t gva, __u64 *gpa);
 bool fake_linux(int sock, const struct peer_msg *msg);
 bool fake_linux_run(int sock);
 void fake_linux_end(void);
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);
+
+/* faketasks.c: its processes */
+void fake_tasks_boot(const char *wrong);
 
 #endif

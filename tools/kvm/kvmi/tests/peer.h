@@ -36,6 +36,8 @@ bool peer_vcpu_event(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const voi
 bool peer_vcpu_notification(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, const void *data,
 			    size_t size);
 extern struct kvm_regs peer_regs;	/* of all events */
+extern struct kvm_sregs peer_sregs;
+extern uint64_t peer_gs_base[];		/* but for this one, of each of 4 vCPUs */
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20]);
 
 #endif

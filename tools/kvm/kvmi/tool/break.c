@@ -444,7 +444,7 @@ static void print_usage(void)
 	       "PLACE is a virtual address or, with --symbols, a name of the guest's kernel\n"
 	       "  --call LIST     system calls of 64-bit Linux, by name or number, openat,execve:\n"
 	       "                  show each with its arguments\n"
-	       "  --symbols FILE  System.map of the guest's kernel\n"
+	       "  --symbols FILE  System.map or vmlinux of the guest's kernel\n"
 	       "  --count N       leave after N stops\n"
 	       "  --spare RANGE   physical START+LENGTH the guest has and does not use; pages of\n"
 	       "                  it that are all zero hold copies (below 640K, as Linux has it)\n"

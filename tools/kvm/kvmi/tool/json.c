@@ -35,6 +35,13 @@ void json_session(FILE *out, const struct tool *tool)
 		(long long)peer->start_time, (unsigned long long)peer->max_gpa, tool->vcpus);
 }
 
+/* Of a Linux guest, without braces */
+void json_process(FILE *out, const struct process *p)
+{
+	fprintf(out, "\"pid\":%u,\"tid\":%u,\"comm\":", p->pid, p->tid);
+	json_string(out, p->comm);
+}
+
 static void json_change(FILE *out, const struct kint_event *event)
 {
 	struct change c;

@@ -23,6 +23,7 @@ static const struct {
 	{ "mem",       cmd_mem,       "dump, save, search or write guest memory" },
 	{ "dump",      cmd_dump,      "save the whole guest for crash, drgn, gdb or Volatility" },
 	{ "mount",     cmd_mount,     "the running guest as files, for the same programs" },
+	{ "ps",        cmd_ps,        "the processes of a Linux guest" },
 	{ "watch",     cmd_watch,     "live: registers written, exceptions, CPUID and more" },
 	{ "guard",     cmd_guard,     "refuse writes to chosen MSRs and control register bits" },
 	{ "protect",   cmd_protect,   "keep the guest from writing its kernel, or other memory" },

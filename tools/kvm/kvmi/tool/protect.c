@@ -588,7 +588,7 @@ static void print_usage(void)
 	       "  --policy POLICY  deny: the instruction has no effect and the guest goes on\n"
 	       "                   (default); report: it has; crash: the VM is shut down\n"
 	       "  --trust CODE     a symbol or virtual START-LAST: code that may do it; repeatable\n"
-	       "  --symbols FILE   System.map of the guest's kernel, for names\n"
+	       "  --symbols FILE   System.map or vmlinux of the guest's kernel, for names\n"
 	       "  --quiet          no lines: the kernel refuses by rules, and counts\n"
 	       "  --explain        show what the kernel decides without asking\n"
 	       "  --rate LINES     lines for accesses, a second on average (10); 0 is no limit\n"

@@ -113,7 +113,7 @@ static void print_usage(void)
 	printf("usage: kvmi step --listen ADDRESS [options] [common options]\n"
 	       "  --vcpu N        the vCPU (0)\n"
 	       "  --count N       how many instructions (10)\n"
-	       "  --symbols FILE  System.map of the guest's kernel, for names\n"
+	       "  --symbols FILE  System.map or vmlinux of the guest's kernel, for names\n"
 	       "  --json          JSON lines\n");
 }
 

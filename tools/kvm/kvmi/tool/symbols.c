@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Names of the guest's kernel, from its System.map.
+ * Names of the guest's kernel, from its System.map or its vmlinux.
  */
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@ static size_t nsymbols;
 /* What the guest's addresses are off from the file's, with KASLR */
 static uint64_t slide;
 
+/* What a vmlinux says of the kernel's structures */
+static struct layout layout;
+
 static int by_address(const void *a, const void *b)
 {
 	const struct symbol *x = a, *y = b;
@@ -25,14 +29,12 @@ static int by_address(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-static bool add(const char *line)
+static bool add(uint64_t address, const char *name)
 {
-	unsigned long long address;
 	struct symbol *bigger;
-	char name[128];
 
 	/* What lies below are offsets in per-CPU data */
-	if (sscanf(line, "%llx %*c %127s", &address, name) != 2 || address < KERNEL_MAP)
+	if (address < KERNEL_MAP)
 		return true;
 	if (!(nsymbols & (nsymbols - 1))) {
 		bigger = realloc(symbols, (nsymbols ? 2 * nsymbols : 1) * sizeof(*symbols));
@@ -45,22 +47,48 @@ static bool add(const char *line)
 	return symbols[nsymbols++].name;
 }
 
+static bool add_line(const char *line)
+{
+	unsigned long long address;
+	char name[128];
+
+	return sscanf(line, "%llx %*c %127s", &address, name) != 2 || add(address, name);
+}
+
+/* Says what is wrong */
+static bool load_vmlinux(const char *path)
+{
+	int err = layout_of_vmlinux(path, add, &layout);
+
+	if (err == -ENOSYS)
+		error("--symbols %s: " NO_LAYOUT ": give a System.map", path);
+	else if (err == -ENOEXEC || (!err && !nsymbols))
+		error("--symbols %s: not the vmlinux of a 64-bit kernel", path);
+	else if (err)
+		error("--symbols %s: %s", path, strerror(-err));
+	return !err && nsymbols;
+}
+
 /* Says what is wrong */
 bool symbols_load(const char *path)
 {
 	FILE *file = fopen(path, "r");
 	char line[512];
-	bool ok = true;
+	bool ok = true, elf = false;
 
 	if (!file) {
 		error("--symbols %s: %s", path, strerror(errno));
 		return false;
 	}
 	/* A line without an end is none of a System.map: /dev/zero has nothing else */
-	while (ok && fgets(line, sizeof(line), file))
-		ok = strchr(line, '\n') && !asked_to_leave() && add(line);
+	while (ok && !elf && fgets(line, sizeof(line), file)) {
+		elf = !nsymbols && !strncmp(line, ELFMAG, SELFMAG);
+		ok = elf || (strchr(line, '\n') && !asked_to_leave() && add_line(line));
+	}
 	ok = ok && !ferror(file);
 	fclose(file);
+	if (elf && !load_vmlinux(path))
+		return false;
 	if (!ok || !nsymbols) {
 		error("--symbols %s: not the System.map of a 64-bit kernel", path);
 		return false;
@@ -72,6 +100,12 @@ bool symbols_load(const char *path)
 bool symbols_loaded(void)
 {
 	return nsymbols;
+}
+
+/* Where the kernel has what in its structures, or NULL if the file does not say */
+const struct layout *symbols_layout(void)
+{
+	return layout.known ? &layout : NULL;
 }
 
 static const struct symbol *find(const char *name)

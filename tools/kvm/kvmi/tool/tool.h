@@ -214,6 +214,9 @@ void print_text(FILE *out, const char *text);
 void json_string(FILE *out, const char *text);
 
 /* json.c */
+struct process;
+
+void json_process(FILE *out, const struct process *p);
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value);
 void json_session(FILE *out, const struct tool *tool);
 void json_event(FILE *out, const struct tool *tool, const struct kint_event *event,
@@ -228,12 +231,34 @@ int check_access(struct tool *tool, uint8_t access);
 int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access);
 int restrict_pages(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access);
 
-/* symbols.c: the guest's System.map */
+/* layout.c: where Linux has what in its structures; nolayout.c without its libraries */
+enum field {
+	TASK_STATE, TASK_EXIT_STATE, TASK_FLAGS, TASK_TASKS, TASK_MM, TASK_PID, TASK_TGID,
+	TASK_REAL_PARENT, TASK_THREAD_NODE, TASK_CRED, TASK_COMM,
+	TASK_SIGNAL,
+	SIGNAL_NR_THREADS, SIGNAL_THREAD_HEAD, CRED_UID, MM_PGD,
+	NR_FIELDS,
+	LAST_OF_TASK = TASK_SIGNAL
+};
+
+struct layout {
+	bool known;
+	uint32_t at[NR_FIELDS];
+};
+
+#define NO_LAYOUT "built without libbpf and libdw (Debian: libbpf-dev, libdw-dev)"
+
+int layout_of_btf(const void *data, size_t size, struct layout *l);
+int layout_of_vmlinux(const char *path, bool (*add)(uint64_t address, const char *name),
+		      struct layout *l);
+
+/* symbols.c: the guest's System.map or vmlinux */
 #define KERNEL_MAP	0xffffffff80000000ull	/* where Linux maps its image */
 #define KERNEL_MAP_LAST	0xffffffffbfffffffull
 
 bool symbols_load(const char *path);
 bool symbols_loaded(void);
+const struct layout *symbols_layout(void);
 void symbols_free(void);
 bool symbol_address(const char *name, uint64_t *address);
 bool symbol_extent(const char *name, uint64_t *start, uint64_t *end);
@@ -282,6 +307,42 @@ struct guest_kernel {
 
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
 const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);
+
+/* linux.c: the processes of a Linux guest */
+#define NR_MAPPINGS	32
+#define COMM_SIZE	16
+#define NO_ID		UINT32_MAX
+
+struct process {
+	uint64_t task;			/* where struct task_struct is */
+	uint32_t pid, tid, ppid, uid;	/* NO_ID if unknown; those of the first namespaces */
+	uint32_t threads;
+	uint64_t cr3;			/* of its page tables, 0 if it has none */
+	char state;			/* as ps(1) has it */
+	bool kernel;			/* a thread of the kernel's */
+	char comm[COMM_SIZE + 1];	/* whatever the guest has put there */
+
+	/* for linux.c */
+	uint64_t next, next_thread, parent, signal, cred, mm;
+};
+
+struct guest_linux {
+	bool known;
+	struct layout layout;
+	uint32_t low, span;		/* of struct task_struct, what is read */
+	uint64_t current;		/* from the base of GS: the task that a CPU runs */
+	uint64_t first;			/* init_task */
+	struct kvm_sregs sregs;		/* page tables that have the kernel */
+	struct mapping mappings[NR_MAPPINGS];
+	unsigned int oldest;
+};
+
+int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k,
+	       struct guest_linux *l);
+int linux_current(struct tool *tool, struct guest_linux *l, const struct kint_event *event,
+		  struct process *p);
+int linux_processes(struct tool *tool, struct guest_linux *l, bool threads,
+		    int (*found)(void *arg, const struct process *p), void *arg);
 
 /* hidden.c: breakpoints in copies of pages, in a view of their own */
 #define MAX_HIDDEN 64
@@ -395,6 +456,7 @@ int cmd_translate(struct tool *tool, int argc, char **argv);
 int cmd_mem(struct tool *tool, int argc, char **argv);
 int cmd_dump(struct tool *tool, int argc, char **argv);
 int cmd_mount(struct tool *tool, int argc, char **argv);
+int cmd_ps(struct tool *tool, int argc, char **argv);
 int cmd_watch(struct tool *tool, int argc, char **argv);
 int cmd_guard(struct tool *tool, int argc, char **argv);
 int cmd_views(struct tool *tool, int argc, char **argv);

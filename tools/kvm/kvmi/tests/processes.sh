@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Processes of a Linux guest: a part of tool.sh
+
+vmlinux=$out/tests/fakekernel
+run linuxtasks ps
+if has 'built without libbpf and libdw'; then
+	ok "ps: a tool without the libraries" one_line 'libbpf-dev, libdw-dev'
+	ok "ps: which is a failure" status_is 1
+	run linux protect --kernel --symbols "$vmlinux" --once
+	ok "symbols: a tool without the libraries" has 'libdw-dev): give a System.map$'
+else
+ok "ps succeeds" status_is 0
+ok "ps: a head" has '^    PID    PPID     UID  S  THREADS           CR3  COMMAND$'
+ok "ps: a process" has '^     45       1    1000  R        2       0x9c918  server$'
+ok "ps: a thread of the kernel's" has '^      2       0       0  I        1             0  \[kthreadd]$'
+ok "ps: one that has ended" has '^     48      45    1000  Z        1             0  ended$'
+ok "ps: a name without end that is no text" has ' D .*  \\x1b\[2J no end\\\\\\x0axx$'
+ok "ps: threads have no lines" sh -c "[ \$(wc -l <$dir/out) = 6 ]"
+ok "ps: the guest was paused, and goes on" sh -c "! grep -v 'left on: 0 0 0 0' $dir/vm"
+run linuxtasks ps --threads --running
+ok "ps: threads" has '^     45      46       1    1000  S       0x9c918  a thread$'
+ok "ps: threads: others as well" sh -c "[ \$(wc -l <$dir/out) = 7 ]"
+run linuxtasks ps --json --threads
+ok "ps: JSON" has '^{"pid":45,"tid":46,"comm":"a thread","ppid":1,"uid":1000,"state":"S","threads":2,"kernel":false,"task":"0xffff88800009c300","cr3":"0x9c918"}$'
+ok "ps: JSON of what is no text" has '"comm":"\\u001b\[2J no end\\\\\\u000axx"'
+run linuxtasks-absolute ps
+ok "ps: a kernel of before 6.10" has '^     45 .*server$'
+
+# Its types from a file
+run linuxtasks-nobtf ps
+ok "ps: a kernel without BTF" has '^kvmi: the guest.s kernel has no BTF: give its vmlinux'
+ok "ps: which is a failure" status_is 1
+run linuxtasks-nobtf ps --symbols "$vmlinux"
+ok "ps: a vmlinux" has '^     45 .*server$'
+ok "ps: a vmlinux: all of them" sh -c "[ \$(wc -l <$dir/out) = 6 ]"
+printf 'ffffffff81000040 T entry_SYSCALL_64\nffffffff82000000 T end\n' >"$dir/entrymap"
+run linuxtasks ps --symbols "$dir/entrymap"
+ok "ps: a System.map and BTF" has '^     45 .*server$'
+run linuxtasks-nobtf ps --symbols "$dir/entrymap"
+ok "ps: a System.map has no types" has 'the guest.s kernel has no BTF'
+strip -g -o "$dir/stripped" "$vmlinux"
+run linuxtasks ps --symbols "$dir/stripped"
+ok "ps: a vmlinux without types, and BTF" has '^     45 .*server$'
+run linuxwrite break entry_SYSCALL_64 --symbols "$vmlinux" --once
+ok "symbols: of a vmlinux" has '^breakpoint at 0xffffffff81000040 <entry_SYSCALL_64>'
+wrong "not the vmlinux of a 64-bit kernel" ps --symbols "$out/tests/fakevm"
+head -c 3000 "$vmlinux" >"$dir/cut"
+wrong "not the vmlinux of a 64-bit kernel" ps --symbols "$dir/cut"
+ok "symbols: a file that is cut has one line" sh -c "[ \$(wc -l <$dir/out) = 1 ]"
+
+# What a guest may make of it
+run linuxtasks-ring ps
+ok "ps: a list without end ends" status_is 1
+ok "ps: and that is told" has '^kvmi: ps: the guest.s list of processes has no end, [0-9]* are shown$'
+for wrong in wild user; do
+	run linuxtasks-$wrong ps
+	ok "ps: a list that leads nowhere ($wrong)" has 'processes leads nowhere after 5$'
+	ok "ps: after all that were there ($wrong)" has '^     48 .*ended$'
+done
+run linuxtasks-threadring ps --threads
+ok "ps: threads without end" has 'has no end'
+run linuxtasks-noparents ps
+ok "ps: parents without end" has '^kvmi: no process is where the types of the guest.s kernel say$'
+for wrong in hugebtf cutbtf selfbtf; do
+	run linuxtasks-$wrong ps
+	ok "ps: BTF that is none ($wrong)" has 'the guest.s kernel has no BTF'
+	ok "ps: in one line ($wrong)" sh -c "[ \$(wc -l <$dir/out) = 1 ]"
+done
+run linuxtasks-namesbtf ps
+ok "ps: a member whose name is nowhere" status_is 1
+fi
+run boot ps
+ok "ps: no Linux" has 'the guest runs no 64-bit Linux kernel, or has not booted yet$'
+run lonely ps
+ok "ps: a vCPU that is not started" status_is 1
+run deny ps
+ok "ps: not allowed" has 'not allowed by the device manager'
+wrong "is too much" ps 1
