@@ -235,7 +235,8 @@ void fake_tasks_boot(const char *wrong)
 	for (i = 0; i < NTASKS; i++)
 		put_task(i);
 	for (i = 0; i < VCPUS; i++) {
-		set(DATA_GVA + SLOTS_AT + 16 * i, task(i ? LISTED : SERVER), 8);
+		set(DATA_GVA + SLOTS_AT + 16 * i,
+		    task(i || !strcmp(wrong, "thread") ? LISTED : SERVER), 8);
 		peer_gs_base[i] = DATA_GVA + SLOTS_AT + 16 * i - CURRENT;
 	}
 	put_getpid(wrong);

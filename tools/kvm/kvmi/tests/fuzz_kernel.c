@@ -203,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kernel_range_of(&k, take_number(&in)) && !k.nranges)
 		abort();
 	reads = 0;
-	if (!linux_find(&tool, 0, &k, &guest) && !guest.known)
+	if (!linux_find(&tool, 0, &k, size & 1, &guest) && !guest.known)
 		abort();
 	reads = 0;
 	event.common.arch.regs.rdi = take_number(&in);

@@ -68,7 +68,34 @@ for wrong in hugebtf cutbtf selfbtf; do
 done
 run linuxtasks-namesbtf ps
 ok "ps: a member whose name is nowhere" status_is 1
+
+# Who did it
+run linuxwritetasks break --call openat --process --once
+ok "break: the process" has 'vCPU 0  server\[45]  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
+ok "break: leaves nothing on" vm_has 'left on: 0 0 0 0'
+run linuxtasks protect --kernel --process --once
+ok "protect: the process" has 'denied  *server\[45]  write of 0xb5408 (table of system calls'
+run linuxtasks watch --write 0xb5000+4K --process --once
+ok "watch: the process" has 'vCPU 0  server\[45]  PAGE  *write of 0xb5408'
+run linuxtasks watch --write 0xb5000+4K --process --once --json
+ok "watch: JSON of the process" has '"vcpu":0,"pid":45,"tid":45,"comm":"server","event":"pf"'
+run linuxtasks-thread protect --kernel --process --once --json
+ok "protect: JSON of a thread" has '"vcpu":0,"pid":45,"tid":46,"comm":"a thread","event":"pf"'
+run linuxtasks-thread protect --kernel --process --once
+ok "protect: a thread" has 'denied  *a thread\[45/46]  write of '
+run linuxtasks-nobtf protect --kernel --process --once
+ok "protect: a process that cannot be told" has 'denied  *?  write of 0xb5408'
+ok "protect: all is denied as ever" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
+ok "protect: and why it cannot is told once" sh -c "[ \$(grep -c 'has no BTF' $dir/out) = 1 ]"
+run linuxtasks-nobtf protect --kernel --process --once --symbols "$vmlinux"
+ok "protect: the process by a vmlinux" has 'denied  *server\[45]  write of'
+run linuxtasks-nobtf watch --write 0xb5000+4K --process --once --symbols "$vmlinux"
+ok "watch: the process by a vmlinux" has 'vCPU 0  server\[45]  PAGE'
 fi
+run unhook guard --once --msr lstar --process
+ok "guard: no Linux, no process" has 'blocked  *?  LSTAR *0xffffffff81000080 -> 0x41414141'
+ok "guard: which is blocked all the same" vm_has '0 msr 0xc0000082 SKIP'
+wrong "not with --no-wait" watch --process --no-wait
 run boot ps
 ok "ps: no Linux" has 'the guest runs no 64-bit Linux kernel, or has not booted yet$'
 run lonely ps

@@ -296,7 +296,9 @@ static void show(struct tool *tool, const struct kint_event *event, const struct
 		json_event(stdout, tool, event, NULL);
 		return;
 	}
+	who_look(tool, event);
 	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
+	print_who(stdout);
 	if (p->call != NO_CALL) {
 		print_call(stdout, tool, event, p->call);
 		putchar('\n');
@@ -383,6 +385,7 @@ static void on_begin(struct tool *tool)
 	brk.npoints = 0;
 	brk.hits = 0;
 	free_excursions();
+	process_begin();
 	rate_begin();
 	if (brk.json) {
 		json_session(stdout, tool);
@@ -451,6 +454,7 @@ static void print_usage(void)
 	       "  --visible       on a host without execute-only pages: who reads the code of\n"
 	       "                  the guest sees the breakpoints\n"
 	       "  --explain       show what the kernel decides without asking\n"
+	       "  --process       which process of a Linux guest it was\n"
 	       "  --rate LINES    lines for stops, a second on average; 0 is no limit (0)\n"
 	       "  --json          JSON lines\n"
 	       "  --once          leave when the session ends, instead of waiting for the next\n");
@@ -473,6 +477,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 		{ "spare", required_argument, NULL, 'p' },
 		{ "visible", no_argument, NULL, 'v' },
 		{ "explain", no_argument, NULL, 'e' },
+		{ "process", no_argument, NULL, OPT_PROCESS },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -513,6 +518,9 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 			break;
 		case 'e':
 			brk.explain = true;
+			break;
+		case OPT_PROCESS:
+			process_want();
 			break;
 		case OPT_RATE:
 			ok = parse_rate(optarg);

@@ -283,7 +283,9 @@ static void report(struct tool *tool, const struct kint_event *event, const char
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
+	who_look(tool, event);
 	printf("%9.3f  vCPU %u  %-11s  ", session_seconds(tool), event->common.vcpu, verdict);
+	print_who(stdout);
 	print_change(stdout, event);
 	printf(", by code at %#llx\n", (unsigned long long)arch->regs.rip);
 }
@@ -315,6 +317,7 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 static void on_begin(struct tool *tool)
 {
 	free_budgets();
+	process_begin();
 	rate_begin();
 	guard.allowed = 0;
 	guard.denied = 0;
@@ -392,6 +395,8 @@ static void print_usage(void)
 	       "                    allow: only report; crash: the VM is shut down\n"
 	       "  --quiet           no lines: the kernel refuses by rules, and counts\n"
 	       "  --explain         show what the kernel decides without asking\n"
+	       "  --process         which process of a Linux guest it was\n"
+	       "  --symbols FILE    for --process: vmlinux of a kernel that has no BTF\n"
 	       "  --rate LINES      lines for writes, a second on average (10); 0 is no limit\n"
 	       "  --json            JSON lines\n"
 	       "  --once            leave when the session ends, instead of waiting for the next\n");
@@ -408,6 +413,8 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		{ "action", required_argument, NULL, 'x' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "explain", no_argument, NULL, 'X' },
+		{ "process", no_argument, NULL, OPT_PROCESS },
+		{ "symbols", required_argument, NULL, OPT_SYMBOLS },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -457,6 +464,13 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 			break;
 		case 'j':
 			guard.json = true;
+			break;
+		case OPT_PROCESS:
+			process_want();
+			break;
+		case OPT_SYMBOLS:
+			if (!symbols_load(optarg))
+				return EXIT_USAGE;
 			break;
 		case OPT_RATE:
 			if (!parse_rate(optarg))

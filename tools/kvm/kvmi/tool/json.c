@@ -128,12 +128,14 @@ static void json_data(FILE *out, const struct kint_event *event)
 	}
 }
 
-void json_event(FILE *out, const struct tool *tool, const struct kint_event *event,
+void json_event(FILE *out, struct tool *tool, const struct kint_event *event,
 		const char *verdict)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
+	who_look(tool, event);
 	fprintf(out, "{\"time\":%.6f,\"vcpu\":%u", session_seconds(tool), event->common.vcpu);
+	json_who(out);
 	json_data(out, event);
 	fprintf(out, ",\"rip\":\"%#llx\",\"cr3\":\"%#llx\",\"cpl\":%u,\"mode\":%u",
 		ull(arch->regs.rip), ull(arch->sregs.cr3), arch->sregs.ss.dpl,

@@ -20,6 +20,7 @@
 /* Limits to what a guest can have; the first is Linux's own, of PIDs */
 #define MAX_PID		(1u << 22)
 #define MAX_TASKS	MAX_PID
+#define MAX_ANCESTORS	65536
 #define MAX_TASK_SPAN	16384		/* bytes from the first field to the last */
 #define MAX_BTF		(64u << 20)
 #define MAX_BTFS	8		/* that look like the kernel's, and are not */
@@ -222,7 +223,7 @@ static int try_btf(struct tool *tool, uint64_t gpa, uint64_t size, struct layout
 }
 
 /* In one piece of read-only data.  -ENOENT if it is not there. */
-static int look_for_btf(struct tool *tool, const struct kernel_range *r, struct layout *layout,
+static int look_for_btf(struct tool *tool, struct guest_linux *l, const struct kernel_range *r,
 			unsigned int *tries)
 {
 	static const unsigned char magic[] = { 0x9f, 0xeb, BTF_VERSION, 0 };
@@ -235,7 +236,7 @@ static int look_for_btf(struct tool *tool, const struct kernel_range *r, struct 
 
 	for (at = 0; at < r->size; at += CHUNK) {
 		n = r->size - at < sizeof(buf) ? r->size - at : sizeof(buf);
-		err = still_wanted(tool);
+		err = l->monitored ? 0 : still_wanted(tool);
 		if (!err)
 			err = kint_read_physical(tool->conn, r->gpa + at, buf, n);
 		if (err)
@@ -250,7 +251,7 @@ static int look_for_btf(struct tool *tool, const struct kernel_range *r, struct 
 			if (!size)
 				continue;
 			--*tries;
-			err = try_btf(tool, r->gpa + at + (hit - buf), size, layout);
+			err = try_btf(tool, r->gpa + at + (hit - buf), size, &l->layout);
 			if (err != -ENOENT)
 				return err;
 		}
@@ -258,7 +259,7 @@ static int look_for_btf(struct tool *tool, const struct kernel_range *r, struct 
 	return -ENOENT;
 }
 
-static int find_layout(struct tool *tool, const struct guest_kernel *k, struct layout *layout)
+static int find_layout(struct tool *tool, const struct guest_kernel *k, struct guest_linux *l)
 {
 	const struct layout *given = symbols_layout();
 	unsigned int i, tries = MAX_BTFS;
@@ -266,12 +267,12 @@ static int find_layout(struct tool *tool, const struct guest_kernel *k, struct l
 
 	tool->doing = "looking for the types of the guest's kernel";
 	if (given) {
-		*layout = *given;
+		l->layout = *given;
 		return 0;
 	}
 	for (i = 0; i < k->nranges && err == -ENOENT; i++)
 		if (!k->ranges[i].text)
-			err = look_for_btf(tool, &k->ranges[i], layout, &tries);
+			err = look_for_btf(tool, l, &k->ranges[i], &tries);
 	/* A page of it that is no memory is the guest's making */
 	if (err == -ENOENT)
 		error("the guest's kernel has no BTF: give its vmlinux, with types, as --symbols");
@@ -307,7 +308,7 @@ struct cycle {
 static int next_of(struct tool *tool, struct guest_linux *l, struct cycle *c, uint64_t task,
 		   struct process *p)
 {
-	int err = c->n % 64 ? 0 : still_wanted(tool);
+	int err = c->n % 64 || l->monitored ? 0 : still_wanted(tool);
 
 	if (err)
 		return err;
@@ -327,7 +328,7 @@ static int find_first(struct tool *tool, struct guest_linux *l, uint64_t task)
 	struct process p;
 	int err;
 
-	for (;; task = p.parent) {
+	for (; cycle.n < MAX_ANCESTORS; task = p.parent) {
 		err = next_of(tool, l, &cycle, task, &p);
 		if (err)
 			return err;
@@ -338,6 +339,7 @@ static int find_first(struct tool *tool, struct guest_linux *l, uint64_t task)
 		l->first = task;
 		return 0;
 	}
+	return -ELOOP;
 }
 
 /*
@@ -399,8 +401,9 @@ static uint64_t gs_base(const struct kvm_sregs *sregs, uint64_t shadow)
 /*
  * Get to know the guest whose kernel is @k, by what the vCPU runs.  Returns 0, an
  * error, or MONITOR_TOLD, or MONITOR_LATER without a word: it has not come so far.
+ * @monitored: events of other vCPUs may wait, and are not to be answered here.
  */
-int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k,
+int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k, bool monitored,
 	       struct guest_linux *l)
 {
 	static const uint32_t msr = KERNEL_GS_BASE;
@@ -409,13 +412,7 @@ int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k,
 	int err;
 
 	memset(l, 0, sizeof(*l));
-	err = find_layout(tool, k, &l->layout);
-	if (err)
-		return err;
-	if (!measure(l) || (!k->call_table && !symbol_address("__x64_sys_getpid", &getpid))) {
-		error("the guest's kernel is unlike others: its processes cannot be told");
-		return MONITOR_TOLD;
-	}
+	l->monitored = monitored;
 	tool->doing = "registers";
 	err = kint_get_registers(tool->conn, vcpu, &regs, &msr, &shadow, 1);
 	if (err)
@@ -424,6 +421,13 @@ int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k,
 	base = gs_base(&regs.sregs, shadow);
 	if (!base)
 		return MONITOR_LATER;
+	err = find_layout(tool, k, l);
+	if (err)
+		return err;
+	if (!measure(l) || (!k->call_table && !symbol_address("__x64_sys_getpid", &getpid))) {
+		error("the guest's kernel is unlike others: its processes cannot be told");
+		return MONITOR_TOLD;
+	}
 	err = find_current(tool, l, getpid, base);
 	l->known = !err;
 	if (err == -EFAULT) {

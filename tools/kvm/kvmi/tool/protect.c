@@ -395,7 +395,9 @@ static void show(struct tool *tool, const struct kint_event *event, const char *
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
+	who_look(tool, event);
 	printf("%9.3f  vCPU %u  %-10s  ", session_seconds(tool), event->common.vcpu, verdict);
+	print_who(stdout);
 	print_target(&pf);
 	printf(", by code at %#llx", ull(rip));
 	print_symbol(stdout, rip);
@@ -453,6 +455,7 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 static void on_begin(struct tool *tool)
 {
 	protect.begun = false;
+	process_begin();
 	rate_begin();
 	protect.nseen = 0;
 	protect.denied = 0;
@@ -591,6 +594,7 @@ static void print_usage(void)
 	       "  --symbols FILE   System.map or vmlinux of the guest's kernel, for names\n"
 	       "  --quiet          no lines: the kernel refuses by rules, and counts\n"
 	       "  --explain        show what the kernel decides without asking\n"
+	       "  --process        which process of a Linux guest it was\n"
 	       "  --rate LINES     lines for accesses, a second on average (10); 0 is no limit\n"
 	       "  --json           JSON lines, one for each access\n"
 	       "  --once           leave when the session ends, instead of waiting for the next\n");
@@ -608,6 +612,7 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		{ "symbols", required_argument, NULL, 's' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "explain", no_argument, NULL, 'x' },
+		{ "process", no_argument, NULL, OPT_PROCESS },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "json", no_argument, NULL, 'j' },
 		{ "once", no_argument, NULL, OPT_ONCE },
@@ -657,6 +662,9 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 			break;
 		case 'x':
 			protect.explain = true;
+			break;
+		case OPT_PROCESS:
+			process_want();
 			break;
 		case OPT_RATE:
 			ok = parse_rate(optarg);

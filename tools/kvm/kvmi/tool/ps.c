@@ -74,7 +74,7 @@ static int list(struct tool *tool)
 	int err = kernel_find(tool, 0, &ps.kernel);
 
 	if (!err)
-		err = linux_find(tool, 0, &ps.kernel, &ps.guest);
+		err = linux_find(tool, 0, &ps.kernel, false, &ps.guest);
 	if (err)
 		return err;
 	print_head();

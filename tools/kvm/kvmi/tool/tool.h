@@ -38,7 +38,8 @@ static inline unsigned long long ull(uint64_t value)
 /* options.c: getopt values above any letter */
 enum {
 	OPT_LISTEN = 256, OPT_COOKIE, OPT_TIMEOUT, OPT_WAIT, OPT_SOCKET_MODE, OPT_SOCKET_GROUP,
-	OPT_PEER, OPT_ONCE, OPT_RATE
+	OPT_PEER, OPT_ONCE, OPT_RATE, OPT_PROCESS,
+	OPT_SYMBOLS
 };
 
 void error(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -219,7 +220,7 @@ struct process;
 void json_process(FILE *out, const struct process *p);
 void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t value);
 void json_session(FILE *out, const struct tool *tool);
-void json_event(FILE *out, const struct tool *tool, const struct kint_event *event,
+void json_event(FILE *out, struct tool *tool, const struct kint_event *event,
 		const char *verdict);
 void json_end(FILE *out, const struct tool *tool, const char *why);
 
@@ -328,6 +329,7 @@ struct process {
 
 struct guest_linux {
 	bool known;
+	bool monitored;			/* events are answered by who asks */
 	struct layout layout;
 	uint32_t low, span;		/* of struct task_struct, what is read */
 	uint64_t current;		/* from the base of GS: the task that a CPU runs */
@@ -337,12 +339,22 @@ struct guest_linux {
 	unsigned int oldest;
 };
 
-int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k,
+int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k, bool monitored,
 	       struct guest_linux *l);
 int linux_current(struct tool *tool, struct guest_linux *l, const struct kint_event *event,
 		  struct process *p);
 int linux_processes(struct tool *tool, struct guest_linux *l, bool threads,
 		    int (*found)(void *arg, const struct process *p), void *arg);
+
+/* process.c: who did it; --process */
+void process_want(void);
+bool process_wanted(void);
+void process_begin(void);
+int process_of(struct tool *tool, const struct kint_event *event, struct process *p);
+void print_process(FILE *out, const struct process *p);
+void who_look(struct tool *tool, const struct kint_event *event);
+void print_who(FILE *out);
+void json_who(FILE *out);
 
 /* hidden.c: breakpoints in copies of pages, in a view of their own */
 #define MAX_HIDDEN 64

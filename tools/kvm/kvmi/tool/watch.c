@@ -292,7 +292,9 @@ static void show(struct tool *tool, const struct kint_event *event)
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
+	who_look(tool, event);
 	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
+	print_who(stdout);
 	print_event(stdout, event);
 	if (verdict)
 		printf(", %s", verdict);
@@ -321,6 +323,8 @@ static bool is_flush(struct tool *tool, const struct kint_event *event)
 		return false;
 	watch.pge_off = true;
 	watch.pge_event = *event;
+	/* When it is shown the vCPU may run another process */
+	watch.pge_event.notified = true;
 	return true;
 }
 
@@ -403,6 +407,7 @@ static void on_begin(struct tool *tool)
 	watch.ruled = false;
 	watch.faults_counted = 0;
 	watch.pge_off = false;
+	process_begin();
 	tally_reset();
 	rate_begin();
 	if (watch.json) {
@@ -653,6 +658,8 @@ static void print_usage(void)
 	       "How to show it\n"
 	       "  --cr3-all          a line for each load of CR3, not a count every second\n"
 	       "  --cpuid-all        a line for each CPUID, not only the first of each leaf\n"
+	       "  --process          which process of a Linux guest it was\n"
+	       "  --symbols FILE     for --process: vmlinux of a kernel that has no BTF\n"
 	       "  --rate LINES       lines for events, a second on average; 0 is no limit (0)\n"
 	       "  --json             JSON lines\n"
 	       "  --explain          show first what the kernel decides without asking\n"
@@ -675,6 +682,8 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		{ "cr3-all", no_argument, NULL, 'a' },
 		{ "cpuid-all", no_argument, NULL, 'u' },
 		{ "action", required_argument, NULL, 'x' },
+		{ "process", no_argument, NULL, OPT_PROCESS },
+		{ "symbols", required_argument, NULL, 's' },
 		{ "rate", required_argument, NULL, OPT_RATE },
 		{ "no-wait", no_argument, NULL, 'n' },
 		{ "explain", no_argument, NULL, 'e' },
@@ -731,6 +740,13 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 		case 'e':
 			watch.explain = true;
 			break;
+		case OPT_PROCESS:
+			process_want();
+			break;
+		case 's':
+			if (!symbols_load(optarg))
+				return EXIT_USAGE;
+			break;
 		case OPT_RATE:
 			if (!parse_rate(optarg))
 				return EXIT_USAGE;
@@ -747,6 +763,10 @@ int cmd_watch(struct tool *tool, int argc, char **argv)
 	}
 	if (!no_arguments(tool, argc, argv))
 		return EXIT_USAGE;
+	if (watch.no_wait && process_wanted()) {
+		error("--process: not with --no-wait, the vCPU may run another one by then");
+		return EXIT_USAGE;
+	}
 	fill_in();
 	if (!actions_make_sense())
 		return EXIT_USAGE;
