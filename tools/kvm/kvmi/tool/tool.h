@@ -307,6 +307,7 @@ struct guest_kernel {
 #define NO_KERNEL "the guest runs no 64-bit Linux kernel, or has not booted yet"
 
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
+int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64_t *call);
 const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);
 
 /* linux.c: the processes of a Linux guest */
@@ -350,6 +351,7 @@ int linux_processes(struct tool *tool, struct guest_linux *l, bool threads,
 void process_want(void);
 bool process_wanted(void);
 void process_begin(void);
+int process_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k);
 int process_of(struct tool *tool, const struct kint_event *event, struct process *p);
 void print_process(FILE *out, const struct process *p);
 void who_look(struct tool *tool, const struct kint_event *event);
@@ -371,10 +373,39 @@ uint16_t hidden_view(void);
 uint16_t hidden_step_view(void);
 void hidden_end(struct tool *tool);
 
+/* stops.c: what happens at breakpoints */
+void stops_forget(void);
+int stops_check_host(struct tool *tool, bool visible);
+int stops_open(struct tool *tool,
+	       int (*hit)(struct tool *tool, const struct kint_event *event,
+			  unsigned int point));
+int stops_add(struct tool *tool, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
+int stops_set_rules(struct tool *tool);
+void stops_explain_rules(void);
+void stops_cancel(struct tool *tool);
+int stops_arm(struct tool *tool, uint16_t vcpu);
+int stops_event(struct tool *tool, const struct kint_event *event);
+int stops_tick(struct tool *tool);
+void stops_leave(struct tool *tool);
+
 /* syscall.c */
 bool parse_call(const char *name, unsigned int *nr);
 const char *call_name(unsigned int nr, char buf[16]);
 void print_call(FILE *out, struct tool *tool, const struct kint_event *event, unsigned int nr);
+
+#define NR_CALL_ARGS	6
+#define NR_PT_REGS	20	/* the words of struct pt_regs up to RSP */
+#define PT_REGS_AX	10
+#define PT_REGS_NR	15
+#define PT_REGS_IP	16
+#define PT_REGS_SP	19
+
+void call_args_of(const uint64_t regs[NR_PT_REGS], uint64_t args[NR_CALL_ARGS]);
+unsigned int call_args(unsigned int nr);
+bool print_call_args(FILE *out, struct tool *tool, uint16_t vcpu, unsigned int nr,
+		     const uint64_t args[NR_CALL_ARGS]);
+int call_error(uint64_t result);
+void print_call_result(FILE *out, unsigned int nr, uint64_t result);
 
 /* pause.c: vCPUs that stand still */
 struct held {
@@ -475,6 +506,7 @@ int cmd_views(struct tool *tool, int argc, char **argv);
 int cmd_protect(struct tool *tool, int argc, char **argv);
 int cmd_step(struct tool *tool, int argc, char **argv);
 int cmd_break(struct tool *tool, int argc, char **argv);
+int cmd_trace(struct tool *tool, int argc, char **argv);
 int cmd_gdb(struct tool *tool, int argc, char **argv);
 int cmd_pause(struct tool *tool, int argc, char **argv);
 int cmd_inject(struct tool *tool, int argc, char **argv);
