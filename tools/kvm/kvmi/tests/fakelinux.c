@@ -18,6 +18,7 @@
 #define ENTRY		(TABLE + NR_OPENAT * 8)	/* of openat() in the table */
 #define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
 #define NAME		0x2000
+#define LATE_NAME	0x3000
 #define VIEWS		7
 
 #define INFO		0xd0000		/* VMCOREINFO */
@@ -35,6 +36,7 @@ unsigned int fake_linux_rounds = 1;
 bool fake_linux_dma;
 const char *fake_linux_maps;
 static uint64_t spare;
+static bool read_late;			/* LATE_NAME is in memory */
 
 void fake_put(uint64_t gpa, uint64_t value)
 {
@@ -127,6 +129,7 @@ void fake_linux_boot(void)
 	fake_put(13 * 8, NAME);
 	fake_put(12 * 8, 0x8000);
 	memcpy(ram + NAME, "/etc/hostname", 14);
+	memcpy(ram + LATE_NAME, "/late", 6);
 	memset(ram + OPENAT, 0x90, 16);
 	tasks = strstr(fake_linux_maps, "tasks");
 	if (tasks)
@@ -139,6 +142,10 @@ bool fake_linux_translate(uint64_t gva, __u64 *gpa)
 		*gpa = gva - IMAGE_GVA + IMAGE;
 	else if (gva < 0x3000)
 		*gpa = gva;
+	else if (read_late && gva >= LATE_NAME && gva < LATE_NAME + 4096)
+		*gpa = gva;
+	else if (gva >= TASKS_GVA && gva < TASKS_GVA + 4096)
+		*gpa = gva - TASKS_GVA + TASKS_PAGE;
 	else
 		return false;
 	return true;
@@ -265,47 +272,89 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 }
 
 /* ---- What the guest does, and the answers ---- */
+#define ACT(id, gpa, what) { KVMI_VCPU_EVENT_##id, gpa, what, 0, { .nr = 0 }, 0 }
+/* Of so many bytes */
+#define WRITE(gpa, size) \
+	{ KVMI_VCPU_EVENT_PF, gpa, KVMI_PAGE_ACCESS_W, 0, { .nr = 0 }, size }
+/* A system call of that vCPU's process, which comes back; and the step after either */
+#define MAKE(vcpu, nr, ...) \
+	{ KVMI_VCPU_EVENT_BREAKPOINT, MAKES_CALL, 0, vcpu, \
+	  { nr, { __VA_ARGS__ }, -38, FAKE_IP, 0 }, 0 }
+#define COME(vcpu, nr, result, ip, saved_ip) \
+	{ KVMI_VCPU_EVENT_BREAKPOINT, CALL_RETURNS, 0, vcpu, \
+	  { nr, { 0 }, result, ip, saved_ip }, 0 }
+#define STEP(vcpu) { KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, vcpu, { .nr = 0 }, 0 }
+
 static const struct act {
 	uint16_t id;
 	uint64_t gpa;
 	uint8_t what;		/* access, or failed */
+	uint16_t vcpu;
+	struct fake_call call;	/* what is on its stack */
 	uint8_t size;		/* of the access; 0 if KVM cannot emulate it */
 } attack[] = {
-	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W, 0 },
-	{ KVMI_VCPU_EVENT_PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W, 0 },
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W, 0 },
+	ACT(PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W),
+	ACT(PF, TABLE + NR_OPENAT * 8, KVMI_PAGE_ACCESS_W),
+	ACT(PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W),
 }, bytes[] = {
 	/* In front of the entry of openat() in the table, in it, and across its ends */
-	{ KVMI_VCPU_EVENT_PF, ENTRY - 8, KVMI_PAGE_ACCESS_W, 8 },
-	{ KVMI_VCPU_EVENT_PF, ENTRY, KVMI_PAGE_ACCESS_W, 8 },
-	{ KVMI_VCPU_EVENT_PF, ENTRY - 4, KVMI_PAGE_ACCESS_W, 8 },
-	{ KVMI_VCPU_EVENT_PF, ENTRY + 7, KVMI_PAGE_ACCESS_W, 2 },
-	{ KVMI_VCPU_EVENT_PF, ENTRY + 8, KVMI_PAGE_ACCESS_W, 4 },
-	{ KVMI_VCPU_EVENT_PF, ENTRY - 8, KVMI_PAGE_ACCESS_W, 32 },
+	WRITE(ENTRY - 8, 8),
+	WRITE(ENTRY, 8),
+	WRITE(ENTRY - 4, 8),
+	WRITE(ENTRY + 7, 2),
+	WRITE(ENTRY + 8, 4),
+	WRITE(ENTRY - 8, 32),
 	/* The ends of the page */
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5000, KVMI_PAGE_ACCESS_W, 16 },
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5ffc, KVMI_PAGE_ACCESS_W, 4 },
+	WRITE(IMAGE + 0x5000, 16),
+	WRITE(IMAGE + 0x5ffc, 4),
 	/* Far away from it, but who knows how much */
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x5800, KVMI_PAGE_ACCESS_W, 0 },
+	WRITE(IMAGE + 0x5800, 0),
 	/* Another page */
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x48, KVMI_PAGE_ACCESS_W, 4 },
+	WRITE(IMAGE + 0x48, 4),
 }, breaks[] = {
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 1, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
+	ACT(BREAKPOINT, OPENAT, 0),
+	ACT(SINGLESTEP, 0, 1),
+	ACT(SINGLESTEP, 0, 0),
 	/* Somebody reads the page, and MOVS writes it too, somebody writes it */
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
-	{ KVMI_VCPU_EVENT_PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
+	ACT(PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_R),
+	ACT(SINGLESTEP, 0, 0),
+	ACT(PF, IMAGE + 0x10, KVMI_PAGE_ACCESS_W),
+	ACT(SINGLESTEP, 0, 0),
 	/* It is hit again, and the guest has an INT3 of its own there by then */
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
-	{ KVMI_VCPU_EVENT_BREAKPOINT, OPENAT, 0, 0 },
-	{ KVMI_VCPU_EVENT_SINGLESTEP, 0, 0, 0 },
+	ACT(BREAKPOINT, OPENAT, 0),
+	ACT(BREAKPOINT, OPENAT, 0),
+	ACT(SINGLESTEP, 0, 0),
 	/* Not the tool's */
-	{ KVMI_VCPU_EVENT_BREAKPOINT, 0x5000, 0, 0 },
+	ACT(BREAKPOINT, 0x5000, 0),
 	/* The guest begins to use the page of the copy */
-	{ KVMI_VCPU_EVENT_PF, COPY + 0x10, KVMI_PAGE_ACCESS_W, 0 },
+	ACT(PF, COPY + 0x10, KVMI_PAGE_ACCESS_W),
+},
+/* System calls of two processes; each ends with that of the other under way */
+calls[] = {
+	MAKE(0, NR_OPENAT, -100, NAME, 0x8000, 0), STEP(0),
+	MAKE(1, 0, 3, 0x1234, 4096), STEP(1),
+	COME(0, NR_OPENAT, -2, FAKE_IP, 0), STEP(0),
+	/* The thread was killed, and another has its stack */
+	MAKE(1, 9, 0, 8192, 3, 0x22), STEP(1),
+	COME(1, 9, 0x7f0000000000, FAKE_IP, 0), STEP(1),
+	/* It was under way when the tool came */
+	COME(0, 39, 45, FAKE_IP, 0), STEP(0),
+	/* The registers are others afterwards, and there is no path any more */
+	MAKE(0, 59, NAME, 0, 0), STEP(0),
+	COME(0, -1, 0, 0x5000, 0), STEP(0),
+	COME(0, -1, 7, 0x5000, 0), STEP(0),
+	/* A signal: it is made again; and another one, which is handled */
+	MAKE(0, 0, 3, 0x1234, 4096), STEP(0),
+	COME(0, 0, 0, FAKE_IP - 2, 0), STEP(0),
+	MAKE(0, 35, 0x5678, 0), STEP(0),
+	COME(0, 35, 0, 0x6000, 0), STEP(0),
+	MAKE(0, 61, -1, 0, 0, 0), STEP(0),
+	COME(0, 61, 0, 0x6000, FAKE_IP), STEP(0),
+	/* A name that is not in memory before the kernel reads it */
+	MAKE(0, 80, LATE_NAME), STEP(0),
+	COME(0, 80, 0, FAKE_IP, 0), STEP(0),
+	MAKE(0, 231, 3), STEP(0),
+	MAKE(1, 1000, 1, 2, 3, 4), STEP(1),
 };
 
 static const struct act *act, *acts, *acts_end;
@@ -350,8 +399,8 @@ static bool act_done(unsigned int action, bool trace, const char *how)
 	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
 	uint16_t id = traced ? KVMI_VCPU_EVENT_ACCESS : act->id;
 
-	printf("event %u %s, view %u%s%s%s\n", id, actions[action & 3], view_of[0],
-	       stepping[0] ? ", stepping" : "", trace ? ", traced" : "", how);
+	printf("event %u %s, view %u%s%s%s\n", id, actions[action & 3], view_of[act->vcpu],
+	       stepping[act->vcpu] ? ", stepping" : "", trace ? ", traced" : "", how);
 	/* The page with the breakpoint: the guest's own has changed */
 	if (act->gpa == COPY + 0x10)
 		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],
@@ -385,15 +434,18 @@ static bool send_act(int sock)
 	size_t size;
 
 	do {
+		if (act->call.ip)
+			peer_regs.rsp = fake_tasks_call(act->vcpu, &act->call);
+		read_late = act->gpa == CALL_RETURNS;
 		id = make_event(data, &size);
-		verdict = fake_rules_verdict(id, 0, view_of[0], data,
+		verdict = fake_rules_verdict(id, act->vcpu, view_of[act->vcpu], data,
 					     fake_events_on >> KVMI_VCPU_EVENT_ACCESS & 1);
 		if (verdict == KVMI_RULE_ASK) {
-			peer_vcpu_event(sock, ++seq, 0, id, data, size);
+			peer_vcpu_event(sock, ++seq, act->vcpu, id, data, size);
 			return false;
 		}
 		if (verdict == KVMI_RULE_NOTIFY)
-			peer_vcpu_notification(sock, ++seq, 0, id, data, size);
+			peer_vcpu_notification(sock, ++seq, act->vcpu, id, data, size);
 	} while (!act_done(fake_rules_action(verdict), verdict == KVMI_RULE_TRACE, ", by rule"));
 	return true;
 }
@@ -412,6 +464,9 @@ bool fake_linux_run(int sock)
 {
 	if (fake_linux_dma) {
 		ram[IMAGE + 0x10] = 0x88;
+	} else if (changed && strstr(fake_linux_maps, "trace")) {
+		acts = calls;
+		acts_end = calls + sizeof(calls) / sizeof(calls[0]);
 	} else if (changed) {
 		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
 		       ram[OPENAT]);

@@ -8,8 +8,6 @@
 #include <string.h>
 #include "fakevm.h"
 
-#define DATA		0x9c000
-#define DATA_GVA	(0xffff888000000000ull + DATA)
 #define BTF		(IMAGE + 0x6010)
 #define GETPID		(IMAGE + 0x100 + 39 * 8)
 #define CURRENT		(IMAGE_GVA + 0x4000)	/* before the base of GS is added */
@@ -29,6 +27,8 @@ enum {
 
 #define TASKS_AT	0x000
 #define MORE_AT		0x800
+#define STACKS_AT	0xc00
+#define USER_STACK	0x1000
 #define SLOTS_AT	0xf00	/* what each CPU runs */
 
 static const struct {
@@ -51,18 +51,18 @@ static const struct {
 
 static uint64_t task(unsigned int i)
 {
-	return DATA_GVA + TASKS_AT + i * TASK_SIZE;
+	return TASKS_GVA + TASKS_AT + i * TASK_SIZE;
 }
 
 static uint64_t more(unsigned int i)
 {
 	/* Threads share it */
-	return DATA_GVA + MORE_AT + (i == LISTED ? SERVER : i) * MORE_SIZE;
+	return TASKS_GVA + MORE_AT + (i == LISTED ? SERVER : i) * MORE_SIZE;
 }
 
 static void set(uint64_t gva, uint64_t value, size_t size)
 {
-	memcpy(ram + DATA + (gva - DATA_GVA), &value, size);
+	memcpy(ram + TASKS_PAGE + (gva - TASKS_GVA), &value, size);
 }
 
 static void put_task(unsigned int i)
@@ -73,7 +73,8 @@ static void put_task(unsigned int i)
 	set(t + STATE, tasks[i].state, 4);
 	set(t + EXIT_STATE, tasks[i].exit_state, 4);
 	set(t + FLAGS, tasks[i].flags, 4);
-	memcpy(ram + DATA + (t - DATA_GVA) + COMM, tasks[i].comm, strnlen(tasks[i].comm, 16));
+	memcpy(ram + TASKS_PAGE + (t - TASKS_GVA) + COMM, tasks[i].comm,
+	       strnlen(tasks[i].comm, 16));
 	if (i < LISTED) {
 		set(t + TASKS, task(next) + TASKS, 8);
 		set(t + TASKS + 8, task(prev) + TASKS, 8);
@@ -87,7 +88,7 @@ static void put_task(unsigned int i)
 		set(inner + MM, 0, 8);
 	else
 		set(inner + MM, more(i) + MM_OF, 8);
-	set(more(i) + MM_OF + PGD, DATA_GVA + 0x123 * 8, 8);
+	set(more(i) + MM_OF + PGD, TASKS_GVA + 0x123 * 8, 8);
 	set(more(i) + CRED_OF + UID, tasks[i].uid, 4);
 	set(more(i) + SIGNAL_OF + NR_THREADS, i == SERVER || i == LISTED ? 2 : 1, 4);
 	set(head, inner + THREAD_NODE, 8);
@@ -199,7 +200,7 @@ static void put_btf(const char *wrong)
 }
 
 /* What getpid() begins with */
-static void put_getpid(const char *wrong)
+static void put_getpid(bool old)
 {
 	static const unsigned char rip_relative[] = { 0x65, 0x48, 0x8b, 0x3d };
 	/* What is no process comes first, as the canary of a stack does */
@@ -209,7 +210,7 @@ static void put_getpid(const char *wrong)
 	};
 	int32_t disp = CURRENT - (GETPID - IMAGE + IMAGE_GVA + 8);
 
-	if (!strcmp(wrong, "absolute")) {
+	if (old) {
 		memcpy(ram + GETPID, absolute, sizeof(absolute));
 		return;
 	}
@@ -217,17 +218,59 @@ static void put_getpid(const char *wrong)
 	memcpy(ram + GETPID + sizeof(rip_relative), &disp, sizeof(disp));
 }
 
+/* Where system calls enter: what does not matter there is left out */
+static void put_entry(const char *wrong, bool old)
+{
+	/* Something else is called first; then do_syscall_64() is, and a question asked */
+	static const unsigned char entry[] = {
+		0xe8, 0x20, 0, 0, 0, 0x90,
+		0xe8, 0x10, 0, 0, 0, 0x84, 0xc0,
+	}, old_entry[] = {
+		0xe8, 0x20, 0, 0, 0, 0x90,
+		0xe8, 0x10, 0, 0, 0, 0x0f, 0x1f, 0x44, 0, 0, 0x48, 0x8b, 0x4c, 0x24, 0x58,
+	};
+
+	if (old)
+		memcpy(ram + MAKES_CALL - 6, old_entry, sizeof(old_entry));
+	else
+		memcpy(ram + MAKES_CALL - 6, entry, sizeof(entry));
+	if (!strcmp(wrong, "noentry"))
+		ram[MAKES_CALL] = 0x90;
+	/* To nowhere */
+	if (!strcmp(wrong, "wildentry"))
+		ram[MAKES_CALL + 4] = 0x7f;
+}
+
+/* Have a program's registers on a stack of the kernel's.  Returns where they are. */
+uint64_t fake_tasks_call(unsigned int stack, const struct fake_call *call)
+{
+	static const unsigned char places[] = { 14, 13, 12, 7 };
+	uint64_t regs = TASKS_GVA + STACKS_AT + stack * 0x100;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(places); i++)
+		set(regs + places[i] * 8, call->args[i], 8);
+	set(regs + 10 * 8, call->result, 8);
+	set(regs + 15 * 8, (int64_t)call->nr, 8);
+	set(regs + 16 * 8, call->ip, 8);
+	set(regs + 19 * 8, USER_STACK, 8);
+	fake_put(USER_STACK + 48 + 13 * 8, 4);
+	fake_put(USER_STACK + 48 + 16 * 8, call->saved_ip);
+	return regs;
+}
+
 static void map_data(void)
 {
 	fake_put(FAKE_CR3 + 273 * 8, 0xa6000 | 3);
 	fake_put(0xa6000, 0xa7000 | 3);
 	fake_put(0xa7000, 0xa8000 | 3);
-	fake_put(0xa8000 + DATA / 4096 * 8, DATA | 3);
+	fake_put(0xa8000 + TASKS_PAGE / 4096 * 8, TASKS_PAGE | 3);
 }
 
 /* @wrong: what is unusual about them */
 void fake_tasks_boot(const char *wrong)
 {
+	bool old = !strcmp(wrong, "absolute") || !strcmp(wrong, "oldtrace");
 	uint64_t last = task(LISTED - 1);
 	unsigned int i;
 
@@ -235,12 +278,13 @@ void fake_tasks_boot(const char *wrong)
 	for (i = 0; i < NTASKS; i++)
 		put_task(i);
 	for (i = 0; i < VCPUS; i++) {
-		set(DATA_GVA + SLOTS_AT + 16 * i,
+		set(TASKS_GVA + SLOTS_AT + 16 * i,
 		    task(i || !strcmp(wrong, "thread") ? LISTED : SERVER), 8);
-		peer_gs_base[i] = DATA_GVA + SLOTS_AT + 16 * i - CURRENT;
+		peer_gs_base[i] = TASKS_GVA + SLOTS_AT + 16 * i - CURRENT;
 	}
-	put_getpid(wrong);
-	if (strcmp(wrong, "nobtf"))
+	put_getpid(old);
+	put_entry(wrong, old);
+	if (strncmp(wrong, "nobtf", 5))
 		put_btf(wrong);
 	if (!strcmp(wrong, "ring"))
 		set(last + TASKS, task(2) + TASKS, 8);

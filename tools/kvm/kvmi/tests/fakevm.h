@@ -46,7 +46,21 @@ bool fake_linux_run(int sock);
 void fake_linux_end(void);
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);
 
-/* faketasks.c: its processes */
+/* faketasks.c: its processes, and where they enter it */
+#define TASKS_PAGE	0x9c000
+#define TASKS_GVA	(0xffff888000000000ull + TASKS_PAGE)
+#define MAKES_CALL	(IMAGE + 0x60)
+#define CALL_RETURNS	(MAKES_CALL + 5)
+#define FAKE_IP		0x401002	/* after SYSCALL */
+
+struct fake_call {
+	int nr;
+	int64_t args[4], result;
+	uint64_t ip;		/* the program goes on there */
+	uint64_t saved_ip;	/* ... after a signal's handler, with 4 in RAX */
+};
+
 void fake_tasks_boot(const char *wrong);
+uint64_t fake_tasks_call(unsigned int stack, const struct fake_call *call);
 
 #endif

@@ -191,6 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tool tool = { 0 };
 	struct kint_event event = { 0 };
 	struct input in = { data, size };
+	uint64_t call;
 	char *text;
 
 	if (!null)
@@ -202,6 +203,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (kernel_range_of(&k, take_number(&in)) && !k.nranges)
 		abort();
+	if (k.found && !kernel_find_dispatch(&tool, &k, &call) && call - k.entry > PAGE_SIZE)
+		abort();
 	reads = 0;
 	if (!linux_find(&tool, 0, &k, size & 1, &guest) && !guest.known)
 		abort();
@@ -210,6 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	print_call(null, &tool, &event, take(&in) & 1 ? 257 : take_number(&in));
 	try_processes(&in, null);
 	try_types(&in);
+	print_call_result(null, take(&in), take_number(&in));
 	text = malloc(in.left + 1);
 	if (!text)
 		return 0;

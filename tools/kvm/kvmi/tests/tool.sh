@@ -694,6 +694,7 @@ ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/mount.sh"
 . "$(dirname "$0")/gdb.sh"
 . "$(dirname "$0")/processes.sh"
+. "$(dirname "$0")/trace.sh"
 
 ok "no socket file left" test ! -e "$sock"
 

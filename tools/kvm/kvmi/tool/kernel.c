@@ -17,6 +17,9 @@
 #define MSR_LSTAR	0xc0000082
 #define CHUNK		65536
 #define MAX_BRANCH	32	/* bytes of a branch of a switch that calls a function */
+#define ENTRY_SIZE	512	/* of the code where system calls enter */
+#define CALL		0xe8
+#define CALL_SIZE	5
 
 static int add_range(void *arg, const struct mapping *m)
 {
@@ -134,6 +137,70 @@ static int find_call_table(struct tool *tool, struct guest_kernel *k)
 	}
 	free(buf);
 	return err;
+}
+
+/* Instructions that do nothing, and keep the place of others: how long are they? */
+static unsigned int skip_nops(const unsigned char *code, unsigned int room)
+{
+	static const struct {
+		unsigned char size, bytes[5];
+	} nops[] = {
+		{ 1, { 0x90 } }, { 2, { 0x66, 0x90 } }, { 3, { 0x0f, 0x1f, 0x00 } },
+		{ 4, { 0x0f, 0x1f, 0x40, 0x00 } }, { 5, { 0x0f, 0x1f, 0x44, 0x00, 0x00 } },
+	};
+	unsigned int n = 0, i;
+
+	do {
+		for (i = 0; i < 5; i++)
+			if (n + nops[i].size <= room &&
+			    !memcmp(code + n, nops[i].bytes, nops[i].size))
+				break;
+		n += i < 5 ? nops[i].size : 0;
+	} while (i < 5);
+	return n;
+}
+
+/*
+ * Where all 64-bit system calls are made: the instruction after the entry that calls
+ * do_syscall_64(), with struct pt_regs on top of the stack.  It is the one after which
+ * the kernel asks whether SYSRET will do: by what the function says, or by RCX and RIP.
+ * *@call is set to it, or -ENOENT.
+ */
+int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64_t *call)
+{
+	static const unsigned char asks[] = { 0x84, 0xc0 };	/* test %al,%al */
+	/* mov 0x58(%rsp),%rcx */
+	static const unsigned char compares[] = { 0x48, 0x8b, 0x4c, 0x24, 0x58 };
+	const struct kernel_range *r = kernel_range_of(k, k->entry - k->offset);
+	unsigned char code[ENTRY_SIZE];
+	unsigned int i, next;
+	int32_t distance;
+	size_t size;
+	int err;
+
+	if (!r || !r->text)
+		return -ENOENT;
+	size = r->gva + r->size - k->entry;
+	if (size > sizeof(code))
+		size = sizeof(code);
+	tool->doing = "reading where system calls enter";
+	err = kint_read_physical(tool->conn, k->entry - k->offset, code, size);
+	for (i = 0; !err && i + CALL_SIZE < size; i++) {
+		if (code[i] != CALL)
+			continue;
+		memcpy(&distance, code + i + 1, sizeof(distance));
+		next = i + CALL_SIZE;
+		if (!is_text(k, k->entry + next + distance))
+			continue;
+		next += skip_nops(code + next, size - next);
+		if (next + sizeof(compares) > size ||
+		    (memcmp(code + next, asks, sizeof(asks)) &&
+		     memcmp(code + next, compares, sizeof(compares))))
+			continue;
+		*call = k->entry + i;
+		return 0;
+	}
+	return err ? err : -ENOENT;
 }
 
 /* Fill in @k by what the vCPU sees.  MONITOR_TOLD, or MONITOR_LATER without a word. */

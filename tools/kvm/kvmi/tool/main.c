@@ -28,6 +28,7 @@ static const struct {
 	{ "guard",     cmd_guard,     "refuse writes to chosen MSRs and control register bits" },
 	{ "protect",   cmd_protect,   "keep the guest from writing its kernel, or other memory" },
 	{ "break",     cmd_break,     "breakpoints that the guest cannot see" },
+	{ "trace",     cmd_trace,     "system calls of a Linux guest, with what they return" },
 	{ "gdb",       cmd_gdb,       "a server for gdb, to debug the guest as any remote target" },
 	{ "step",      cmd_step,      "execute instructions one by one, show registers" },
 	{ "views",     cmd_views,     "views of guest memory: list, create, switch, change" },

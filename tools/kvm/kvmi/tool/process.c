@@ -37,16 +37,25 @@ void process_begin(void)
 	who.guest.known = false;
 }
 
+/* As linux_find() */
+int process_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k)
+{
+	int err = linux_find(tool, vcpu, k, true, &who.guest);
+
+	who.hopeless = err == MONITOR_TOLD;
+	who.tried = now_ns();
+	return err;
+}
+
 static void look_again(struct tool *tool, uint16_t vcpu)
 {
-	int64_t now = now_ns();
 	int err;
 
-	if (who.hopeless || (who.tried && now - who.tried < RETRY_NS))
+	if (who.hopeless || (who.tried && now_ns() - who.tried < RETRY_NS))
 		return;
 	err = kernel_find(tool, vcpu, &who.kernel);
 	if (!err)
-		err = linux_find(tool, vcpu, &who.kernel, true, &who.guest);
+		err = process_find(tool, vcpu, &who.kernel);
 	who.hopeless = err == MONITOR_TOLD;
 	who.tried = now_ns();
 }
