@@ -267,6 +267,28 @@ static void map_data(void)
 	fake_put(0xa8000 + TASKS_PAGE / 4096 * 8, TASKS_PAGE | 3);
 }
 
+/*
+ * The vCPUs are in a program, whose page tables have the kernel's text, which is long,
+ * and of its data only some that is read-only; those of the kernel are beside them.
+ */
+static void isolate(void)
+{
+	const uint64_t kernel = 0xaa000, user = 0xab000;
+	unsigned int i;
+
+	memcpy(ram + kernel, ram + FAKE_CR3, 4096);
+	fake_put(user + 511 * 8, 0xac000 | 3);
+	fake_put(0xac000 + 510 * 8, 0xad000 | 3);
+	fake_put(0xad000 + 8 * 8, 0xae000 | 3);
+	for (i = 0; i < 6; i++)
+		fake_put(0xae000 + i * 8, (IMAGE + i * 4096) | 1 | (i < 4 ? 0 : 1ull << 63));
+	fake_put(0xad000 + 9 * 8, 0xaf000 | 3);
+	for (i = 0; i < 512; i++)
+		fake_put(0xaf000 + i * 8, (IMAGE + 0x200000 + i * 4096) | 1);
+	peer_sregs.cr3 = user;
+	peer_in_program = true;
+}
+
 /* @wrong: what is unusual about them */
 void fake_tasks_boot(const char *wrong)
 {
@@ -286,6 +308,8 @@ void fake_tasks_boot(const char *wrong)
 	put_entry(wrong, old);
 	if (strncmp(wrong, "nobtf", 5))
 		put_btf(wrong);
+	if (!strcmp(wrong, "isolated"))
+		isolate();
 	if (!strcmp(wrong, "ring"))
 		set(last + TASKS, task(2) + TASKS, 8);
 	if (!strcmp(wrong, "wild"))

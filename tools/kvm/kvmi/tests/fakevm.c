@@ -45,6 +45,7 @@
 
 #define LSTAR 0xc0000082
 #define EFER 0xc0000080
+#define KERNEL_GS_BASE 0xc0000102
 #define NR_CHATTY 3000
 #define NR_ROUNDS 600
 #define BANNER 0x7ffa		/* crosses into the next page */
@@ -252,11 +253,11 @@ static void zoo_reply(const struct peer_msg *msg)
 
 static void boot_linux(void)
 {
-	fake_linux_boot();
 	peer_sregs.cr0 = 0x80050033;
 	peer_sregs.cr4 = 0x3006f0;
 	peer_sregs.efer = 0xd01;
 	peer_sregs.cr3 = FAKE_CR3;
+	fake_linux_boot();
 	lstar[0] = 0xffffffff81000040;
 	lstar[1] = lstar[0];
 }
@@ -328,13 +329,18 @@ static void registers(const struct peer_msg *msg)
 	out.r.sregs.cr0 = 0x80050033;
 	out.r.sregs.cr4 = 0x3006f0;
 	out.r.sregs.efer = 0xd01;
-	out.r.sregs.cr3 = FAKE_CR3;
-	out.r.sregs.gs.base = peer_gs_base[vcpu];
+	out.r.sregs.cr3 = peer_sregs.cr3 ? peer_sregs.cr3 : FAKE_CR3;
+	if (peer_in_program)
+		out.r.sregs.ss.dpl = 3;
+	else
+		out.r.sregs.gs.base = peer_gs_base[vcpu];
 	out.r.msrs.nmsrs = req->nmsrs;
 	for (i = 0; i < req->nmsrs; i++) {
 		out.e[i].index = req->msrs_idx[i];
 		if (out.e[i].index == LSTAR)
 			out.e[i].data = lstar[vcpu];
+		if (out.e[i].index == KERNEL_GS_BASE && peer_in_program)
+			out.e[i].data = peer_gs_base[vcpu];
 		if (out.e[i].index == 0x666) {
 			peer_reply(sock, msg, -EINVAL, NULL, 0);
 			return;

@@ -54,6 +54,7 @@ bool peer_version(int fd, const struct peer_msg *msg)
 struct kvm_regs peer_regs = { .rip = 0xffffffff81000123 };
 struct kvm_sregs peer_sregs;
 uint64_t peer_gs_base[4];
+bool peer_in_program;
 
 static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 			    const struct kvmi_event_hdr *hdr, const void *data, size_t size)
@@ -70,7 +71,12 @@ static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 	ev.common.arch.mode = KVMI_X86_MODE_64;
 	ev.common.arch.regs = peer_regs;
 	ev.common.arch.sregs = peer_sregs;
-	ev.common.arch.sregs.gs.base = peer_gs_base[vcpu % 4];
+	if (peer_in_program) {
+		ev.common.arch.sregs.ss.dpl = 3;
+		ev.common.arch.msrs.shadow_gs = peer_gs_base[vcpu % 4];
+	} else {
+		ev.common.arch.sregs.gs.base = peer_gs_base[vcpu % 4];
+	}
 	if (size)
 		memcpy(ev.data, data, size);
 	return peer_send(fd, KVMI_VCPU_EVENT, seq, &ev,

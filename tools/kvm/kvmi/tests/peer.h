@@ -38,6 +38,7 @@ bool peer_vcpu_notification(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, co
 extern struct kvm_regs peer_regs;	/* of all events */
 extern struct kvm_sregs peer_sregs;
 extern uint64_t peer_gs_base[];		/* but for this one, of each of 4 vCPUs */
+extern bool peer_in_program;		/* ... which is the other one then */
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20]);
 
 #endif

@@ -26,6 +26,11 @@ ok "ps: JSON of what is no text" has '"comm":"\\u001b\[2J no end\\\\\\u000axx"'
 run linuxtasks-absolute ps
 ok "ps: a kernel of before 6.10" has '^     45 .*server$'
 
+run linuxtasks-isolated ps
+ok "ps: from a program that sees little of the kernel" has '^     45 .*server$'
+run linuxtasks-isolated watch --write 0xb5000+4K --process --once
+ok "watch: the process, of a program's event" has 'vCPU 0  server\[45]  PAGE '
+
 # Its types from a file
 run linuxtasks-nobtf ps
 ok "ps: a kernel without BTF" has '^kvmi: the guest.s kernel has no BTF: give its vmlinux'

@@ -178,19 +178,11 @@ static int add_mapping(void *arg, const struct mapping *m)
 /* The kernel's image first, then what else is in the upper half of its addresses */
 static int read_maps(struct tool *tool, struct maps *maps, struct kvm_sregs *sregs)
 {
-	unsigned int i;
-	uint64_t size = 0;
 	int err;
 
-	err = walk_pages_once(tool, sregs, KERNEL_MAP, ~0ull, add_mapping, maps);
-	for (i = 0; i < maps->n; i++)
-		size += maps->p[i].p_memsz;
-	/* A program's page tables show next to nothing of a kernel that isolates them */
-	if (!err && size < 1 << 20 && (sregs->cr3 & PTI_USER_TABLE) && CPL(sregs)) {
-		sregs->cr3 &= ~PTI_USER_TABLE;
-		maps->n = 0;
+	err = kernel_tables(tool, sregs);
+	if (!err)
 		err = walk_pages_once(tool, sregs, KERNEL_MAP, ~0ull, add_mapping, maps);
-	}
 	if (!err)
 		err = walk_pages_once(tool, sregs, UPPER_HALF, KERNEL_MAP - 1, add_mapping, maps);
 	if (err != -E2BIG)

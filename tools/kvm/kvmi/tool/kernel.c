@@ -29,7 +29,6 @@ static int add_range(void *arg, const struct mapping *m)
 	/* Modules are not in one piece with the image */
 	if (m->user || m->writable || m->gva - m->gpa != k->offset)
 		return 0;
-	k->size += m->size;
 	if (r && r->gva + r->size == m->gva && r->text == m->executable) {
 		r->size += m->size;
 		return 0;
@@ -59,7 +58,6 @@ static int scan(struct tool *tool, const struct kvm_sregs *sregs, struct guest_k
 
 	k->nranges = 0;
 	k->left_out = 0;
-	k->size = 0;
 	k->found = false;
 	err = walk_pages(tool, sregs, k->entry, k->entry, note_offset, k);
 	if (err || !k->found)
@@ -215,12 +213,10 @@ int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 	err = kint_get_registers(tool->conn, vcpu, &regs, &lstar, &k->entry, 1);
 	if (err)
 		return err;
-	if (k->entry >= KERNEL_MAP && k->entry <= KERNEL_MAP_LAST)
-		err = scan(tool, &regs.sregs, k);
-	/* A program's page tables show next to nothing of a kernel that isolates them */
-	if (!err && k->found && k->size < 1 << 20 && (regs.sregs.cr3 & PTI_USER_TABLE)) {
-		regs.sregs.cr3 &= ~PTI_USER_TABLE;
-		err = scan(tool, &regs.sregs, k);
+	if (k->entry >= KERNEL_MAP && k->entry <= KERNEL_MAP_LAST) {
+		err = kernel_tables(tool, &regs.sregs);
+		if (!err)
+			err = scan(tool, &regs.sregs, k);
 	}
 	if (err && err != -EOPNOTSUPP)
 		return err;

@@ -145,6 +145,35 @@ int walk_pages_once(struct tool *tool, const struct kvm_sregs *sregs, uint64_t s
 	return err;
 }
 
+static int is_writable(void *arg, const struct mapping *m)
+{
+	(void)arg;
+	return m->writable && !m->user;
+}
+
+/*
+ * A Linux kernel that isolates page tables has two for each program, and leaves it with
+ * the one that shows little of the kernel: its text perhaps, and none of its data.  Have
+ * the other one in @sregs then.
+ */
+int kernel_tables(struct tool *tool, struct kvm_sregs *sregs)
+{
+	struct kvm_sregs other = *sregs;
+	int ret;
+
+	if (!(sregs->cr3 & PTI_USER_TABLE))
+		return 0;
+	ret = walk_pages(tool, sregs, KERNEL_MAP, KERNEL_MAP_LAST, is_writable, NULL);
+	if (ret)
+		return ret > 0 ? 0 : ret;
+	other.cr3 &= ~PTI_USER_TABLE;
+	ret = walk_pages(tool, &other, KERNEL_MAP, KERNEL_MAP_LAST, is_writable, NULL);
+	if (ret <= 0)
+		return ret;
+	*sregs = other;
+	return 0;
+}
+
 /* Guest virtual memory, as the vCPU's kernel sees it; -EFAULT it is not there */
 int read_virtual(struct tool *tool, uint16_t vcpu, uint64_t gva, void *buf, size_t size)
 {

@@ -280,6 +280,7 @@ int walk_pages(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start,
 	       int (*found)(void *arg, const struct mapping *m), void *arg);
 int walk_pages_once(struct tool *tool, const struct kvm_sregs *sregs, uint64_t start,
 		    uint64_t last, int (*found)(void *arg, const struct mapping *m), void *arg);
+int kernel_tables(struct tool *tool, struct kvm_sregs *sregs);
 int read_virtual(struct tool *tool, uint16_t vcpu, uint64_t gva, void *buf, size_t size);
 int read_text(struct tool *tool, uint16_t vcpu, uint64_t gva, char *text, size_t room);
 
@@ -296,7 +297,6 @@ struct guest_kernel {
 	bool found;
 	uint64_t entry;		/* where system calls enter */
 	uint64_t offset;	/* of virtual from physical addresses of the image */
-	uint64_t size;		/* of all ranges */
 	uint64_t call_table;	/* of system calls, 0 if it was not found */
 	uint64_t calls[NR_TABLE_CALLS];
 	struct kernel_range ranges[MAX_KERNEL_RANGES];
