@@ -370,7 +370,8 @@ static uint16_t make_event(unsigned char data[64], size_t *size)
 	};
 	struct kvmi_vcpu_event_pf pf = {
 		.gpa = act->gpa, .gva = access.gva, .access = act->what, .view = view_of[0],
-		.flags = not_emulated ? KVMI_PF_NOT_EMULATED : 0,
+		.flags = (not_emulated ? KVMI_PF_NOT_EMULATED : 0) |
+			 (!strcmp(fake_linux_maps, "delivery") ? KVMI_PF_DELIVERY : 0),
 	};
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = act->gpa, .insn_len = 1 };
 	struct kvmi_vcpu_event_singlestep step = { .failed = act->what };

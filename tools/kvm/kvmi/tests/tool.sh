@@ -493,6 +493,9 @@ ok "protect: exact: and the same is written" wrote "$beside"
 unset FAKE_RULES
 run linux protect --kernel --trust 0xffffffff81000124-0xffffffff81000200 --once
 ok "protect: code that is not trusted" sh -c "! grep -q ALLOW $dir/vm"
+run linuxdelivery protect --kernel --symbols "$dir/map" --trust text_poke --once
+ok "protect: trusted code is interrupted" vm_has 'event 17 SKIP'
+ok "protect: a delivery is not trusted" sh -c "! grep -q 'event 17 ALLOW' $dir/vm"
 run linux protect --kernel --trust elsewhere --symbols "$dir/map" --once
 ok "protect: trust in what is not there" has '--trust elsewhere: no such symbol'
 sed s/ffffffff82000040/ffffffff82000044/ "$dir/map" >"$dir/othermap"

@@ -164,6 +164,10 @@ static void make_msr_rules(struct rule_list *list)
 		rules_reason(list, "--msr: asked about, for the line; see --quiet");
 	if (!guard.efer_bits || guards_msr(MSR_EFER))
 		return;
+	if (!guard.quiet && process_wanted()) {
+		rules_reason(list, "--process: other writes of EFER are asked about");
+		return;
+	}
 	rules_add_numbers(list, RULE_ALLOWS, guard.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY,
 			  MSR_EFER, MSR_EFER);
 	rules_reason(list, "--efer-bit: other writes of EFER are allowed%s",

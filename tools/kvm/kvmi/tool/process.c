@@ -90,7 +90,9 @@ void print_process(FILE *out, const struct process *p)
 /* Before a line about the event begins: what it takes may have something to say */
 void who_look(struct tool *tool, const struct kint_event *event)
 {
-	who.is_known = who.wanted && !process_of(tool, event, &who.process);
+	/* After a notification the vCPU may be in another one */
+	who.is_known = who.wanted && !event->notified &&
+		       !process_of(tool, event, &who.process);
 }
 
 /* Who it was and two spaces, if that was asked for */

@@ -204,14 +204,16 @@ static void make_page_rules(struct rule_list *list)
 	unsigned int i;
 
 	rules_new(list);
-	for (i = 0; i < protect.ntrusted; i++) {
+	for (i = 0; i < protect.ntrusted && (protect.quiet || !process_wanted()); i++) {
 		rule = rules_add(list, RULE_ALLOWS,
 				 protect.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY);
 		rule->match = KVMI_MATCH_RIP;
 		rule->rip_first = protect.trusted[i].gpa;
 		rule->rip_last = protect.trusted[i].gpa + protect.trusted[i].size - 1;
 	}
-	if (protect.ntrusted)
+	if (protect.ntrusted && !protect.quiet && process_wanted())
+		rules_reason(list, "--trust: asked about, for --process");
+	else if (protect.ntrusted)
 		rules_reason(list, "--trust: allowed%s", protect.quiet ? ", and counted" :
 			     ", and the guest goes on while they are shown");
 	for (i = 0; i < protect.ngaps; i++) {
@@ -404,9 +406,14 @@ static void show(struct tool *tool, const struct kint_event *event, const char *
 	printf(", CPL %u\n", event->common.arch.sregs.ss.dpl);
 }
 
-static bool is_trusted(uint64_t rip)
+static bool is_trusted(const struct kint_event *event)
 {
+	uint64_t rip = event->common.arch.regs.rip;
 	unsigned int i;
+
+	/* The code there was interrupted, and its stack may be anywhere */
+	if (event->id == KVMI_VCPU_EVENT_PF && (event->pf.flags & KVMI_PF_DELIVERY))
+		return false;
 
 	for (i = 0; i < protect.ntrusted; i++)
 		if (rip - protect.trusted[i].gpa < protect.trusted[i].size)
@@ -432,7 +439,7 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 		show(tool, event, "trusted");
 		return 0;
 	}
-	if (is_trusted(event->common.arch.regs.rip)) {
+	if (is_trusted(event)) {
 		protect.allowed++;
 		show(tool, event, "trusted");
 		allowed = true;
