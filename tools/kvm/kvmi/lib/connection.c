@@ -11,6 +11,11 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 
+const char *kint_library_version(void)
+{
+	return KVMI_TOOL_VERSION;
+}
+
 static int make_poll_fd(struct kint_conn *conn)
 {
 	struct epoll_event ev = { .events = EPOLLIN };

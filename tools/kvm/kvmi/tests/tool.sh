@@ -678,6 +678,7 @@ wrong "one DIR to mount" mount
 wrong "one DIR to mount" mount a b
 wrong "give elf, raw or lime" dump a --format zip
 wrong "one of --search" mem 0 --write a --search b
+wrong "is too much" check all
 
 printf secret >"$dir/cookie"
 run boot info --cookie "$dir/cookie"
@@ -698,6 +699,7 @@ ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/gdb.sh"
 . "$(dirname "$0")/processes.sh"
 . "$(dirname "$0")/trace.sh"
+. "$(dirname "$0")/check.sh"
 
 ok "no socket file left" test ! -e "$sock"
 

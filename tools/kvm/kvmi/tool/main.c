@@ -35,6 +35,7 @@ static const struct {
 	{ "pause",     cmd_pause,     "hold vCPUs, show where they are, let them go" },
 	{ "inject",    cmd_inject,    "have the guest take an exception" },
 	{ "shutdown",  cmd_shutdown,  "end the guest" },
+	{ "check",     cmd_check,     "what introspection lacks on this host; needs no VM" },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -92,7 +93,8 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
 		return print_usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
-		printf("kvmi %s, protocol version %d\n", KVMI_TOOL_VERSION, KVMI_VERSION);
+		printf("kvmi %s, libkint %s, protocol version %d\n", KVMI_TOOL_VERSION,
+		       kint_library_version(), KVMI_VERSION);
 		return EXIT_OK;
 	}
 	for (i = 0; i < NCOMMANDS && strcmp(argv[1], commands[i].name); i++)

@@ -493,6 +493,7 @@ int cmd_info(struct tool *tool, int argc, char **argv);
 int cmd_features(struct tool *tool, int argc, char **argv);
 int cmd_slots(struct tool *tool, int argc, char **argv);
 int cmd_regs(struct tool *tool, int argc, char **argv);
+int cmd_check(struct tool *tool, int argc, char **argv);
 int cmd_cpuid(struct tool *tool, int argc, char **argv);
 int cmd_xsave(struct tool *tool, int argc, char **argv);
 int cmd_translate(struct tool *tool, int argc, char **argv);

@@ -94,6 +94,14 @@ struct kint_peer {
 	uint64_t tool_size;
 };
 
+/**
+ * kint_library_version - the version of the library that runs, "1.0" say
+ *
+ * The protocol that it speaks has a version of its own, KVMI_VERSION; that of the other
+ * side is in kint_version().
+ */
+const char *kint_library_version(void);
+
 /* ---- Listening and connecting (listener.c, connection.c, handshake.c) ---- */
 
 /**
