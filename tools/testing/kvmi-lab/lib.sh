@@ -78,5 +78,19 @@ logged() {
 	fi
 }
 
-# A file's value in the list of versions
+# A value in the list of versions
 version() { sed -n "s/^$1=//p" "$LAB/versions"; }
+
+# fits WHAT VERSION: does it begin as the list of versions has it?
+fits() {
+	for _series in $(version "$1_series"); do
+		case $2 in "$_series"|"$_series"[!0-9]*) return 0 ;; esac
+	done
+	return 1
+}
+
+# kernel_version: that of the tree whose Makefile is stdin
+kernel_version() { awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v == "" ? "" : ".") $3 } END { print v }'; }
+
+# what_fits WHAT NAME VERSION: for a message, how what is there goes with the list
+what_fits() { echo "$2 $3; patches/$1 is for $(version "$1_series" | sed 's/ /, /g')"; }

@@ -102,7 +102,7 @@ read_patch() {
 apply_diff() {
 	git apply --cached --whitespace=nowarn "$T/diff" 2>"$T/err" && return
 	cat "$T/err" >&2
-	die "patches/linux/$1 does not apply"
+	die "patches/linux/$1 does not apply ($(what_fits linux Linux "$(git show base:Makefile | kernel_version)"))"
 }
 
 # commit PARENT: the index with $T/message by the author set

@@ -318,7 +318,7 @@ apply_am() {
 	if ! git -C "$1" am -3 "$OUT/series.mbox" >"$log" 2>&1; then
 		git -C "$1" am --abort || :
 		grep -E '^(Patch failed|error:|fatal:|CONFLICT|Committer identity)' "$log" | head -n 12 >&2
-		die "apply: the series does not fit $1; nothing was changed ($log)"
+		die "apply: the series does not fit $1 ($(what_fits linux Linux "$(kernel_version <"$1/Makefile")")); nothing was changed ($log)"
 	fi
 }
 
@@ -328,7 +328,7 @@ apply_patch() {
 	set -- "$1" patch -d "$1" -p1 -N -s -r - --no-backup-if-mismatch
 	if ! "${@:2}" --dry-run <"$B/stamps/apply.diff" >"$log" 2>&1; then
 		head -n 12 "$log" >&2
-		die "apply: the series does not fit $1; nothing was changed ($log)"
+		die "apply: the series does not fit $1 ($(what_fits linux Linux "$(kernel_version <"$1/Makefile")")); nothing was changed ($log)"
 	fi
 	"${@:2}" <"$B/stamps/apply.diff" >"$log" 2>&1 || { head -n 12 "$log" >&2; die "apply: patch failed in $1"; }
 }
