@@ -14,8 +14,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 .PHONY: all help packages tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
-	test test-all test-debug test-kcsan bench shell demo check series apply export kernel clean distclean \
-	test-can bench-can shell-can kernel-deb-can
+	test test-all test-debug test-kcsan bench shell demo check series apply export kernel report clean distclean \
+	test-can bench-can shell-can kernel-deb-can report-can
 
 all: images bochs
 
@@ -40,6 +40,7 @@ help:
 	@echo '  make series            The mailable patch series, in build/series'
 	@echo '  make apply LINUX=dir   Apply the series to your kernel tree'
 	@echo '  make kernel CONFIG=file  Debian packages of a patched host kernel'
+	@echo '  make report            On a host that runs such a kernel: test it, write a file to mail'
 	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; and own sources'
 	@echo '(directory or tarball): LINUX= kernel 7.3, QEMU_SRC= QEMU 10, BOCHS= Bochs 3.0'
 
@@ -77,7 +78,7 @@ MACHINE = $(if $(M),--machine '$(M)')
 TEST = $(if $(T),--test '$(T)')
 test-can:
 	@$(LAB)/test --can $(MACHINE) $(TEST)
-bench-can shell-can kernel-deb-can:
+bench-can shell-can kernel-deb-can report-can:
 	@$(LAB)/$(@:-can=) --can $(MACHINE)
 
 # T= a test or a shell pattern of tests, M= vmx or svm
@@ -123,6 +124,11 @@ export:
 export CONFIG KERNEL_OUT
 kernel: kernel-deb-can packages
 	@$(LAB)/kernel-deb
+
+# T= some of the tests, REPORT= the file
+export REPORT
+report: report-can images
+	@$(LAB)/report $(TEST)
 
 # The trees that people work in (linux, qemu-src) and the downloads stay
 clean:

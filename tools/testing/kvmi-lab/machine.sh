@@ -2,10 +2,10 @@
 # The two emulated machines; sourced by run and shell, which set $W (a work
 # directory), $kernel, $append, $console, $cpus, $disk and $line and get $child.
 
-# What a kernel in trouble says.  "unchecked MSR access" is a WARN that KVM
-# users trip easily, so it is named although it has no WARNING: line.
-# It reads with grep -E of GNU and of busybox.
-SPLAT='WARNING: |BUG: |Oops: |general protection fault|Kernel panic|INFO: possible|INFO: task .* blocked|rcu.*(stall|detected stalls)|unchecked MSR access|KASAN|UBSAN|kmemleak: [0-9]+ new|refcount_t: |DEBUG_LOCKS_WARN_ON|sleeping function called|scheduling while atomic|soft lockup|hard LOCKUP|divide error:|invalid opcode:'
+# What a kernel in trouble says, as a report of a host has it.  It reads with grep -E of
+# GNU and of busybox.
+SPLAT=$(sed -n "s/^SPLAT='\(.*\)'\$/\1/p" "$REPO/tools/kvm/kvmi/kvmi-report")
+[ -n "$SPLAT" ] || die "kvmi-report has no SPLAT"
 
 # splats FILE: the lines of a host kernel's console that mean trouble
 splats() {

@@ -700,6 +700,7 @@ ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/processes.sh"
 . "$(dirname "$0")/trace.sh"
 . "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/report.sh"
 
 ok "no socket file left" test ! -e "$sock"
 
