@@ -89,24 +89,24 @@ for what in \$FAKE; do
 done
 END
 chmod +x "$dir/bin/qemu"
-FAKE="boot linux boot boot boot boot linux last"
+FAKE="linux boot boot boot boot boot linux last"
 export FAKE
 write_report --qemu "$dir/bin/qemu" --guest /dev/null
 ok "report: a guest" status_is 0
 ok "report: QEMU" reported '^QEMU  *QEMU emulator version 10.0.2$'
-for s in 'is introspected before it runs' 'what is possible' 'its boot, watched' registers \
+for s in 'what is possible, before it runs' 'its boot, watched' 'what is known of it' registers \
 	'layout of its memory' 'its memory, searched' 'its kernel, protected' 'shut down'; do
 	ok "report: a guest: $s" reported "^ok       guest: $s  *[0-9.]* s$"
 done
 ok "report: a guest: features" reported '^| page access    R W X$'
-FAKE="boot boot"
+FAKE=boot
 write_report --qemu "$dir/bin/qemu" --guest /dev/null --limit 1
 ok "report: a guest that is lost" status_is 1
 ok "report: a guest that is lost: so it says" reported '^FAILED   guest: its boot, watched '
 ok "report: no page access" reported '^skipped  guest: its kernel, protected  *no page access$'
 FAKE=
 write_report --qemu "$dir/bin/qemu" --guest /dev/null --limit 1
-ok "report: no guest comes" reported '^failed: .guest: is introspected before it runs.$'
+ok "report: no guest comes" reported '^failed: .guest: what is possible, before it runs.$'
 unset FAKE
 
 # refuses PATTERN ARGUMENTS...
