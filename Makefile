@@ -13,7 +13,7 @@ export KVMI_CACHE LINUX QEMU_SRC BOCHS JOBS
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
-.PHONY: all help packages tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
+.PHONY: all help lab-packages packages packages-check tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
 	test test-all test-debug test-kcsan bench shell demo check series apply export kernel report clean distclean \
 	test-can bench-can shell-can kernel-deb-can report-can
 
@@ -40,22 +40,25 @@ help:
 	@echo '  make series            The mailable patch series, in build/series'
 	@echo '  make apply LINUX=dir   Apply the series to your kernel tree'
 	@echo '  make kernel CONFIG=file  Debian packages of a patched host kernel'
+	@echo '  make packages          Debian packages of tool, libraries and documentation'
+	@echo '  make packages-check    Install them in a clean Debian, RELEASE=trixie for another'
 	@echo '  make report            On a host that runs such a kernel: test it, write a file to mail'
 	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; and own sources'
 	@echo '(directory or tarball): LINUX= kernel 7.3, QEMU_SRC= QEMU 10, BOCHS= Bochs 3.0'
 
-packages:
+# What the lab needs of Debian
+lab-packages:
 	@$(LAB)/packages
 
 # The kernel tree: branch "base", then our series on top
-tree: packages
+tree: lab-packages
 	@$(LAB)/tree
 	@if [ -x $(LAB)/series ]; then $(LAB)/series sync; fi
 
-bochs: packages
+bochs: lab-packages
 	@$(LAB)/bochs
 
-qemu: packages
+qemu: lab-packages
 	@$(LAB)/qemu
 
 kernel-host: tree
@@ -122,8 +125,16 @@ export:
 # CONFIG= a kernel configuration (default: that of the running kernel),
 # LINUX= another tree than Debian's, KERNEL_OUT= where the packages go
 export CONFIG KERNEL_OUT
-kernel: kernel-deb-can packages
+kernel: kernel-deb-can lab-packages
 	@$(LAB)/kernel-deb
+
+# Debian packages of tool, libraries and documentation, in DEBS= or the cache
+packages: lab-packages
+	@$(LAB)/debs $(DEBS)
+
+# RELEASE= another Debian release than this machine's
+packages-check: lab-packages
+	@$(LAB)/debs-check $(RELEASE)
 
 # T= some of the tests, REPORT= the file
 export REPORT
