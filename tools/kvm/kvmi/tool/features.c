@@ -55,11 +55,11 @@ static void print_features(const struct kvmi_vm_get_features_reply *f)
 	static const char *const access[] = { "R", "W", "X", "XS", "XU" };
 	/* By the bits of KVMI_FEATURE_* */
 	static const char *const abilities[] = { "execute-only", "single-step", "user-execute",
-						 "same-value" };
+						 "same-value", "reply-flags", "rules" };
 
 	print_bit_names("actions", f->actions, actions, 4);
 	print_bit_names("page access", f->access, access, 5);
-	print_bit_names("abilities", f->flags, abilities, 4);
+	print_bit_names("abilities", f->flags, abilities, 6);
 	printf("views          %u\naddress spaces %u%s\n", f->views, f->address_spaces,
 	       f->address_spaces > 1 ? ", the second is that of SMM" : "");
 }
