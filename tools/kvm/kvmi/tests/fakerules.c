@@ -223,8 +223,10 @@ static void get_operands(uint16_t id, const void *data, bool access_on, struct o
 
 		set_number(op, pf->gpa);
 		op->kind = pf->access;
+		if (pf->flags & KVMI_PF_DELIVERY)
+			op->impossible = ~(1U << KVMI_RULE_CRASH);
 		if (pf->flags & KVMI_PF_NOT_EMULATED)
-			op->impossible = 1 << KVMI_RULE_SKIP | 1 << KVMI_RULE_TRACE;
+			op->impossible |= 1 << KVMI_RULE_SKIP | 1 << KVMI_RULE_TRACE;
 		if (!access_on)
 			op->impossible |= 1 << KVMI_RULE_TRACE;
 		break;
