@@ -825,6 +825,8 @@ bool kvmi_event_check_answers(struct kvm_vcpu *vcpu)
 	struct kvmi_event *answer;
 	bool any = false;
 
+	if (!vi->keeps_answers)
+		return false;
 	session = kvmi_vcpu_enter(vi);
 	if (!session)
 		return false;

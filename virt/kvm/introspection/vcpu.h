@@ -48,7 +48,7 @@ struct kvmi_command {
  *        used when the guest repeats it, or dropped if the context, the tool's
  *        requests or the session have changed
  *
- * While the event is OPEN the reply belongs to the receiver, under
+ * While the event is OPEN the reply belongs to who reads the socket, under
  * kvm_vcpu_introspection.lock; everything else belongs to the vCPU's thread.
  * OPEN and ANSWERED outlast the return of KVM_RUN with -EINTR: the next KVM_RUN
  * continues to wait.
