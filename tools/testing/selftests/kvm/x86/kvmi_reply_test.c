@@ -259,7 +259,7 @@ KVMI_TEST(kvmi_reply, step_in_view_of_breakpoint)
 
 	/* DEC ECX; JNZ back to WRITE */
 	g->start.regs.rcx = 4;
-	BEGIN(self, WRITE "\xff\xc9" "\x75\xfa");
+	BEGIN(self, WRITE "\xff\xc9\x75\xfa");
 	memcpy(addr_gpa2hva(g->vm, OTHER), addr_gpa2hva(g->vm, CODE), 4096);
 	*(u8 *)addr_gpa2hva(g->vm, OTHER) = INT3;
 	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, CODE, OTHER), 0);
@@ -752,7 +752,6 @@ FIXTURE_VARIANT_ADD(kvmi_reply_refused, no_singlestep_event) {
 	.rpl = { BAD_PAUSE, .flags = SINGLESTEP,
 		 .forbidden_event = KVMI_VCPU_EVENT_SINGLESTEP },
 };
-
 
 FIXTURE_SETUP(kvmi_reply_refused)
 {

@@ -855,8 +855,7 @@ KVMI_TEST(kvmi_rules_set, dropped)
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_guest_stop_normally(g);
-	kvmi_guest_code(g, "\xb9\x88\x13\x00\x00" "\x51" CPUID "\x59"
-			"\xff\xc9" "\x75\xf8");
+	kvmi_guest_code(g, "\xb9\x88\x13\x00\x00\x51" CPUID "\x59\xff\xc9\x75\xf8");
 	kvmi_guest_reset(g);
 	set_one(&g->s, KVMI_VCPU_EVENT_CPUID, KVMI_RULE_NOTIFY, NULL);
 	g->r.s = NULL;
@@ -1137,7 +1136,7 @@ static void ask_not_emulated(struct _test_data_kvmi_rules_bytes *self, u8 verdic
 	g->s.vm = NULL;
 	g->r.s = NULL;
 	kvmi_guest_stop_normally(g);
-	kvmi_guest_code(g, "\xdb\xe3" "\xd9\xe8" "\xdd\x1f");
+	kvmi_guest_code(g, "\xdb\xe3\xd9\xe8\xdd\x1f");
 	kvmi_guest_run_normally(g);
 	kvmi_guest_restrict(g, DATA, RX);
 	kvmi_guest_park(g, &self->pause);
