@@ -19,8 +19,9 @@
  * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
  * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
- * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only; "linuxtasks" has processes, see
- * faketasks.c, and something unusual about them if that is said after a "-";
+ * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
+ * "linuxtasks" has processes, see faketasks.c, and something unusual about them if that is said
+ * after a "-";
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
  * "http" is no device manager; "lonely" has a vCPU that the guest has not started; the
