@@ -86,7 +86,7 @@ static const struct step {
 /* One of each kind, and what is filtered or counted */
 static const struct event {
 	uint16_t vcpu, id;
-	_Alignas(8) unsigned char data[24];
+	unsigned char data[24] __attribute__((aligned(8)));
 	size_t size;
 } zoo[] = {
 	{ 0, KVMI_VCPU_EVENT_XSETBV, { 0, [8] = 1, [16] = 7 }, 24 },

@@ -56,11 +56,13 @@ FIXTURE(kvmi_irqchip) {
 	u64 *hva;
 };
 
-/* Two pages below 1M, as all of a guest's code, for real mode to reach */
-asm(".pushsection .text; .balign 4096; low_pages: .skip 8192; .popsection");
-extern u8 low_pages[];
-
 #define PAGE	4096
+
+/* Two pages below 1M, as all of a guest's code, for real mode to reach */
+static __attribute__((aligned(PAGE))) void low_pages(void)
+{
+	asm volatile(".skip 2 * 4096");
+}
 
 static void create(struct _test_data_kvmi_irqchip *self, void *code)
 {
