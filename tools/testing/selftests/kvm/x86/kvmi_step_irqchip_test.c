@@ -59,7 +59,7 @@ FIXTURE(kvmi_irqchip) {
 #define PAGE	4096
 
 /* Two pages below 1M, as all of a guest's code, for real mode to reach */
-static __attribute__((aligned(PAGE))) void low_pages(void)
+static void __aligned(PAGE) low_pages(void)
 {
 	asm volatile(".skip 2 * 4096");
 }
