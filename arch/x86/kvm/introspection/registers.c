@@ -96,20 +96,25 @@ int kvmi_arch_vcpu_address_space(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Fill in the context of an event, including padding.  RFLAGS.RF is left out:
- * it is set if an exception was delivered before the instruction, which is
- * still the same.
+ * RFLAGS.RF is left out of a context: it is set if an exception was delivered
+ * before the instruction, which is still the same.
  */
+static void complete_context(struct kvm_vcpu *vcpu, struct kvmi_context *context)
+{
+	context->regs.rflags &= ~X86_EFLAGS_RF;
+	context->cpl = kvm_x86_call(get_cpl)(vcpu);
+	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
+}
+
+/* Fill in the context of an event, including padding. */
 void kvmi_arch_vcpu_get_context(struct kvm_vcpu *vcpu,
 				struct kvmi_context *context)
 {
 	memset(context, 0, sizeof(*context));
 	__kvm_get_regs(vcpu, &context->regs);
-	context->regs.rflags &= ~X86_EFLAGS_RF;
 	context->cr3 = kvm_read_cr3(vcpu);
 	kvm_get_segment(vcpu, &context->cs, VCPU_SREG_CS);
-	context->cpl = kvm_x86_call(get_cpl)(vcpu);
-	context->as_id = kvm_arch_vcpu_memslots_id(vcpu);
+	complete_context(vcpu, context);
 }
 
 /* The same of an event that kvmi_arch_vcpu_fill_event() has just filled in */
@@ -119,11 +124,9 @@ void kvmi_arch_event_get_context(struct kvm_vcpu *vcpu,
 {
 	memset(context, 0, sizeof(*context));
 	context->regs = event->regs;
-	context->regs.rflags &= ~X86_EFLAGS_RF;
 	context->cr3 = event->sregs.cr3;
 	context->cs = event->sregs.cs;
-	context->cpl = kvm_x86_call(get_cpl)(vcpu);
-	context->as_id = event->as_id;
+	complete_context(vcpu, context);
 }
 
 /* Bit 1 is always set */

@@ -205,14 +205,6 @@ static void print_usage(void)
 	       "  --once          leave when the session ends, instead of waiting for the next\n");
 }
 
-static bool parse_count(const char *text)
-{
-	if (parse_number(text, &brk.count) && brk.count)
-		return true;
-	error("--count %s: give a number above 0", text);
-	return false;
-}
-
 int cmd_break(struct tool *tool, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -253,7 +245,7 @@ int cmd_break(struct tool *tool, int argc, char **argv)
 			ok = symbols_load(optarg);
 			break;
 		case 'n':
-			ok = parse_count(optarg);
+			ok = parse_count(optarg, &brk.count);
 			break;
 		case 'p':
 			ok = parse_spare(optarg);

@@ -35,6 +35,14 @@ bool parse_number(const char *text, uint64_t *value)
 	return !errno && !*end;
 }
 
+bool parse_count(const char *text, uint64_t *count)
+{
+	if (parse_number(text, count) && *count)
+		return true;
+	error("--count %s: give a number above 0", text);
+	return false;
+}
+
 /* A number with an optional K, M, G or T */
 bool parse_size(const char *text, uint64_t *value)
 {

@@ -139,10 +139,9 @@ int cmd_step(struct tool *tool, int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (parse_number(optarg, &step.count) && step.count)
-				break;
-			error("--count %s: give a number above 0", optarg);
-			return EXIT_USAGE;
+			if (!parse_count(optarg, &step.count))
+				return EXIT_USAGE;
+			break;
 		case 's':
 			if (!symbols_load(optarg))
 				return EXIT_USAGE;

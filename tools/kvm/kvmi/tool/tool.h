@@ -46,6 +46,7 @@ void error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int next_option(struct tool *tool, int argc, char **argv, const struct option *own);
 bool no_arguments(const struct tool *tool, int argc, char **argv);
 bool parse_number(const char *text, uint64_t *value);
+bool parse_count(const char *text, uint64_t *count);
 bool parse_size(const char *text, uint64_t *value);
 bool parse_seconds(const char *text, int *ms);
 bool parse_bytes(const char *text, unsigned char *bytes, size_t max, size_t *size, bool *is_text);

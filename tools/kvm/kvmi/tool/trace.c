@@ -466,14 +466,6 @@ static bool add_pids(char *list)
 	return true;
 }
 
-static bool parse_count(const char *text)
-{
-	if (parse_number(text, &trace.count) && trace.count)
-		return true;
-	error("--count %s: give a number above 0", text);
-	return false;
-}
-
 static void print_usage(void)
 {
 	printf("usage: kvmi trace --listen ADDRESS [options] [common options]\n"
@@ -531,7 +523,7 @@ int cmd_trace(struct tool *tool, int argc, char **argv)
 			ok = symbols_load(optarg);
 			break;
 		case 'n':
-			ok = parse_count(optarg);
+			ok = parse_count(optarg, &trace.count);
 			break;
 		case 'p':
 			ok = parse_spare(optarg);
