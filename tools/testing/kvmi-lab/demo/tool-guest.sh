@@ -59,6 +59,13 @@ until_true() {
 	done 2>/dev/null
 }
 until_seen() { until_true grep -q -e "$1" "$2"; }
+# begin COMMAND...: in the background, its output in tool.txt.  That is emptied before
+# and not by the child: whoever waits for a line of it must not find an older tool's
+begin() {
+	: >tool.txt
+	"$@" >>tool.txt 2>&1 &
+	tool=$!
+}
 # A watching tool turns events on when the vCPUs leave the guest, in no time
 until_armed() { until_seen '^watching' tool.txt; tell sleep 1; }
 gone() { ! kill -0 $qemu; }
