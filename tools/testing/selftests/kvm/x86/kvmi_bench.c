@@ -18,6 +18,8 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +34,19 @@
 
 #define MAX_OPS		(KVMI_WORKLOAD_OPS / 2)
 #define PAGE_GPA	0x1000
+/* vCPUs of the VM at the end, one until then */
+#define NR_VCPUS	4
+/* Commands that are sent together */
+#define BATCH		64
 
 /* The VMM's process */
 
 enum vmm_cmd {
 	VMM_HOOK,
 	VMM_RUN,
+	/* More vCPUs, and runs on all of them at once */
+	VMM_ADD_VCPUS,
+	VMM_RUN_ALL,
 	VMM_PING,
 };
 
@@ -71,6 +80,61 @@ static void vmm_ping(int fd, const struct vmm_req *req, struct kvmi_workload_res
 	rpl->ticks = kvmi_workload_median(ticks, req->ops);
 }
 
+/* Threads that stay, so that they are counted */
+static struct vmm_worker {
+	struct kvm_vcpu *vcpu;
+	sem_t go;
+	sem_t done;
+	struct vmm_req req;
+	struct kvmi_workload_result result;
+} vmm_workers[NR_VCPUS];
+
+static void *vmm_work(void *arg)
+{
+	struct vmm_worker *w = arg;
+
+	for (;;) {
+		TEST_ASSERT(!sem_wait(&w->go), "sem_wait()");
+		kvmi_workload_run(w->vcpu, w->req.op, w->req.ops, &w->result);
+		TEST_ASSERT(!sem_post(&w->done), "sem_post()");
+	}
+
+	return NULL;
+}
+
+static void vmm_add_workers(struct kvm_vcpu *vcpu)
+{
+	pthread_t thread;
+	int i, r;
+
+	vmm_workers[0].vcpu = vcpu;
+	for (i = 1; i < NR_VCPUS; i++) {
+		struct vmm_worker *w = &vmm_workers[i];
+
+		w->vcpu = kvmi_workload_add_vcpu(vcpu->vm, i);
+		TEST_ASSERT(!sem_init(&w->go, 0, 0) && !sem_init(&w->done, 0, 0),
+			    "sem_init()");
+		r = pthread_create(&thread, NULL, vmm_work, w);
+		TEST_ASSERT(!r, "pthread_create() returned %d", r);
+	}
+}
+
+/* The ticks are those of the first vCPU, the exits those of all. */
+static void vmm_run_all(const struct vmm_req *req, struct kvmi_workload_result *rpl)
+{
+	int i;
+
+	for (i = 1; i < NR_VCPUS; i++) {
+		vmm_workers[i].req = *req;
+		TEST_ASSERT(!sem_post(&vmm_workers[i].go), "sem_post()");
+	}
+	kvmi_workload_run(vmm_workers[0].vcpu, req->op, req->ops, rpl);
+	for (i = 1; i < NR_VCPUS; i++) {
+		TEST_ASSERT(!sem_wait(&vmm_workers[i].done), "sem_wait()");
+		rpl->exits += vmm_workers[i].result.exits;
+	}
+}
+
 static void vmm_main(int ctl, int session, int ping)
 {
 	struct sigaction sa = { .sa_handler = vmm_wake };
@@ -97,6 +161,12 @@ static void vmm_main(int ctl, int session, int ping)
 		case VMM_RUN:
 			kvmi_workload_run(vcpu, req.op, req.ops, &rpl);
 			break;
+		case VMM_ADD_VCPUS:
+			vmm_add_workers(vcpu);
+			break;
+		case VMM_RUN_ALL:
+			vmm_run_all(&req, &rpl);
+			break;
 		case VMM_PING:
 			vmm_ping(ping, &req, &rpl);
 			break;
@@ -114,6 +184,8 @@ static struct {
 	int session;
 	int ping;
 	bool poll;
+	/* Each send() is a message */
+	bool packets;
 	u32 seq;
 	u64 bytes;
 	u64 ticks[KVMI_WORKLOAD_OPS];
@@ -260,6 +332,8 @@ struct row {
 	struct kvmi_workload_result (*run)(const struct row *row, u64 n);
 	/* Of the guest */
 	enum kvmi_workload_op op;
+	/* An operation is this many, of which one is shown; 0 for one */
+	unsigned int per;
 	/* Of the event, and what it takes to get it */
 	u16 event;
 	u16 control;
@@ -305,6 +379,26 @@ static struct kvmi_workload_result run_event(const struct row *row, u64 n)
 	vmm_start(VMM_RUN, row->op, n);
 	for (i = 0; i < n; i++)
 		tool_reply(tool_wait_event(row->event), row->action);
+	return vmm_finish();
+}
+
+/* Several events, which are of one size, may be there at once. */
+static struct kvmi_workload_result run_events_at_once(const struct row *row, u64 n)
+{
+	const size_t size = offsetof(struct kvmi_event, cpuid) +
+			    sizeof(struct kvmi_vcpu_event_cpuid);
+	static struct kvmi_event ev;
+	u64 i;
+
+	vmm_start(VMM_RUN_ALL, row->op, n);
+	for (i = 0; i < n * NR_VCPUS; i++) {
+		TEST_ASSERT(recv(tool.session, &ev, size, MSG_WAITALL) == size, "recv()");
+		TEST_ASSERT(ev.hdr.size == size - sizeof(ev.hdr) &&
+			    ev.ev.event == row->event,
+			    "Message %u, event %u", ev.hdr.id, ev.ev.event);
+		tool.bytes += size;
+		tool_reply(&ev, row->action);
+	}
 	return vmm_finish();
 }
 
@@ -360,6 +454,53 @@ static void run_commands(const struct row *row, u64 n)
 		TEST_ASSERT(!tool_send_cmd(&cmd, NULL), "%s failed", row->name);
 		tool.ticks[i] = rdtsc() - start;
 	}
+}
+
+/* Commands of the VM, sent together; each reply is as large as the first. */
+static struct kvmi_workload_result run_batch(const struct row *row, u64 n)
+{
+	static u8 sent[BATCH * (sizeof(struct kvmi_msg_hdr) + 16)];
+	static u8 replies[BATCH * 64];
+	struct kvmi_workload_result none = {};
+	size_t size = sizeof(struct kvmi_msg_hdr) + row->size;
+	struct kvmi_msg_hdr *hdr = (void *)replies;
+	static struct kvmi_msg cmd;
+	u64 i, start;
+
+	TEST_ASSERT(size * BATCH <= sizeof(sent), "Commands are too large");
+	tool_fill_cmd(&cmd, row->cmd, row->data, row->size);
+	for (i = 0; i < n; i++) {
+		size_t got = 0, wanted = sizeof(*hdr);
+		unsigned int j;
+
+		start = rdtsc();
+		for (j = 0; j < BATCH; j++) {
+			cmd.hdr.seq = ++tool.seq;
+			memcpy(sent + j * size, &cmd, size);
+		}
+		tool_send(sent, size * BATCH);
+		while (got < wanted) {
+			ssize_t r = recv(tool.session, replies + got,
+					 sizeof(replies) - got, 0);
+
+			TEST_ASSERT(r > 0, "recv() returned %zd", r);
+			got += r;
+			if (got >= sizeof(*hdr))
+				wanted = BATCH * (sizeof(*hdr) + hdr->size);
+		}
+		tool.ticks[i] = rdtsc() - start;
+		TEST_ASSERT(got == wanted, "%zu bytes instead of %zu", got, wanted);
+		tool.bytes += got;
+		for (j = 0; j < BATCH; j++) {
+			hdr = (void *)(replies + j * (wanted / BATCH));
+			TEST_ASSERT(hdr->id == row->cmd &&
+				    hdr->seq == tool.seq - BATCH + 1 + j &&
+				    !((struct kvmi_error_code *)(hdr + 1))->err,
+				    "Reply %u is wrong", j);
+		}
+		hdr = (void *)replies;
+	}
+	return none;
 }
 
 /* A vCPU in an event waits for commands. */
@@ -466,6 +607,11 @@ static struct row command_rows[] = {
 	CMD(VM_WRITE_PHYSICAL, .name = "VM_WRITE_PHYSICAL, 2048 B",
 	    .size = sizeof(struct kvmi_vm_write_physical) + 2048,
 	    .memory = { .gpa = PAGE_GPA, .size = 2048 }),
+	CMD(GET_VERSION, .name = "GET_VERSION, one of 64", .run = run_batch,
+	    .per = BATCH),
+	CMD(VM_READ_PHYSICAL, .name = "VM_READ_PHYSICAL, one of 64", .run = run_batch,
+	    .size = sizeof(struct kvmi_vm_read_physical),
+	    .memory = { .gpa = PAGE_GPA, .size = 8 }, .per = BATCH),
 	CMD(VCPU_GET_INFO),
 	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, halted vCPU",
 	    .run = run_command_outside, .op = OP_HLT),
@@ -494,6 +640,13 @@ static struct row command_rows[] = {
 	CMD(VCPU_CONTROL_MSR, .size = sizeof(struct kvmi_vcpu_control_msr),
 	    .msr.msr = MSR_LSTAR),
 };
+
+static const struct row at_once_row =
+	EVENT("CPUID, 4 vCPUs at once", OP_CPUID, KVMI_VCPU_EVENT_CPUID, ALLOW,
+	      .run = run_events_at_once, .per = NR_VCPUS);
+
+/* Rows to measure: those with this in their name, or NULL for all */
+static const char *only;
 
 static bool tracing;
 
@@ -538,9 +691,11 @@ static double of_floor(const struct row *row, u64 ticks)
 {
 	u64 floor = exit_ticks[row->op];
 
+	if (only)
+		return 0;
 	/* Not every exit is one without the event. */
 	if (!row->event || row->op == OP_CR3 || row->op == OP_INT3 ||
-	    row->op == OP_SGDT || row->verdict == KVMI_RULE_NOTIFY)
+	    row->op == OP_SGDT || row->verdict == KVMI_RULE_NOTIFY || row->per)
 		return 0;
 	if (!row->verdict)
 		floor += ping_ticks;
@@ -564,15 +719,22 @@ static void print_row(const struct row *row, u64 n)
 	u64 ticks, before;
 	int i;
 
+	if (only && !strstr(row->name, only))
+		return;
+
 	/* Without tracing, which takes time; and to have the memory mapped */
 	rpl = row->run(row, 2 * n);
 	ticks = rpl.ticks;
 	if (row->run == run_command || row->run == run_command_outside ||
-	    row->run == run_pause)
+	    row->run == run_pause || row->run == run_batch)
 		ticks = kvmi_workload_median(tool.ticks, 2 * n);
+
+	ticks /= row->run == run_batch ? row->per : 1;
 
 	sample(row, n, &one);
 	sample(row, 2 * n, &two);
+
+	n *= row->per ?: 1;
 
 	printf("%-28s %8lu", row->name, ticks);
 	print_count(one.vmm.exits, two.vmm.exits, n, true);
@@ -754,18 +916,60 @@ static void print_command_rows(u64 n)
 			printf("%-28s not in this kernel\n", row->name);
 			continue;
 		}
+		if (row->run == run_batch && tool.packets) {
+			printf("%-28s not with such sockets\n", row->name);
+			continue;
+		}
 		prepare(row);
 		print_row(row, n);
 	}
 }
 
-static void bench(u64 n)
+/* vCPUs that do not run process what is sent to them when they do. */
+static void print_at_once_row(u64 n)
+{
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_control_events req;
+	} cmd = {
+		.hdr.id = KVMI_VCPU_CONTROL_EVENTS,
+		.hdr.size = sizeof(cmd) - sizeof(cmd.hdr),
+		.req.event_id = at_once_row.event,
+		.req.enable = 1,
+	};
+	struct {
+		struct kvmi_msg_hdr hdr;
+		struct kvmi_error_code ec;
+	} rpl;
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		cmd.hdr.seq = ++tool.seq;
+		cmd.vcpu.vcpu = i;
+		tool_send(&cmd, sizeof(cmd));
+	}
+	vmm_start(VMM_RUN_ALL, OP_NONE, 0);
+	for (i = 0; i < NR_VCPUS; i++)
+		TEST_ASSERT(recv(tool.session, &rpl, sizeof(rpl), MSG_WAITALL) ==
+			    sizeof(rpl) && !rpl.ec.err, "CONTROL_EVENTS");
+	vmm_finish();
+
+	print_title("events at once, one of four");
+	print_row(&at_once_row, n);
+}
+
+static void trace_again(void)
 {
 	pid_t threads[KVMI_TRACE_THREADS] = { getpid() };
-	int nr;
+	int nr = kvmi_trace_threads_of(tool.vmm, threads, 1);
 
-	nr = kvmi_trace_threads_of(tool.vmm, threads, 1);
 	tracing = kvmi_trace_open(threads, nr);
+}
+
+static void bench(u64 n)
+{
+	trace_again();
 	if (!tracing)
 		printf("No tracefs: columns are missing\n");
 	print_guest_rows("instruction, not hooked", n);
@@ -776,12 +980,17 @@ static void bench(u64 n)
 	/* The receiver is one more thread of the VMM. */
 	vmm_start(VMM_HOOK, OP_NONE, 0);
 	vmm_finish();
-	nr = kvmi_trace_threads_of(tool.vmm, threads, 1);
-	tracing = kvmi_trace_open(threads, nr);
+	trace_again();
 	print_guest_rows("instruction, hooked", n);
 	print_event_rows(n);
 	print_rule_rows(n);
 	print_command_rows(n);
+	kvmi_trace_close();
+
+	vmm_start(VMM_ADD_VCPUS, OP_NONE, 0);
+	vmm_finish();
+	trace_again();
+	print_at_once_row(n);
 	kvmi_trace_close();
 }
 
@@ -792,20 +1001,25 @@ int main(int argc, char *argv[])
 	u64 n = 100;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:pw")) != -1) {
+	while ((opt = getopt(argc, argv, "n:pt:w")) != -1) {
 		switch (opt) {
 		case 'n':
 			n = atoi_positive("Number of operations", optarg);
 			break;
 		case 'p':
 			type = SOCK_SEQPACKET;
+			tool.packets = true;
+			break;
+		case 't':
+			only = optarg;
 			break;
 		case 'w':
 			tool.poll = true;
 			break;
 		default:
-			printf("usage: %s [-n OPERATIONS] [-p] [-w]\n"
+			printf("usage: %s [-n OPERATIONS] [-p] [-t TEXT] [-w]\n"
 			       "  -p  sockets of type SOCK_SEQPACKET instead of SOCK_STREAM\n"
+			       "  -t  only rows with TEXT in their name, compared with no floor\n"
 			       "  -w  the tool waits with poll() before each recv()\n",
 			       argv[0]);
 			return 1;

@@ -51,6 +51,8 @@ struct kvmi_workload_result {
 };
 
 struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu);
+/* Add a vCPU; others may run at the same time, which execute the same. */
+struct kvm_vcpu *kvmi_workload_add_vcpu(struct kvm_vm *vm, u32 id);
 /* Execute the instruction @ops times; KVMI_WORKLOAD_OPS at most. */
 void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
 		       struct kvmi_workload_result *result);

@@ -178,6 +178,11 @@ struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 	return vm;
 }
 
+struct kvm_vcpu *kvmi_workload_add_vcpu(struct kvm_vm *vm, u32 id)
+{
+	return vm_vcpu_add(vm, id, guest_code);
+}
+
 void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages)
 {
 	memory_pages = npages < KVMI_WORKLOAD_OPS ? npages : KVMI_WORKLOAD_OPS;
