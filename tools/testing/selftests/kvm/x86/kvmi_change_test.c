@@ -41,6 +41,14 @@ static __attribute__((naked)) void smi_handler_that_flips(void)
 		       "in $0xe, %al; rsm");
 }
 
+static __attribute__((naked)) void smi_handler_that_leaves_long_mode_and_flips(void)
+{
+	REAL_MODE_CODE("andb $0x7f, %cs:0xff5b\n\t"	/* CR0.PG */
+		       "andb $0xdf, %cs:0xff48\n\t"	/* CR4.PAE */
+		       "xorb $0x80, %cs:0xfe94\n\t"	/* limit of TR */
+		       "in $0xe, %al; rsm");
+}
+
 static __attribute__((naked)) void smi_handler_that_leaves_long_mode(void)
 {
 	REAL_MODE_CODE("andb $0x7f, %cs:0xff5b\n\t"	/* CR0.PG */
@@ -437,6 +445,91 @@ KVMI_TEST(kvmi_rsm, skip_of_what_cannot_be_undone)
 		    "Paging is still on");
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+/* The same for a segment, which the other mode may not have */
+KVMI_TEST(kvmi_rsm, skip_of_segment_of_other_mode)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+
+	memcpy(addr_gpa2hva(g->vm, SMRAM_GPA) + 0x8000,
+	       smi_handler_that_leaves_long_mode_and_flips, REAL_MODE_CODE_SIZE);
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	if (!descriptors_are_reported(&g->s)) {
+		kvmi_unpark(&g->s, &pause);
+		SKIP(return, "The processor does not intercept descriptor tables");
+	}
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_DESCRIPTOR, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &ev);
+	check_descriptor(&ev, KVMI_DESC_TR);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+static void set_rules(struct kvmi_session *s, u16 event, const struct kvmi_rule *rules,
+		      u16 nr)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rules[2];
+	} req = {
+		.hdr = { .event = event, .count = nr },
+	};
+
+	memcpy(req.rules, rules, nr * sizeof(*rules));
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, &req,
+				  sizeof(req.hdr) + nr * sizeof(*rules), NULL, 0), 0);
+}
+
+/*
+ * The guest is not at the instruction any more that has changed the registers: a rule
+ * about the place decides nothing, others do.
+ */
+KVMI_TEST(kvmi_rsm, rules_about_place)
+{
+	const struct kvmi_rule rules[] = {
+		{
+			.verdict = KVMI_RULE_ALLOW,
+			.match = KVMI_MATCH_NUMBER,
+		}, {
+			.verdict = KVMI_RULE_ALLOW,
+			.match = KVMI_MATCH_RIP | KVMI_MATCH_CPL,
+			.rip_first = KVMI_GUEST_CODE,
+			.rip_last = KVMI_GUEST_CODE,
+			.cpls = BIT(0),
+		},
+	};
+	bool descriptors;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+	int i;
+
+	inject_smi(g->vcpu);
+	kvmi_guest_park(g, &pause);
+	enable_all(&g->s);
+	descriptors = descriptors_are_reported(&g->s);
+	/* CR0 in any case */
+	set_rules(&g->s, KVMI_VCPU_EVENT_CR, rules, 2);
+	set_rules(&g->s, KVMI_VCPU_EVENT_MSR, &rules[1], 1);
+	if (descriptors)
+		set_rules(&g->s, KVMI_VCPU_EVENT_DESCRIPTOR, &rules[1], 1);
+	kvmi_unpark(&g->s, &pause);
+	wait_smi_handler(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	for (i = 0; i < ARRAY_SIZE(rsm_changes); i++) {
+		if (rsm_changes[i] == CHANGED_CR0 ||
+		    (!descriptors && is_descriptor(rsm_changes[i])))
+			continue;
+		wait_change(g, rsm_changes[i], &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	flip(&g->normal.sregs);
+	kvmi_guest_stop_normally(g);
 }
 
 KVMI_TEST(kvmi_rsm, crash)

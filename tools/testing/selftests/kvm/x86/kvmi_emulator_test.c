@@ -442,6 +442,29 @@ KVMI_TEST(kvmi_emulator, signal)
 	finish(self, 0);
 }
 
+/* KVM_RUN completes the access to the device, and does not wait for the tool then. */
+KVMI_TEST(kvmi_emulator, immediate_exit)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!variant->vain)
+		SKIP(return, "The tool is asked before the device");
+
+	restrict_page(self, variant->page, variant->access);
+	begin(self);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	serve_mmio(g, &self->d);
+	g->vcpu->run->immediate_exit = 1;
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_run_wait_eintr(&g->r);
+	TEST_ASSERT_EQ(kvmi_bytes_to_read(&g->s), 0);
+	g->vcpu->run->immediate_exit = 0;
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(self, variant->page + variant->offset, variant->access);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	finish(self, variant->vain + 1);
+}
+
 KVMI_TEST(kvmi_emulator, event_off)
 {
 	struct kvmi_guest *g = &self->g;
@@ -793,10 +816,9 @@ KVMI_TEST(kvmi_emulated_code, trap_access_of_shown_data)
 }
 
 /* LOCK INC DWORD [RSI], where the page that is shown is not the one that is written */
-KVMI_TEST(kvmi_emulated_code, trap_access_to_shown_data)
+static void trap_access_to_shown_data(struct kvmi_guest *g)
 {
 	struct kvmi_vcpu_event_pf_reply reply = { .flags = KVMI_PF_TRAP_ACCESS };
-	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
 	kvmi_guest_code(g, "\xf0\xff\x06");
@@ -811,6 +833,29 @@ KVMI_TEST(kvmi_emulated_code, trap_access_to_shown_data)
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 	TEST_ASSERT_EQ(*(u32 *)(g->state.mem + DATA), 0x33333334);
+}
+
+KVMI_TEST(kvmi_emulated_code, trap_access_to_shown_data)
+{
+	trap_access_to_shown_data(&self->g);
+}
+
+/* CPUID.(EAX=7,ECX=1):EAX[26], and the bits of CR3 and of an address that it is about */
+#define FEATURE_LAM	KVM_X86_CPU_FEATURE(0x7, 1, EAX, 26)
+#define CR3_LAM_U57	BIT_ULL(61)
+#define TAG		BIT_ULL(57)
+
+/* With an address whose upper bits the processor ignores */
+KVMI_TEST(kvmi_emulated_code, trap_access_to_shown_data_by_tagged_address)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvm_cpu_has(FEATURE_LAM))
+		SKIP(return, "Needs LAM");
+
+	g->start.sregs.cr3 |= CR3_LAM_U57;
+	g->start.regs.rsi |= TAG;
+	trap_access_to_shown_data(g);
 }
 
 /* What the processor steps is what it has fetched, too. */

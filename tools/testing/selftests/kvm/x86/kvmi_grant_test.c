@@ -351,6 +351,22 @@ KVMI_TEST(kvmi_grant, interrupted)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The guest has to ask for all of it again, as after a RETRY that is there in time. */
+KVMI_TEST(kvmi_grant, retry_interrupted)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	allow_but_last(self, variant, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	allow_all(self, variant, 0);
+	stop_normally(self, variant, g->end);
+	kvmi_guest_stop_normally(g);
+}
+
 KVMI_TEST(kvmi_grant, event_off)
 {
 	struct kvmi_guest *g = &self->g;

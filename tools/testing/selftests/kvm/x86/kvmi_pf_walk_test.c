@@ -123,6 +123,39 @@ KVMI_TEST(kvmi_pf_tables, accessed_and_dirty)
 	}
 }
 
+#define DEVICE		0xf000
+#define DEVICE_GPA	0x100000
+
+/*
+ * PUSH [RDI], from a device to a page that nobody may write: the tool is asked when the
+ * device has been read, and not just the device again.
+ */
+KVMI_TEST(kvmi_pf_tables, device_and_restricted_stack)
+{
+	u64 stack = (self->g.start.regs.rsp - 8) & -PAGE;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
+	clear_accessed_and_dirty(self);
+	g->start.regs.rdi = DEVICE;
+	kvmi_guest_code(g, "\xff\x37");
+	kvmi_guest_reset(g);
+	restrict_tables(g, self->levels);
+	kvmi_guest_restrict(g, stack, R | X);
+	begin(g);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(g->vcpu->run->mmio.phys_addr, DEVICE_GPA);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, &ev, W, stack);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	memset(g->vcpu->run->mmio.data, 0x5a, sizeof(g->vcpu->run->mmio.data));
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[g->state.regs.rsp], 0x5a);
+}
+
 /* The walk says nothing, what it leads to does. */
 KVMI_TEST(kvmi_pf_tables, accessed_and_dirty_of_restricted_page)
 {

@@ -926,6 +926,52 @@ KVMI_TEST(kvmi_rules_set, leaf_without_subleaves)
 	expect_cpuid(self, 1, 5, &rule);
 }
 
+#define NR_PROCESSES	20
+#define ROUNDS		5
+/* Their page tables, and what loads CR3 with one after the other */
+#define ROOTS		0x100000
+#define SWITCH_PROCESSES "\xb9\x05\x00\x00\x00" "\xb8\x00\x00\x10\x00"	\
+	"\x0f\x22\xd8" "\x05\x00\x10\x00\x00" "\x3d\x00\x40\x11\x00" "\x75\xf1"	\
+	"\xff\xc9" "\x75\xe8"
+
+/* The tool is asked about one of many processes. */
+TEST(kvmi_rules_one_process)
+{
+	const u64 watched = ROOTS + 7 * PAGE_SIZE;
+	struct kvmi_rule rules[] = {
+		VALUE(~(u64)(PAGE_SIZE - 1), watched),
+		{ .verdict = KVMI_RULE_ALLOW },
+	};
+	struct kvmi_event pause, ev;
+	struct kvmi_guest g;
+	int i;
+
+	rules[0].verdict = KVMI_RULE_ASK;
+	kvmi_guest_create(&g, KVMI_GUEST_LONG);
+	vm_userspace_mem_region_add(g.vm, VM_MEM_SRC_ANONYMOUS, ROOTS, 2, NR_PROCESSES, 0);
+	for (i = 0; i < NR_PROCESSES; i++)
+		memcpy(addr_gpa2hva(g.vm, ROOTS + i * PAGE_SIZE),
+		       g.start.mem + KVMI_GUEST_PAGE_TABLES, PAGE_SIZE);
+	kvmi_guest_code(&g, SWITCH_PROCESSES);
+	kvmi_guest_run_normally(&g);
+	kvmi_guest_park(&g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g.s, 0, 3, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g.s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	TEST_ASSERT_KVMI(set(&g.s, KVMI_VCPU_EVENT_CR, rules, ARRAY_SIZE(rules)), 0);
+	kvmi_reply(&g.s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	for (i = 0; i < ROUNDS; i++) {
+		kvmi_wait_event(&g.s, KVMI_VCPU_EVENT_CR, &ev);
+		TEST_ASSERT_EQ(ev.cr.cr, 3);
+		TEST_ASSERT_EQ(ev.cr.new_value, watched);
+		TEST_ASSERT_EQ(ev.cr.old_value, watched - PAGE_SIZE);
+		kvmi_reply(&g.s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	kvmi_guest_stop_normally(&g);
+	TEST_ASSERT_EQ(hits(&g.s, KVMI_VCPU_EVENT_CR, 0), ROUNDS);
+	TEST_ASSERT_EQ(hits(&g.s, KVMI_VCPU_EVENT_CR, 1), ROUNDS * (NR_PROCESSES - 1));
+	kvmi_guest_free(&g);
+}
+
 /* Access in the delivery of an exception: not by the instruction at RIP */
 static void expect_delivery(u8 verdict, u16 match)
 {
