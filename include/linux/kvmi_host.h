@@ -5,10 +5,12 @@
 /*
  * KVM introspection: the interface to the rest of KVM.
  *
- * A VM that is not introspected pays one predicted branch at each hook; with
+ * While no VM of the host is introspected, each hook is a branch that is patched
+ * out; else a VM that is not pays a test of one field at each hook.  With
  * CONFIG_KVM_INTROSPECTION=n the hooks are gone.
  */
 
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_host.h>
@@ -31,6 +33,28 @@ void kvmi_vm_destroy(struct kvm *kvm);
 
 int kvmi_vcpu_create(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu);
+
+/*
+ * Return true if hooks that are about more than one event have to be called: the
+ * vCPU is introspected, or was.
+ */
+static inline bool kvmi_hooks_vcpu(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_key.key) &&
+	       READ_ONCE(vcpu->introspection);
+}
+
+/* Return true if the tool has enabled an event for the vCPU.  No lock needed. */
+static inline bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id)
+{
+	return READ_ONCE(vcpu->introspection_events) & BIT(id);
+}
+
+/* The same, for hooks */
+static inline bool kvmi_hooks_event(struct kvm_vcpu *vcpu, u16 id)
+{
+	return static_branch_unlikely(&kvmi_key.key) && kvmi_event_wanted(vcpu, id);
+}
 
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
 

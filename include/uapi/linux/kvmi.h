@@ -558,7 +558,7 @@ struct kvmi_vm_get_page_access {
  * @cr3: with KVMI_MATCH_CR3, what the bits of @cr3_mask are, others zero
  * @cr3_mask: which bits of CR3 are compared; CR3 has the PCID in it
  * @rip_first: with KVMI_MATCH_RIP, the first and
- * @rip_last: the last RIP (not linear address) of the instruction
+ * @rip_last: the last linear address of the instruction
  * @first: with KVMI_MATCH_NUMBER, the first and
  * @last: the last of the numbers; with PF, of whole pages.  An access by
  *	several bytes (ACCESS) matches if one of them does, but with ALLOW and NOTIFY
@@ -1145,7 +1145,8 @@ struct kvmi_vcpu_event_reply {
  *	to SKIP the instruction, and KVM does not know it well enough for that;
  *	KVMI_PF_AGAIN: the tool has allowed another access of this instruction;
  *	KVMI_PF_DELIVERY: the access is not the instruction's, but part of the delivery
- *	of an exception or interrupt, that came at this RIP
+ *	of an exception or interrupt that came at this RIP, or one that the processor
+ *	makes by itself
  * @view: view the vCPU is in
  * @padding: zero
  *

@@ -63,6 +63,7 @@ unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view);
 unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int view,
 					 bool delivery);
 void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_retry(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_get_place(struct kvm_vcpu *vcpu, struct kvmi_place *at);
 u16 kvmi_arch_rule_conditions(u16 id);
 bool kvmi_arch_check_rule(u16 id, const struct kvmi_rule *rule);

@@ -127,6 +127,8 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 	},
 };
 
+/* kvm_vcpu.introspection_events */
+static_assert(KVMI_NR_EVENT_IDS <= BITS_PER_LONG);
 static_assert(sizeof(struct kvmi_vcpu_event_cr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_msr) <= KVMI_MAX_EVENT_DATA);
 static_assert(sizeof(struct kvmi_vcpu_event_xsetbv) <= KVMI_MAX_EVENT_DATA);
@@ -173,17 +175,6 @@ bool kvmi_event_has_rules(u16 id)
 bool kvmi_event_accepts(u16 id, u8 action)
 {
 	return events[id].actions & BIT(action);
-}
-
-/*
- * Return true if the tool has enabled the event for the vCPU.  No lock needed,
- * see kvmi_to_vcpu().
- */
-bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id)
-{
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	return vi && test_bit(id, vi->events);
 }
 
 struct event_msg {
@@ -585,6 +576,10 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			event->regs.rip = event->at.regs.rip;
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
 	}
+	/* The instruction begins anew, and may be another one. */
+	if (event->action == KVMI_EVENT_ACTION_RETRY &&
+	    events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION)
+		kvmi_arch_vcpu_retry(vcpu);
 	if (steps & KVMI_REPLY_STEP_IN_VIEW)
 		kvmi_view_step(vcpu, session, event->view, raised_again(event->id));
 	else if (steps & KVMI_REPLY_SINGLESTEP)
@@ -890,10 +885,6 @@ static int decide(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 {
 	struct kvmi_rules *rules = kvmi_rules_of(session, id);
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	const struct kvmi_exit crash = {
-		.reason = KVM_INTROSPECTION_EXIT_CRASH,
-		.event = id,
-	};
 
 	if (!rules || kvmi_arch_event_pending(&vi->arch, id))
 		return KVMI_EVENT_UNDECIDED;
@@ -909,7 +900,10 @@ static int decide(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		scoped_guard(spinlock, &vi->lock) {
 			/* Not in the next session */
 			if (vi->session)
-				kvmi_vcpu_crash(vcpu, &crash);
+				kvmi_vcpu_crash(vcpu, &(struct kvmi_exit) {
+					.reason = KVM_INTROSPECTION_EXIT_CRASH,
+					.event = id,
+				});
 		}
 		return KVMI_EVENT_ACTION_CRASH;
 	case KVMI_RULE_NOTIFY:
@@ -952,7 +946,7 @@ static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *
 	struct kvm_introspection *session = READ_ONCE(vi->session);
 
 	if (!session || kvmi_goes_on_without_tool(session) ||
-	    !raised_again(id) || !test_bit(id, vi->events))
+	    !raised_again(id) || !kvmi_event_wanted(vi->vcpu, id))
 		return NULL;
 	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE || has_kept_answers(vi) ||
 	    READ_ONCE(vi->crashed) || vi->stop.reason)
@@ -982,6 +976,9 @@ static int resume_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	int r;
 
+	if (!vcpu->wants_to_run)
+		return -EINTR;
+
 	r = wait_for_answer(vcpu, session);
 	if (r == -EINTR)
 		return r;
@@ -1008,40 +1005,16 @@ static int resume_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 	return 0;
 }
 
-/**
- * __kvmi_event - send an event and wait for the tool's reply
- * @vcpu: the vCPU, loaded
- * @id: enum kvmi_vcpu_event_id
- * @forbidden: bits of the KVMI_EVENT_ACTION_* not accepted this time
- * @data: event-specific data
- * @size: bytes of @data
- * @reply: event-specific data of the reply; untouched if there is none
- * @reply_size: bytes of @reply
- *
- * Context: the vCPU's thread, with its SRCU lock held, which may be dropped and
- * retaken.  No other lock may be held.
- * Return: KVMI_EVENT_ACTION_*, which is ALLOW if the event is not sent, see
- * kvmi_event_answered(); or KVMI_EVENT_INTERRUPTED, with KVM_REQ_INTROSPECTION
- * pending: return to the run loop with the guest's state unchanged.
- */
-int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
-		 size_t size, void *reply, size_t reply_size)
+/* What __kvmi_event() does if rules do not decide.  @undecided: they have been asked */
+static noinline int ask_tool(struct kvm_vcpu *vcpu, u16 id, u8 forbidden,
+			     bool undecided, const void *data, size_t size,
+			     void *reply, size_t reply_size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
 	enum kvmi_claim claim;
-	bool undecided = false;
 	u32 seq = 0;
 	int r;
-
-	vi->answered = false;
-	session = decides_at_once(vi, id);
-	if (session) {
-		r = decide(vcpu, session, id, forbidden, data, size, reply);
-		if (r != KVMI_EVENT_UNDECIDED)
-			return r;
-		undecided = true;
-	}
 
 	session = kvmi_vcpu_enter(vi);
 	if (!session)
@@ -1088,6 +1061,15 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		break;
 	}
 
+	/*
+	 * With immediate_exit KVM_RUN only completes an instruction that had to
+	 * return to userspace, and must not wait for the tool.
+	 */
+	if (!vcpu->wants_to_run) {
+		kvmi_vcpu_unclaim_event(vi, id);
+		goto interrupted;
+	}
+
 	r = send_event(vcpu, session, id, forbidden, data, size);
 	if (!r) {
 		seq = vi->event.seq;
@@ -1113,6 +1095,40 @@ interrupted:
 out:
 	kvmi_vcpu_leave(vi);
 	return r;
+}
+
+/**
+ * __kvmi_event - send an event and wait for the tool's reply
+ * @vcpu: the vCPU, loaded
+ * @id: enum kvmi_vcpu_event_id
+ * @forbidden: bits of the KVMI_EVENT_ACTION_* not accepted this time
+ * @data: event-specific data
+ * @size: bytes of @data
+ * @reply: event-specific data of the reply; untouched if there is none
+ * @reply_size: bytes of @reply
+ *
+ * Context: the vCPU's thread, with its SRCU lock held, which may be dropped and
+ * retaken.  No other lock may be held.
+ * Return: KVMI_EVENT_ACTION_*, which is ALLOW if the event is not sent, see
+ * kvmi_event_answered(); or KVMI_EVENT_INTERRUPTED, with KVM_REQ_INTROSPECTION
+ * pending: return to the run loop with the guest's state unchanged.
+ */
+int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
+		 size_t size, void *reply, size_t reply_size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvm_introspection *session;
+	int r;
+
+	vi->answered = false;
+	session = decides_at_once(vi, id);
+	if (session) {
+		r = decide(vcpu, session, id, forbidden, data, size, reply);
+		if (r != KVMI_EVENT_UNDECIDED)
+			return r;
+	}
+
+	return ask_tool(vcpu, id, forbidden, session, data, size, reply, reply_size);
 }
 
 /*
@@ -1302,7 +1318,7 @@ static int check_control(struct kvmi_vcpu_request *req, u16 id)
 int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_events *data = req->data;
-	unsigned long *enabled = req->vi->events;
+	unsigned long *enabled = &req->vcpu->introspection_events;
 	u16 id = data->event_id;
 	int err;
 
@@ -1332,7 +1348,7 @@ int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_event_set *data = req->data;
 	struct kvmi_vcpu_control_event_set_reply *reply = req->reply;
-	unsigned long *enabled = req->vi->events;
+	unsigned long *enabled = &req->vcpu->introspection_events;
 	int err;
 	u16 id;
 

@@ -20,7 +20,6 @@ bool kvmi_event_of_vm(u16 id);
 bool kvmi_event_has_rules(u16 id);
 bool kvmi_event_accepts(u16 id, u8 action);
 
-bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id);
 int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 		 size_t size, void *reply, size_t reply_size);
 

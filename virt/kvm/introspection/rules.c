@@ -54,12 +54,10 @@ static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands
 	return op->first <= rule->last && op->last >= rule->first;
 }
 
-static bool vcpu_matches(struct kvm_vcpu *vcpu, const struct kvmi_rule *rule)
+static bool is_where(struct kvm_vcpu *vcpu, const struct kvmi_rule *rule)
 {
 	struct kvmi_place at;
 
-	if (!(rule->match & MATCH_VCPU))
-		return true;
 	if (rule->match & KVMI_MATCH_VCPU && rule->vcpu != vcpu->vcpu_idx)
 		return false;
 
@@ -74,6 +72,17 @@ static bool vcpu_matches(struct kvm_vcpu *vcpu, const struct kvmi_rule *rule)
 
 	return !(rule->match & KVMI_MATCH_VIEW) ||
 	       rule->view == kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch);
+}
+
+static bool vcpu_matches(struct kvm_vcpu *vcpu, const struct kvmi_rule *rule)
+{
+	return !(rule->match & MATCH_VCPU) || is_where(vcpu, rule);
+}
+
+/* Return true for a condition about where the instruction is that causes the event. */
+static bool is_about_place(const struct kvmi_rule *rule)
+{
+	return rule->match & (KVMI_MATCH_CPL | KVMI_MATCH_CR3 | KVMI_MATCH_RIP);
 }
 
 static bool event_matches(const struct kvmi_rule *rule,
@@ -94,7 +103,7 @@ static bool event_matches(const struct kvmi_rule *rule,
 /* Return false for a verdict that the event does not accept this time. */
 static bool is_possible(u8 verdict, u8 actions, const struct kvmi_operands *op)
 {
-	if (op->impossible & BIT(verdict))
+	if (op && op->impossible & BIT(verdict))
 		return false;
 
 	return verdict != KVMI_RULE_SKIP || actions & BIT(KVMI_EVENT_ACTION_SKIP);
@@ -107,17 +116,25 @@ static bool is_possible(u8 verdict, u8 actions, const struct kvmi_operands *op)
 u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
 		      u8 actions, const void *data)
 {
+	const struct kvmi_operands *op = NULL;
 	struct kvmi_counted_rule *rule;
-	struct kvmi_operands op = { };
+	struct kvmi_operands operands;
 
-	if (rules->compares)
-		kvmi_arch_rule_operands(vcpu, id, data, &op);
+	if (rules->compares) {
+		operands = (struct kvmi_operands) { };
+		kvmi_arch_rule_operands(vcpu, id, data, &operands);
+		op = &operands;
+	}
 
 	for (rule = rules->all; rule < rules->all + rules->nr; rule++) {
-		if (!event_matches(&rule->rule, &op) ||
-		    !vcpu_matches(vcpu, &rule->rule))
+		if (op && !event_matches(&rule->rule, op))
 			continue;
-		if (!is_possible(rule->rule.verdict, actions, &op))
+		/* The guest is somewhere else by now. */
+		if (op && op->done && is_about_place(&rule->rule))
+			return KVMI_RULE_ASK;
+		if (!vcpu_matches(vcpu, &rule->rule))
+			continue;
+		if (!is_possible(rule->rule.verdict, actions, op))
 			return KVMI_RULE_ASK;
 		atomic64_inc(&rule->hits);
 		return rule->rule.verdict;
@@ -283,7 +300,7 @@ int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 		rules->compares = data->event == KVMI_VCPU_EVENT_PF;
 		for (i = 0; i < data->count; i++) {
 			rules->all[i].rule = data->rules[i];
-			if (data->rules[i].match & ~MATCH_VCPU)
+			if (data->rules[i].match & ~(KVMI_MATCH_VCPU | KVMI_MATCH_VIEW))
 				rules->compares = true;
 		}
 	}

@@ -44,6 +44,8 @@ struct kvmi_operands {
 	u64 changed;
 	/* KVMI_MATCH_KIND */
 	u32 kind;
+	/* It has happened, so that the guest is not where it was caused any more */
+	bool done;
 	/* Verdicts that can't be applied this time, as bits of KVMI_RULE_* */
 	u32 impossible;
 };

@@ -96,7 +96,6 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
 	struct kvmi_command *cmd, *next;
 	LIST_HEAD(commands);
-	unsigned int id;
 
 	lockdep_assert_held(&vi->vcpu->kvm->lock);
 
@@ -132,8 +131,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	kvmi_arch_vcpu_clear(vi->vcpu, forget);
 	/* Pairs with that between vcpu->mode and requests in vcpu_enter_guest(). */
 	smp_mb();
-	for_each_set_bit(id, vi->events, KVMI_NR_EVENT_IDS)
-		clear_bit(id, vi->events);
+	WRITE_ONCE(vi->vcpu->introspection_events, 0);
 	spin_unlock(&vi->lock);
 
 	list_for_each_entry_safe(cmd, next, &commands, node)
@@ -395,7 +393,7 @@ static bool is_wanted(struct kvm_vcpu_introspection *vi, u16 id)
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
 		return vi->create_pending;
 	default:
-		return test_bit(id, vi->events) ||
+		return kvmi_event_wanted(vi->vcpu, id) ||
 		       kvmi_arch_event_pending(&vi->arch, id);
 	}
 }

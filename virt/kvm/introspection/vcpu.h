@@ -175,11 +175,6 @@ struct kvm_vcpu_introspection {
 	/* A SINGLESTEP event was lost with the tool; under @lock */
 	bool step_lost;
 
-	/*
-	 * Events of the vCPU that the tool has enabled; written bit by bit, by
-	 * the vCPU's thread and unhooking
-	 */
-	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	/* See enum kvmi_event_state */
 	struct kvmi_event event;
 	/* The tool has answered the last event; vCPU's thread only */

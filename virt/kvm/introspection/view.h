@@ -38,6 +38,13 @@ void kvmi_view_free(struct kvm_introspection *session, struct kvmi_view *view);
 struct kvmi_view *kvmi_view_find(struct kvm *kvm, unsigned int id);
 struct kvmi_view *kvmi_session_view(struct kvm_introspection *session,
 				    unsigned int id, unsigned int as_id);
+
+/* Return true if a view restricts nothing, and maps no other pages; lockless. */
+static inline bool kvmi_view_is_plain(const struct kvmi_view *view, int as_id)
+{
+	return xa_empty(&view->access[as_id].top) && xa_empty(&view->changed[as_id]);
+}
+
 u8 kvmi_view_access(struct kvmi_view *view, int as_id, gfn_t gfn);
 gfn_t kvmi_view_shown_gfn(struct kvmi_view *view, int as_id, gfn_t gfn);
 bool kvmi_view_is_uniform(struct kvmi_view *view, int as_id,

@@ -19,6 +19,8 @@
 #include <linux/kvm_host.h>
 #include <linux/kvmi_host.h>
 
+#include <uapi/linux/kvmi.h>
+
 #include <asm/kvmi.h>
 
 /* MSRs that hardware can intercept individually: two ranges of this size */
@@ -283,7 +285,6 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
 enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val);
 enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu);
-bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu);
 bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
 			    int *r);
 enum kvmi_verdict __kvmi_emulated_insn(struct kvm_vcpu *vcpu,
@@ -358,20 +359,22 @@ static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu)
 /* Return true if writes to CR0, CR3 or CR4 have to be intercepted. */
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_cr(vcpu, cr);
+	return kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CR) &&
+	       __kvmi_wants_cr(vcpu, cr);
 }
 
 /* Return true if writes to an MSR have to be intercepted. */
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_msr(vcpu, msr);
+	return kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_MSR) &&
+	       __kvmi_wants_msr(vcpu, msr);
 }
 
 /* A guest writes a control register.  The tool may change *@val. */
 static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 					      unsigned long *val)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CR))
 		return __kvmi_cr_write(vcpu, cr, val);
 	return KVMI_ALLOW;
 }
@@ -380,7 +383,7 @@ static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 					       u64 *data)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_MSR))
 		return __kvmi_msr_write(vcpu, msr, data);
 	return KVMI_ALLOW;
 }
@@ -389,14 +392,14 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 static inline enum kvmi_verdict kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr,
 					    u64 val)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_XSETBV))
 		return __kvmi_xsetbv(vcpu, xcr, val);
 	return KVMI_ALLOW;
 }
 
 static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CPUID))
 		return __kvmi_cpuid(vcpu);
 	return KVMI_ALLOW;
 }
@@ -406,7 +409,7 @@ static inline enum kvmi_verdict kvmi_cpuid(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_wants_descriptor(vcpu);
+	return kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR);
 }
 
 /*
@@ -416,14 +419,14 @@ static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
 					bool write, int *r)
 {
-	return static_branch_unlikely(&kvmi_key.key) &&
+	return kvmi_hooks_vcpu(vcpu) &&
 	       __kvmi_descriptor_exit(vcpu, descriptor, write, r);
 }
 
 /* Return true if kvmi_emulated_insn() has to be called. */
 static inline bool kvmi_wants_emulated_insns(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) && kvmi_vcpu_known(vcpu);
+	return kvmi_hooks_vcpu(vcpu);
 }
 
 /*
@@ -440,14 +443,14 @@ kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *inf
 /* Save the registers that RSM will load. */
 static inline void kvmi_enter_smm(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_enter_smm(vcpu);
 }
 
 /* Report the registers that RSM has changed, before VM-Enter. */
 static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_leave_smm(vcpu);
 }
 
@@ -456,27 +459,28 @@ static inline void kvmi_leave_smm(struct kvm_vcpu *vcpu)
  */
 static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_task_switch(vcpu);
 }
 
 /* Drop what was not reported yet of RSM or a task switch. */
 static inline void kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_vcpu_reset(vcpu);
 }
 
 /* Return true if a hypercall is the one of introspection. */
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_hypercall(vcpu, r);
+	return kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_HYPERCALL) &&
+	       __kvmi_hypercall(vcpu, r);
 }
 
 /* Return a bitmap of the vectors of exceptions to intercept. */
 static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		return __kvmi_wants_exceptions(vcpu);
 	return 0;
 }
@@ -487,8 +491,7 @@ static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
  */
 static inline bool kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_deliver_exception(vcpu);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_deliver_exception(vcpu);
 }
 
 /*
@@ -501,22 +504,32 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_check_step - check whether the instruction being stepped has completed
+ * kvmi_vcpu_prepare - check whether the instruction being stepped has completed, and
+ *	process what the tool requests
  * @vcpu: the vCPU
+ * @checked: set to false if an event is pending: the vCPU's state must not change
+ *	before this was called again
  *
- * Context: the outer run loop, before kvmi_vcpu_service().  May drop and retake
- * the vCPU's SRCU lock.
- * Return: false if an event is pending: the vCPU's state must not change before
- * this was called again.
+ * Context: the outer run loop, as kvmi_vcpu_service().  May drop and retake the
+ * vCPU's SRCU lock.
+ * Return: 1 to go on, else what KVM_RUN has to return.
  */
-static inline bool kvmi_check_step(struct kvm_vcpu *vcpu)
+static inline int kvmi_vcpu_prepare(struct kvm_vcpu *vcpu, bool *checked)
 {
-	return !kvmi_has_todo(vcpu) || __kvmi_check_step(vcpu);
+	*checked = true;
+	if (static_branch_unlikely(&kvmi_key.key)) {
+		if (READ_ONCE(vcpu->arch.introspection_todo))
+			*checked = __kvmi_check_step(vcpu);
+		return kvmi_vcpu_service(vcpu);
+	}
+
+	return 1;
 }
 
 /*
- * Prepare to single-step the next instruction, before VM-Enter.  Return false
- * if KVM has executed the instruction instead.
+ * Prepare to single-step the next instruction, where KVM_REQ_EVENT is handled,
+ * which is pending then.  Return false if KVM has executed the instruction
+ * instead.
  */
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
@@ -524,23 +537,23 @@ static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 }
 
 /* Return true if there may be views that restrict pages or remap gfns. */
-static inline bool kvmi_has_views(void)
+static inline bool kvmi_has_views(struct kvm *kvm)
 {
-	return static_branch_unlikely(&kvmi_key.key);
+	return static_branch_unlikely(&kvmi_key.key) &&
+	       READ_ONCE(kvm->introspection_known);
 }
 
 /* A TDP page fault.  Return true if the vCPU's view permits the access. */
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_page_fault(vcpu, gpa, error_code, r);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_page_fault(vcpu, gpa, error_code, r);
 }
 
 /* Return the gfn of the page that is mapped at @gfn in the vCPU's view. */
 static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		return __kvmi_shown_gfn(vcpu, gfn);
 	return gfn;
 }
@@ -548,7 +561,7 @@ static inline gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 /* KVM's emulator is about to emulate an instruction, or to continue with it. */
 static inline void kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_emulation_begin(vcpu, emulation_type);
 }
 
@@ -559,7 +572,7 @@ static inline void kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_typ
  */
 static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		return __kvmi_emulation_end(vcpu, r);
 	return r;
 }
@@ -570,15 +583,13 @@ static inline int kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
  */
 static inline bool kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) &&
-	       __kvmi_emulation_wanted(vcpu);
+	return kvmi_hooks_vcpu(vcpu) && __kvmi_emulation_wanted(vcpu);
 }
 
 /* Return true if introspection checks each access of KVM's emulator. */
 static inline bool kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) &&
-	       __kvmi_emulation_watched(vcpu);
+	return kvmi_hooks_vcpu(vcpu) && __kvmi_emulation_watched(vcpu);
 }
 
 /* Limit the bytes that KVM's emulator accesses at once. */
@@ -595,7 +606,7 @@ static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
  */
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_emulation_failed(vcpu);
+	return kvmi_hooks_vcpu(vcpu) && __kvmi_emulation_failed(vcpu);
 }
 
 /*
@@ -605,8 +616,7 @@ static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 static inline bool kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva,
 				       gpa_t gpa, void *val, unsigned int bytes)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_emulated_fetch(vcpu, gva, gpa, val, bytes);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_emulated_fetch(vcpu, gva, gpa, val, bytes);
 }
 
 /*
@@ -620,8 +630,7 @@ static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
 				      gpa_t gpa, bool system, void *val,
 				      unsigned int bytes)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_emulated_read(vcpu, gva, gpa, system, val, bytes);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_emulated_read(vcpu, gva, gpa, system, val, bytes);
 }
 
 /*
@@ -631,15 +640,14 @@ static inline bool kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva,
  */
 static inline bool kvmi_emulated_input(struct kvm_vcpu *vcpu)
 {
-	return !static_branch_unlikely(&kvmi_key.key) ||
-	       __kvmi_emulated_input(vcpu);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_emulated_input(vcpu);
 }
 
 /* How many iterations of INS KVM's emulator may read ahead; one that restarts loses them. */
 static inline unsigned int kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
 					   unsigned int count)
 {
-	if (static_branch_unlikely(&kvmi_key.key))
+	if (kvmi_hooks_vcpu(vcpu))
 		return __kvmi_read_ahead(vcpu, size, count);
 	return count;
 }
@@ -746,10 +754,16 @@ static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
 static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; }
 static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu) { return false; }
 static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu) { return 1; }
-static inline bool kvmi_check_step(struct kvm_vcpu *vcpu) { return true; }
+
+static inline int kvmi_vcpu_prepare(struct kvm_vcpu *vcpu, bool *checked)
+{
+	*checked = true;
+	return 1;
+}
+
 static inline bool kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r) { return true; }
 
-static inline bool kvmi_has_views(void) { return false; }
+static inline bool kvmi_has_views(struct kvm *kvm) { return false; }
 
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)

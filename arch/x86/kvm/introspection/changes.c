@@ -66,9 +66,6 @@ void __kvmi_enter_smm(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi)
-		return;
-
 	/*
 	 * Changes that were not reported yet are reported together with those
 	 * of this SMI.
@@ -86,9 +83,6 @@ void __kvmi_leave_smm(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi)
-		return;
-
 	vi->arch.before = vi->arch.before_smi;
 	kvmi_set_todo(vcpu);
 	vi->arch.before_smi.session = 0;
@@ -99,9 +93,6 @@ void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi)
-		return;
-
 	vi->arch.before.session = 0;
 	vi->arch.before_smi.session = 0;
 }
@@ -109,9 +100,6 @@ void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi)
-		return;
 
 	kvmi_save_registers(vcpu, &vi->arch.before);
 	kvmi_set_todo(vcpu);
@@ -235,7 +223,7 @@ static int ask_table(struct kvm_vcpu *vcpu, u8 descriptor, struct desc_ptr *befo
 
 	get_table(vcpu, &now, descriptor);
 	if ((now.address == before->address && now.size == before->size) ||
-	    !__kvmi_wants_descriptor(vcpu))
+	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR))
 		return KVMI_EVENT_ACTION_ALLOW;
 
 	action = ask_descriptor(vcpu, descriptor);
@@ -259,17 +247,20 @@ static int ask_segment(struct kvm_vcpu *vcpu, u8 descriptor, int nr,
 	int action;
 
 	get_segment(vcpu, &now, nr);
-	if (!memcmp(&now, before, sizeof(now)) || !__kvmi_wants_descriptor(vcpu))
+	if (!memcmp(&now, before, sizeof(now)) || !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR))
 		return KVMI_EVENT_ACTION_ALLOW;
 
 	action = ask_descriptor(vcpu, descriptor);
 	if (action == KVMI_EVENT_INTERRUPTED)
 		return action;
 
-	/* A segment of another mode may make VM-Enter fail. */
-	if (action == KVMI_EVENT_ACTION_SKIP &&
-	    !((vcpu->arch.efer ^ efer_before) & EFER_LMA))
-		kvm_set_segment(vcpu, before, nr);
+	if (action == KVMI_EVENT_ACTION_SKIP) {
+		/* A segment of another mode may make VM-Enter fail. */
+		if ((vcpu->arch.efer ^ efer_before) & EFER_LMA)
+			check_written(vcpu, -EINVAL);
+		else
+			kvm_set_segment(vcpu, before, nr);
+	}
 	get_segment(vcpu, before, nr);
 
 	return action;

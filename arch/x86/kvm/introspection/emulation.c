@@ -40,8 +40,11 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	emulation->refused = false;
 	r = kvm_emulate_instruction(vcpu, 0);
 
-	/* If KVM_RUN returns first, e.g. for MMIO, the rest follows later. */
-	if (r > 0)
+	/*
+	 * If KVM_RUN returns first, e.g. for MMIO, the rest follows later, and asks
+	 * by itself unless the tool has said how it is to be emulated.
+	 */
+	if (r > 0 || mode == KVMI_EMULATE_CHECKED)
 		kvmi_emulation_set_mode(emulation, KVMI_EMULATE_FREELY);
 
 	/* HLT is left to the caller of the emulator. */
@@ -60,7 +63,7 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 	/*
 	 * Skipping an instruction accesses nothing, and the CPU has fetched it.
 	 */
-	if (!vi || vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||
+	if (vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||
 	    (emulation_type & EMULTYPE_SKIP))
 		return;
 
@@ -73,7 +76,7 @@ int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_emulation *emulation;
 
-	if (!vi || vi->arch.emulation.mode != KVMI_EMULATE_ASKED)
+	if (vi->arch.emulation.mode != KVMI_EMULATE_ASKED)
 		return r;
 
 	emulation = &vi->arch.emulation;
@@ -90,9 +93,7 @@ int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 
 bool __kvmi_emulation_watched(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	return vi && vi->arch.emulation.mode != KVMI_EMULATE_FREELY;
+	return kvmi_to_vcpu(vcpu)->arch.emulation.mode != KVMI_EMULATE_FREELY;
 }
 
 bool __kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
@@ -144,12 +145,8 @@ bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   void *val, unsigned int bytes)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	enum kvmi_emulation_mode mode;
+	enum kvmi_emulation_mode mode = vi->arch.emulation.mode;
 
-	if (!vi)
-		return true;
-
-	mode = vi->arch.emulation.mode;
 	/* To trace an instruction's accesses is not to allow its fetch. */
 	if ((mode == KVMI_EMULATE_ASKED || mode == KVMI_EMULATE_CHECKED ||
 	     mode == KVMI_EMULATE_TRACED) &&
@@ -163,7 +160,7 @@ bool __kvmi_emulated_fetch(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 /* The memory operand that the instruction writes, if any */
 static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *bytes)
 {
-	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
 	const struct operand *dst = &ctxt->dst;
 	unsigned int seg = dst->addr.mem.seg;
 
@@ -174,7 +171,9 @@ static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *byt
 	*bytes = dst->bytes;
 	if (ctxt->mode != X86EMUL_MODE_PROT64 || seg >= VCPU_SREG_FS)
 		*gva += kvm_x86_call(get_segment_base)(vcpu, seg);
-	if (ctxt->mode != X86EMUL_MODE_PROT64)
+	if (ctxt->mode == X86EMUL_MODE_PROT64)
+		*gva = ctxt->ops->get_untagged_addr(ctxt, *gva, X86EMUL_F_WRITE);
+	else
 		*gva = (u32)*gva;
 
 	return true;
@@ -194,15 +193,11 @@ static bool reads_destination(struct kvm_vcpu *vcpu, gva_t gva)
 
 bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	enum kvmi_emulation_mode mode;
+	enum kvmi_emulation_mode mode = kvmi_to_vcpu(vcpu)->arch.emulation.mode;
 	unsigned int bytes;
 	gva_t gva, last;
 	gpa_t gpa;
 
-	if (!vi)
-		return true;
-	mode = vi->arch.emulation.mode;
 	if ((mode != KVMI_EMULATE_ASKED && mode != KVMI_EMULATE_CHECKED) ||
 	    !get_destination(vcpu, &gva, &bytes))
 		return true;
@@ -240,12 +235,7 @@ static unsigned int iterations_in_page(struct kvm_vcpu *vcpu, unsigned int size,
 unsigned int __kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
 			       unsigned int count)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi)
-		return count;
-
-	switch (vi->arch.emulation.mode) {
+	switch (kvmi_to_vcpu(vcpu)->arch.emulation.mode) {
 	case KVMI_EMULATE_ASKED:
 		return iterations_in_page(vcpu, size, count);
 	case KVMI_EMULATE_CHECKED:
@@ -335,12 +325,7 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool system,
 bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			  bool system, void *val, unsigned int bytes)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi)
-		return true;
-
-	switch (vi->arch.emulation.mode) {
+	switch (kvmi_to_vcpu(vcpu)->arch.emulation.mode) {
 	case KVMI_EMULATE_TRACED:
 		return trace_read(vcpu, gva, gpa, system, val, bytes);
 	case KVMI_EMULATE_ASKED:

@@ -290,8 +290,6 @@ static bool deliver_exception(struct kvm_vcpu *vcpu)
 
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu)
 {
-	if (!kvmi_to_vcpu(vcpu))
-		return true;
 	if (!deliver_exception(vcpu))
 		return false;
 

@@ -26,9 +26,6 @@ enum kvmi_verdict __kvmi_xsetbv(struct kvm_vcpu *vcpu, u32 xcr, u64 val)
 		.new_value = val,
 	};
 
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_XSETBV))
-		return KVMI_ALLOW;
-
 	/* Nothing to report for a register that does not exist */
 	if (xcr != XCR_XFEATURE_ENABLED_MASK ||
 	    event.old_value == event.new_value)
@@ -54,17 +51,8 @@ enum kvmi_verdict __kvmi_cpuid(struct kvm_vcpu *vcpu)
 {
 	u8 len;
 
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_CPUID))
-		return KVMI_ALLOW;
-
 	return kvmi_get_insn_len(vcpu, &len) ? ask_cpuid(vcpu, len) : KVMI_RETRY;
 }
-
-bool __kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
-{
-	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR);
-}
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_descriptor);
 
 static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 					bool write)
@@ -74,7 +62,7 @@ static enum kvmi_verdict ask_descriptor(struct kvm_vcpu *vcpu, u8 descriptor,
 		.write = write,
 	};
 
-	if (!__kvmi_wants_descriptor(vcpu))
+	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR))
 		return KVMI_ALLOW;
 
 	/* UMIP's #GP takes precedence, also where KVM raises it. */
@@ -90,9 +78,6 @@ bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
 			    int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
-	if (!vi)
-		return false;
 
 	switch (ask_descriptor(vcpu, descriptor, write)) {
 	case KVMI_ALLOW:
@@ -183,8 +168,7 @@ static bool is_introspection_hypercall(struct kvm_vcpu *vcpu)
 
 bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
-	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_HYPERCALL) ||
-	    !is_introspection_hypercall(vcpu))
+	if (!is_introspection_hypercall(vcpu))
 		return false;
 
 	switch (kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0, NULL, 0)) {

@@ -143,13 +143,18 @@ static bool is_chosen(unsigned long (*chosen)[KVMI_RANGE_LONGS], u32 msr)
 	return msrs && test_bit(bit, msrs);
 }
 
+static bool is_msr_chosen(struct kvm_vcpu *vcpu, u32 msr)
+{
+	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
+
+	return is_chosen(arch->msrs, msr) ||
+	       is_chosen(arch->msrs, kvmi_msr_alias(msr));
+}
+
 bool __kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
-	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-
 	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_MSR) &&
-	       (is_chosen(vi->arch.msrs, msr) ||
-		is_chosen(vi->arch.msrs, kvmi_msr_alias(msr)));
+	       is_msr_chosen(vcpu, msr);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_msr);
 
@@ -192,8 +197,9 @@ enum kvmi_verdict kvmi_report_insn(struct kvm_vcpu *vcpu, u16 id, const void *da
 {
 	u8 len;
 
-	/* KVM's emulator knows where it goes on. */
-	if (!__kvmi_emulation_watched(vcpu) && !kvmi_get_insn_len(vcpu, &len))
+	/* KVM's emulator knows where it goes on, and so does VMX. */
+	if (!boot_cpu_has(X86_FEATURE_VMX) && !__kvmi_emulation_watched(vcpu) &&
+	    !kvmi_get_insn_len(vcpu, &len))
 		return KVMI_RETRY;
 
 	return kvmi_action_to_verdict(kvmi_event(vcpu, id, data, size, reply, reply_size));
@@ -228,7 +234,7 @@ enum kvmi_verdict __kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 	};
 	enum kvmi_verdict v;
 
-	if (!__kvmi_wants_cr(vcpu, cr))
+	if (!test_bit(cr, &kvmi_to_vcpu(vcpu)->arch.crs))
 		return KVMI_ALLOW;
 
 	/* A hint for the TLB, not part of the register */
@@ -259,11 +265,12 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	};
 	enum kvmi_verdict v;
 
-	if (!__kvmi_wants_msr(vcpu, msr))
+	if (!is_msr_chosen(vcpu, msr))
 		return KVMI_ALLOW;
 
-	/* The MSR filter of userspace takes precedence. */
-	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE))
+	/* The MSR filter of userspace takes precedence, if there is one. */
+	if (rcu_access_pointer(vcpu->kvm->arch.msr_filter) &&
+	    !kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE))
 		return KVMI_ALLOW;
 
 	/* Nothing to report for an MSR that the guest does not have */
@@ -379,14 +386,12 @@ int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
 	static_assert(sizeof(*reply) <= KVMI_MAX_REPLY_DATA);
 	static_assert(sizeof(reply->msrs) == sizeof(arch->msrs));
 	static_assert(sizeof(reply->same_msrs) == sizeof(arch->same_msrs));
-	static_assert(BITS_PER_BYTE * sizeof(reply->events) >= KVMI_NR_EVENT_IDS);
-
 	*reply = (struct kvmi_vcpu_get_control_reply) {
+		.events = req->vcpu->introspection_events,
 		.crs = arch->crs,
 		.same_crs = arch->same_crs,
 		.singlestep = arch->step.wanted,
 	};
-	bitmap_to_arr64(&reply->events, req->vi->events, KVMI_NR_EVENT_IDS);
 	memcpy(reply->msrs, arch->msrs, sizeof(reply->msrs));
 	memcpy(reply->same_msrs, arch->same_msrs, sizeof(reply->same_msrs));
 	req->reply_size = sizeof(*reply);

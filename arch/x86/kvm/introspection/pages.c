@@ -247,12 +247,14 @@ static bool is_own(struct kvm_vcpu *vcpu, gfn_t gfn)
 gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	gfn_t shown;
 
-	if (!view || !is_there(vcpu, gfn) || is_own(vcpu, gfn))
+	if (!view || kvmi_view_is_plain(view, as_id) || !is_there(vcpu, gfn) ||
+	    is_own(vcpu, gfn))
 		return gfn;
 
-	shown = kvmi_view_shown_gfn(view, kvm_arch_vcpu_memslots_id(vcpu), gfn);
+	shown = kvmi_view_shown_gfn(view, as_id, gfn);
 
 	/*
 	 * If the memslot of the other page is gone, only granted accesses get
@@ -335,7 +337,8 @@ bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
 	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
 
-	if (!view || !is_there(vcpu, gfn))
+	if (!view || kvmi_view_is_plain(view, kvm_arch_vcpu_memslots_id(vcpu)) ||
+	    !is_there(vcpu, gfn))
 		return true;
 
 	return may_access(vcpu, view, gfn, access);
@@ -387,11 +390,6 @@ static int cannot_emulate(struct kvm_vcpu *vcpu)
 
 static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 {
-	if (kvm_event_needs_reinjection(vcpu)) {
-		drop_delivery(vcpu);
-		return 1;
-	}
-
 	/*
 	 * A guest must not be able to crash the VM by this: KVM_RUN fails if the
 	 * instruction can't be decoded, and another vCPU may change it at any time.
@@ -425,8 +423,8 @@ static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *e
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	int r;
 
-	/* During event delivery there is no instruction to emulate. */
-	if (kvm_event_needs_reinjection(vcpu))
+	/* There is no instruction to emulate. */
+	if (event->flags & KVMI_PF_DELIVERY)
 		return cannot_emulate(vcpu);
 	/* Ended before VM-Enter */
 	if (event->access == KVMI_PAGE_ACCESS_X &&
@@ -439,6 +437,13 @@ static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *e
 		return cannot_emulate(vcpu);
 
 	return r;
+}
+
+/* The tool has the guest repeat an instruction: nothing of it is allowed any more. */
+void kvmi_arch_vcpu_retry(struct kvm_vcpu *vcpu)
+{
+	kvmi_step_cancel(vcpu);
+	kvmi_to_vcpu(vcpu)->arch.not_emulated = false;
 }
 
 /*
@@ -514,15 +519,17 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 		break;
 	case KVMI_SKIP:
 		kvmi_step_cancel(vcpu);
-		*r = kvmi_skip_insn(vcpu);
+		/* There is no instruction to skip, and not always something to drop. */
+		if (!(event->flags & KVMI_PF_DELIVERY))
+			*r = kvmi_skip_insn(vcpu);
+		else if (kvm_event_needs_reinjection(vcpu))
+			drop_delivery(vcpu);
 		break;
 	case KVMI_RETRY:
 		/*
-		 * With the event still open, its instruction is the one being
-		 * executed.
+		 * The tool's RETRY has withdrawn the grants already.  With the event
+		 * still open, its instruction is the one being executed.
 		 */
-		if (action != KVMI_EVENT_INTERRUPTED)
-			kvmi_step_cancel(vcpu);
 		break;
 	}
 
@@ -589,9 +596,10 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 	};
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvmi_view *view;
+	bool asynchronous;
 	u8 wanted;
 
-	if (!vi || (error_code & PFERR_RSVD_MASK))
+	if (error_code & PFERR_RSVD_MASK)
 		return true;
 	vi->arch.asked = READ_ONCE(vi->nr_sessions);
 	view = kvmi_view_find(vcpu->kvm, id);
@@ -602,7 +610,9 @@ bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 		return true;
 
 	event.access = wanted & ACCESS_X_SPLIT ? KVMI_PAGE_ACCESS_X : wanted;
-	event.gva = kvm_x86_call(get_fault_gva)(vcpu);
+	event.gva = kvm_x86_call(get_fault_gva)(vcpu, &asynchronous);
+	if (asynchronous)
+		event.flags = KVMI_PF_DELIVERY;
 	if (event.gva == INVALID_GPA && (error_code & PFERR_FETCH_MASK))
 		event.gva = kvm_get_linear_rip(vcpu);
 

@@ -124,6 +124,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		set_number(op, cr->cr);
 		op->value = cr->new_value;
 		op->changed = cr->old_value ^ cr->new_value;
+		op->done = cr->flags & KVMI_CHANGE_DONE;
 		break;
 	}
 	case KVMI_VCPU_EVENT_MSR: {
@@ -133,6 +134,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 		op->alias = kvmi_msr_alias(msr->msr);
 		op->value = msr->new_value;
 		op->changed = msr->old_value ^ msr->new_value;
+		op->done = msr->flags & KVMI_CHANGE_DONE;
 		break;
 	}
 	case KVMI_VCPU_EVENT_XSETBV: {
@@ -191,6 +193,7 @@ void kvmi_arch_rule_operands(struct kvm_vcpu *vcpu, u16 id, const void *data,
 
 		op->kind = BIT(descriptor->descriptor) <<
 			   (descriptor->write ? KVMI_KIND_WRITE_SHIFT : 0);
+		op->done = descriptor->flags & KVMI_CHANGE_DONE;
 		break;
 	}
 	}
@@ -201,7 +204,7 @@ void kvmi_arch_vcpu_get_place(struct kvm_vcpu *vcpu, struct kvmi_place *at)
 {
 	at->cpl = kvm_x86_call(get_cpl)(vcpu);
 	at->cr3 = kvm_read_cr3(vcpu);
-	at->rip = kvm_rip_read(vcpu);
+	at->rip = kvm_get_linear_rip(vcpu);
 }
 
 /*

@@ -31,10 +31,15 @@
 #include "step.h"
 #include "x86.h"
 
-/* Make __kvmi_check_step() be called before VM-Enter; vCPU's thread only. */
+/*
+ * Make __kvmi_check_step() be called before VM-Enter, and __kvmi_prepare_step();
+ * vCPU's thread only.
+ */
 void kvmi_set_todo(struct kvm_vcpu *vcpu)
 {
 	WRITE_ONCE(vcpu->arch.introspection_todo, true);
+	if (kvm_caps.single_steps_by_tf)
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
 
 /* Return true if the tool wants the next instruction to be stepped. */
@@ -351,8 +356,8 @@ void kvmi_step_check(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Before VM-Enter: withdraw grants if the tool has set other registers, or
- * another view, since kvmi_check_step().
+ * Before VM-Enter: withdraw grants if the tool has set other registers since
+ * __kvmi_check_step().
  */
 void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu)
 {
@@ -374,9 +379,6 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 	struct kvmi_step *step;
 	bool watch;
 
-	if (!vi)
-		return true;
-
 	/* An emulation that KVM_RUN has interrupted has been completed. */
 	kvmi_emulation_set_mode(&vi->arch.emulation, KVMI_EMULATE_FREELY);
 
@@ -393,6 +395,10 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 		kvmi_report_step(vcpu);
 		step->rip = kvm_get_linear_rip(vcpu);
 	}
+
+	/* For the next instruction */
+	if (kvm_caps.single_steps_by_tf && __kvmi_single_steps(vcpu))
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
 
 	/* Unhooking may have ended the step since, but not the grants. */
 	if (!step->allowed && !kvmi_step_is_wanted(step) && !step->pending &&

@@ -45,7 +45,7 @@ static inline unsigned int kvm_gfn_access_mask(struct kvm *kvm,
 					       union kvm_mmu_page_role role,
 					       gfn_t gfn)
 {
-	if (kvmi_has_views())
+	if (kvmi_has_views(kvm))
 		return __kvmi_page_access(kvm, role, gfn);
 	return ACC_ALL;
 }
@@ -57,7 +57,7 @@ static inline unsigned int kvm_vcpu_gfn_access_mask(struct kvm_vcpu *vcpu,
 						    union kvm_mmu_page_role role,
 						    gfn_t gfn)
 {
-	if (kvmi_has_views())
+	if (kvmi_has_views(vcpu->kvm))
 		return __kvmi_vcpu_page_access(vcpu, role, gfn);
 	return ACC_ALL;
 }
@@ -69,7 +69,7 @@ static inline unsigned int kvm_vcpu_gfn_access_mask(struct kvm_vcpu *vcpu,
 static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role role,
 				    gfn_t gfn, int level)
 {
-	if (!kvmi_has_views())
+	if (!kvmi_has_views(kvm))
 		return level;
 	/* An execute-only page would be left without any access. */
 	if (is_nx_huge_page_enabled(kvm) &&
@@ -86,7 +86,7 @@ static inline int kvm_gfn_max_level(struct kvm *kvm, union kvm_mmu_page_role rol
 static inline gfn_t kvm_gfn_to_slot_gfn(struct kvm_vcpu *vcpu,
 					union kvm_mmu_page_role role, gfn_t gfn)
 {
-	if (kvmi_has_views())
+	if (kvmi_has_views(vcpu->kvm))
 		return __kvmi_mapped_gfn(vcpu, role, gfn);
 	return gfn;
 }
@@ -99,7 +99,7 @@ static inline bool kvm_unmap_gfn_range_in_views(struct kvm *kvm,
 						const struct kvm_gfn_range *range,
 						bool flush)
 {
-	if (kvmi_has_views())
+	if (kvmi_has_views(kvm))
 		return __kvmi_unmap_gfn_range(kvm, range, flush);
 	return flush;
 }

@@ -411,6 +411,10 @@ static bool is_trusted(const struct kint_event *event)
 	uint64_t rip = event->common.arch.regs.rip;
 	unsigned int i;
 
+	/* The address is a linear one, and in other modes the guest chooses the base */
+	if (event->common.arch.mode != KVMI_X86_MODE_64)
+		rip = (uint32_t)(rip + event->common.arch.sregs.cs.base);
+
 	/* The code there was interrupted, and its stack may be anywhere */
 	if (event->id == KVMI_VCPU_EVENT_PF && (event->pf.flags & KVMI_PF_DELIVERY))
 		return false;
