@@ -331,7 +331,8 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_event *event = &vi->event;
-	struct event_msg msg;
+	/* make_event() zeroes it. */
+	struct event_msg msg __uninitialized;
 	size_t total;
 	int r;
 
@@ -858,7 +859,8 @@ static void notify(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		   struct kvmi_rules *rules, u16 id, const void *data, size_t size)
 {
 	unsigned int attachment = READ_ONCE(session->attachment);
-	struct event_msg msg;
+	/* make_event() zeroes it. */
+	struct event_msg msg __uninitialized;
 	size_t total;
 
 	total = make_event(vcpu, session, &msg, id, KVMI_EVENT_NOTIFICATION, data,

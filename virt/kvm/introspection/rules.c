@@ -54,7 +54,8 @@ static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands
 	return op->first <= rule->last && op->last >= rule->first;
 }
 
-static bool is_where(struct kvm_vcpu *vcpu, const struct kvmi_rule *rule)
+static noinline bool is_where(struct kvm_vcpu *vcpu,
+			      const struct kvmi_rule *rule)
 {
 	struct kvmi_place at;
 
@@ -110,21 +111,14 @@ static bool is_possible(u8 verdict, u8 actions, const struct kvmi_operands *op)
 }
 
 /*
- * Return the verdict of the first rule that matches an event, and count it;
- * KVMI_RULE_ASK if there is none.  @actions: the actions that the event accepts
+ * Return the verdict of the first rule that matches, and count it; KVMI_RULE_ASK if
+ * there is none.  @op: what rules compare of the event, or NULL if none does
  */
-u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
-		      u8 actions, const void *data)
+static __always_inline u8 find_verdict(struct kvm_vcpu *vcpu,
+				       struct kvmi_rules *rules, u8 actions,
+				       const struct kvmi_operands *op)
 {
-	const struct kvmi_operands *op = NULL;
 	struct kvmi_counted_rule *rule;
-	struct kvmi_operands operands;
-
-	if (rules->compares) {
-		operands = (struct kvmi_operands) { };
-		kvmi_arch_rule_operands(vcpu, id, data, &operands);
-		op = &operands;
-	}
 
 	for (rule = rules->all; rule < rules->all + rules->nr; rule++) {
 		if (op && !event_matches(&rule->rule, op))
@@ -141,6 +135,27 @@ u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
 	}
 
 	return KVMI_RULE_ASK;
+}
+
+static noinline u8 compare_event(struct kvm_vcpu *vcpu, struct kvmi_rules *rules,
+				 u16 id, u8 actions, const void *data)
+{
+	struct kvmi_operands op = { };
+
+	kvmi_arch_rule_operands(vcpu, id, data, &op);
+
+	return find_verdict(vcpu, rules, actions, &op);
+}
+
+/*
+ * Return the verdict of the rules about an event.  @actions: the actions that the
+ * event accepts
+ */
+u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
+		      u8 actions, const void *data)
+{
+	return rules->compares ? compare_event(vcpu, rules, id, actions, data) :
+				 find_verdict(vcpu, rules, actions, NULL);
 }
 
 /* No vCPU uses the rules any more. */

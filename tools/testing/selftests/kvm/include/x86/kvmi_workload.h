@@ -43,7 +43,7 @@ enum kvmi_workload_op {
 /**
  * struct kvmi_workload_result - what a run of the guest took
  * @exits: exits that the guest caused, without those for the host's interrupts
- * @ticks: of one operation, the median, in the guest's TSC
+ * @ticks: of one operation, in the guest's TSC, see kvmi_workload_quartile()
  */
 struct kvmi_workload_result {
 	u64 exits;
@@ -65,7 +65,11 @@ void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages);
 void kvmi_workload_unmap_memory(struct kvm_vm *vm);
 /* Let one operation after the other be to the next of these pages; 1 at first */
 void kvmi_workload_use_pages(struct kvm_vm *vm, u64 npages);
-u64 kvmi_workload_median(u64 *ticks, u64 n);
+/*
+ * The lower quartile: interrupts of the host only add to what an operation takes, and to
+ * more than every second one if it takes long.
+ */
+u64 kvmi_workload_quartile(u64 *ticks, u64 n);
 
 /**
  * struct kvmi_workload_thread - a run in a thread, where it can wait for a tool
