@@ -2,24 +2,35 @@
 # The part of `series` that deals with earlier states of files of the repository;
 # sourced, never run.
 
-# grow_patch COMMIT: what it does to files of the repository, in mail form; the
-# Signed-off-by is made anew each time
-grow_patch() {
-	local paths
-	mapfile -t paths <"$T/overlay"
-	git format-patch -1 --stdout "${FORMAT[@]}" "$1" -- "${paths[@]}" |
-		awk -v me="Signed-off-by: $ME_NAME <$ME_EMAIL>" '/^---$/ { body = 1 } body || $0 != me'
+# mail_of COMMIT [PATH...]: what it does to these paths, in mail form; the Signed-off-by
+# is made anew each time
+mail_of() {
+	git format-patch -1 --stdout "${FORMAT[@]}" "$1" -- "${@:2}" |
+		awk -v me="Signed-off-by: $ME_NAME <$ME_EMAIL>" '
+			!head && $0 == me { next }
+			!head && $0 == "" { blank++; next }
+			!head && $0 == "---" { head = 1; blank = 0 }
+			{ for (; blank; blank--) print ""; print }'
 }
 
-# write_grown NAME COMMIT: into patches/linux, unless nothing but the date is new
-write_grown() {
-	grow_patch "$2" >"$T/grown"
-	[ -s "$T/grown" ] || die "$1: nothing of the repository is left in it"
-	if [ -f "$P/$1" ] && cmp -s <(sed '1,/^Subject:/{/^Date:/d}' "$P/$1") <(sed '1,/^Subject:/{/^Date:/d}' "$T/grown"); then
-		return
-	fi
-	cp "$T/grown" "$P/$1"
+# A mail without its date, and what git tells about files and functions but does not
+# need to apply it
+gist() { sed '1,/^Subject:/{/^Date:/d}; /^index [0-9a-f]*\.\.[0-9a-f]*/d; s/^\(@@ -[0-9,]* +[0-9,]* @@\).*/\1/' "$1"; }
+
+# write_mail NAME FILE: into patches/linux, unless it has the same gist there
+write_mail() {
+	[ ! -f "$P/$1" ] || ! cmp -s <(gist "$P/$1") <(gist "$2") || return 0
+	cp "$2" "$P/$1"
 	say "$VERB" "$1"
+}
+
+# write_grown NAME COMMIT: what the commit does to files of the repository
+write_grown() {
+	local paths
+	mapfile -t paths <"$T/overlay"
+	mail_of "$2" "${paths[@]}" >"$T/grown"
+	[ -s "$T/grown" ] || die "$1: nothing of the repository is left in it"
+	write_mail "$1" "$T/grown"
 }
 
 begin_grown() {
@@ -45,34 +56,196 @@ cmd_edit() {
 	say edit "branch kvmi-postings in $1: edit its commits, then '${0##*/} take $1'"
 }
 
-# What commits do to upstream files is the business of branch kvmi and export, and
-# the last state of a file that of the repository.  All else comes back from here.
+# What commits say and do, and their order, comes back from here; but not the last
+# state of a file of ours, which is in the repository.
 cmd_take() {
-	local dir=$1 tip old new name subject VERB=take paths
+	local dir=$1 tip old VERB=take
 	[ $# -eq 1 ] && [ -e "$dir/.git" ] || usage
 	T=
 	begin_grown
+	old=$(git rev-parse refs/kvmi/series)
 	tip=$(command git -C "$dir" rev-parse HEAD)
-	git merge-base --is-ancestor base "$tip" || die "take: $dir does not start from base"
-	git diff --quiet "$tip" refs/kvmi/series || {
-		git diff --stat "$tip" refs/kvmi/series >&2
+	check_taken "$dir" "$tip" "$old"
+	plan_taken "$tip"
+	while read -r kind name commit ours theirs subject; do
+		take_commit "$kind" "$name" "$commit" "$ours" "$theirs"
+	done <"$T/plan" >"$T/order"
+	cat "$T/said"
+	take_order
+	check_entries
+	check_files
+	compose
+	[ "$(git log --format=%T base..refs/kvmi/series)" = "$(git log --format=%T "base..$tip")" ] &&
+		[ "$(messages refs/kvmi/series)" = "$(messages "$tip")" ] ||
+		die "take: what was written does not give what is in $dir; git has what was there before"
+	say take "patches/linux has what is in $dir"
+}
+
+# Without the Signed-off-by of who runs this, and the empty line that may be before it
+messages() { git log --format=%B "base..$1" | grep -vxF -e "Signed-off-by: $ME_NAME <$ME_EMAIL>" -e ''; }
+
+check_taken() { # DIR COMMIT OLD
+	local paths
+	git merge-base --is-ancestor base "$2" || die "take: $1 does not start from base"
+	[ -z "$(git rev-list --merges "base..$2")" ] || die "take: $1 has merges: make it linear"
+	for f in rebase-merge rebase-apply; do
+		[ ! -d "$(command git -C "$1" rev-parse --path-format=absolute --git-path $f)" ] ||
+			die "take: a rebase or am is under way in $1: finish it"
+	done
+	command git -C "$1" diff --quiet HEAD || die "take: $1 has edits that are not committed"
+	mapfile -t paths <"$T/overlay"
+	git diff --quiet "$2" "$3" -- "${paths[@]}" MAINTAINERS || {
+		git diff --stat "$2" "$3" -- "${paths[@]}" MAINTAINERS >&2
 		die "take: the last state of these files is in the repository: edit it there"
 	}
+	git diff --no-renames --diff-filter=A --name-only base "$2" | grep -vxFf "$T/overlay" >"$T/alien" || :
+	[ ! -s "$T/alien" ] || die "take: $(head -n 1 "$T/alien") is not in the repository, where new files belong"
+	git log --format=%s "base..$2" | sort | uniq -d >"$T/twice"
+	[ ! -s "$T/twice" ] || die "take: two commits have the subject '$(head -n 1 "$T/twice")'"
+}
+
+# $T/plan: for each commit KIND NAME COMMIT OURS THEIRS SUBJECT, with the number of files
+# of the repository and of upstream ones that it changes.  A commit is the entry that has
+# its subject; without one it is a new one.
+plan_taken() { # TIP
+	local commit subject name kind ours theirs last
+	last=$(ls "$P" | sed -n 's/^\([0-9]\{4\}\)-.*\.patch$/\1/p' | sort | tail -n 1)
+	NEXT=$((10#${last:-0}))
+	: >"$T/said"
+	while read -r name commit; do
+		echo "$name $(git log -1 --format=%s "$commit")"
+	done <"$T/commits" >"$T/subjects"
+	for commit in $(git rev-list --reverse "base..$1"); do
+		subject=$(git log -1 --format=%s "$commit")
+		name=$(awk -v s="$subject" '{ n = $1; sub(/^[^ ]* /, "") } $0 == s { print n }' "$T/subjects")
+		kind=$(kind_of "$name")
+		git diff-tree -r --no-commit-id --no-renames --name-only "$commit" >"$T/touched"
+		ours=$(grep -cxFf "$T/overlay" "$T/touched" || :)
+		theirs=$(grep -cvxFf "$T/overlay" "$T/touched" || :)
+		if [ -z "$name" ]; then
+			[ "$ours" = 0 ] && kind=hook || kind=grow
+			name=new
+		fi
+		[ "$kind" != hook ] || [ "$ours" = 0 ] || die "take: '$subject' changes files of the repository, but $name is a hook: give it another subject"
+		[ "$kind" = hook ] || [ "$kind" = maintainers ] || [ "$ours" != 0 ] || die "take: nothing of the repository is left in '$subject': give it another subject"
+		echo "$kind $name $commit $ours $theirs $subject"
+	done >"$T/plan"
+	while read -r kind name commit; do
+		case $kind in
+		files|maintainers)
+			grep -q "^$kind $name " "$T/plan" || die "take: no commit has the subject '$(sed -n "s/^$name //p" "$T/subjects")'" ;;
+		esac
+	done <"$T/entries"
+}
+
+# new_name SUBJECT: of the next file for a patch
+new_name() {
+	NEXT=$((NEXT + 1))
+	NAME=$(printf '%04d-%s.patch' $NEXT "$(printf '%s' "$1" | sed 's/[^A-Za-z0-9._]\+/-/g; s/^-*//' | cut -c1-52 | sed 's/[-.]*$//')")
+}
+
+# take_commit KIND NAME COMMIT OURS THEIRS: into patches/linux; prints its entries
+take_commit() {
+	local name=$2 folds subject
+	subject=$(git log -1 --format=%s "$3")
+	if [ "$name" = new ]; then
+		new_name "$subject"
+		name=$NAME
+	fi
+	echo "$1 $name"
+	case $1 in
+	hook)
+		mail_of "$3" >"$T/mail"
+		write_mail "$name" "$T/mail" >>"$T/said"
+		return
+		;;
+	maintainers)
+		messages_of "$3" >"$T/mail"
+		cmp -s "$T/mail" "$P/$name" || { cp "$T/mail" "$P/$name"; say take "$name" >>"$T/said"; }
+		return
+		;;
+	grow)
+		write_grown "$name" "$3" >>"$T/said"
+		;;
+	files)
+		{ messages_of "$3"; sed -n '/^---files---$/,$p' "$P/$name"; } >"$T/mail"
+		cmp -s "$T/mail" "$P/$name" || { cp "$T/mail" "$P/$name"; say take "$name" >>"$T/said"; }
+		;;
+	esac
+	folds=$(awk -v n="$name" '$1 != "fold" { mine = $2 == n } $1 == "fold" && mine { print $2 }' "$T/entries")
+	[ "$5" != 0 ] || return 0
+	if [ -z "$folds" ]; then
+		new_name "$subject"
+		folds=$NAME
+		git log -1 --format=%B "$3" >"$T/message"
+	else
+		read_patch "$P/${folds%%$'\n'*}"
+	fi
+	if [ "$(echo "$folds" | wc -l)" != 1 ]; then
+		[ "$(upstream_part "$3" | git patch-id --stable | cut -d' ' -f1)" = \
+		  "$(upstream_part "$(sed -n "s/^$name //p" "$T/commits")" | git patch-id --stable | cut -d' ' -f1)" ] ||
+			die "take: '$subject' changes upstream files in another way, and has several folds"
+	else
+		mail_of "$(upstream_commit "$3")" >"$T/mail"
+		write_mail "$folds" "$T/mail" >>"$T/said"
+	fi
+	echo "$folds" | sed 's/^/fold /'
+}
+
+messages_of() { git log -1 --format=%B "$1" | grep -vxF "Signed-off-by: $ME_NAME <$ME_EMAIL>" | git stripspace; }
+
+upstream_part() { # COMMIT
+	local paths
 	mapfile -t paths < <(sed 's/^/:(exclude)/' "$T/overlay")
-	while read -r name old; do
-		[ "$(kind_of "$name")" = grow ] || continue
-		subject=$(git log -1 --format=%s "$old")
-		new=$(git log --format='%H %s' base.."$tip" | awk -v s="$subject" 'substr($0, 42) == s { print $1 }')
-		[ "$(echo "$new" | wc -w)" = 1 ] || die "take: not one commit has the subject '$subject'"
-		[ "$(git diff "$old~" "$old" -- . "${paths[@]}" | git patch-id --stable | cut -d' ' -f1)" = \
-		  "$(git diff "$new~" "$new" -- . "${paths[@]}" | git patch-id --stable | cut -d' ' -f1)" ] ||
-			die "take: '$subject' changes upstream files in another way: commit that in $L and export it"
-		write_grown "$name" "$new"
-	done <"$T/commits"
-	compose
-	[ "$(git rev-parse 'refs/kvmi/series^{tree}')" = "$(git rev-parse "$tip^{tree}")" ] ||
-		die "take: what was written does not give what is in $dir"
-	say take "patches/linux has what is in $dir"
+	git diff --no-renames --full-index --binary "$1~" "$1" -- . "${paths[@]}"
+}
+
+# upstream_commit COMMIT: a commit of its changes to upstream files, with $T/message
+upstream_commit() (
+	export GIT_INDEX_FILE=$T/index.upstream
+	git read-tree "$1~"
+	upstream_part "$1" | git apply --cached --whitespace=nowarn -
+	: "${GIT_AUTHOR_NAME=$(git log -1 --format=%an "$1")}" "${GIT_AUTHOR_EMAIL=$(git log -1 --format=%ae "$1")}"
+	: "${GIT_AUTHOR_DATE=$(git log -1 --format=%aI "$1")}"
+	export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
+	commit "$(git rev-parse "$1~")"
+)
+
+# The series file in the order of $T/order.  A posting begins where its first commit is;
+# comments stay with the line that follows them.
+take_order() {
+	awk '{ print $2 }' "$T/order" >"$T/kept"
+	while read -r kind name; do
+		[ "$kind" = cover ] || grep -qxF "$name" "$T/kept" || {
+			rm "$P/$name"
+			say take "removed $name"
+		}
+	done <"$T/entries"
+	awk -v order="$T/order" '
+	{ text = text $0 "\n" }
+	/^[[:space:]]*#/ || /^[[:space:]]*$/ { next }
+	{
+		name = $2
+		if ($1 == "cover")
+			cover = name
+		else
+			of[name] = cover
+		lines[name] = text
+		before[name] = substr(text, 1, length(text) - length($0) - 1)
+		text = ""
+	}
+	END {
+		while ((getline line < order) > 0) {
+			split(line, f, " ")
+			if (of[f[2]] != "" && !(of[f[2]] in begun) && f[1] != "fold") {
+				begun[of[f[2]]] = 1
+				printf "%s", lines[of[f[2]]]
+			}
+			printf "%s%s\n", before[f[2]], line
+		}
+		printf "%s", text
+	}' "$P/series" >"$T/series"
+	cmp -s "$T/series" "$P/series" || { cp "$T/series" "$P/series"; say take series; }
 }
 
 # ------------------------------------------------------------------ absorb
