@@ -54,6 +54,8 @@ cmd_edit() {
 	git worktree prune
 	git worktree add -q -B kvmi-postings "$(realpath -m "$1")" refs/kvmi/series
 	say edit "branch kvmi-postings in $1: edit its commits, then '${0##*/} take $1'"
+	# What the tree has as links, it ignores, and so does what shares its .git
+	say note "a file of ours that is new in a commit needs 'git add -f'"
 }
 
 # What commits say and do, and their order, comes back from here; but not the last
