@@ -4,7 +4,7 @@
 
 /*
  * KVM introspection (KVMI): the messages a kernel and an introspection tool
- * exchange over the socket that the device manager hands to
+ * exchange over the socket that the VMM hands to
  * KVM_INTROSPECTION_HOOK.
  *
  * All integers are in host byte order and naturally aligned.  Every message
@@ -144,7 +144,7 @@ enum kvmi_vcpu_message_id {
 
 /**
  * enum kvmi_vm_event_id - events of the VM
- * @KVMI_VM_EVENT_UNHOOK: the device manager is about to end the session; the
+ * @KVMI_VM_EVENT_UNHOOK: the VMM is about to end the session; the
  *	tool should undo its changes and close the socket
  */
 enum kvmi_vm_event_id {
@@ -1115,9 +1115,9 @@ struct kvmi_vcpu_event_reply {
  * kvmi_vcpu_event_reply.flags
  *
  * SET_VIEW: the vCPU goes on in @view, as with KVMI_VCPU_SET_VIEW right before
- *	the reply, which the device manager has to allow.
+ *	the reply, which the VMM has to allow.
  * SINGLESTEP: a SINGLESTEP event follows one instruction, as if
- *	KVMI_VCPU_CONTROL_SINGLESTEP, which the device manager has to allow, was
+ *	KVMI_VCPU_CONTROL_SINGLESTEP, which the VMM has to allow, was
  *	turned on now and off by that event.  Not with CRASH or SKIP.
  * STEP_IN_VIEW: the vCPU executes one instruction in @view, and goes on in the
  *	view that it was in before, without an event.  KVMI_VCPU_SET_VIEW has to

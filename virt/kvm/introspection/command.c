@@ -39,7 +39,7 @@ enum kvmi_scope {
 
 struct kvmi_command_desc {
 	enum kvmi_scope scope;
-	/* The device manager can't forbid the command */
+	/* The VMM can't forbid the command */
 	bool always_allowed;
 	/* The command makes replies to events that were kept stale */
 	bool policy;
@@ -207,7 +207,7 @@ bool kvmi_command_known(u16 id)
 	return find_command(id);
 }
 
-/* Return true if the device manager can't forbid the command. */
+/* Return true if the VMM can't forbid the command. */
 bool kvmi_command_always_allowed(u16 id)
 {
 	const struct kvmi_command_desc *desc = find_command(id);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM introspection: sessions, and the device manager's ioctls.
+ * KVM introspection: sessions, and the VMM's ioctls.
  *
  *   KVM_INTROSPECTION_HOOK         tool is lost
  *  ------------------------> LIVE -----------------> DEFUNCT
@@ -805,7 +805,7 @@ static int allow_event(struct kvm_introspection *session,
 }
 
 /*
- * Arguments are checked even without a session, so that a device manager can
+ * Arguments are checked even without a session, so that a VMM can
  * validate its configuration before there is a tool.
  */
 static int kvmi_ioctl_allow(struct kvm *kvm, void __user *argp, int nr_ids,
@@ -828,7 +828,7 @@ static int kvmi_ioctl_allow(struct kvm *kvm, void __user *argp, int nr_ids,
 }
 
 /*
- * A tool that does not read must not keep the device manager from unhooking:
+ * A tool that does not read must not keep the VMM from unhooking:
  * leave sending the event to the receiver.
  */
 static int kvmi_ioctl_preunhook(struct kvm *kvm)

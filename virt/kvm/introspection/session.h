@@ -92,7 +92,7 @@ struct kvm_introspection {
 	/* Shut down the vCPUs after the reply was sent; receiver only */
 	bool shutdown;
 
-	/* Commands and events that the device manager allows */
+	/* Commands and events that the VMM allows */
 	DECLARE_BITMAP(commands, KVMI_NR_COMMAND_IDS);
 	DECLARE_BITMAP(events, KVMI_NR_EVENT_IDS);
 	/* Events of the VM that the tool has enabled */
@@ -103,7 +103,7 @@ struct kvm_introspection {
 	 * were kept stale; written by the receiver only
 	 */
 	u32 policy;
-	/* Number of UNHOOK events that the device manager has requested */
+	/* Number of UNHOOK events that the VMM has requested */
 	unsigned int unhook_wanted;
 	/* Value of @unhook_wanted that was sent last; written by the receiver */
 	unsigned int unhook_sent;

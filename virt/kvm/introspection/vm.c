@@ -249,7 +249,7 @@ int kvmi_vm_pause_all(struct kvmi_vm_request *req)
 }
 
 /*
- * A device manager may unhook the VM as soon as one vCPU has stopped.
+ * A VMM may unhook the VM as soon as one vCPU has stopped.
  * Therefore send the reply first, see kvmi_vm_finish_shutdown().
  */
 int kvmi_vm_shutdown(struct kvmi_vm_request *req)

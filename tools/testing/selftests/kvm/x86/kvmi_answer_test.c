@@ -330,7 +330,7 @@ KVMI_TEST(kvmi_answer, then_close_with_commands)
 	close_behind(self, &variant->q, true);
 }
 
-/* The device manager unhooks as soon as it sees the hangup, or without. */
+/* The VMM unhooks as soon as it sees the hangup, or without. */
 static void unhook_behind(struct _test_data_kvmi_answer *self,
 			  const struct question *q, bool commands)
 {

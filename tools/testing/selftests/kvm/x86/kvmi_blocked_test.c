@@ -4,7 +4,7 @@
  * for it
  *
  * One vCPU fills the socket and waits with its reply half sent.  Another one gets
- * to each of the places where KVM waits for the tool.  The device manager, in the
+ * to each of the places where KVM waits for the tool.  The VMM, in the
  * thread that the VM's users wait for, must get its work done in spite of both.
  */
 #include <pthread.h>
@@ -178,7 +178,7 @@ FIXTURE_TEARDOWN(kvmi_blocked)
 	kvm_vm_free(self->vm);
 }
 
-/* What the device manager does, in a thread that can be given up */
+/* What the VMM does, in a thread that can be given up */
 struct work {
 	struct kvm_vm *vm;
 	void (*fn)(struct kvm_vm *vm);
@@ -209,7 +209,7 @@ static void expect_done(struct kvm_vm *vm, void (*fn)(struct kvm_vm *vm))
 	do {
 		ret = sem_timedwait(&work.done, &end);
 	} while (ret && errno == EINTR);
-	TEST_ASSERT(!ret, "The device manager waits for the tool");
+	TEST_ASSERT(!ret, "The VMM waits for the tool");
 	pthread_join(thread, NULL);
 }
 

@@ -554,7 +554,7 @@ KVMI_TEST(kvmi_cr, disabled_again)
 	}
 }
 
-/* What the device manager withdraws afterwards stays on. */
+/* What the VMM withdraws afterwards stays on. */
 KVMI_TEST(kvmi_cr, event_withdrawn)
 {
 	struct kvmi_event ev;
@@ -574,7 +574,7 @@ KVMI_TEST(kvmi_cr, event_withdrawn)
 	finish(self, variant->cr, self->old, 0);
 }
 
-/* What the device manager writes is not the guest's doing. */
+/* What the VMM writes is not the guest's doing. */
 KVMI_TEST(kvmi_cr, host_writes_are_not_reported)
 {
 	struct kvm_sregs sregs;

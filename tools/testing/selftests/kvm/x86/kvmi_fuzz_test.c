@@ -528,7 +528,7 @@ static void pump(struct fuzz *f, u32 unanswered)
 	}
 }
 
-/* Deny a few commands and events, as a device manager may. */
+/* Deny a few commands and events, as a VMM may. */
 static void set_permissions(struct fuzz *f)
 {
 	u32 i, id;

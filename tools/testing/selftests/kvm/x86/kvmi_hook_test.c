@@ -2,8 +2,8 @@
 /*
  * KVM introspection: the life of a session
  *
- * The ioctls with all their errors, and all the ways in which the device
- * manager, the tool or the VM may go away.
+ * The ioctls with all their errors, and all the ways in which the VMM,
+ * the tool or the VM may go away.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -1093,7 +1093,7 @@ KVMI_TEST(kvmi_hook, signal_then_no_event)
 	kvmi_run_signal(&self->r);
 	kvmi_run_wait_eintr(&self->r);
 
-	/* Past the write, as if the device manager had emulated it. */
+	/* Past the write, as if the VMM had emulated it. */
 	vcpu_regs_get(self->vcpu, &regs);
 	regs.rip += 3;
 	vcpu_regs_set(self->vcpu, &regs);
@@ -1239,7 +1239,7 @@ static bool is_unhook_event(const struct kvmi_msg *msg)
 }
 
 /*
- * The device manager gets to KVM_INTROSPECTION_UNHOOK, and the tool gets to know
+ * The VMM gets to KVM_INTROSPECTION_UNHOOK, and the tool gets to know
  * when it reads again.
  */
 KVMI_TEST(kvmi_hook, tool_does_not_read_preunhook)
@@ -1464,7 +1464,7 @@ KVMI_TEST(kvmi_hook, tool_does_not_read_signal)
 	kvmi_unhook(s);
 }
 
-/* The device manager in a process of its own, to be killed */
+/* The VMM in a process of its own, to be killed */
 static void vmm(int fd, bool wait_in_event)
 {
 	struct kvm_vcpu *vcpu;

@@ -403,7 +403,7 @@ KVMI_TEST(kvmi_memory, wraparound)
 	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(self->vm, 0), first);
 }
 
-/* Memory that the device manager has not got itself. */
+/* Memory that the VMM has not got itself. */
 KVMI_TEST(kvmi_memory, not_backed)
 {
 	struct kvmi_session *s = &self->s;

@@ -462,7 +462,7 @@ KVMI_TEST(kvmi_msr, disabled_again)
 	}
 }
 
-/* What the device manager writes is not the guest's doing. */
+/* What the VMM writes is not the guest's doing. */
 KVMI_TEST(kvmi_msr, host_writes_are_not_reported)
 {
 	struct kvmi_event ev;

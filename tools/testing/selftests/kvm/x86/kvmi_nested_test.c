@@ -299,7 +299,7 @@ KVMI_TEST(kvmi_nested, hook_is_busy_for_the_second_vcpu)
 	kvmi_unhook(&self->s);
 }
 
-/* The device manager cannot restore what the guest could not get into. */
+/* The VMM cannot restore what the guest could not get into. */
 KVMI_TEST(kvmi_nested, nested_state_of_a_hooked_vm)
 {
 	struct {

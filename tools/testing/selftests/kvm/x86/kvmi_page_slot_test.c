@@ -301,7 +301,7 @@ KVMI_TEST(kvmi_page_slot, memory_discarded)
 	check_restriction(self);
 }
 
-/* One that cannot be written at all: the device manager's after the tool's say */
+/* One that cannot be written at all: the VMM's after the tool's say */
 KVMI_TEST(kvmi_page_slot, read_only_slot)
 {
 	struct kvm_run *run = self->vcpu->run;

@@ -653,7 +653,7 @@ struct bad_reply {
 	u8 action;
 	u32 flags;
 	u16 view;
-	/* What the device manager forbids, 0 for nothing */
+	/* What the VMM forbids, 0 for nothing */
 	s32 command;
 	s32 forbidden_event;
 };

@@ -57,7 +57,7 @@ static int count_entries(const char *path)
 	return nr;
 }
 
-/* The receivers of sessions are threads of the device manager. */
+/* The receivers of sessions are threads of the VMM. */
 static int count_receivers(void)
 {
 	DIR *dir = opendir("/proc/self/task");
@@ -673,7 +673,7 @@ static void *ioctl_thread(void *arg)
 	return NULL;
 }
 
-/* Several threads of a device manager that do not know of each other */
+/* Several threads of a VMM that do not know of each other */
 KVMI_TEST(kvmi_storm, ioctls_in_parallel)
 {
 	struct kvmi_msg_hdr hdr = { .id = KVMI_GET_VERSION };

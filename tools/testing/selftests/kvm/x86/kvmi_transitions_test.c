@@ -2,7 +2,7 @@
 /*
  * KVM introspection: what becomes of a session, its wishes and its open events
  * when the state of a vCPU changes under them: INIT, SIPI, SMM, triple faults,
- * and the device manager that sets registers or resets the VM
+ * and the VMM that sets registers or resets the VM
  */
 #include "apic.h"
 #include "kvmi_test_harness.h"
@@ -365,7 +365,7 @@ KVMI_TEST(kvmi_transitions, reset_by_the_vmm_in_an_event)
 	finish(self, self->cr4 ^ X86_CR4_MCE ^ TEST_CR4_BIT);
 }
 
-/* It is for the device manager to unhook. */
+/* It is for the VMM to unhook. */
 KVMI_TEST(kvmi_transitions, reset_by_the_vmm_after_crash)
 {
 	struct kvm_x86_state *state = vcpu_save_state(self->vcpu);

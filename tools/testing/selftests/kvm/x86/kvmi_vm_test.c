@@ -187,7 +187,7 @@ KVMI_TEST(kvmi_vm, features_and_control_events)
 	kvmi_run_wait_sync(&self->r, &uc);
 }
 
-/* What the device manager forbids is known all the same. */
+/* What the VMM forbids is known all the same. */
 KVMI_TEST(kvmi_vm, features_do_not_depend_on_permission)
 {
 	struct kvmi_vm_get_features_reply all, rpl;

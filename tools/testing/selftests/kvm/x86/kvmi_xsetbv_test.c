@@ -209,7 +209,7 @@ KVMI_TEST(kvmi_xsetbv, disabled_in_cr4_is_not_reported)
 	not_reported(g);
 }
 
-/* What the device manager writes is not the guest's doing. */
+/* What the VMM writes is not the guest's doing. */
 KVMI_TEST(kvmi_xsetbv, host_writes_are_not_reported)
 {
 	struct kvmi_guest *g = &self->g;

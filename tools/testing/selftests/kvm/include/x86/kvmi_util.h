@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Helpers for tests of KVM introspection: a test is device manager and
+ * Helpers for tests of KVM introspection: a test is VMM and
  * introspection tool at once.
  */
 #ifndef SELFTEST_KVM_KVMI_UTIL_H
@@ -70,7 +70,7 @@ struct kvmi_runner {
 	struct kvmi_runner *next;
 };
 
-/* The device manager's side: return what the ioctl returns. */
+/* The VMM's side: return what the ioctl returns. */
 int __kvmi_hook(struct kvm_vm *vm, int fd);
 /* HOOK with a socket whose other end is closed right away. */
 int __kvmi_hook_dead(struct kvm_vm *vm);

@@ -138,7 +138,7 @@ static void guest_loop(struct guest_cpu *cpu)
 	u32 eax, ebx, ecx, edx, random, i;
 
 	for (;;) {
-		/* The device manager sees that the vCPU lives. */
+		/* The VMM sees that the vCPU lives. */
 		asm volatile("outb %%al, %0" :: "i"(PORT), "a"(0));
 
 		for (i = 0; i < 8; i++) {
