@@ -1099,19 +1099,15 @@ out:
 	return r;
 }
 
-/**
- * __kvmi_event - send an event and wait for the tool's reply
- * @vcpu: the vCPU, loaded
- * @id: enum kvmi_vcpu_event_id
- * @forbidden: bits of the KVMI_EVENT_ACTION_* not accepted this time
- * @data: event-specific data
- * @size: bytes of @data
- * @reply: event-specific data of the reply; untouched if there is none
- * @reply_size: bytes of @reply
+/*
+ * Send an event, with @size bytes of event-specific data, and wait for the tool's
+ * reply, on the vCPU's thread.  The vCPU is loaded, and its SRCU lock is held,
+ * which may be dropped and retaken.  No other lock may be held but vcpu->mutex.
+ * Bits of the KVMI_EVENT_ACTION_* in @forbidden are not accepted this time.
  *
- * Context: the vCPU's thread, with its SRCU lock held, which may be dropped and
- * retaken.  No other lock may be held.
- * Return: KVMI_EVENT_ACTION_*, which is ALLOW if the event is not sent, see
+ * If the reply has event-specific data, its @reply_size bytes are put into @reply.
+ *
+ * Return KVMI_EVENT_ACTION_*, which is ALLOW if the event is not sent, see
  * kvmi_event_answered(); or KVMI_EVENT_INTERRUPTED, with KVM_REQ_INTROSPECTION
  * pending: return to the run loop with the guest's state unchanged.
  */

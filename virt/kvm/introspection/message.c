@@ -313,18 +313,15 @@ static void wake_for_pending(struct kvm_introspection *session)
 		kvmi_session_wake_receiver(session);
 }
 
-/**
- * kvmi_message_send - write a message
- * @session: the session
- * @attachment: kvm_introspection.attachment of the tool that it is for
- * @msg: the message, including its header
- * @size: size of @msg, at most that of struct kvmi_frame
- * @timeout: jiffies to wait, or MAX_SCHEDULE_TIMEOUT
+/*
+ * Write a message, including its header, of at most the size of struct
+ * kvmi_frame, to the tool of kvm_introspection.attachment @attachment.  Sleeps
+ * until the tool has read enough, at most @timeout jiffies or
+ * MAX_SCHEDULE_TIMEOUT.  No lock of KVM may be held but vcpu->mutex, see
+ * kvmi_assert_may_wait().
  *
- * Context: sleeps until the tool has read enough.  No lock of KVM may be held
- * but vcpu->mutex, see kvmi_assert_may_wait().
- * Return: 0; -EINTR if a signal is pending, or -ETIME, with nothing of the
- * message written; another error if the socket can't be written to any more.
+ * Return 0; -EINTR if a signal is pending, or -ETIME, with nothing of the message
+ * written; another error if the socket can't be written to any more.
  */
 int kvmi_message_send(struct kvm_introspection *session, unsigned int attachment,
 		      void *msg, size_t size, long timeout)

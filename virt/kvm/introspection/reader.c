@@ -231,16 +231,11 @@ static void read_messages(struct kvm_introspection *session,
 		kvmi_session_wake_receiver(session);
 }
 
-/**
- * kvmi_reader_wait - wait for the reply to an event, or for a command
- * @vi: state of the vCPU
- * @session: the session
- * @timeout: jiffies to wait at most, or MAX_SCHEDULE_TIMEOUT
- * @done: returns true if there is nothing to wait for any more
- *
- * Context: the vCPU's thread, between kvmi_vcpu_begin_wait() and
- * kvmi_vcpu_end_wait().
- * Return: 0, or -EINTR if a signal is pending.
+/*
+ * Wait for the reply to an event, or for a command, on the vCPU's thread, between
+ * kvmi_vcpu_begin_wait() and kvmi_vcpu_end_wait(): until @done returns true, and
+ * for at most @timeout jiffies or MAX_SCHEDULE_TIMEOUT.  Return 0, or -EINTR if a
+ * signal is pending.
  */
 long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
 		      struct kvm_introspection *session, long timeout,

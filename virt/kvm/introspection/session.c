@@ -197,7 +197,7 @@ static void send_pending(struct kvm_introspection *session)
  */
 static bool too_late(struct kvm_introspection *session)
 {
-	/* Pairs with smp_store_release() in __kvmi_unhook(). */
+	/* Pairs with smp_store_release() in stop_receiver(). */
 	bool ending = smp_load_acquire(&session->ending);
 
 	if (session->late_messages > KVMI_MAX_LATE_MESSAGES)
@@ -716,7 +716,10 @@ static int kvmi_ioctl_attach(struct kvm *kvm, void __user *argp)
 	return r;
 }
 
-/* Wait until what the tool has sent was processed, and stop the receiver. */
+/*
+ * Wait until what the tool has sent was processed, and stop the receiver.
+ * kvm->lock is held: the receiver must not take it.
+ */
 static void stop_receiver(struct kvm_introspection *session)
 {
 	/* vCPUs stop waiting for the tool, but what it has sent counts. */

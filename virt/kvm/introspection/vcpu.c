@@ -80,17 +80,14 @@ void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi)
 	spin_unlock(&vi->lock);
 }
 
-/**
- * kvmi_vcpu_detach - remove a vCPU from its session
- * @vi: state of the vCPU
- * @forget: clear the choice of control registers and MSRs instead of keeping it
- *	for the next session
+/*
+ * Remove a vCPU from its session.  When this returns the vCPU's thread does not
+ * use the session any more.  The caller has to make the vCPU recompute its
+ * intercepts.  With @forget, clear the choice of control registers and MSRs
+ * instead of keeping it for the next session.
  *
- * When this returns the vCPU's thread does not use the session any more.  The
- * caller has to make the vCPU recompute its intercepts.
- *
- * Context: kvm->lock is held.  Waits for the vCPU's thread to call
- * kvmi_vcpu_leave().
+ * kvm->lock is held, and stays so while this waits for the vCPU's thread to call
+ * kvmi_vcpu_leave(), before which that must not take kvm->lock.
  */
 void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 {
@@ -168,14 +165,11 @@ void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu)
 	vcpu->introspection = NULL;
 }
 
-/**
- * kvmi_vcpu_enter - begin to use the session on the vCPU's thread
- * @vi: state of the vCPU
+/*
+ * Begin to use the session on the vCPU's thread.  Not recursive.  Return the
+ * session, which is valid until kvmi_vcpu_leave(), or NULL if there is none.
  *
- * Unhooking waits for kvmi_vcpu_leave().
- *
- * Context: the vCPU's thread.  Not recursive.
- * Return: the session, valid until kvmi_vcpu_leave(); NULL if there is none.
+ * Unhooking waits for kvmi_vcpu_leave(), with kvm->lock held.
  */
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi)
 {
@@ -617,8 +611,7 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 	} while (r && !signal_pending(current));
 
 	if (r) {
-		vcpu->run->exit_reason = KVM_EXIT_INTR;
-		++vcpu->stat.signal_exits;
+		kvm_handle_signal_exit(vcpu);
 		return r;
 	}
 

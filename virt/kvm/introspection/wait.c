@@ -25,16 +25,13 @@ static void watch_waits(struct kvm_introspection *session)
 		schedule_delayed_work(&session->watch, KVMI_STANDSTILL);
 }
 
-/**
- * kvmi_vcpu_begin_wait - begin to wait for the tool
- * @vcpu: the vCPU, loaded, with its SRCU lock held, which is dropped
- * @session: the session
+/*
+ * Begin to wait for the tool, on the vCPU's thread, between kvmi_vcpu_enter() and
+ * kvmi_vcpu_leave().  The vCPU is loaded.  Its SRCU lock is dropped until
+ * kvmi_vcpu_end_wait().
  *
  * A task that waits for a lock of KVM, or for an SRCU grace period, e.g. the
  * main thread of the VMM, must not have to wait for the tool.
- *
- * Context: the vCPU's thread, between kvmi_vcpu_enter() and kvmi_vcpu_leave().
- * Followed by kvmi_vcpu_end_wait(), which retakes the SRCU lock.
  */
 void kvmi_vcpu_begin_wait(struct kvm_vcpu *vcpu,
 			  struct kvm_introspection *session)

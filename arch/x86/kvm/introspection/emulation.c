@@ -399,15 +399,12 @@ bool __kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 	       kvmi_may_access(vcpu, gpa_to_gfn(gpa), KVMI_PAGE_ACCESS_W);
 }
 
-/**
- * kvmi_arch_wait_for_accesses - wait for accesses of KVM's emulator that it may make by
- *	what a view was before it was changed
- * @kvm: the VM
+/*
+ * Wait for accesses of KVM's emulator that it may make by what a view was before it was
+ * changed.  Receiver only, and not within kvm->srcu.
  *
  * The emulator looks at the view and makes the access without leaving kvm->srcu, which
  * is left to wait for the tool, and then looks again.
- *
- * Context: the receiver, not within kvm->srcu.
  */
 void kvmi_arch_wait_for_accesses(struct kvm *kvm)
 {

@@ -334,7 +334,10 @@ static bool is_passed_through_on_demand(u32 msr)
 	}
 }
 
-/* Return 0 if every write of the guest to an MSR can be reported. */
+/*
+ * Return 0 if every WRMSR to an MSR can be reported.  Some MSRs change by other
+ * instructions, too, which no hardware intercepts, e.g. SWAPGS.
+ */
 static int check_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
 	u64 value;
