@@ -336,14 +336,19 @@ apply_patch() {
 # ---------------------------------------------------------- build-each
 
 # Every step compiles, with introspection on (as soon as there is such an
-# option) and off; and checkpatch has nothing to say about its mail.
+# option) and off, and so do the selftests that it touches; and checkpatch has
+# nothing to say about its mail.
 cmd_build_each() {
-	local from=1 steps n=0 commit subject which failed=0
-	case $1 in
-	'') ;;
-	--from) [ $# -eq 2 ] || usage; from=$2 ;;
-	*) usage ;;
-	esac
+	local from=1 to=9999 steps n=0 commit subject which failed=0
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--from) from=$2 ;;
+		--to) to=$2 ;;
+		*) usage ;;
+		esac
+		[ $# -ge 2 ] || usage
+		shift 2
+	done
 	(cmd_write)
 	W=$B/obj/series-tree
 	command git -C "$L" worktree prune
@@ -351,7 +356,7 @@ cmd_build_each() {
 	steps=$(command git -C "$L" rev-list --reverse base..refs/kvmi/series)
 	for commit in $steps; do
 		n=$((n + 1))
-		[ $n -ge "$from" ] || continue
+		[ $n -ge "$from" ] && [ $n -le "$to" ] || continue
 		subject=$(command git -C "$W" log -1 --format=%s "$commit")
 		say step "$n/$(echo "$steps" | wc -l) $subject"
 		command git -C "$W" checkout -q -f --detach "$commit"
@@ -359,19 +364,22 @@ cmd_build_each() {
 		for which in on off; do
 			build_step $which $n
 		done
+		build_selftests "$commit" $n
 	done
 	[ $failed -eq 0 ] || die "checkpatch complains about $failed of the patches (above)"
-	say done "every step from $from on compiles"
+	[ "$to" -lt $n ] || to=$n
+	say done "every step from $from to $to compiles"
 }
 
-# A "CHECK" is shown, what is more counts.  MAINTAINERS is patched last, and
-# programs in tools/ have none of the kernel's helpers.
+# A "CHECK" is shown, what is more counts.  MAINTAINERS is patched last, the tree has
+# no history, and programs in tools/ have none of the kernel's helpers.
 check_patch() { # COMMIT LOG
-	local ignore=FILE_PATH_CHANGES
+	local ignore=FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID
 	command git -C "$W" diff --name-only "$1~" "$1" | grep -qv '^tools/' ||
 		ignore=$ignore,ENOSYS,ARRAY_SIZE,BIT_MACRO,PREFER_DEFINED_ATTRIBUTE_MACRO,EMBEDDED_FUNCTION_NAME
-	command git -C "$W" format-patch -1 --stdout "$1" |
-		(cd "$W" && perl scripts/checkpatch.pl --strict --terse --no-summary --ignore "$ignore" -) >"$2" 2>&1 || :
+	command git -C "$W" format-patch -1 --stdout "$1" >"$2.mail"
+	(cd "$W" && perl scripts/checkpatch.pl --strict --terse --no-summary --ignore "$ignore" - <"$2.mail" 2>&1) |
+		known_exports "$2.mail" >"$2" || :
 	cat "$2"
 	! grep -qE ': (ERROR|WARNING):' "$2"
 }
@@ -398,4 +406,22 @@ build_step() {
 	[ $option = n ] || grep -qx CONFIG_KVM_INTROSPECTION=y "$obj/.config" ||
 		die "step $2: the configuration refuses CONFIG_KVM_INTROSPECTION=y"
 	logged "series-$1-$2" $make O="$obj" -j"$JOBS" prepare arch/x86/kvm/
+}
+
+# The C files of KVM's x86 selftests that the commit touches, without linking them
+build_selftests() { # COMMIT STEP
+	local obj=$B/obj/series-headers t=$W/tools/testing/selftests/kvm make
+	command git -C "$W" diff --diff-filter=d --name-only "$1~" "$1" -- 'tools/testing/selftests/kvm/*.c' |
+		sed 's,^tools/testing/selftests/kvm/,,' >"$LOGS/series-selftests"
+	[ -s "$LOGS/series-selftests" ] || return 0
+	make="make -s -C $W ARCH=x86_64"
+	logged "series-selftests-$2" bash -ec "
+		$make O=$obj headers
+		cd $t
+		while read -r f; do
+			\${CC:-gcc} -fsyntax-only -Wall -Werror -Wstrict-prototypes -Wno-address-of-packed-member -O2 -std=gnu99 \
+				-D_GNU_SOURCE= -DCONFIG_64BIT -U_FORTIFY_SOURCE -fno-builtin -march=x86-64-v2 \
+				-I$W/tools/include -I$W/tools/arch/x86/include -I$W/usr/include \
+				-Iinclude -I\${f%/*} -Iinclude/x86 -I../rseq -I.. -isystem $obj/usr/include \$f
+		done <$LOGS/series-selftests"
 }
