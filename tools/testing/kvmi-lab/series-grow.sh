@@ -13,10 +13,6 @@ mail_of() {
 			{ for (; blank; blank--) print ""; print }'
 }
 
-# A mail without its date, and what git tells about files and functions but does not
-# need to apply it
-gist() { sed '1,/^Subject:/{/^Date:/d}; /^index [0-9a-f]*\.\.[0-9a-f]*/d; s/^\(@@ -[0-9,]* +[0-9,]* @@\).*/\1/' "$1"; }
-
 # write_mail NAME FILE: into patches/linux, unless it has the same gist there
 write_mail() {
 	[ ! -f "$P/$1" ] || ! cmp -s <(gist "$P/$1") <(gist "$2") || return 0

@@ -81,6 +81,10 @@ subject_of() {
 	command git mailinfo -b "$T/null.msg" "$T/null.diff" <"$1" 2>/dev/null | sed -n 's/^Subject: //p'
 }
 
+# A mail without its date, and what git tells about files and functions but does not
+# need to apply it
+gist() { sed '1,/^Subject:/{/^Date:/d}; /^index [0-9a-f]*\.\.[0-9a-f]*/d; s/^\(@@ -[0-9,]* +[0-9,]* @@\).*/\1/' "$1"; }
+
 # read_patch FILE: the diff in $T/diff, message in $T/message, and author
 read_patch() {
 	git mailinfo -b --encoding=UTF-8 "$T/body" "$T/diff" <"$1" >"$T/info" || die "$1 is not a patch in mail form"
