@@ -188,7 +188,7 @@ static bool has_popped(struct kvm_vcpu *vcpu)
 	struct svm_single_step *step = &to_svm(vcpu)->single_step;
 
 	return vcpu->arch.regs[VCPU_REGS_RSP] != step->rsp ||
-	       vcpu->arch.rip - step->rip > MAX_INSN_BYTES;
+	       kvm_rip_read(vcpu) - step->rip > MAX_INSN_BYTES;
 }
 
 /* Return true after a SYSRET. */
