@@ -6,7 +6,7 @@
 # something to do, so no target here has a prerequisite file.
 
 LAB := tools/testing/kvmi-lab
-export KVMI_CACHE LINUX QEMU_SRC BOCHS JOBS
+export KVMI_CACHE BASE LINUX QEMU_SRC BOCHS JOBS
 
 # The steps depend on each other; what is parallel is inside them
 .NOTPARALLEL:
@@ -43,7 +43,8 @@ help:
 	@echo '  make packages          Debian packages of tool, libraries and documentation'
 	@echo '  make packages-check    Install them in a clean Debian, RELEASE=trixie for another'
 	@echo '  make report            On a host that runs such a kernel: test it, write a file to mail'
-	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; and own sources'
+	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; BASE=6.12 for Linux'
+	@echo '6.12 in place of 7.3, as long as a target is not about the series; and own sources'
 	@echo '(directory or tarball): LINUX= kernel 7.3, QEMU_SRC= QEMU 10, BOCHS= Bochs 3.0'
 
 # What the lab needs of Debian

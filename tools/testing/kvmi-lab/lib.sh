@@ -10,6 +10,38 @@ LAB=$(cd "$(dirname "$0")" && pwd)
 REPO=$(cd "$LAB/../../.." && pwd)
 B=${KVMI_CACHE:-$REPO/build}
 mkdir -p "$B" && B=$(cd "$B" && pwd) || exit 1
+
+die() { echo "kvmi-lab: $*" >&2; exit 1; }
+say() { printf '  %-9s %s\n' "$1" "$2"; }
+
+# A value in the list of versions
+version() { sed -n "s/^$1=//p" "$LAB/versions"; }
+
+# The base is the kernel that all is about: BASE=, one of linux_series, by default the
+# first, or what the cache was told to take instead.  $PATCHES is the directory of its
+# patches.  For another one than the first, all that depends on the kernel has a cache of
+# its own in the cache, where the rest is linked.  Scripts that make the rest set ANY_BASE.
+FIRST_BASE=$(version linux_series)
+FIRST_BASE=${FIRST_BASE%% *}
+ASKED_BASE=${ASKED_BASE-$BASE}
+[ -n "$BASE" ] || BASE=$(cat "$B/stamps/base" 2>/dev/null)
+BASE=${BASE:-$FIRST_BASE}
+case " $(version linux_series) " in
+*" $BASE "*) ;;
+*) die "BASE=$BASE: there are patches for $(version linux_series | sed 's/ / and /g')" ;;
+esac
+PATCHES=patches/linux
+SHARED=$B
+[ "$BASE" = "$FIRST_BASE" ] || PATCHES=patches/linux-$BASE
+if [ "$BASE" != "$FIRST_BASE" ] && [ -z "$ANY_BASE" ]; then
+	B=$B/base-$BASE
+	mkdir -p "$B"
+	for _d in apt bochs downloads qemu qemu-src tools; do
+		[ -L "$B/$_d" ] || ln -sn "../$_d" "$B/$_d"
+	done
+	mkdir -p "$SHARED/apt" "$SHARED/downloads" "$SHARED/tools"
+fi
+export BASE ASKED_BASE
 JOBS=${JOBS:-$(nproc)}
 LOGS=$B/logs
 mkdir -p "$LOGS" "$B/stamps" "$B/locks"
@@ -25,7 +57,7 @@ for _v in $(printf '%s\n' "$MAKEFLAGS" | tr ' ' '\n' | sed -n 's/^\([A-Za-z_][A-
 	OUTPUT STEPS SUBARCH T TARGETS V W; do
 	case $_v in
 	# Ours, which the scripts tell each other
-	KVMI_CACHE|KVMI_MIRROR|LINUX|QEMU_SRC|BOCHS|MESON|JOBS|PYTHON|BUSYBOX|QEMU_DATA) ;;
+	BASE|KVMI_CACHE|KVMI_MIRROR|LINUX|QEMU_SRC|BOCHS|MESON|JOBS|PYTHON|BUSYBOX|QEMU_DATA) ;;
 	CONFIG|KERNEL_OUT|SUBJECT_PREFIX|REROLL|PATH) ;;
 	*) unset "$_v" ;;
 	esac
@@ -35,9 +67,6 @@ unset _v MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS MAKEFILES
 mkdir -p "$B/tools/bin"
 [ "$(readlink "$B/tools/bin/python3")" = "$PYTHON" ] || ln -sfn "$PYTHON" "$B/tools/bin/python3"
 PATH=$B/tools/bin:$PATH:/usr/sbin:/sbin
-
-die() { echo "kvmi-lab: $*" >&2; exit 1; }
-say() { printf '  %-9s %s\n' "$1" "$2"; }
 
 # key_of: the key of what is given as arguments (strings) and stdin
 key_of() { { printf '%s\n' "$@"; cat; } | sha256sum | cut -c1-32; }
@@ -78,8 +107,8 @@ logged() {
 	fi
 }
 
-# A value in the list of versions
-version() { sed -n "s/^$1=//p" "$LAB/versions"; }
+# series_of WHAT: the versions that fit; of Linux, the base that is asked for
+series_of() { [ "$1" = linux ] && echo "$BASE" || version "$1_series"; }
 
 # known_exports MAIL: what checkpatch (stdin) says about it, but for exports right below
 # DEFINE_STATIC_KEY_DEFERRED_FALSE(): it does not know that this defines what is exported
@@ -90,7 +119,7 @@ known_exports() {
 
 # fits WHAT VERSION: does it begin as the list of versions has it?
 fits() {
-	for _series in $(version "$1_series"); do
+	for _series in $(series_of "$1"); do
 		case $2 in "$_series"|"$_series"[!0-9]*) return 0 ;; esac
 	done
 	return 1
@@ -100,4 +129,13 @@ fits() {
 kernel_version() { awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v == "" ? "" : ".") $3 } END { print v }'; }
 
 # what_fits WHAT NAME VERSION: for a message, how what is there goes with the list
-what_fits() { echo "$2 $3; patches/$1 is for $(version "$1_series" | sed 's/ /, /g')"; }
+what_fits() {
+	case $1 in
+	linux)
+		for _v in $(version linux_tested); do
+			! fits linux "$_v" || break
+		done
+		echo "$2 $3; $PATCHES is for $BASE, and was tested with $_v" ;;
+	*)	echo "$2 $3; patches/$1 is for $(version "$1_series" | sed 's/ /, /g')" ;;
+	esac
+}

@@ -2,7 +2,7 @@
 # Shared by the parts of `series`; sourced, never run.
 
 L=$B/linux
-P=$REPO/patches/linux
+P=$REPO/$PATCHES
 
 # Who writes the series signs it; asked before git is cut off from the user's
 # configuration, which must not leak into what is written.
@@ -33,9 +33,11 @@ git_path() { git rev-parse --path-format=absolute --git-path "$1"; }
 
 # The overlay: the files of the repository that are new upstream, i.e. all at
 # kernel paths except the lab.  What git ignores does not count.
+# Another base than the first has some more, in the directory "tree" of its patches.
 overlay_prepare() {
 	(
 		cd "$REPO"
+		[ ! -d "$PATCHES/tree" ] || (cd "$PATCHES/tree" && find . -type f | sed 's,^\./,,') >"$T/of-base"
 		dirs='arch virt include Documentation tools'
 		if [ -e .git ]; then
 			git -c safe.directory='*' ls-files -co --exclude-standard -- $dirs
@@ -45,7 +47,13 @@ overlay_prepare() {
 		while read -r f; do
 			[ ! -f "$f" ] || echo "$f"
 		done
-	) >"$T/overlay"
+		[ ! -f "$T/of-base" ] || cat "$T/of-base"
+	) | LC_ALL=C sort >"$T/overlay"
+}
+
+# source_of FILE: where a file of the overlay is in the repository
+source_of() {
+	if [ -f "$P/tree/$1" ]; then echo "$P/tree/$1"; else echo "$REPO/$1"; fi
 }
 overlay() { cat "$T/overlay"; }
 
@@ -106,7 +114,7 @@ read_patch() {
 apply_diff() {
 	git apply --cached --whitespace=nowarn "$T/diff" 2>"$T/err" && return
 	cat "$T/err" >&2
-	die "patches/linux/$1 does not apply ($(what_fits linux Linux "$(git show base:Makefile | kernel_version)"))"
+	die "$PATCHES/$1 does not apply ($(what_fits linux Linux "$(git show base:Makefile | kernel_version)"))"
 }
 
 # commit PARENT: the index with $T/message by the author set

@@ -78,9 +78,11 @@ as_me() {
 read_overlay() {
 	local f
 	while read -r f; do
-		[ -x "$REPO/$f" ] && echo 100755 || echo 100644
-	done <"$T/overlay" >"$T/modes"
-	sed "s,^,$REPO/," "$T/overlay" | git hash-object -w --no-filters --stdin-paths >"$T/hashes"
+		f=$(source_of "$f")
+		echo "$f" >&3
+		[ -x "$f" ] && echo 100755 || echo 100644
+	done <"$T/overlay" >"$T/modes" 3>"$T/sources"
+	git hash-object -w --no-filters --stdin-paths <"$T/sources" >"$T/hashes"
 	paste -d' ' "$T/modes" "$T/hashes" | paste - "$T/overlay" >"$T/blobs"
 }
 
@@ -281,6 +283,26 @@ cmd_write() {
 	say series "checked with git am; in ${OUT#"$PWD"/}: a directory per posting, and series.mbox"
 }
 
+# For another base than the first: the hooks, and all that is new in one commit
+write_base() {
+	local tip
+	series_begin
+	check_entries
+	read_overlay
+	tip=$(build_hooks)
+	export GIT_INDEX_FILE=$T/index
+	git read-tree "$tip"
+	git update-index --add --index-info <"$T/blobs"
+	printf 'KVM: introspection: Add the files that are new\n' >"$T/message"
+	as_me
+	export GIT_COMMITTER_NAME=$ME_NAME GIT_COMMITTER_EMAIL=$ME_EMAIL
+	tip=$(commit "$tip")
+	unset GIT_INDEX_FILE
+	git update-ref refs/kvmi/series "$tip"
+	mkdir -p "$OUT"
+	git format-patch -q --stdout "${FORMAT[@]}" "base..$tip" >"$OUT/series.mbox"
+}
+
 # --------------------------------------------------------------- apply
 
 cmd_apply() {
@@ -304,7 +326,7 @@ cmd_apply() {
 	[ -n "$ME_NAME" ] && [ -n "$ME_EMAIL" ] || die_nobody
 	[ -e "$L/.git" ] || (LINUX='' "$LAB/tree")
 	# In a subshell: the user's git is to be the user's own
-	(cmd_write)
+	if [ "$BASE" = "$FIRST_BASE" ]; then (cmd_write); else (write_base); fi
 	if [ "$top" = "$dir" ]; then
 		apply_am "$dir"
 	else
