@@ -28,6 +28,7 @@ enum kind { NONE, ROOT, CORE, MEM, VCPU, REGS };
 
 /* A file that is open */
 struct handle {
+	struct handle *prev, *next;
 	enum kind kind;
 	struct image image;	/* CORE and MEM */
 	char *text;		/* REGS */
@@ -40,6 +41,7 @@ static struct {
 	char *vmcoreinfo;
 	time_t since;			/* of the mount */
 	uint64_t memory, memory_end;	/* as when last looked at */
+	struct handle *open;		/* all that are, in no order */
 	char message[256];		/* of libfuse */
 	int ended;			/* why there is no guest any more */
 } fs;
@@ -176,8 +178,28 @@ static int make_text(struct handle *h, unsigned int vcpu)
 	return err;
 }
 
+static struct handle *new_handle(enum kind kind)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->kind = kind;
+	h->next = fs.open;
+	if (h->next)
+		h->next->prev = h;
+	fs.open = h;
+	return h;
+}
+
 static void free_handle(struct handle *h)
 {
+	if (h->prev)
+		h->prev->next = h->next;
+	else
+		fs.open = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
 	image_free(&h->image);
 	free(h->text);
 	free(h);
@@ -189,10 +211,9 @@ static int fs_open(const char *path, struct fuse_file_info *fi)
 	struct handle *h;
 	int err;
 
-	h = calloc(1, sizeof(*h));
+	h = new_handle(kind_of(path, &vcpu));
 	if (!h)
 		return -ENOMEM;
-	h->kind = kind_of(path, &vcpu);
 	switch (h->kind) {
 	case CORE:
 		err = make_image(&h->image, IMAGE_ELF);
@@ -403,9 +424,11 @@ static int mount_and_serve(struct tool *tool, const char *path)
 	session_describe(tool, stdout);
 	fflush(stdout);
 	serve(tool, fuse_get_session(fuse));
-	/* Whoever has a file open keeps an empty shell of it */
+	/* Whoever has a file open keeps an empty shell of it, and cannot release it any more */
 	fuse_unmount(fuse);
 	fuse_destroy(fuse);
+	while (fs.open)
+		free_handle(fs.open);
 	if (fs.ended) {
 		error("mount %s: %s", path, explain(fs.ended));
 		return EXIT_ERROR;
