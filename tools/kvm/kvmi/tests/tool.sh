@@ -699,6 +699,7 @@ ok "guard nothing" has 'say what to guard'
 . "$(dirname "$0")/gdb.sh"
 . "$(dirname "$0")/processes.sh"
 . "$(dirname "$0")/trace.sh"
+. "$(dirname "$0")/examples.sh"
 . "$(dirname "$0")/check.sh"
 . "$(dirname "$0")/report.sh"
 
