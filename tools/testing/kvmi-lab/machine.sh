@@ -112,7 +112,17 @@ first_of() {
 # either wrong in Bochs 3.0 or would break repetition.  APICv is on in vmx-apicv
 # only, as KVM without it does more itself.
 start_bochs() {
-	model=$1
+	model=$1 com3=
+	if [ -n "$line" ]; then
+		cc -O2 -o "$W/line" "$LAB/line.c" || die "line.c does not compile"
+		# It ends with us
+		"$W/line" "$line" >"$W/terminal" 9>&- &
+		until [ -s "$W/terminal" ]; do
+			kill -0 $! 2>/dev/null || die "there is no terminal for the machine's third serial line"
+			sleep 0.05
+		done
+		com3=$(cat "$W/terminal")
+	fi
 	bios=$(first_of /usr/share/bochs/BIOS-bochs-latest "$B/bochs/share/BIOS-bochs-latest") ||
 		die "no BIOS for Bochs: install bochsbios"
 	vga=$(first_of /usr/share/bochs/VGABIOS-lgpl-latest /usr/share/vgabios/vgabios.bin \
@@ -144,6 +154,7 @@ start_bochs() {
 	boot: cdrom
 	com1: enabled=1, ${com1:-mode=file, dev=$console.kernel}
 	${com1:+# }com2: enabled=1, mode=file, dev=$console
+	${com3:+com3: enabled=1, mode=term, dev=$com3}
 	log: -
 	panic: action=fatal
 	error: action=ignore
