@@ -247,7 +247,8 @@ static int ask_segment(struct kvm_vcpu *vcpu, u8 descriptor, int nr,
 	int action;
 
 	get_segment(vcpu, &now, nr);
-	if (!memcmp(&now, before, sizeof(now)) || !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR))
+	if (!memcmp(&now, before, sizeof(now)) ||
+	    !kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_DESCRIPTOR))
 		return KVMI_EVENT_ACTION_ALLOW;
 
 	action = ask_descriptor(vcpu, descriptor);

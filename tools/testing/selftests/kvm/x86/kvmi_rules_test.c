@@ -928,11 +928,20 @@ KVMI_TEST(kvmi_rules_set, leaf_without_subleaves)
 
 #define NR_PROCESSES	20
 #define ROUNDS		5
-/* Their page tables, and what loads CR3 with one after the other */
+/* Their page tables */
 #define ROOTS		0x100000
-#define SWITCH_PROCESSES "\xb9\x05\x00\x00\x00" "\xb8\x00\x00\x10\x00"	\
-	"\x0f\x22\xd8" "\x05\x00\x10\x00\x00" "\x3d\x00\x40\x11\x00" "\x75\xf1"	\
-	"\xff\xc9" "\x75\xe8"
+
+/* Load CR3 with one after the other. */
+static const u8 switch_processes[] = {
+	0xb9, ROUNDS, 0, 0, 0,		/* MOV ECX, ROUNDS */
+	0xb8, 0, 0, 0x10, 0,		/* MOV EAX, ROOTS */
+	0x0f, 0x22, 0xd8,		/* MOV CR3, RAX */
+	0x05, 0, 0x10, 0, 0,		/* ADD EAX, PAGE_SIZE */
+	0x3d, 0, 0x40, 0x11, 0,		/* CMP EAX, the end of ROOTS */
+	0x75, 0xf1,			/* JNE: MOV CR3 */
+	0xff, 0xc9,			/* DEC ECX */
+	0x75, 0xe8,			/* JNE: MOV EAX */
+};
 
 /* The tool is asked about one of many processes. */
 TEST(kvmi_rules_one_process)
@@ -952,7 +961,7 @@ TEST(kvmi_rules_one_process)
 	for (i = 0; i < NR_PROCESSES; i++)
 		memcpy(addr_gpa2hva(g.vm, ROOTS + i * PAGE_SIZE),
 		       g.start.mem + KVMI_GUEST_PAGE_TABLES, PAGE_SIZE);
-	kvmi_guest_code(&g, SWITCH_PROCESSES);
+	__kvmi_guest_code(&g, switch_processes, sizeof(switch_processes));
 	kvmi_guest_run_normally(&g);
 	kvmi_guest_park(&g, &pause);
 	TEST_ASSERT_KVMI(kvmi_control_cr(&g.s, 0, 3, 1), 0);
