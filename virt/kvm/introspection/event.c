@@ -577,9 +577,9 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			event->regs.rip = event->at.regs.rip;
 		kvmi_arch_vcpu_set_regs(vcpu, &event->regs);
 	}
-	/* The instruction begins anew, and may be another one. */
+	/* The accesses of the instruction, which may be another one, begin anew. */
 	if (event->action == KVMI_EVENT_ACTION_RETRY &&
-	    events[event->id].kind == KVMI_EVENT_OF_INSTRUCTION)
+	    event->id == KVMI_VCPU_EVENT_PF)
 		kvmi_arch_vcpu_retry(vcpu);
 	if (steps & KVMI_REPLY_STEP_IN_VIEW)
 		kvmi_view_step(vcpu, session, event->view, raised_again(event->id));

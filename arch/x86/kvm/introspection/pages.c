@@ -439,7 +439,7 @@ static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *e
 	return r;
 }
 
-/* The tool has the guest repeat an instruction: nothing of it is allowed any more. */
+/* The tool has the guest repeat an access: nothing of the instruction is allowed any more. */
 void kvmi_arch_vcpu_retry(struct kvm_vcpu *vcpu)
 {
 	kvmi_step_cancel(vcpu);
