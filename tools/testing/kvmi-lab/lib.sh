@@ -57,7 +57,7 @@ for _v in $(printf '%s\n' "$MAKEFLAGS" | tr ' ' '\n' | sed -n 's/^\([A-Za-z_][A-
 	OUTPUT STEPS SUBARCH T TARGETS V W; do
 	case $_v in
 	# Ours, which the scripts tell each other
-	BASE|KVMI_CACHE|KVMI_MIRROR|LINUX|QEMU_SRC|BOCHS|MESON|JOBS|PYTHON|BUSYBOX|QEMU_DATA) ;;
+	BASE|KVMI_CACHE|KVMI_MIRROR|LINUX|QEMU_SRC|BOCHS|MESON|GUEST|JOBS|PYTHON|BUSYBOX|QEMU_DATA) ;;
 	CONFIG|KERNEL_OUT|SUBJECT_PREFIX|REROLL|PATH) ;;
 	*) unset "$_v" ;;
 	esac

@@ -78,6 +78,7 @@ exec 3<>guest.in 4<>monitor.in 5<>monitor.out
 cat <&5 >/dev/null &
 
 machine=microvm,acpi=off
+kernel=/opt/kvmi/guest/bzImage kernel_args=nokaslr
 # start ARGUMENTS...: a guest; its serial line is guest.in and guest.txt
 start() {
 	told=0
@@ -87,8 +88,8 @@ start() {
 	qemu-system-x86_64 -L /opt/kvmi/share -name tested -M $machine -accel kvm -cpu $cpu \
 		-m 128 -nodefaults -no-user-config -display none -no-reboot \
 		-chardev pipe,id=monitor,path=/tmp/monitor -mon monitor -serial stdio \
-		-kernel /opt/kvmi/guest/bzImage -initrd /opt/kvmi/guest/initrd.gz \
-		-append "console=ttyS0 loglevel=3 nokaslr panic=-1 reboot=t guest=obey" \
+		-kernel $kernel -initrd /opt/kvmi/guest/initrd.gz \
+		-append "console=ttyS0 loglevel=3 $kernel_args panic=-1 reboot=t guest=obey" \
 		"$@" <guest.in >guest.txt 2>qemu.txt &
 	qemu=$!
 }
