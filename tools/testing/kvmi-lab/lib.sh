@@ -7,6 +7,8 @@
 # one recorded after its last success.
 
 LAB=$(cd "$(dirname "$0")" && pwd)
+# A script in a directory below
+[ -f "$LAB/lib.sh" ] || LAB=$(dirname "$LAB")
 REPO=$(cd "$LAB/../../.." && pwd)
 B=${KVMI_CACHE:-$REPO/build}
 mkdir -p "$B" && B=$(cd "$B" && pwd) || exit 1
