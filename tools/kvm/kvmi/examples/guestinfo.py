@@ -5,6 +5,7 @@
 An example of a tool.  It stops the guest for as long as that takes.
 LD_LIBRARY_PATH says where libkint.so.1 is, if it is not installed.
 """
+import atexit
 import ctypes as c
 import errno
 import os
@@ -45,6 +46,7 @@ if len(sys.argv) != 2:
     sys.exit(__doc__)
 listener, conn, vcpus, event = c.c_void_p(), c.c_void_p(), c.c_uint32(), Event()
 check(kint.kint_listen(sys.argv[1].encode(), c.byref(listener)))
+atexit.register(kint.kint_listener_free, listener)  # removes the socket file
 check(kint.kint_accept(listener, None, -1, c.byref(conn)))
 check(kint.kint_pause_all(conn, True, c.byref(vcpus)))
 open_events = []
@@ -63,4 +65,3 @@ for gpa, data in memory(conn):
 for event in open_events:
     check(kint.kint_reply(conn, c.byref(event), ALLOW))
 check(kint.kint_detach(conn))
-kint.kint_listener_free(listener)

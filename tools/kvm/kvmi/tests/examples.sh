@@ -57,4 +57,5 @@ else
 	guestinfo deny
 	ok "guestinfo: not allowed" one_line '^guestinfo: Operation not permitted$'
 	ok "guestinfo: not allowed is a failure" status_is 1
+	ok "guestinfo: no socket file left" test ! -e "$sock"
 fi
