@@ -82,6 +82,10 @@ kernel=/opt/kvmi/guest/bzImage kernel_args=nokaslr
 # start ARGUMENTS...: a guest; its serial line is guest.in and guest.txt
 start() {
 	told=0
+	# What was told to a guest that is gone is not for the next
+	rm -f guest.in
+	mkfifo guest.in
+	exec 3<>guest.in
 	: >guest.txt
 	: >tool.txt
 	: >out
