@@ -1007,7 +1007,10 @@ static int resume_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session
 	return 0;
 }
 
-/* What __kvmi_event() does if rules do not decide.  @undecided: they have been asked */
+/*
+ * What __kvmi_event() does if rules do not decide.  @undecided: they have been asked.
+ * Not inlined: an event that a rule decides needs none of the variables.
+ */
 static noinline int ask_tool(struct kvm_vcpu *vcpu, u16 id, u8 forbidden,
 			     bool undecided, const void *data, size_t size,
 			     void *reply, size_t reply_size)

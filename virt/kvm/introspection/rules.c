@@ -54,6 +54,7 @@ static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands
 	return op->first <= rule->last && op->last >= rule->first;
 }
 
+/* Not inlined, as compare_event(): few rules need the variables, which are cleared. */
 static noinline bool is_where(struct kvm_vcpu *vcpu,
 			      const struct kvmi_rule *rule)
 {

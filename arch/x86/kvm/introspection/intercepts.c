@@ -389,6 +389,7 @@ int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
 	static_assert(sizeof(*reply) <= KVMI_MAX_REPLY_DATA);
 	static_assert(sizeof(reply->msrs) == sizeof(arch->msrs));
 	static_assert(sizeof(reply->same_msrs) == sizeof(arch->same_msrs));
+
 	*reply = (struct kvmi_vcpu_get_control_reply) {
 		.events = req->vcpu->introspection_events,
 		.crs = arch->crs,
