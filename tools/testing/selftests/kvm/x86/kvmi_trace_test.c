@@ -90,21 +90,34 @@ static const char *read_log(struct _test_data_kvmi_trace *self)
 	return self->log;
 }
 
-/* This many lines must have this text, which is about the test's own VM. */
+/* How many lines have this text? */
+static int count_traced(struct _test_data_kvmi_trace *self, const char *text)
+{
+	const char *p;
+	int n = 0;
+
+	for (p = read_log(self); (p = strstr(p, text)); p++)
+		n++;
+	return n;
+}
+
+/*
+ * This many lines must have this text, which is about the test's own VM.  What is
+ * sent is traced after it: wait for it.
+ */
 static void assert_traced(struct _test_data_kvmi_trace *self, int times,
 			  const char *event, const char *fmt, ...)
 {
 	char text[256], what[160];
-	const char *p;
+	int n, tries = 1000;
 	va_list args;
-	int n = 0;
 
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
 	snprintf(text, sizeof(text), " %s: vm %d %s\n", event, getpid(), what);
-	for (p = read_log(self); (p = strstr(p, text)); p++)
-		n++;
+	while ((n = count_traced(self, text)) < times && --tries)
+		usleep(10000);
 	TEST_ASSERT(n == times, "%s traced %d times, not %d:\n%s", event, n, times,
 		    self->log);
 }
