@@ -34,7 +34,12 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	int r;
 
-	kvmi_set_todo(vcpu);
+	/*
+	 * Have __kvmi_check_step() end the mode at last.  KVM_REQ_EVENT, which
+	 * kvmi_set_todo() makes too, would keep the vCPU from entering the guest to
+	 * have hardware repeat an access that is denied, see kvmi_step_emulate().
+	 */
+	WRITE_ONCE(vcpu->arch.introspection_todo, true);
 	kvmi_emulation_set_mode(emulation, mode);
 	emulation->failed = false;
 	emulation->refused = false;

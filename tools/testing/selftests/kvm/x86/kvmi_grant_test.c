@@ -137,6 +137,25 @@ FIXTURE_VARIANT_ADD(kvmi_grant, code_movsq) {
 	.pfs = { { KVMI_GUEST_CODE, X }, { SOURCE, R }, { TARGET, W } },
 };
 
+/*
+ * MOV SS, [RDI], PUSHF and POPF: KVM may emulate them to execute them alone, and
+ * leaves what it is denied to hardware.
+ */
+FIXTURE_VARIANT_ADD(kvmi_grant, code_mov_ss) {
+	CODE("\x8e\x17"),
+	.pfs = { { KVMI_GUEST_CODE, X }, { TARGET, R } },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_grant, code_pushf) {
+	CODE("\x9c"),
+	.pfs = { { KVMI_GUEST_CODE, X }, { STACK_TOP & -PAGE, W } },
+};
+
+FIXTURE_VARIANT_ADD(kvmi_grant, code_popf) {
+	CODE("\x9d"),
+	.pfs = { { KVMI_GUEST_CODE, X }, { STACK_TOP & -PAGE, R } },
+};
+
 static void put(struct kvmi_guest *g, u64 gpa, u64 val)
 {
 	memcpy(g->start.mem + gpa, &val, sizeof(val));
@@ -167,7 +186,10 @@ FIXTURE_SETUP(kvmi_grant)
 	/* Where CALL goes to */
 	put(g, SOURCE + OFFSET, KVMI_GUEST_CODE + variant->size);
 	put(g, SOURCE + OFFSET - 8, 0x5566);
-	put(g, STACK_TOP, 0x7788);
+	/* What MOV SS loads */
+	put(g, TARGET + OFFSET, KVMI_GUEST_KERNEL_DS);
+	/* POPF loads it: RFLAGS.TF is clear. */
+	put(g, STACK_TOP, 0x7088);
 
 	__kvmi_guest_code(g, (const u8 *)variant->code, variant->size);
 	kvmi_guest_run_normally(g);
