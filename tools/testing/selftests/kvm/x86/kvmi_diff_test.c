@@ -44,6 +44,8 @@
 #define DR6_BS		BIT(14)
 
 #define MAX_REPORTS	2
+/* Seeds of programs that are different, named at the end */
+#define MAX_SEEDS	16
 #define MAX_LINES	12
 
 struct exit {
@@ -98,6 +100,8 @@ struct way {
 	u64 excepted;
 	u64 given_up;
 	u64 differences;
+	u32 seeds[MAX_SEEDS];
+	u32 nr_hang;
 };
 
 /* The first is without a tool. */
@@ -800,6 +804,9 @@ static void run_program(u32 seed, int first, int count)
 		}
 		if (!other.hangs && !compare(&normal, &other, false))
 			continue;
+		if (way->differences < MAX_SEEDS)
+			way->seeds[way->differences] = seed;
+		way->nr_hang += other.hangs;
 		if (way->differences++ < MAX_REPORTS) {
 			report(way);
 			kvmi_program_make(&program, seed);
@@ -963,6 +970,18 @@ static int find_way(const char *name)
 	return -1;
 }
 
+/* What was reported may be far above, and out of sight. */
+static void print_differences(const struct way *way)
+{
+	u64 i;
+
+	for (i = 0; i < way->differences && i < MAX_SEEDS; i++)
+		ksft_print_msg("different with -s %u -n 1 -w %s\n", way->seeds[i],
+			       way->name);
+	if (way->nr_hang)
+		ksft_print_msg("%u of them did not end\n", way->nr_hang);
+}
+
 static void print_totals(void)
 {
 	int i, j;
@@ -1053,6 +1072,7 @@ int main(int argc, char **argv)
 		ksft_print_msg("%s: %lu programs, %lu more excepted, %lu given up, %lu different\n",
 			       ways[i].name, ways[i].programs, ways[i].excepted,
 			       ways[i].given_up, ways[i].differences);
+		print_differences(&ways[i]);
 		ksft_test_result(!ways[i].differences, "%s\n", ways[i].name);
 	}
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
