@@ -25,18 +25,6 @@
 /* Verdicts that let the guest go on, for accesses that are within a range */
 #define GOES_ON		(BIT(KVMI_RULE_ALLOW) | BIT(KVMI_RULE_NOTIFY))
 
-/*
- * Return the rules of an event, or NULL.  Valid within kvm->srcu, and with
- * reader.lock held, as commands replace them.
- */
-struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session, u16 id)
-{
-	id = array_index_nospec(id, KVMI_NR_EVENT_IDS);
-	return rcu_dereference_check(session->rules[id],
-				     srcu_read_lock_held(&session->kvm->srcu) ||
-				     lockdep_is_held(&session->reader.lock));
-}
-
 static bool is_in_range(const struct kvmi_rule *rule, const struct kvmi_operands *op)
 {
 	/*
@@ -275,7 +263,7 @@ static void replace_rules(struct kvm_introspection *session, u16 id,
 {
 	struct kvmi_rules *old = kvmi_rules_of(session, id);
 
-	rcu_assign_pointer(session->rules[array_index_nospec(id, KVMI_NR_EVENT_IDS)], rules);
+	rcu_assign_pointer(session->rules[id], rules);
 	kvmi_arch_rules_changed(session->kvm, id, rules ? unasked_numbers(rules) : 0);
 	/* From here on no vCPU decides by the old rules. */
 	synchronize_srcu(&session->kvm->srcu);
@@ -320,7 +308,8 @@ int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 				rules->compares = true;
 		}
 	}
-	replace_rules(req->session, data->event, rules);
+	replace_rules(req->session, array_index_nospec(data->event, KVMI_NR_EVENT_IDS),
+		      rules);
 
 	return 0;
 }
@@ -341,7 +330,8 @@ int kvmi_vm_get_rules(struct kvmi_vm_request *req)
 	if (!kvmi_event_allowed(req->session, data->event))
 		return -KVM_EPERM;
 
-	rules = kvmi_rules_of(req->session, data->event);
+	rules = kvmi_rules_of(req->session,
+			      array_index_nospec(data->event, KVMI_NR_EVENT_IDS));
 	nr = rules ? rules->nr : 0;
 	*reply = (struct kvmi_vm_get_rules_reply) { .count = nr };
 	for (i = 0; i < nr; i++) {

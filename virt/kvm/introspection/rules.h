@@ -3,14 +3,13 @@
 #define __KVMI_RULES_H
 
 #include <linux/atomic.h>
-#include <linux/types.h>
+#include <linux/kvm_host.h>
 
 #include <uapi/linux/kvmi.h>
 
 #include "limits.h"
+#include "session.h"
 
-struct kvm_introspection;
-struct kvm_vcpu;
 struct kvmi_vm_request;
 
 /* A rule, and how often it has decided an event */
@@ -57,7 +56,18 @@ struct kvmi_place {
 	u8 cpl;
 };
 
-struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session, u16 id);
+/*
+ * Return the rules of an event, or NULL.  Within kvm->srcu, or with reader.lock
+ * held, as commands replace them.
+ */
+static inline struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session,
+					       u16 id)
+{
+	return rcu_dereference_check(session->rules[id],
+				     srcu_read_lock_held(&session->kvm->srcu) ||
+				     lockdep_is_held(&session->reader.lock));
+}
+
 u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
 		      u8 actions, const void *data);
 void kvmi_rules_free(struct kvm_introspection *session);
