@@ -224,40 +224,102 @@ static int traced_vcpu(struct kvm_introspection *session)
 	return desc && desc->scope == KVMI_SCOPE_VCPU ? vhdr->vcpu : KVMI_TRACE_VM;
 }
 
-static void finish_reply(struct kvm_introspection *session, int err, size_t size)
+/* Have the last reply sent together with those before it, if there is room. */
+static void append_reply(struct kvm_introspection *session)
+{
+	if (session->replies_size + session->reply_size > sizeof(session->replies))
+		return;
+
+	memcpy(session->replies + session->replies_size, &session->reply,
+	       session->reply_size);
+	session->replies_size += session->reply_size;
+	session->reply_size = 0;
+}
+
+/*
+ * The reply to the message in session->rx is sent before the next message is read
+ * from the socket.  To write to it takes longer than many a command: what was read
+ * together is replied to together.
+ */
+static void reply_to(struct kvm_introspection *session, int err, size_t size)
 {
 	session->reply_size = kvmi_reply_finish(&session->reply,
 						&session->rx.hdr, err, size);
 	if (trace_kvmi_reply_enabled())
 		trace_kvmi_reply(session->kvm, traced_vcpu(session),
 				 &session->reply.hdr, err);
-}
-
-static int reply_to(struct kvm_introspection *session, int err, size_t size)
-{
-	finish_reply(session, err, size);
-
-	return kvmi_command_send_reply(session);
+	if (session->replies_size || kvmi_message_is_ahead(session))
+		append_reply(session);
 }
 
 /*
- * Send the reply of the last VM-wide command.  Return 0, or -EINTR to be called
- * again.  A reply that can't be sent any more is dropped.  With a timeout set,
- * send_lock is not held while waiting, as vCPUs may have to give up.
+ * Return true if replies of VM-wide commands have to be sent before anything else
+ * is done.
  */
-int kvmi_command_send_reply(struct kvm_introspection *session)
+bool kvmi_command_replies_due(const struct kvm_introspection *session)
 {
-	int r;
+	lockdep_assert_held(&session->reader.lock);
 
-	if (!session->reply_size)
+	if (session->reply_size)
+		return true;
+
+	return session->replies_size &&
+	       (session->shutdown || session->reader.error ||
+		!kvmi_message_is_ahead(session));
+}
+
+/* Return false if replies are left. */
+static bool send_replies(struct kvm_introspection *session,
+			 int (*send)(struct kvm_introspection *session, void *data,
+				     size_t size))
+{
+	if (session->replies_size) {
+		if (send(session, session->replies, session->replies_size))
+			return false;
+		session->replies_size = 0;
+	}
+	if (session->reply_size) {
+		if (send(session, &session->reply, session->reply_size))
+			return false;
+		session->reply_size = 0;
+	}
+
+	return true;
+}
+
+/* 0 also for what can't be sent any more, which is dropped */
+static int send_and_wait(struct kvm_introspection *session, void *data, size_t size)
+{
+	int r = kvmi_message_send(session, session->attachment, data, size,
+				  session->timeout);
+
+	return r == -EINTR || r == -ETIME ? -EINTR : 0;
+}
+
+static int send_now(struct kvm_introspection *session, void *data, size_t size)
+{
+	return kvmi_message_send_now(session, session->attachment, data, size,
+				     false) ? 0 : -EAGAIN;
+}
+
+/*
+ * Send the replies that are due.  Return 0, or -EINTR to be called again.  With a
+ * timeout set, send_lock is not held while waiting, as vCPUs may have to give up.
+ * Receiver only, under reader.lock.
+ */
+int kvmi_command_send_due_replies(struct kvm_introspection *session)
+{
+	if (!kvmi_command_replies_due(session))
 		return 0;
-	r = kvmi_message_send(session, session->attachment, &session->reply,
-			      session->reply_size, session->timeout);
-	if (r == -EINTR || r == -ETIME)
-		return -EINTR;
 
-	session->reply_size = 0;
-	return 0;
+	return send_replies(session, send_and_wait) ? 0 : -EINTR;
+}
+
+/* The same on a vCPU's thread.  What the socket has no room for is the receiver's. */
+void kvmi_command_send_due_replies_now(struct kvm_introspection *session)
+{
+	if (kvmi_command_replies_due(session) && !send_replies(session, send_now))
+		kvmi_session_wake_receiver(session);
 }
 
 static int handle_vm_command(struct kvm_introspection *session,
@@ -291,7 +353,8 @@ static int run_vm_command(struct kvm_introspection *session,
 	if (r == KVMI_CLOSE)
 		return -EPROTO;
 
-	return reply_to(session, r, size);
+	reply_to(session, r, size);
+	return 0;
 }
 
 /*
@@ -312,12 +375,7 @@ static int run_quick_command(struct kvm_introspection *session,
 		return -ENOENT;
 
 	session->kvm->stat.introspection_vm_commands++;
-	finish_reply(session, 0, size);
-	if (kvmi_message_send_now(session, session->attachment, &session->reply,
-				  session->reply_size, false))
-		session->reply_size = 0;
-	else
-		kvmi_session_wake_receiver(session);
+	reply_to(session, 0, size);
 
 	return 0;
 }
@@ -353,7 +411,8 @@ static int receive_event_reply(struct kvm_introspection *session)
 	if (session->rx.hdr.size < KVMI_MIN_EVENT_REPLY)
 		return -EPROTO;
 
-	return reply_to(session, -KVM_EINVAL, 0);
+	reply_to(session, -KVM_EINVAL, 0);
+	return 0;
 }
 
 /* Return 0, or the error to reply with. */
@@ -425,9 +484,8 @@ static void trace_received(struct kvm_introspection *session)
 }
 
 /*
- * Process the message in session->rx.  Return 0, -EINTR if
- * kvmi_command_send_reply() has to be called, or another error to end the
- * session.
+ * Process the message in session->rx.  Return 0, with the reply left to
+ * kvmi_command_send_due_replies(), or an error to end the session.
  */
 int kvmi_command_receive(struct kvm_introspection *session)
 {
@@ -443,8 +501,10 @@ int kvmi_command_receive(struct kvm_introspection *session)
 		return run_vm_command(session, desc);
 	if (!err)
 		err = queue_vcpu_command(session, desc);
+	if (err)
+		reply_to(session, err, 0);
 
-	return err ? reply_to(session, err, 0) : 0;
+	return 0;
 }
 
 /*

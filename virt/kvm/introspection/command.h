@@ -59,7 +59,9 @@ struct kvmi_vcpu_request {
 
 bool kvmi_command_known(u16 id);
 bool kvmi_command_always_allowed(u16 id);
-int kvmi_command_send_reply(struct kvm_introspection *session);
+bool kvmi_command_replies_due(const struct kvm_introspection *session);
+int kvmi_command_send_due_replies(struct kvm_introspection *session);
+void kvmi_command_send_due_replies_now(struct kvm_introspection *session);
 int kvmi_command_receive(struct kvm_introspection *session);
 int kvmi_command_receive_for_vcpu(struct kvm_introspection *session);
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,

@@ -62,6 +62,21 @@ bool kvmi_socket_has_data(struct socket *sock)
 	       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || READ_ONCE(sk->sk_err);
 }
 
+/*
+ * Return true if a whole message was read with an earlier one: the next one is
+ * received without the socket.  Under reader.lock.
+ */
+bool kvmi_message_is_ahead(const struct kvm_introspection *session)
+{
+	struct kvmi_msg_hdr hdr;
+
+	if (session->ahead_size < sizeof(hdr))
+		return false;
+	memcpy(&hdr, session->ahead + session->ahead_begin, sizeof(hdr));
+
+	return session->ahead_size - sizeof(hdr) >= hdr.size;
+}
+
 /* Take what was read with an earlier message, up to @size bytes. */
 static size_t take_ahead(struct kvm_introspection *session, void *to, size_t size)
 {

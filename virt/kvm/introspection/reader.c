@@ -154,7 +154,7 @@ static bool may_read(struct kvm_introspection *session,
 	lockdep_assert_held(&session->reader.lock);
 
 	return !session->reader.left && !session->reader.error &&
-	       !session->reply_size && !kvmi_socket_has_files(session->sock) &&
+	       !kvmi_command_replies_due(session) && !kvmi_socket_has_files(session->sock) &&
 	       !READ_ONCE(session->ending) && !READ_ONCE(session->broken) &&
 	       !READ_ONCE(session->defunct) &&
 	       session->attachment == vi->event.attachment;
@@ -188,6 +188,7 @@ static int read_message(struct kvm_introspection *session,
 		reader->left = true;
 	else
 		reader->error = r;
+	kvmi_command_send_due_replies_now(session);
 	return r;
 }
 
@@ -288,8 +289,8 @@ int kvmi_reader_receive(struct kvm_introspection *session)
 	do {
 		mutex_lock(&reader->lock);
 		WRITE_ONCE(reader->again, false);
-		if (session->reply_size) {
-			/* Of a quick command: kvmi_command_send_reply() is first. */
+		if (kvmi_command_replies_due(session)) {
+			/* kvmi_command_send_due_replies() is first. */
 			r = -EINTR;
 		} else if (reader->left) {
 			reader->left = false;

@@ -278,13 +278,23 @@ static bool only_talks(struct kvm_introspection *session)
 	       !(READ_ONCE(session->sock->sk->sk_shutdown) & RCV_SHUTDOWN);
 }
 
+/* The replies to what was sent before are sent before the session ends. */
+static int end_after_replies(struct kvm_introspection *session, int error)
+{
+	guard(mutex)(&session->reader.lock);
+
+	session->reader.error = error;
+
+	return kvmi_command_replies_due(session) ? -EINTR : error;
+}
+
 static int receive_message(struct kvm_introspection *session)
 {
 	int r;
 
 	/* Threads of vCPUs only try to get the lock, and make the receiver look again. */
 	scoped_guard(mutex, &session->reader.lock)
-		r = kvmi_command_send_reply(session);
+		r = kvmi_command_send_due_replies(session);
 	if (r)
 		return r;
 	kvmi_vm_finish_shutdown(session);
@@ -319,6 +329,8 @@ static bool kvmi_receive(void *data)
 	__set_current_state(TASK_RUNNING);
 
 	r = receive_message(session);
+	if (r && r != -EINTR)
+		r = end_after_replies(session, r);
 	if (r && r != -EINTR) {
 		kvmi_vm_finish_shutdown(session);
 		set_defunct(session);
@@ -665,6 +677,7 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	session->rx_end = sizeof(session->rx);
 	session->late_messages = 0;
 	session->reply_size = 0;
+	session->replies_size = 0;
 	WRITE_ONCE(session->unhook_sent, READ_ONCE(session->unhook_wanted));
 	session->unhook_seq = 0;
 	reinit_completion(&session->over);

@@ -159,6 +159,10 @@ struct kvm_introspection {
 	size_t reply_size;
 	/* Reply of a VM-wide command; under @reader.lock */
 	struct kvmi_frame reply;
+	/* Bytes of @replies, which precede @reply; under @reader.lock */
+	size_t replies_size;
+	/* Replies that are sent with those to the messages in @ahead */
+	u8 replies[sizeof(struct kvmi_frame)];
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);

@@ -776,7 +776,216 @@ KVMI_TEST(kvmi_message, several_commands_in_one_write)
 					 sizeof(info)), 0);
 }
 
-/* A command may come in as many pieces as it has bytes. */
+#define BATCH		64
+/* The replies are longer than a message. */
+#define LONG_BATCH	700
+/* Of this size READ_PHYSICAL has a reply of which two make a message. */
+#define BATCH_READ	4096
+
+/* Commands that are sent together */
+struct batch {
+	u32 first;
+	size_t size;
+	u8 data[LONG_BATCH * sizeof(struct kvmi_msg_hdr)];
+};
+
+static void add_to_batch(struct batch *batch, u16 id, u32 seq, const void *req,
+			 size_t size)
+{
+	struct kvmi_msg_hdr hdr = { .id = id, .size = size, .seq = seq };
+
+	TEST_ASSERT(batch->size + sizeof(hdr) + size <= sizeof(batch->data),
+		    "The batch is too long");
+	memcpy(batch->data + batch->size, &hdr, sizeof(hdr));
+	memcpy(batch->data + batch->size + sizeof(hdr), req, size);
+	batch->size += sizeof(hdr) + size;
+}
+
+static void assert_versions(struct kvmi_session *s, u32 first, u32 count)
+{
+	struct kvmi_get_version_reply rpl;
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, first + i, &rpl,
+						 sizeof(rpl)), 0);
+}
+
+/* There is one reply for each, and all that a message has room for come at once. */
+KVMI_TEST(kvmi_message, batch)
+{
+	size_t size = sizeof(struct kvmi_msg_hdr) + sizeof(struct kvmi_error_code) +
+		      sizeof(struct kvmi_get_version_reply);
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u8 buf[BATCH * 64];
+	u32 i;
+
+	for (i = 0; i < BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	kvmi_send(s, batch.data, batch.size);
+	/* The rest of what was written together is there, too. */
+	TEST_ASSERT_EQ(recv(s->fd, buf, 1, MSG_PEEK), 1);
+	TEST_ASSERT_EQ(kvmi_bytes_to_read(s), BATCH * size);
+	assert_versions(s, 0, BATCH);
+	assert_alive(s);
+}
+
+KVMI_TEST(kvmi_message, batch_with_more_than_a_message)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i;
+
+	for (i = 0; i < LONG_BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	kvmi_send(s, batch.data, batch.size);
+	assert_versions(s, 0, LONG_BATCH);
+	assert_alive(s);
+}
+
+KVMI_TEST(kvmi_message, batch_with_long_replies)
+{
+	struct kvmi_vm_read_physical req = { .size = BATCH_READ };
+	static u8 data[BATCH_READ];
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i;
+
+	for (i = 0; i < BATCH; i++) {
+		if (i % 3)
+			add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+		else
+			add_to_batch(&batch, KVMI_VM_READ_PHYSICAL, i, &req,
+				     sizeof(req));
+	}
+	kvmi_send(s, batch.data, batch.size);
+	for (i = 0; i < BATCH; i++) {
+		if (i % 3)
+			assert_versions(s, i, 1);
+		else
+			TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_READ_PHYSICAL, i,
+							 data, sizeof(data)), 0);
+	}
+	assert_alive(s);
+}
+
+/* The tool does not read until the socket is full. */
+KVMI_TEST(kvmi_message, batches_without_reading)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i, sent = 0;
+	int tries;
+
+	for (i = 0; i < BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, 0, NULL, 0);
+	/* Wait until the receiver waits, too. */
+	for (tries = 0; tries < 100; tries++) {
+		if (send(s->fd, batch.data, batch.size, MSG_DONTWAIT) < 0) {
+			TEST_ASSERT_EQ(errno, EAGAIN);
+			usleep(1000);
+			continue;
+		}
+		sent += BATCH;
+		tries = 0;
+	}
+	for (i = 0; i < sent; i++)
+		assert_versions(s, 0, 1);
+	assert_alive(s);
+}
+
+/* All that precedes what ends the session has its reply. */
+KVMI_TEST(kvmi_message, batch_that_ends_the_session)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i;
+
+	for (i = 0; i < BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	/* It lacks the data. */
+	add_to_batch(&batch, KVMI_VM_WRITE_PHYSICAL, BATCH,
+		     &(struct kvmi_vm_write_physical) { .size = 8 },
+		     sizeof(struct kvmi_vm_write_physical));
+	add_to_batch(&batch, KVMI_GET_VERSION, 0, NULL, 0);
+	kvmi_send(s, batch.data, batch.size);
+	assert_versions(s, 0, BATCH);
+	kvmi_expect_closed(s);
+}
+
+/* So has what precedes a message that is too long. */
+KVMI_TEST(kvmi_message, batch_before_oversize)
+{
+	struct kvmi_msg_hdr hdr = { .size = KVMI_MAX_MSG_SIZE + 1 };
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i;
+
+	for (i = 0; i < BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	memcpy(batch.data + batch.size, &hdr, sizeof(hdr));
+	kvmi_send(s, batch.data, batch.size + sizeof(hdr));
+	assert_versions(s, 0, BATCH);
+	kvmi_expect_closed(s);
+}
+
+/* Only replies to what was sent as a whole wait for each other. */
+KVMI_TEST(kvmi_message, batch_and_a_part)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	u32 i;
+
+	for (i = 0; i <= BATCH; i++)
+		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	kvmi_send(s, batch.data, batch.size - 1);
+	assert_versions(s, 0, BATCH);
+	TEST_ASSERT_EQ(kvmi_bytes_to_read(s), 0);
+	kvmi_send(s, batch.data + batch.size - 1, 1);
+	assert_versions(s, BATCH, 1);
+}
+
+/* Commands to a vCPU and replies to events may be among them. */
+KVMI_TEST(kvmi_message, batch_of_all_kinds)
+{
+	struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply reply;
+	} allow = {
+		.reply.action = KVMI_EVENT_ACTION_ALLOW,
+		.reply.event = KVMI_VCPU_EVENT_PAUSE,
+	};
+	struct kvmi_vcpu_hdr vcpu = { }, no_vcpu = { .vcpu = 0xffff };
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event pause;
+	struct batch batch = { };
+	unsigned int seen = 0;
+	struct kvmi_msg msg;
+	struct ucall uc;
+	int i;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	/* The receiver's, and so are all that follow. */
+	add_to_batch(&batch, KVMI_VM_CONTROL_CLEANUP, 0, NULL, 0);
+	add_to_batch(&batch, KVMI_VCPU_GET_INFO, 1, &vcpu, sizeof(vcpu));
+	add_to_batch(&batch, KVMI_GET_VERSION, 2, NULL, 0);
+	add_to_batch(&batch, KVMI_VCPU_GET_INFO, 3, &no_vcpu, sizeof(no_vcpu));
+	add_to_batch(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
+	add_to_batch(&batch, KVMI_GET_VERSION, 4, NULL, 0);
+	kvmi_send(s, batch.data, batch.size);
+	for (i = 0; i < 5; i++) {
+		kvmi_recv(s, &msg);
+		TEST_ASSERT(msg.hdr.seq < 5 && !(seen & BIT(msg.hdr.seq)),
+			    "A reply with seq %u", msg.hdr.seq);
+		/* Those to VM commands, and to what is refused, are in order. */
+		TEST_ASSERT(msg.hdr.seq == 1 || !((seen & ~BIT(1)) >> msg.hdr.seq),
+			    "Reply %u is late", msg.hdr.seq);
+		seen |= BIT(msg.hdr.seq);
+	}
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
 /*
  * While a vCPU waits for a reply, its thread runs such commands; the receiver sends
  * what the socket has no room for.  Each reply comes once.
@@ -809,6 +1018,7 @@ KVMI_TEST(kvmi_message, many_commands_in_event)
 	kvmi_run_wait_sync(&self->r, &uc);
 }
 
+/* A command may come in as many pieces as it has bytes. */
 KVMI_TEST(kvmi_message, command_byte_by_byte)
 {
 	struct {
