@@ -252,20 +252,12 @@ static void reply_to(struct kvm_introspection *session, int err, size_t size)
 		append_reply(session);
 }
 
-/*
- * Return true if replies of VM-wide commands have to be sent before anything else
- * is done.
- */
-bool kvmi_command_replies_due(const struct kvm_introspection *session)
+bool __kvmi_command_replies_due(const struct kvm_introspection *session)
 {
 	lockdep_assert_held(&session->reader.lock);
 
-	if (session->reply_size)
-		return true;
-
-	return session->replies_size &&
-	       (session->shutdown || session->reader.error ||
-		!kvmi_message_is_ahead(session));
+	return session->reply_size || session->shutdown || session->reader.error ||
+	       !kvmi_message_is_ahead(session);
 }
 
 /* Return false if replies are left. */
@@ -315,10 +307,13 @@ int kvmi_command_send_due_replies(struct kvm_introspection *session)
 	return send_replies(session, send_and_wait) ? 0 : -EINTR;
 }
 
-/* The same on a vCPU's thread.  What the socket has no room for is the receiver's. */
-void kvmi_command_send_due_replies_now(struct kvm_introspection *session)
+/*
+ * The same on a vCPU's thread, when replies are due.  What the socket has no room
+ * for is the receiver's.
+ */
+void kvmi_command_send_replies_now(struct kvm_introspection *session)
 {
-	if (kvmi_command_replies_due(session) && !send_replies(session, send_now))
+	if (!send_replies(session, send_now))
 		kvmi_session_wake_receiver(session);
 }
 

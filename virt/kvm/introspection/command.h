@@ -6,7 +6,8 @@
 
 #include <uapi/linux/kvmi.h>
 
-struct kvm_introspection;
+#include "session.h"
+
 struct kvm_vcpu;
 struct kvm_vcpu_introspection;
 struct kvmi_command;
@@ -59,12 +60,22 @@ struct kvmi_vcpu_request {
 
 bool kvmi_command_known(u16 id);
 bool kvmi_command_always_allowed(u16 id);
-bool kvmi_command_replies_due(const struct kvm_introspection *session);
+bool __kvmi_command_replies_due(const struct kvm_introspection *session);
 int kvmi_command_send_due_replies(struct kvm_introspection *session);
-void kvmi_command_send_due_replies_now(struct kvm_introspection *session);
+void kvmi_command_send_replies_now(struct kvm_introspection *session);
 int kvmi_command_receive(struct kvm_introspection *session);
 int kvmi_command_receive_for_vcpu(struct kvm_introspection *session);
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd);
+
+/*
+ * Return true if replies of VM-wide commands have to be sent before anything else
+ * is done.  Under reader.lock.
+ */
+static inline bool kvmi_command_replies_due(const struct kvm_introspection *session)
+{
+	return (session->reply_size || session->replies_size) &&
+	       __kvmi_command_replies_due(session);
+}
 
 #endif /* __KVMI_COMMAND_H */

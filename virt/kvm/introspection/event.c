@@ -947,8 +947,9 @@ static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *
 {
 	struct kvm_introspection *session = READ_ONCE(vi->session);
 
-	if (!session || kvmi_goes_on_without_tool(session) ||
-	    !raised_again(id) || !kvmi_event_wanted(vi->vcpu, id))
+	if (!session || !kvmi_has_rules(session, id) ||
+	    kvmi_goes_on_without_tool(session) || !raised_again(id) ||
+	    !kvmi_event_wanted(vi->vcpu, id))
 		return NULL;
 	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE || has_kept_answers(vi) ||
 	    READ_ONCE(vi->crashed) || vi->stop.reason)
@@ -1050,7 +1051,8 @@ static noinline int ask_tool(struct kvm_vcpu *vcpu, u16 id, u8 forbidden,
 	 * enabled.
 	 */
 	claim = kvmi_vcpu_claim_event(vi, id);
-	if (claim != KVMI_CLAIM_NONE && raised_again(id) && !undecided) {
+	if (claim != KVMI_CLAIM_NONE && raised_again(id) && !undecided &&
+	    kvmi_has_rules(session, id)) {
 		r = decide(vcpu, session, id, forbidden, data, size, reply);
 		if (r != KVMI_EVENT_UNDECIDED)
 			goto out;

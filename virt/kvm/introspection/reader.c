@@ -188,7 +188,8 @@ static int read_message(struct kvm_introspection *session,
 		reader->left = true;
 	else
 		reader->error = r;
-	kvmi_command_send_due_replies_now(session);
+	if (kvmi_command_replies_due(session))
+		kvmi_command_send_replies_now(session);
 	return r;
 }
 

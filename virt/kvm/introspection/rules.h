@@ -68,6 +68,12 @@ static inline struct kvmi_rules *kvmi_rules_of(struct kvm_introspection *session
 				     lockdep_is_held(&session->reader.lock));
 }
 
+/* Return true if there are rules that may decide an event. */
+static inline bool kvmi_has_rules(struct kvm_introspection *session, u16 id)
+{
+	return rcu_access_pointer(session->rules[id]);
+}
+
 u8 kvmi_rules_verdict(struct kvm_vcpu *vcpu, struct kvmi_rules *rules, u16 id,
 		      u8 actions, const void *data);
 void kvmi_rules_free(struct kvm_introspection *session);

@@ -520,7 +520,8 @@ static inline int kvmi_vcpu_prepare(struct kvm_vcpu *vcpu, bool *checked)
 	if (static_branch_unlikely(&kvmi_key.key)) {
 		if (READ_ONCE(vcpu->arch.introspection_todo))
 			*checked = __kvmi_check_step(vcpu);
-		return kvmi_vcpu_service(vcpu);
+		if (kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
+			return __kvmi_vcpu_service(vcpu);
 	}
 
 	return 1;
