@@ -293,7 +293,7 @@ void __kvmi_enter_smm(struct kvm_vcpu *vcpu);
 void __kvmi_leave_smm(struct kvm_vcpu *vcpu);
 void __kvmi_task_switch(struct kvm_vcpu *vcpu);
 void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu);
-bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r);
+int __kvmi_hypercall(struct kvm_vcpu *vcpu);
 u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
@@ -370,22 +370,37 @@ static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 	       __kvmi_wants_msr(vcpu, msr);
 }
 
-/* A guest writes a control register.  The tool may change *@val. */
+/*
+ * A guest writes a control register.  The tool may change *@val, a copy of which
+ * keeps the caller from having it in memory in any case.
+ */
 static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 					      unsigned long *val)
 {
-	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CR))
-		return __kvmi_cr_write(vcpu, cr, val);
-	return KVMI_ALLOW;
+	unsigned long copy = *val;
+	enum kvmi_verdict v;
+
+	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CR))
+		return KVMI_ALLOW;
+
+	v = __kvmi_cr_write(vcpu, cr, &copy);
+	*val = copy;
+	return v;
 }
 
-/* A guest executes WRMSR.  The tool may change *@data. */
+/* A guest executes WRMSR.  The tool may change *@data, as with kvmi_cr_write(). */
 static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 					       u64 *data)
 {
-	if (kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_MSR))
-		return __kvmi_msr_write(vcpu, msr, data);
-	return KVMI_ALLOW;
+	enum kvmi_verdict v;
+	u64 copy = *data;
+
+	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_MSR))
+		return KVMI_ALLOW;
+
+	v = __kvmi_msr_write(vcpu, msr, &copy);
+	*data = copy;
+	return v;
 }
 
 /* A guest executes XSETBV at CPL 0. */
@@ -470,11 +485,17 @@ static inline void kvmi_vcpu_reset(struct kvm_vcpu *vcpu)
 		__kvmi_vcpu_reset(vcpu);
 }
 
-/* Return true if a hypercall is the one of introspection. */
+/*
+ * Return true if a hypercall is the one of introspection, with what to return to
+ * the run loop in *@r.
+ */
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
-	return kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_HYPERCALL) &&
-	       __kvmi_hypercall(vcpu, r);
+	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_HYPERCALL))
+		return false;
+
+	*r = __kvmi_hypercall(vcpu);
+	return *r != -ENOENT;
 }
 
 /* Return a bitmap of the vectors of exceptions to intercept. */

@@ -166,22 +166,21 @@ static bool is_introspection_hypercall(struct kvm_vcpu *vcpu)
 	       op == KVM_HC_XEN_HVM_OP_GUEST_REQUEST_VM_EVENT && !arg;
 }
 
-bool __kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
+/* -ENOENT: it is not introspection's. */
+int __kvmi_hypercall(struct kvm_vcpu *vcpu)
 {
 	if (!is_introspection_hypercall(vcpu))
-		return false;
+		return -ENOENT;
 
 	switch (kvmi_report_insn(vcpu, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0, NULL, 0)) {
 	case KVMI_ALLOW:
 		kvm_rax_write_raw(vcpu, 0);
-		fallthrough;
+		break;
 	case KVMI_SKIP:
-		*r = kvm_skip_emulated_instruction(vcpu);
 		break;
 	case KVMI_RETRY:
-		*r = 1;
-		break;
+		return 1;
 	}
 
-	return true;
+	return kvm_skip_emulated_instruction(vcpu);
 }
