@@ -20,10 +20,16 @@ write_mail() {
 	say "$VERB" "$1"
 }
 
-# write_grown NAME COMMIT: what the commit does to files of the repository
+# adds_of NAME: the files that arrive with the "grow" entry
+adds_of() {
+	awk -v n="$1" '$1 != "fold" && $1 != "add" { mine = $2 == n } $1 == "add" && mine { print $2 }' "$T/entries"
+}
+
+# write_grown NAME COMMIT: what the commit does to files of the repository, but for
+# those in $T/whole
 write_grown() {
 	local paths
-	mapfile -t paths <"$T/overlay"
+	mapfile -t paths < <(grep -vxFf "$T/whole" "$T/overlay")
 	mail_of "$2" "${paths[@]}" >"$T/grown"
 	[ -s "$T/grown" ] || die "$1: nothing of the repository is left in it"
 	write_mail "$1" "$T/grown"
@@ -64,11 +70,13 @@ cmd_take() {
 	old=$(git rev-parse refs/kvmi/series)
 	tip=$(command git -C "$dir" rev-parse HEAD)
 	check_taken "$dir" "$tip" "$old"
+	last_commits "$tip" >"$T/last"
 	plan_taken "$tip"
 	while read -r kind name commit ours theirs subject; do
 		take_commit "$kind" "$name" "$commit" "$ours" "$theirs"
 	done <"$T/plan" >"$T/order"
 	cat "$T/said"
+	unname
 	take_order
 	check_entries
 	check_files
@@ -129,10 +137,16 @@ plan_taken() { # TIP
 		echo "$kind $name $commit $ours $theirs $subject"
 	done >"$T/plan"
 	while read -r kind name commit; do
+		grep -q "^$kind $name " "$T/plan" && continue
 		case $kind in
-		files|maintainers)
-			grep -q "^$kind $name " "$T/plan" || die "take: no commit has the subject '$(sed -n "s/^$name //p" "$T/subjects")'" ;;
+		files) files_of "$name" >"$T/gone" ;;
+		maintainers) echo MAINTAINERS >"$T/gone" ;;
+		*) continue ;;
 		esac
+		# All of it may have become part of other patches
+		! awk 'NR == FNR { if ($1 == "grow") grow[$3] = 1; next } $2 in grow { print $1 }' "$T/plan" "$T/last" |
+			grep -vxFf - "$T/gone" >"$T/lost" ||
+			die "take: no commit has the subject '$(sed -n "s/^$name //p" "$T/subjects")'"
 	done <"$T/entries"
 }
 
@@ -142,15 +156,54 @@ new_name() {
 	NAME=$(printf '%04d-%s.patch' $NEXT "$(printf '%s' "$1" | sed 's/[^A-Za-z0-9._]\+/-/g; s/^-*//' | cut -c1-52 | sed 's/[-.]*$//')")
 }
 
+# whole_in COMMIT: the files of the repository that no later commit changes, and which
+# thus have their last state in it
+whole_in() {
+	awk -v c="$1" '$2 == c { print $1 }' "$T/last" | grep -xFf "$T/overlay" || :
+}
+
+# Paths with the last commit that changes them
+last_commits() { # TIP
+	git log --format=%H --no-renames --name-only "base..$1" |
+		awk 'length($0) == 40 && /^[0-9a-f]+$/ { c = $0; next } $0 != "" && !($0 in seen) { seen[$0] = 1; print $0, c }'
+}
+
+# What "files" entries name, but arrives in another patch now, goes from them
+unname() {
+	local name
+	awk '$1 == "add" { print $2 }' "$T/order" >"$T/adds"
+	awk '$1 == "files" { print $2 }' "$T/order" | while read -r name; do
+		sed '1,/^---files---$/d' "$P/$name" | grep -qxFf "$T/adds" || continue
+		{ sed '/^---files---$/q' "$P/$name"; sed '1,/^---files---$/d' "$P/$name" | grep -vxFf "$T/adds" || :; } >"$T/mail"
+		cp "$T/mail" "$P/$name"
+		say take "$name"
+	done
+}
+
+# new_files SUBJECT COMMIT: of an entry all of whose files arrive whole
+new_files() {
+	NAME=$(printf '%s' "$1" | tr 'A-Z' 'a-z' | sed 's/[^a-z0-9]\+/-/g; s/-*$//')
+	{ messages_of "$2"; echo ---files---; cat "$T/whole"; } >"$T/mail"
+	cmp -s "$T/mail" "$P/$NAME" || { cp "$T/mail" "$P/$NAME"; say take "$NAME (new)" >>"$T/said"; }
+}
+
 # take_commit KIND NAME COMMIT OURS THEIRS: into patches/linux; prints its entries
 take_commit() {
-	local name=$2 folds subject
+	local kind=$1 name=$2 folds subject
 	subject=$(git log -1 --format=%s "$3")
-	if [ "$name" = new ]; then
+	if [ "$kind" = grow ]; then
+		whole_in "$3" >"$T/whole"
+		[ "$(wc -l <"$T/whole")" != "$4" ] || kind=whole
+	fi
+	if [ "$kind" = whole ]; then
+		new_files "$subject" "$3"
+		kind=files
+	elif [ "$name" = new ]; then
 		new_name "$subject"
 		name=$NAME
 	fi
-	echo "$1 $name"
+	[ "$kind" = "$1" ] || name=$NAME
+	echo "$kind $name"
 	case $1 in
 	hook)
 		mail_of "$3" >"$T/mail"
@@ -163,14 +216,17 @@ take_commit() {
 		return
 		;;
 	grow)
-		write_grown "$name" "$3" >>"$T/said"
+		[ "$kind" = files ] || {
+			write_grown "$name" "$3" >>"$T/said"
+			sed 's/^/add /' "$T/whole"
+		}
 		;;
 	files)
 		{ messages_of "$3"; sed -n '/^---files---$/,$p' "$P/$name"; } >"$T/mail"
 		cmp -s "$T/mail" "$P/$name" || { cp "$T/mail" "$P/$name"; say take "$name" >>"$T/said"; }
 		;;
 	esac
-	folds=$(awk -v n="$name" '$1 != "fold" { mine = $2 == n } $1 == "fold" && mine { print $2 }' "$T/entries")
+	folds=$(awk -v n="$2" '$1 != "fold" && $1 != "add" { mine = $2 == n } $1 == "fold" && mine { print $2 }' "$T/entries")
 	[ "$5" != 0 ] || return 0
 	if [ -z "$folds" ]; then
 		new_name "$subject"
@@ -214,7 +270,7 @@ upstream_commit() (
 take_order() {
 	awk '{ print $2 }' "$T/order" >"$T/kept"
 	while read -r kind name; do
-		[ "$kind" = cover ] || grep -qxF "$name" "$T/kept" || {
+		[ "$kind" = cover ] || [ "$kind" = add ] || grep -qxF "$name" "$T/kept" || {
 			rm "$P/$name"
 			say take "removed $name"
 		}
@@ -235,7 +291,7 @@ take_order() {
 	END {
 		while ((getline line < order) > 0) {
 			split(line, f, " ")
-			if (of[f[2]] != "" && !(of[f[2]] in begun) && f[1] != "fold") {
+			if (of[f[2]] != "" && !(of[f[2]] in begun) && f[1] != "fold" && f[1] != "add") {
 				begun[of[f[2]]] = 1
 				printf "%s", lines[of[f[2]]]
 			}
@@ -286,6 +342,7 @@ cmd_absorb() {
 	: >"$T/unfit"
 	while read -r name commit; do
 		[ "$(kind_of "$name")" = grow ] || continue
+		adds_of "$name" >"$T/whole"
 		before=$(git log -1 --format=%B "$commit~" | git commit-tree "$(with_edits "$commit~")" -p "$(git rev-parse base)")
 		git log -1 --format=%B "$commit" >"$T/message"
 		GIT_AUTHOR_NAME=$(git log -1 --format=%an "$commit") GIT_AUTHOR_EMAIL=$(git log -1 --format=%ae "$commit")

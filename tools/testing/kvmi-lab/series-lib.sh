@@ -67,15 +67,24 @@ check_entries() {
 	entries >"$T/entries"
 	while read -r kind name rest; do
 		[ -n "$name" ] && [ -z "$rest" ] || die "patches/linux/series: '$kind $name $rest' is not 'KIND FILE'"
-		[ -f "$P/$name" ] || die "patches/linux/series: there is no patches/linux/$name"
+		if [ "$kind" = add ]; then
+			grep -qxF "$name" "$T/overlay" || die "patches/linux/series: there is no $name"
+		else
+			[ -f "$P/$name" ] || die "patches/linux/series: there is no patches/linux/$name"
+		fi
 		case $kind in
 		cover|hook|grow|files|maintainers) ;;
 		fold)
 			case $last in
-			grow|files|fold) ;;
+			grow|files|fold|add) ;;
 			*) die "patches/linux/series: 'fold $name' must follow a 'grow' or 'files' entry" ;;
 			esac ;;
-		*) die "patches/linux/series: '$kind' is not cover, hook, grow, files, fold or maintainers" ;;
+		add)
+			case $last in
+			grow|fold|add) ;;
+			*) die "patches/linux/series: 'add $name' must follow a 'grow' entry" ;;
+			esac ;;
+		*) die "patches/linux/series: '$kind' is not cover, hook, grow, files, fold, add or maintainers" ;;
 		esac
 		last=$kind
 	done <"$T/entries"

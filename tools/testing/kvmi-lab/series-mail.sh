@@ -22,14 +22,16 @@ files_of() {
 check_files() {
 	local name f
 	awk '$1 == "files" { print $2 }' "$T/entries" >"$T/messages"
-	: >"$T/named"
+	awk '$1 == "add" { print $2 }' "$T/entries" >"$T/added"
+	cp "$T/added" "$T/named"
 	while read -r name; do
 		grep -q '^---files---$' "$P/$name" || die "patches/linux/$name has no line '---files---'"
 		sed '1,/^---files---$/d; s/[[:space:]]*#.*//; /\/$/d; /^[[:space:]]*$/d' "$P/$name" >>"$T/named"
 	done <"$T/messages"
 	while read -r name; do
 		files_of "$name" | while read -r f; do echo "$f $name"; done
-	done <"$T/messages" | sort >"$T/placed"
+	done <"$T/messages" >"$T/unsorted"
+	sed 's/.*/& &/' "$T/added" | sort - "$T/unsorted" >"$T/placed"
 	while read -r f name; do
 		grep -qxF "$f" "$T/overlay" || die "patches/linux/$name names $f, which is not there"
 	done <"$T/placed"
@@ -88,7 +90,11 @@ read_overlay() {
 
 add_files() { # to $GIT_INDEX_FILE
 	files_of "$1" >"$T/adding"
-	awk -F'\t' 'NR == FNR { want[$1] = 1; next } $2 in want' "$T/adding" "$T/blobs" |
+	add_listed "$T/adding"
+}
+
+add_listed() { # FILE: the paths in it
+	awk -F'\t' 'NR == FNR { want[$1] = 1; next } $2 in want' "$1" "$T/blobs" |
 		git update-index --add --index-info
 }
 
@@ -161,7 +167,7 @@ compose() {
 		[ -z "$cover" ] || echo "$cover $first $tip" >>"$T/postings"
 	}
 	while read -r kind name; do
-		[ "$kind" = fold ] || flush
+		[ "$kind" = fold ] || [ "$kind" = add ] || flush
 		case $kind in
 		cover)
 			end_posting
@@ -178,6 +184,12 @@ compose() {
 			read_patch "$P/$name"
 			apply_diff "$name"
 			mv "$T/folded" "$T/message"
+			as_me
+			continue
+			;;
+		add)
+			echo "$name" >"$T/adding"
+			add_listed "$T/adding"
 			as_me
 			continue
 			;;
@@ -206,6 +218,7 @@ expected_tree() (
 	export GIT_INDEX_FILE=$T/index.expected
 	git read-tree "$(build_hooks)"
 	while read -r name; do add_files "$name"; done <"$T/messages"
+	add_listed "$T/added"
 	! grep -q '^maintainers ' "$T/entries" || add_maintainers
 	git write-tree
 )
