@@ -106,7 +106,6 @@ struct domain {
 	size_t nqueued;
 
 	void *widened;			/* access.c */
-	struct tool_pages *pages;	/* pages.c */
 };
 
 /* registry.c */
@@ -152,9 +151,6 @@ int access_remember(struct domain *d, const unsigned char *access,
 		    unsigned short view);
 bool access_not_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *pf);
 void access_free(struct domain *d);
-
-/* pages.c */
-void pages_free(struct domain *d);
 
 /* log.c */
 void note(kvmi_log_level level, const char *format, ...)

@@ -24,7 +24,6 @@ static void domain_free(struct domain *d)
 	events_free(d);
 	vcpus_free(d);
 	access_free(d);
-	pages_free(d);
 	if (d->poll_fd >= 0)
 		close(d->poll_fd);
 	if (d->wake_fd >= 0)

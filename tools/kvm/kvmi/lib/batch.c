@@ -142,6 +142,7 @@ int kint_queue_change_gfn(struct kint_batch *batch, uint16_t view, uint16_t as_i
 	struct request req = { KVMI_VM_CHANGE_GFN, { &msg }, { sizeof(msg) } };
 	struct command *cmd;
 
+	kint_page_batched(batch->conn, new_gfn);
 	return queue(batch, &req, &cmd);
 }
 

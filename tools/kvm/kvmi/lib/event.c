@@ -284,8 +284,15 @@ int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeou
 	int ret;
 
 	for (;;) {
-		if (dequeue(conn, event))
-			return 0;
+		if (dequeue(conn, event)) {
+			ret = kint_page_event(conn, event);
+			if (ret <= 0)
+				return ret;
+			/* A guest that asks all the time is not to make this endless */
+			if (!conn->queue && deadline >= 0 && kint_now_ms() >= deadline)
+				return -EAGAIN;
+			continue;
+		}
 		if (conn->error)
 			return conn->error;
 		ret = kint_wait_fd(conn->sock, POLLIN, deadline, conn->interrupt_fd);
@@ -304,7 +311,11 @@ int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg)
 
 	kint_receive(conn);
 	while (dequeue(conn, &event)) {
-		ret = handler(conn, &event, arg);
+		ret = kint_page_event(conn, &event);
+		if (!ret)
+			ret = handler(conn, &event, arg);
+		else if (ret > 0)
+			ret = 0;
 		if (ret)
 			return ret;
 	}
@@ -469,9 +480,13 @@ int kint_allow_all(struct kint_conn *conn)
 	uint32_t seq;
 	int size;
 
-	while (!err && dequeue(conn, &event))
-		if (event.is_vcpu && !event.notified)
+	while (!err && dequeue(conn, &event)) {
+		err = kint_page_event(conn, &event);
+		if (err > 0)
+			err = 0;
+		else if (!err && event.is_vcpu && !event.notified)
 			err = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
+	}
 	/*
 	 * What the caller was given and did not answer: without the value, which
 	 * means the guest's own to all but the first KVMI kernels.

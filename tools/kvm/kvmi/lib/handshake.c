@@ -86,8 +86,7 @@ int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,
 	memcpy(peer->name, intro.name, sizeof(intro.name));
 	peer->start_time = intro.start_time;
 	peer->max_gpa = intro.max_gpa;
-	peer->tool_gpa = intro.tool_gpa;
-	peer->tool_size = intro.tool_size;
+	kint_pages_told(peer, intro.tool_gpa, intro.tool_size);
 
 	if (opts && opts->cookie)
 		kint_sha1(opts->cookie, opts->cookie_size, answer.cookie_hash);

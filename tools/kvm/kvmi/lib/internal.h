@@ -15,6 +15,8 @@
  */
 #define MAX_VCPUS 65536		/* their index has 16 bits */
 #define MAX_MEMSLOTS 65536	/* and so has that of slots to ask for */
+#define MAX_TOOL_PAGES (1 << 20)	/* 4 GiB for the tool */
+#define MAX_KNOWN_VIEWS 64		/* there are 7 */
 #define MAX_XSAVE (1 << 20)	/* CPUID leaf 0xd says some 11 KiB today */
 
 /* An event that arrived and that the caller has not been given yet */
@@ -97,6 +99,8 @@ struct kint_conn {
 	uint64_t nlost;		/* notifications for which @queue had no room */
 	struct open_event *open;
 	struct wish *wishes;
+	struct tool_pages *pages;	/* pages.c */
+	uint64_t views;		/* bit n: the caller has made view n */
 	bool no_cleanup;	/* the last kint_control_cleanup() */
 
 	size_t rx_size;
@@ -139,7 +143,19 @@ int kint_allow_all(struct kint_conn *conn);
 /* wish.c */
 int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
 		     bool enable, int result);
+bool kint_wishes_event(const struct kint_conn *conn, uint16_t vcpu, uint16_t id);
 void kint_wishes_free(struct kint_conn *conn);
+
+/* pages.c */
+void kint_pages_told(struct kint_peer *peer, uint64_t gpa, uint64_t size);
+void kint_page_shown(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
+		     uint64_t new_gfn);
+void kint_page_batched(struct kint_conn *conn, uint64_t new_gfn);
+void kint_pages_view_copied(struct kint_conn *conn, uint16_t copy_of, uint16_t view);
+void kint_pages_view_gone(struct kint_conn *conn, uint16_t view);
+int kint_pages_undo(struct kint_conn *conn, int64_t deadline);
+int kint_page_event(struct kint_conn *conn, const struct kint_event *event);
+void kint_pages_free(struct kint_conn *conn);
 
 /* handshake.c */
 int kint_handshake(int fd, const struct kint_options *opts, int timeout_ms,

@@ -61,17 +61,22 @@ int kint_create_view(struct kint_conn *conn, uint16_t copy_of, uint16_t *view)
 	struct kvmi_vm_create_view_reply reply;
 	int err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
 
-	if (!err)
-		*view = reply.view;
-	return err;
+	if (err)
+		return err;
+	*view = reply.view;
+	kint_pages_view_copied(conn, copy_of, reply.view);
+	return 0;
 }
 
 int kint_destroy_view(struct kint_conn *conn, uint16_t view)
 {
 	struct kvmi_vm_destroy_view msg = { .view = view };
 	struct request req = { KVMI_VM_DESTROY_VIEW, { &msg }, { sizeof(msg) } };
+	int err = kint_command(conn, &req, NULL, 0, NULL);
 
-	return kint_command(conn, &req, NULL, 0, NULL);
+	if (!err)
+		kint_pages_view_gone(conn, view);
+	return err;
 }
 
 int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
@@ -81,8 +86,14 @@ int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint6
 		.view = view, .as_id = as_id, .gfn = gfn, .new_gfn = new_gfn,
 	};
 	struct request req = { KVMI_VM_CHANGE_GFN, { &msg }, { sizeof(msg) } };
+	int err = kint_command(conn, &req, NULL, 0, NULL);
 
-	return kint_command(conn, &req, NULL, 0, NULL);
+	/* What was given up on may still be done: it is not known where pages are then */
+	if (err == -ETIMEDOUT || err == -EINTR)
+		kint_page_batched(conn, new_gfn);
+	if (!err)
+		kint_page_shown(conn, view, as_id, gfn, new_gfn);
+	return err;
 }
 
 int kint_set_view(struct kint_conn *conn, uint16_t vcpu, uint16_t view)

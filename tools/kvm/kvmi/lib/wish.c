@@ -44,6 +44,17 @@ int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu,
 	return result;
 }
 
+/* Has the caller, or the library, turned the event on? */
+bool kint_wishes_event(const struct kint_conn *conn, uint16_t vcpu, uint16_t id)
+{
+	const struct wish *wish;
+
+	for (wish = conn->wishes; wish; wish = wish->next)
+		if (wish->kind == WISH_EVENT && wish->vcpu == vcpu && wish->id == id)
+			return true;
+	return false;
+}
+
 void kint_wishes_free(struct kint_conn *conn)
 {
 	struct wish *wish;
@@ -84,12 +95,14 @@ static int turn_off(struct kint_conn *conn, const struct wish *wish)
 int kint_detach(struct kint_conn *conn)
 {
 	int64_t deadline = kint_deadline(UNDO_ALL);
-	int dead_vcpu = -1, first = 0, err;
+	int dead_vcpu = -1, first, err;
 	struct wish wish;
 
 	kint_set_interrupt_fd(conn, -1);
 	kint_set_timeout(conn, UNDO_EACH);
 	conn->last_moment = kint_deadline(DETACH);
+	/* As long as events are on that keep the guest from them */
+	first = kint_pages_undo(conn, deadline);
 	while (conn->wishes && !conn->error && kint_now_ms() < deadline) {
 		wish = *conn->wishes;
 		err = needs_vcpu(&wish) && wish.vcpu == dead_vcpu ?

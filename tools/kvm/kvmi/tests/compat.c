@@ -846,12 +846,17 @@ static void test_pages(void)
 
 	tool_begin(&t, path);
 	CHECK(!kvmi_get_next_available_gfn(t.dom, &first) && first == 0x4000);
+	CHECK(!vm_count(t.vm, "access"));
 	CHECK(!kvmi_alloc_gfn(t.dom, first));
+	CHECK(vm_order(t.vm, "access 0 0x4000000 0\n", "write 0x4000000 4096\n"));
 	CHECK(kvmi_alloc_gfn(t.dom, first) && errno == EBUSY);
 	CHECK(!kvmi_get_next_available_gfn(t.dom, &gfn) && gfn == first + 1);
 	CHECK(!kvmi_alloc_gfn(t.dom, first + 1) && !kvmi_alloc_gfn(t.dom, first + 2));
 	CHECK(kvmi_get_next_available_gfn(t.dom, &gfn) && errno == ENOSPC);
-	CHECK(!kvmi_free_gfn(t.dom, first + 1));
+	CHECK(!kvmi_change_gfn(t.dom, 0, 0, 5, first + 1));
+	CHECK(kvmi_free_gfn(t.dom, first + 1) && errno == EBUSY);
+	CHECK(!kvmi_change_gfn(t.dom, 0, 0, 5, ~0ull));
+	CHECK(!kvmi_free_gfn(t.dom, first + 1) && vm_saw(t.vm, "access 0 0x4001000 7\n"));
 	CHECK(kvmi_free_gfn(t.dom, first + 1) && errno == ENOENT);
 	CHECK(!kvmi_get_next_available_gfn(t.dom, &gfn) && gfn == first + 1);
 	CHECK(kvmi_alloc_gfn(t.dom, first + 3) && errno == EINVAL);

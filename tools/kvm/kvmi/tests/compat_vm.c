@@ -322,13 +322,8 @@ static void *serve(void *arg)
 
 struct vm *vm_connect(const char *path, const char *name)
 {
-	struct {
-		struct intro intro;
-		uint64_t tool_gpa, tool_size;
-	} greeting = {
-		.intro = {
-			.struct_size = sizeof(greeting), .start_time = 1000, .max_gpa = RAM_END,
-		},
+	struct intro greeting = {
+		.struct_size = sizeof(greeting), .start_time = 1000, .max_gpa = RAM_END,
 		.tool_gpa = RAM_END, .tool_size = 3 * 4096,
 	};
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -337,8 +332,8 @@ struct vm *vm_connect(const char *path, const char *name)
 	int i;
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-	snprintf(greeting.intro.name, sizeof(greeting.intro.name), "%s", name);
-	memset(greeting.intro.uuid, 0x5a, sizeof(greeting.intro.uuid));
+	snprintf(greeting.name, sizeof(greeting.name), "%s", name);
+	memset(greeting.uuid, 0x5a, sizeof(greeting.uuid));
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	for (i = 0; connect(vm->sock, (struct sockaddr *)&sun, sizeof(sun)); i++) {

@@ -104,6 +104,7 @@ int main(void)
 	message_tests();
 	batch_tests();
 	rules_tests();
+	pages_tests();
 	event_tests();
 	command_tests();
 	state_tests();

@@ -100,16 +100,20 @@ bool peer_vcpu_notification(int fd, uint32_t seq, uint16_t vcpu, uint16_t id, co
 	return send_vcpu_event(fd, seq, vcpu, &hdr, data, size);
 }
 
+uint64_t peer_tool_gpa, peer_tool_size;
+
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20])
 {
 	struct intro intro = {
-		.struct_size = sizeof(intro), .start_time = 1000, .max_gpa = max_gpa,
+		.struct_size = peer_tool_size ? sizeof(intro) : INTRO_SIZE,
+		.start_time = 1000, .max_gpa = max_gpa,
+		.tool_gpa = peer_tool_gpa, .tool_size = peer_tool_size,
 	};
 	struct { uint32_t struct_size; uint8_t hash[20]; } answer;
 
 	memcpy(intro.name, name, strnlen(name, sizeof(intro.name)));
 	memset(intro.uuid, 0x5a, sizeof(intro.uuid));
-	if (!peer_write(fd, &intro, sizeof(intro)) || !peer_read(fd, &answer, sizeof(answer)))
+	if (!peer_write(fd, &intro, intro.struct_size) || !peer_read(fd, &answer, sizeof(answer)))
 		return false;
 	memcpy(cookie, answer.hash, sizeof(answer.hash));
 	return answer.struct_size == sizeof(answer);

@@ -22,7 +22,11 @@ struct intro {
 	int64_t start_time;
 	char name[64];
 	uint64_t max_gpa;
+	/* Only sent if there is such memory */
+	uint64_t tool_gpa, tool_size;
 };
+
+#define INTRO_SIZE offsetof(struct intro, tool_gpa)	/* without it */
 
 /* Each returns false when the other side is gone */
 bool peer_write(int fd, const void *data, size_t size);
@@ -39,6 +43,7 @@ extern struct kvm_regs peer_regs;	/* of all events */
 extern struct kvm_sregs peer_sregs;
 extern uint64_t peer_gs_base[];		/* but for this one, of each of 4 vCPUs */
 extern bool peer_in_program;		/* ... which is the other one then */
+extern uint64_t peer_tool_gpa, peer_tool_size;	/* memory for the tool, if it has a size */
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20]);
 
 #endif

@@ -42,6 +42,7 @@ void result(const char *name, bool ok);
 
 void batch_tests(void);
 void rules_tests(void);
+void pages_tests(void);
 void handshake_tests(void);
 void message_tests(void);
 void event_tests(void);

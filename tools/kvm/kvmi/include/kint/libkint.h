@@ -82,8 +82,9 @@ struct kint_options {
  * @name: the VM's name, always terminated; may be empty
  * @max_gpa: end of the highest RAM, in bytes; 0 from an old device manager
  * @tool_gpa: where memory for the tool's own use begins, which the guest does not know
- *	of; for kint_change_gfn() to show
- * @tool_size: size of that memory in bytes; 0 for none
+ *	of; see kint_alloc_page()
+ * @tool_size: size of that memory in bytes, a multiple of 4096; 0 for none, or if what
+ *	the device manager told cannot be
  */
 struct kint_peer {
 	uint8_t uuid[16];
@@ -606,6 +607,79 @@ int kint_destroy_view(struct kint_conn *conn, uint16_t view);
  */
 int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,
 		    uint64_t new_gfn);
+
+/* ---- Pages of the tool's own (pages.c) ----
+ *
+ * Memory that the VMM has added for the tool, above all that the guest is told of, to be
+ * shown with kint_change_gfn() in place of the guest's pages: kint_peer.tool_gpa and
+ * tool_size (QEMU: "tool-memory=SIZE" of its object).  Page frame numbers are physical
+ * addresses divided by 4096.  The library knows which pages are in use, until the
+ * connection is closed; nothing of it is known to the kernel or the VMM.
+ *
+ * A page in use is all zero at first.  Of the access to its own address nothing is left
+ * in view 0 and in all views of kint_create_view(), made before or afterwards.  Where it
+ * is shown, what counts is the access to the address there.
+ *
+ * A guest that uses the page's own address causes the event PF.  On the vCPUs that have
+ * it on, the library answers it, and the caller does not see it: the guest reads zero and
+ * what it writes is lost, as with QEMU where there is no memory, and an instruction in the
+ * page is not executed but asks again.  For that the library turns the event ACCESS on
+ * for that vCPU; if it may not, the instruction that reads or writes is skipped.  With PF
+ * off, or decided by a rule of kint_set_rules(), the guest gets at the page as at any
+ * that is restricted.  So do its devices, always.
+ *
+ * As all of a connection, this is for one thread at a time.
+ */
+
+/**
+ * kint_alloc_page - have a page that nobody else has
+ * @gfn: set to the page frame number of a page that is all zero
+ *
+ * Needs the commands GET_PAGE_ACCESS, SET_PAGE_ACCESS, WRITE_PHYSICAL, and the first one
+ * GET_INFO.  A page that somebody has restricted already is left alone: the VMM may have
+ * kept the session of a tool that was lost.
+ *
+ * Errors: -ENODEV the VMM has added no such memory; -ENOSPC all of it is in use;
+ * -EOPNOTSUPP the host has no page access; those of the commands.
+ */
+int kint_alloc_page(struct kint_conn *conn, uint64_t *gfn);
+
+/**
+ * kint_alloc_page_at - have this page
+ * @gfn: page frame number, in the memory for the tool
+ *
+ * Errors: -EINVAL it is not there; -EBUSY it is in use; else as kint_alloc_page().
+ */
+int kint_alloc_page_at(struct kint_conn *conn, uint64_t gfn);
+
+/**
+ * kint_next_page - the page that kint_alloc_page() would have
+ * @gfn: set to its page frame number
+ *
+ * Errors: as kint_alloc_page().
+ */
+int kint_next_page(struct kint_conn *conn, uint64_t *gfn);
+
+/**
+ * kint_free_page - give a page back
+ * @gfn: page frame number, from kint_alloc_page()
+ *
+ * It is overwritten with zero, and then nothing is taken from its address any more.
+ * kint_detach() does so with all that are left, after it has shown the guest's own pages
+ * wherever kint_change_gfn() has put one of these.  If a batch has done that, the end of
+ * the session does it.
+ *
+ * Errors: -ENODEV the VMM has added no such memory; -EINVAL the page is not in it;
+ * -ENOENT it is not in use; -EBUSY a view shows it; those of the commands, after which
+ * the page is still in use.
+ */
+int kint_free_page(struct kint_conn *conn, uint64_t gfn);
+
+/** kint_pages_left - number of pages that are not in use, as far as is known */
+uint64_t kint_pages_left(const struct kint_conn *conn);
+
+/** kint_refused_accesses - number of events that the library has answered for its pages */
+uint64_t kint_refused_accesses(const struct kint_conn *conn);
 
 /** kint_set_view - the view that the vCPU is in from its next instruction on */
 int kint_set_view(struct kint_conn *conn, uint16_t vcpu, uint16_t view);
