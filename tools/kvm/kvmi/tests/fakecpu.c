@@ -79,7 +79,7 @@ static struct vcpu {
 } vcpus[VCPUS];
 
 static unsigned char xsave[XSAVE];
-unsigned char ram[RAM];
+unsigned char ram[RAM + MAX_TOOL_MEMORY];
 static uint8_t access_of[VIEWS][PAGES];
 static uint16_t shown[VIEWS][PAGES];
 static bool exists[VIEWS] = { true };

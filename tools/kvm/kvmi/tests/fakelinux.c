@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "fakevm.h"
 
@@ -36,6 +37,7 @@ unsigned int fake_linux_rounds = 1;
 bool fake_linux_dma;
 const char *fake_linux_maps;
 static uint64_t spare;
+static uint8_t tool_access[VIEWS][MAX_TOOL_MEMORY / 4096];
 static bool read_late;			/* LATE_NAME is in memory */
 
 void fake_put(uint64_t gpa, uint64_t value)
@@ -104,6 +106,11 @@ void fake_linux_boot(void)
 	const char *tasks;
 	unsigned int i;
 
+	/* The first page is that of a tool that was lost */
+	memset(tool_access, 7, sizeof(tool_access));
+	memset(ram + RAM, 0x55, MAX_TOOL_MEMORY);
+	if (getenv("FAKE_TOOL_LEFT"))
+		tool_access[0][0] = 0;
 	fake_put(FAKE_CR3 + 511 * 8, 0xa1000 | 3);
 	fake_put(0xa1000 + 510 * 8, 0xa2000 | 3);
 	fake_put(0xa2000 + 8 * 8, 0xa3000 | 3);
@@ -159,8 +166,11 @@ static int set_access(const struct peer_msg *msg)
 	if (req->view >= VIEWS || !exists[req->view])
 		return -EINVAL;
 	for (i = 0; i < req->count; i++) {
-		if (req->entries[i].gpa >= RAM)
+		if (!fake_is_ram(req->entries[i].gpa, 4096))
 			return -EINVAL;
+		if (req->entries[i].gpa >= RAM)
+			tool_access[req->view][(req->entries[i].gpa - RAM) / 4096] =
+				req->entries[i].access;
 		printf("view %u: %#llx, %u pages: access %u\n", req->view,
 		       (unsigned long long)req->entries[i].gpa, req->entries[i].npages,
 		       req->entries[i].access);
@@ -173,7 +183,7 @@ static int change_gfn(const struct peer_msg *msg)
 {
 	const struct kvmi_vm_change_gfn *req = (const void *)msg->data;
 
-	if (req->view >= VIEWS || !exists[req->view] || req->new_gfn >= RAM / 4096)
+	if (req->view >= VIEWS || !exists[req->view] || !fake_is_ram(req->new_gfn * 4096, 4096))
 		return -EINVAL;
 	printf("view %u: %#llx shows %#llx\n", req->view, (unsigned long long)req->gfn,
 	       (unsigned long long)req->new_gfn);
@@ -234,6 +244,9 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 		return true;
 	case KVMI_VM_GET_PAGE_ACCESS:
 		memset(all, 7, sizeof(all));
+		if (get->gpa[0] >= RAM && get->view < VIEWS)
+			all[0] = tool_access[get->view][(get->gpa[0] - RAM) / 4096 %
+							(MAX_TOOL_MEMORY / 4096)];
 		if (get->view < VIEWS && exists[get->view])
 			peer_reply(sock, msg, 0, all, get->count);
 		else
@@ -247,6 +260,7 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 			return true;
 		}
 		exists[new.view] = true;
+		memcpy(tool_access[new.view], tool_access[0], sizeof(tool_access[0]));
 		peer_reply(sock, msg, 0, &new, sizeof(new));
 		return true;
 	case KVMI_VM_DESTROY_VIEW:
@@ -276,6 +290,8 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 /* Of so many bytes */
 #define WRITE(gpa, size) \
 	{ KVMI_VCPU_EVENT_PF, gpa, KVMI_PAGE_ACCESS_W, 0, { .nr = 0 }, size }
+#define READ(gpa, size) \
+	{ KVMI_VCPU_EVENT_PF, gpa, KVMI_PAGE_ACCESS_R, 0, { .nr = 0 }, size }
 /* A system call of that vCPU's process, which comes back; and the step after either */
 #define MAKE(vcpu, nr, ...) \
 	{ KVMI_VCPU_EVENT_BREAKPOINT, MAKES_CALL, 0, vcpu, \
@@ -328,6 +344,15 @@ static const struct act {
 	ACT(BREAKPOINT, 0x5000, 0),
 	/* The guest begins to use the page of the copy */
 	ACT(PF, COPY + 0x10, KVMI_PAGE_ACCESS_W),
+},
+/* It does if it is one of those for the tool: in ways that KVM can emulate, and others */
+pokes[] = {
+	ACT(BREAKPOINT, OPENAT, 0),
+	ACT(SINGLESTEP, 0, 0),
+	WRITE(RAM + 0x10, 4),
+	READ(RAM + 0x908, 8),
+	WRITE(RAM + 0x10, 0),
+	ACT(PF, RAM, KVMI_PAGE_ACCESS_X),
 },
 /* System calls of two processes; each ends with that of the other under way */
 calls[] = {
@@ -406,9 +431,9 @@ static bool act_done(unsigned int action, bool trace, const char *how)
 	if (act->gpa == COPY + 0x10)
 		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],
 		       ram[spare + 0x10]);
-	else if (act->id == KVMI_VCPU_EVENT_PF && changed)
+	else if (act->id == KVMI_VCPU_EVENT_PF && changed && act->gpa < RAM)
 		ram[IMAGE + 0x10] = act->what == KVMI_PAGE_ACCESS_R ? 0x66 : 0x77;
-	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP)
+	if (act->id == KVMI_VCPU_EVENT_SINGLESTEP && spare < RAM)
 		printf("the copy has %#x\n", ram[spare + 0x10]);
 
 	if (trace && action == KVMI_EVENT_ACTION_ALLOW && !not_emulated) {
@@ -468,6 +493,11 @@ bool fake_linux_run(int sock)
 	} else if (changed && strstr(fake_linux_maps, "trace")) {
 		acts = calls;
 		acts_end = calls + sizeof(calls) / sizeof(calls[0]);
+	} else if (changed && spare >= RAM) {
+		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
+		       ram[OPENAT]);
+		acts = pokes;
+		acts_end = pokes + sizeof(pokes) / sizeof(pokes[0]);
 	} else if (changed) {
 		printf("the copy has %#x, the guest %#x\n", ram[spare + OPENAT % 4096],
 		       ram[OPENAT]);
@@ -486,7 +516,12 @@ bool fake_linux_run(int sock)
 
 void fake_linux_end(void)
 {
-	if (spare)
+	unsigned int i;
+
+	for (i = 0; i < peer_tool_size / 4096; i++)
+		printf("page %u for the tool: access %u, %#x\n", i, tool_access[0][i],
+		       ram[RAM + i * 4096 + OPENAT % 4096]);
+	if (spare && spare < RAM)
 		printf("the page of the copy is left with %#x\n", ram[spare + 0x20]);
 }
 

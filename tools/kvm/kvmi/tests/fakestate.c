@@ -53,18 +53,21 @@ static void get_memslots(int sock, const struct peer_msg *msg)
 	const struct kvmi_vm_get_memslots *req = (const void *)msg->data;
 	struct {
 		struct kvmi_vm_get_memslots_reply hdr;
-		struct kvmi_memslot slots[3];
+		struct kvmi_memslot slots[4];
 	} out = {
-		.hdr = { .nr_slots = 3, .cookie = FAKE_COOKIE },
+		.hdr = { .nr_slots = peer_tool_size ? 4 : 3, .cookie = FAKE_COOKIE },
 		.slots = {
 			{ .gfn = 0, .npages = HOLE / 4096 },
 			{ .gfn = HOLE / 4096 + 1, .npages = (RAM - HOLE) / 4096 - 1 },
+			{ .gfn = RAM / 4096, .npages = peer_tool_size / 4096 },
 			{ .gfn = 0xfffc0, .npages = 0x40, .flags = KVMI_MEMSLOT_READONLY },
 		},
 	};
-	unsigned int skip = req->start < 3 ? req->start : 3;
+	unsigned int n = out.hdr.nr_slots, skip = req->start < n ? req->start : n;
 	static unsigned int moved;
 
+	if (!peer_tool_size)
+		out.slots[2] = out.slots[3];
 	if (!strcmp(fake_memory, "moves"))
 		out.hdr.cookie += ++moved;
 	if (!strcmp(fake_memory, "overlap"))
@@ -76,13 +79,25 @@ static void get_memslots(int sock, const struct peer_msg *msg)
 		peer_reply(sock, msg, -EINVAL, NULL, 0);
 		return;
 	}
-	memmove(out.slots, out.slots + skip, (3 - skip) * sizeof(out.slots[0]));
-	peer_reply(sock, msg, 0, &out, sizeof(out.hdr) + (3 - skip) * sizeof(out.slots[0]));
+	memmove(out.slots, out.slots + skip, (n - skip) * sizeof(out.slots[0]));
+	peer_reply(sock, msg, 0, &out, sizeof(out.hdr) + (n - skip) * sizeof(out.slots[0]));
 }
 
-static bool is_ram(uint64_t gpa, size_t size)
+void fake_tool_memory(void)
 {
-	return gpa < RAM && gpa + size <= RAM && (gpa + size <= HOLE || gpa >= HOLE + 4096);
+	const char *size = getenv("FAKE_TOOL");
+
+	peer_tool_gpa = RAM;
+	peer_tool_size = size ? strtoull(size, NULL, 0) : 0;
+	if (peer_tool_size > MAX_TOOL_MEMORY)
+		peer_tool_size = MAX_TOOL_MEMORY;
+}
+
+bool fake_is_ram(uint64_t gpa, size_t size)
+{
+	uint64_t end = RAM + peer_tool_size;
+
+	return gpa < end && gpa + size <= end && (gpa + size <= HOLE || gpa >= HOLE + 4096);
 }
 
 static void read_physical(int sock, const struct peer_msg *msg)
@@ -96,7 +111,7 @@ static void read_physical(int sock, const struct peer_msg *msg)
 	if (!req->size || req->as_id ||
 	    (!req->flags && req->gpa % 4096 + req->size > 4096)) {
 		peer_reply(sock, msg, -EINVAL, NULL, 0);
-	} else if (!is_ram(req->gpa, req->size)) {
+	} else if (!fake_is_ram(req->gpa, req->size)) {
 		peer_reply(sock, msg, -ENOENT, NULL, 0);
 	} else if (req->flags) {
 		memcpy(out.data, ram + req->gpa, req->size);
@@ -118,7 +133,7 @@ static void write_physical(int sock, const struct peer_msg *msg)
 		data += sizeof(*cookie);
 	if (req->as_id)
 		err = -EINVAL;
-	else if (!is_ram(req->gpa, req->size))
+	else if (!fake_is_ram(req->gpa, req->size))
 		err = -ENOENT;
 	else if ((req->flags & KVMI_MEM_COOKIE) && cookie->cookie != FAKE_COOKIE)
 		err = -EAGAIN;

@@ -29,8 +29,8 @@
  * time, that of "slow" takes its time, "leaves" asks to leave when it is read and
  * "hangsup" closes then, if a vCPU stands still.
  *
- * The environment may have the VM's name, FAKE_NAME, and where its memory ends,
- * FAKE_MAX_GPA.
+ * The environment may have the VM's name, FAKE_NAME, where its memory ends,
+ * FAKE_MAX_GPA, and how much there is for the tool, FAKE_TOOL.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -108,7 +108,7 @@ static const struct event {
 
 static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
-unsigned char ram[RAM];
+unsigned char ram[RAM + MAX_TOOL_MEMORY];
 static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
@@ -533,6 +533,7 @@ int main(int argc, char **argv)
 	deny = !strcmp(what, "deny");
 	lonely = !strcmp(what, "lonely");
 	fake_memory = what;
+	fake_tool_memory();
 	memcpy(ram + BANNER, banner, sizeof(banner));
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);

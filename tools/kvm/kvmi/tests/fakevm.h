@@ -6,6 +6,7 @@
 #include "peer.h"
 
 #define RAM (1 << 20)
+#define MAX_TOOL_MEMORY (4 * 4096)	/* follows; FAKE_TOOL is its size */
 #define HOLE 0x40000		/* one page that is no memory */
 #define FAKE_COOKIE 0x1234
 
@@ -15,7 +16,7 @@
 #define IMAGE_GVA	0xffffffff81000000ull
 #define VCPUS		2
 
-extern unsigned char ram[RAM];
+extern unsigned char ram[RAM + MAX_TOOL_MEMORY];
 extern bool in_linux, fake_xsave_grows;
 extern unsigned int fake_linux_rounds;	/* how often the guest does what it does */
 extern bool fake_linux_dma;		/* a device writes its text instead */
@@ -24,6 +25,10 @@ extern const char *fake_linux_maps;	/* what is wrong with its page tables */
 extern uint64_t fake_events_on;		/* bit n: event n, of some vCPU */
 
 extern const char *fake_memory;		/* what is wrong with its memory */
+
+/* peer_tool_size, and where that is, from the environment */
+void fake_tool_memory(void);
+bool fake_is_ram(uint64_t gpa, size_t size);
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);

@@ -575,6 +575,54 @@ run linuxwrite break 0xffffffff81000100 --spare 0xb4000+4K --once
 ok "break: a page in use" has 'none that is all zero is left there; see --spare'
 run boot break --call openat --once
 ok "break: a host that cannot" has 'no views of guest memory'
+run linuxwrite break --call openat --once --explain
+ok "break: where the copies are, explained" has '^copies of pages with breakpoints: 1 in pages of the guest'
+ok "break: why, explained" has '^  as the device manager has no memory for the tool$'
+
+# With memory of the device manager's for the tool
+FAKE_TOOL=12288
+export FAKE_TOOL
+run linuxwrite break --call openat --once --explain
+ok "break: memory for the tool: succeeds" status_is 0
+ok "break: memory for the tool: explained" has '^copies of pages with breakpoints: 1 in memory of the device manager.s for the tool, 0x100000-0x102fff$'
+ok "break: memory for the tool: shown" vm_has '^view 1: 0xb0 shows 0x100$'
+ok "break: memory for the tool: INT3 in the copy only" vm_has '^the copy has 0xcc, the guest 0x90$'
+ok "break: memory for the tool: no access to it" vm_has '^view 0: 0x100000, 1 pages: access 0$'
+ok "break: memory for the tool: in any view" vm_has '^view 1: 0x100000, 1 pages: access 0$'
+ok "break: memory for the tool: the call" has 'vCPU 0  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
+ok "break: memory for the tool: a write goes nowhere" vm_has '^event 23 SKIP, view 1$'
+ok "break: memory for the tool: what KVM cannot emulate" vm_has '^event 17 SKIP, view 1$'
+ok "break: memory for the tool: nothing is executed" vm_has '^event 17 RETRY, view 1$'
+ok "break: memory for the tool: nothing is let through" sh -c "! grep -q '^event 17 ALLOW, view [0-9]$' $dir/vm"
+ok "break: memory for the tool: told" has '^kvmi: the guest uses memory that is for the tool: refused 5 times$'
+ok "break: memory for the tool: given back" vm_has '^page 0 for the tool: access 7, 0$'
+ok "break: memory for the tool: the rest left alone" vm_has '^page 1 for the tool: access 7, 0x55$'
+ok "break: memory for the tool: no view left" vm_has '^view 1 destroyed$'
+ok "break: memory for the tool: nothing on" vm_has 'left on: 0 0 0 0'
+FAKE_TOOL_LEFT=1
+export FAKE_TOOL_LEFT
+run linuxwrite break --call openat --once
+ok "break: a page of a tool that was lost: another one" vm_has '^view 1: 0xb0 shows 0x101$'
+ok "break: a page of a tool that was lost: left alone" vm_has '^page 0 for the tool: access 0, 0x55$'
+FAKE_TOOL=4096
+run linuxwrite break --call openat --once --explain
+ok "break: no page is left: one of the guest's" vm_has '^view 1: 0xb0 shows 0x9e$'
+ok "break: no page is left: explained" has '^  as the device manager.s memory for the tool does not do$'
+unset FAKE_TOOL_LEFT
+FAKE_TOOL=12288
+run linuxwrite break --call openat --once --spare 0xe0000+8K --explain
+ok "break: a page that was given, and not one for the tool" vm_has '^view 1: 0xb0 shows 0xe1$'
+ok "break: a page that was given, explained" has '^  as --spare says$'
+run linuxwrite break 0xffffffff81000020 0x999999 --once
+ok "break: memory for the tool, nothing there: given back" vm_has '^page 0 for the tool: access 7, 0$'
+run boot slots
+ok "slots: memory for the tool" has '^000000100000-000000102fff *12 KiB  for the tool$'
+run boot info
+ok "info: memory for the tool" has '^for tools *12 KiB at 0x100000$'
+run boot dump "$dir/core" --format raw
+ok "dump: memory for the tool is not the guest's" \
+	sh -c "[ $status = 0 ] && [ $(stat -c %s "$dir/core") = 4294967296 ] && ! cmp -n 1 -i 1048576:0 $dir/core /dev/null"
+unset FAKE_TOOL
 
 run linux step --count 3
 ok "step succeeds" status_is 0

@@ -143,7 +143,7 @@ static void on_begin(struct tool *tool)
 static void on_armed(struct tool *tool)
 {
 	if (brk.explain && !brk.json)
-		stops_explain_rules();
+		stops_explain(tool);
 	if (!brk.json)
 		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
 }

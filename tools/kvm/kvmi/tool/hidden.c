@@ -10,8 +10,10 @@
  * guest's own pages and lets none of them be written: a write is reported, and the
  * copy follows.
  *
- * The copies lie in pages that the guest has and does not use.  When it begins to use
- * one, as a guest that boots may, the copy moves to another.
+ * The copies lie in memory that the device manager has added for the tool, if it has,
+ * and nothing of the guest gets at them.  Else they lie in pages that the guest has and
+ * does not use.  When it begins to use one, as a guest that boots may, the copy moves to
+ * another.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,6 +27,7 @@
 
 struct page {
 	uint64_t gpa, spare;
+	bool ours;			/* @spare is no page of the guest's */
 	unsigned char own[PAGE_SIZE];	/* what the guest has there */
 };
 
@@ -79,6 +82,36 @@ bool hidden_has(uint64_t gpa)
 	return page_of(gpa);
 }
 
+/* Is there memory for the tool, and is it to be used? */
+static bool has_own_memory(const struct tool *tool)
+{
+	return kint_peer_info(tool->conn)->tool_size && !hidden.given_size;
+}
+
+void hidden_explain(struct tool *tool)
+{
+	const struct kint_peer *peer = kint_peer_info(tool->conn);
+	unsigned int i, n = 0;
+
+	for (i = 0; i < hidden.npages; i++)
+		n += hidden.pages[i].ours;
+	printf("copies of pages with breakpoints: ");
+	if (n)
+		printf("%u in memory of the device manager's for the tool, %#llx-%#llx\n", n,
+		       ull(peer->tool_gpa), ull(peer->tool_gpa + peer->tool_size - 1));
+	if (n < hidden.npages)
+		printf("%s%u in pages of the guest's that are all zero\n", n ? "  " : "",
+		       hidden.npages - n);
+	if (n == hidden.npages)
+		return;
+	if (hidden.given_size)
+		printf("  as --spare says\n");
+	else if (peer->tool_size)
+		printf("  as the device manager's memory for the tool does not do\n");
+	else
+		printf("  as the device manager has no memory for the tool\n");
+}
+
 /* A page of the guest that is all zero, for the copy of that at @gpa */
 static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 {
@@ -106,6 +139,26 @@ static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 	error("no page for a copy: none that is all zero is left %s; see --spare",
 	      hidden.given_size ? "there" : "below 640K");
 	return MONITOR_TOLD;
+}
+
+/*
+ * A page for the copy of @page->gpa.  Somebody else may have all that there are, or the
+ * device manager does not allow what it takes: those of the guest may do.
+ */
+static int find_place(struct tool *tool, struct page *page)
+{
+	uint64_t gfn;
+	int err;
+
+	page->ours = false;
+	if (!has_own_memory(tool))
+		return find_spare(tool, page->gpa, &page->spare);
+	err = kint_alloc_page(tool->conn, &gfn);
+	if (err == -ENOSPC || err == -EPERM || err == -ENOSYS)
+		return find_spare(tool, page->gpa, &page->spare);
+	page->ours = !err;
+	page->spare = gfn * PAGE_SIZE;
+	return err;
 }
 
 static void make_copy(const struct page *page, unsigned char copy[PAGE_SIZE])
@@ -181,7 +234,7 @@ static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
 /* Have the copy of a page, and nothing else, in page->spare */
 static int place_copy(struct tool *tool, const struct page *page)
 {
-	int err = allow_writing(tool, page->spare, false);
+	int err = page->ours ? 0 : allow_writing(tool, page->spare, false);
 
 	if (!err)
 		err = write_copy(tool, page);
@@ -237,9 +290,9 @@ static int add_page(struct tool *tool, uint64_t gpa, uint8_t access)
 		return MONITOR_TOLD;
 	}
 	page->gpa = gpa;
-	err = find_spare(tool, gpa, &page->spare);
+	err = kint_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
 	if (!err)
-		err = kint_read_physical(tool->conn, gpa, page->own, sizeof(page->own));
+		err = find_place(tool, page);
 	if (err)
 		return err;
 	hidden.npages++;
@@ -275,6 +328,7 @@ static int remove_page(struct tool *tool, struct page *page)
 {
 	static const unsigned char zero[PAGE_SIZE];
 	uint64_t spare = page->spare;
+	bool ours = page->ours;
 	int err;
 
 	err = kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
@@ -283,11 +337,13 @@ static int remove_page(struct tool *tool, struct page *page)
 		err = set_access(tool, hidden.view, page->gpa, hidden.rest);
 	if (!err && hidden.step_view)
 		err = set_access(tool, hidden.step_view, page->gpa, KVMI_PAGE_ACCESS_RWX);
+	*page = hidden.pages[--hidden.npages];
+	if (ours)
+		return err ? err : kint_free_page(tool->conn, spare / PAGE_SIZE);
 	if (!err)
 		err = kint_write_physical(tool->conn, spare, zero, sizeof(zero));
 	if (!err)
 		err = allow_writing(tool, spare, true);
-	*page = hidden.pages[--hidden.npages];
 	/* It may hold a copy again */
 	if (hidden.spare_end < spare + PAGE_SIZE)
 		hidden.spare_end = spare + PAGE_SIZE;
@@ -334,18 +390,27 @@ void hidden_end(struct tool *tool)
 {
 	static const unsigned char zero[PAGE_SIZE];
 	unsigned char copy[PAGE_SIZE], now[PAGE_SIZE];
+	uint64_t refused = kint_refused_accesses(tool->conn);
 	const struct page *page;
 
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
-		allow_writing(tool, page->spare, true);
+		if (!page->ours)
+			allow_writing(tool, page->spare, true);
 	kint_destroy_view(tool->conn, hidden.view);
 	if (hidden.step_view)
 		kint_destroy_view(tool->conn, hidden.step_view);
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
+		if (page->ours) {
+			kint_free_page(tool->conn, page->spare / PAGE_SIZE);
+			continue;
+		}
 		make_copy(page, copy);
 		if (!kint_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
 		    !memcmp(now, copy, sizeof(copy)))
 			kint_write_physical(tool->conn, page->spare, zero, sizeof(zero));
 	}
 	hidden.npages = 0;
+	if (refused)
+		error("the guest uses memory that is for the tool: refused %llu times",
+		      ull(refused));
 }

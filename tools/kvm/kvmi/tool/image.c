@@ -21,6 +21,16 @@ struct lime_header {
 	uint8_t reserved[8];
 };
 
+static int leave_out_tool_slots(const struct tool *tool, struct kvmi_memslot *slots, int n)
+{
+	int i, left = 0;
+
+	for (i = 0; i < n; i++)
+		if (!is_tool_slot(tool, &slots[i]))
+			slots[left++] = slots[i];
+	return n < 0 ? n : left;
+}
+
 /* Where memory is; in order and none overlaps, or it is not to be believed */
 static int read_ranges(struct tool *tool, struct image *image)
 {
@@ -39,6 +49,7 @@ static int read_ranges(struct tool *tool, struct image *image)
 		slots->npages = kint_peer_info(tool->conn)->max_gpa / PAGE_SIZE;
 		n = slots->npages ? 1 : -ENODATA;
 	}
+	n = leave_out_tool_slots(tool, slots, n);
 	image->parts = calloc(n > 0 ? 2 * n + 1 : 1, sizeof(*image->parts));
 	if (n >= 0 && !image->parts)
 		n = -ENOMEM;

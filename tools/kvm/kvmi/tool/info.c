@@ -24,6 +24,9 @@ static void print_peer(const struct kint_peer *peer)
 	if (peer->max_gpa)
 		printf("memory      up to %#llx (%llu MiB)\n", (unsigned long long)peer->max_gpa,
 		       (unsigned long long)peer->max_gpa >> 20);
+	if (peer->tool_size)
+		printf("for tools   %llu KiB at %#llx\n", (unsigned long long)peer->tool_size >> 10,
+		       (unsigned long long)peer->tool_gpa);
 }
 
 static int print_allowed(struct tool *tool)

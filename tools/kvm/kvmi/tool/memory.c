@@ -29,6 +29,15 @@ int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **slots, u
 	return -EAGAIN;
 }
 
+/* Of memory that the device manager has added for the tool, and not for the guest? */
+bool is_tool_slot(const struct tool *tool, const struct kvmi_memslot *slot)
+{
+	const struct kint_peer *peer = kint_peer_info(tool->conn);
+	uint64_t first = peer->tool_gpa / PAGE_SIZE;
+
+	return slot->gfn >= first && slot->gfn - first < peer->tool_size / PAGE_SIZE;
+}
+
 /* Like kint_read_physical(), and a page that is no memory reads as zero */
 int read_or_zero(struct tool *tool, uint64_t gpa, void *buf, size_t size)
 {

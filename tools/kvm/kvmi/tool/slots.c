@@ -8,7 +8,7 @@
 
 #define PAGE_SHIFT 12
 
-static void print_slot(const struct kvmi_memslot *slot)
+static void print_slot(const struct tool *tool, const struct kvmi_memslot *slot)
 {
 	uint64_t size = slot->npages << PAGE_SHIFT, start = slot->gfn << PAGE_SHIFT;
 	const char *unit = "KiB";
@@ -19,8 +19,9 @@ static void print_slot(const struct kvmi_memslot *slot)
 		size >>= 10;
 		unit = "MiB";
 	}
-	printf("%8llu %s%s\n", ull(size), unit,
-	       slot->flags & KVMI_MEMSLOT_READONLY ? "  read-only" : "");
+	printf("%8llu %s%s%s\n", ull(size), unit,
+	       slot->flags & KVMI_MEMSLOT_READONLY ? "  read-only" : "",
+	       is_tool_slot(tool, slot) ? "  for the tool" : "");
 }
 
 int cmd_slots(struct tool *tool, int argc, char **argv)
@@ -56,7 +57,7 @@ int cmd_slots(struct tool *tool, int argc, char **argv)
 
 	n = read_slots(tool, as_id, &slots, &cookie);
 	for (i = 0; i < n; i++)
-		print_slot(&slots[i]);
+		print_slot(tool, &slots[i]);
 	free(slots);
 	if (n >= 0) {
 		i = kint_get_max_gfn(tool->conn, &end);

@@ -165,7 +165,7 @@ int stops_set_rules(struct tool *tool)
 	return rules_set(tool, KVMI_VCPU_EVENT_BREAKPOINT, &list);
 }
 
-void stops_explain_rules(void)
+void stops_explain(struct tool *tool)
 {
 	struct rule_list list;
 
@@ -174,6 +174,7 @@ void stops_explain_rules(void)
 	rules_new(&list);
 	rules_reason(&list, "who reads or writes these pages steps in view 0, copies move");
 	rules_explain(KVMI_VCPU_EVENT_PF, &list);
+	hidden_explain(tool);
 }
 
 /* No vCPU is there yet */
@@ -193,10 +194,10 @@ int stops_arm(struct tool *tool, uint16_t vcpu)
 	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
 	if (!err)
 		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+	if (err)
+		return err;
 	tool->doing = "changing the view of a vCPU";
-	if (!err)
-		err = kint_set_view(tool->conn, vcpu, hidden_view());
-	return err;
+	return kint_set_view(tool->conn, vcpu, hidden_view());
 }
 
 /* The number of the breakpoint, or how many there are */

@@ -372,6 +372,7 @@ int hidden_move(struct tool *tool, uint64_t gpa);
 bool hidden_has(uint64_t gpa);
 uint16_t hidden_view(void);
 uint16_t hidden_step_view(void);
+void hidden_explain(struct tool *tool);
 void hidden_end(struct tool *tool);
 
 /* stops.c: what happens at breakpoints */
@@ -382,7 +383,7 @@ int stops_open(struct tool *tool,
 			  unsigned int point));
 int stops_add(struct tool *tool, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
 int stops_set_rules(struct tool *tool);
-void stops_explain_rules(void);
+void stops_explain(struct tool *tool);
 void stops_cancel(struct tool *tool);
 int stops_arm(struct tool *tool, uint16_t vcpu);
 int stops_event(struct tool *tool, const struct kint_event *event);
@@ -426,6 +427,7 @@ int print_vcpu(FILE *out, struct tool *tool, unsigned int vcpu, const uint32_t *
 
 /* memory.c */
 int read_slots(struct tool *tool, uint16_t as_id, struct kvmi_memslot **slots, uint32_t *cookie);
+bool is_tool_slot(const struct tool *tool, const struct kvmi_memslot *slot);
 int read_or_zero(struct tool *tool, uint64_t gpa, void *buf, size_t size);
 int still_wanted(struct tool *tool);
 
