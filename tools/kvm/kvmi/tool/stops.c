@@ -192,6 +192,11 @@ int stops_arm(struct tool *tool, uint16_t vcpu)
 
 	tool->doing = "turning events on";
 	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
+	if (err == -EBUSY) {
+		/* It is on, in a session that a lost tool has left: an error for this event */
+		kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, false);
+		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
+	}
 	if (!err)
 		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	if (err)
