@@ -5,21 +5,25 @@
  * instructions of another call.
  *
  * insmod rootkit.ko table=ADDRESS [look=1|beside=1]
+ * insmod rootkit.ko gpa=ADDRESS
  *
  * It says what it finds when it looks again; with look=1 it changes nothing, and with beside=1
- * it writes next to the entry of openat(), and across its beginning.  It is of no use as a
+ * it writes next to the entry of openat(), and across its beginning.  With gpa= it reads and
+ * writes eight bytes at a physical address, be it memory or not.  It is of no use as a
  * rootkit: Linux no longer takes its system calls from that table, and getppid() is a call that
  * nobody depends on.
  */
+#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/vmalloc.h>
 #include <asm/unistd.h>
 
-static ulong table;
+static ulong table, gpa;
 static bool look, beside;
 
 module_param(table, ulong, 0);
+module_param(gpa, ulong, 0);
 module_param(look, bool, 0);
 module_param(beside, bool, 0);
 
@@ -76,11 +80,35 @@ static int write_beside(unsigned long *entry)
 	return 0;
 }
 
+/* By moves, and by a string instruction */
+static int use_physical(void)
+{
+	u8 bytes[sizeof(u64)] = {}, *to = bytes, *from;
+	unsigned long n = sizeof(bytes);
+	u64 *word, before;
+
+	word = memremap(gpa, sizeof(*word), MEMREMAP_WB);
+	if (!word)
+		return -ENOMEM;
+
+	from = (u8 *)word;
+	asm volatile("rep movsb" : "+D" (to), "+S" (from), "+c" (n) : : "memory");
+	before = READ_ONCE(*word);
+	WRITE_ONCE(*word, 0x9090909090909090ull);
+	pr_alert("rootkit: at %lx is %016llx, copied %*phN, and after a write %016llx\n", gpa,
+		 before, (int)sizeof(bytes), bytes, READ_ONCE(*word));
+	memunmap(word);
+
+	return 0;
+}
+
 static int __init rootkit_init(void)
 {
 	unsigned long *calls = (unsigned long *)table, *slot, old;
 	u32 *insns, insn;
 
+	if (gpa)
+		return use_physical();
 	if (!calls)
 		return -EINVAL;
 	if (look) {
