@@ -128,6 +128,9 @@ static void make_guest(void)
 	xsave[576] = 0x24;
 	for (i = 0; i < VCPUS; i++) {
 		vcpus[i].started = !i || !is("ap");
+		/* Of a tool that was lost */
+		if (getenv("FAKE_RULES"))
+			vcpus[i].events = 1ull << KVMI_VCPU_EVENT_BREAKPOINT;
 		vcpus[i].regs.rip = (is("real") ? 0 : BASE) + CODE + i * 0x1000;
 		vcpus[i].regs.rsp = BASE + 0x9000;
 		vcpus[i].regs.rflags = 2;
@@ -492,6 +495,11 @@ static int control_events(struct vcpu *v, const unsigned char *d)
 
 	if (few || (is("notrap") && d[0] == KVMI_VCPU_EVENT_ACCESS))
 		return -EPERM;
+	/* An error for this event alone */
+	if (d[0] == KVMI_VCPU_EVENT_BREAKPOINT && wants(v, d[0]) == !!d[2])
+		return -EBUSY;
+	if (d[0] == KVMI_VCPU_EVENT_BREAKPOINT)
+		printf("BREAKPOINT %s\n", d[2] ? "on" : "off");
 	if (d[2])
 		v->events |= 1ull << d[0];
 	else

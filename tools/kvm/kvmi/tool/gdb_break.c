@@ -89,7 +89,7 @@ int gdb_break_begin(struct tool *tool)
 /* What may not be reported is done without, as far as that goes */
 static int turn_on(struct tool *tool, struct gdb_vcpu *v, uint16_t event, bool *without)
 {
-	int err = kint_control_events(tool->conn, v->nr, event, true);
+	int err = turn_event_on(tool, v->nr, event);
 
 	if (err != -EPERM && err != -EOPNOTSUPP && err != -EBUSY && err != -EINVAL)
 		return err;

@@ -186,17 +186,27 @@ void stops_cancel(struct tool *tool)
 	stops.npoints = 0;
 }
 
+/*
+ * In a session that a lost tool has left the event may be on already, which is an error
+ * for BREAKPOINT alone.
+ */
+int turn_event_on(struct tool *tool, uint16_t vcpu, uint16_t event)
+{
+	int err = kint_control_events(tool->conn, vcpu, event, true);
+
+	if (err != -EBUSY || event != KVMI_VCPU_EVENT_BREAKPOINT)
+		return err;
+	/* If it is not on, a debugger of the device manager has the breakpoints */
+	err = kint_control_events(tool->conn, vcpu, event, false);
+	return err ? err : kint_control_events(tool->conn, vcpu, event, true);
+}
+
 int stops_arm(struct tool *tool, uint16_t vcpu)
 {
 	int err;
 
 	tool->doing = "turning events on";
-	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
-	if (err == -EBUSY) {
-		/* It is on, in a session that a lost tool has left: an error for this event */
-		kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, false);
-		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, true);
-	}
+	err = turn_event_on(tool, vcpu, KVMI_VCPU_EVENT_BREAKPOINT);
 	if (!err)
 		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	if (err)

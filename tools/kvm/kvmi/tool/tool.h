@@ -385,6 +385,7 @@ int stops_add(struct tool *tool, uint16_t vcpu, uint64_t gva, uint64_t *gpa);
 int stops_set_rules(struct tool *tool);
 void stops_explain(struct tool *tool);
 void stops_cancel(struct tool *tool);
+int turn_event_on(struct tool *tool, uint16_t vcpu, uint16_t event);
 int stops_arm(struct tool *tool, uint16_t vcpu);
 int stops_event(struct tool *tool, const struct kint_event *event);
 int stops_tick(struct tool *tool);

@@ -118,7 +118,7 @@ static int arm_event(struct tool *tool, uint16_t vcpu, uint16_t id)
 	else if (id == KVMI_VCPU_EVENT_PF)
 		err = arm_ranges(tool);
 	if (!err)
-		err = kint_control_events(tool->conn, vcpu, id, true);
+		err = turn_event_on(tool, vcpu, id);
 	if (!err || !unavailable(err))
 		return err;
 	if (wanted(id)) {
