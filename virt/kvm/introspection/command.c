@@ -328,11 +328,16 @@ static int handle_vm_command(struct kvm_introspection *session,
 	};
 	int r;
 
-	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
-
 	r = desc->vm(&req);
 	*size = req.reply_size;
 	return r;
+}
+
+static void trace_received(struct kvm_introspection *session)
+{
+	if (trace_kvmi_command_received_enabled())
+		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
+					    &session->rx.hdr);
 }
 
 static int run_vm_command(struct kvm_introspection *session,
@@ -344,6 +349,7 @@ static int run_vm_command(struct kvm_introspection *session,
 	session->kvm->stat.introspection_vm_commands++;
 	if (desc->policy)
 		WRITE_ONCE(session->policy, session->policy + 1);
+	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
 	r = handle_vm_command(session, desc, &size);
 	if (r == KVMI_CLOSE)
 		return -EPROTO;
@@ -369,6 +375,9 @@ static int run_quick_command(struct kvm_introspection *session,
 	if (r)
 		return -ENOENT;
 
+	/* What is left to the receiver is traced there. */
+	trace_received(session);
+	trace_kvmi_command_run(session->kvm, KVMI_TRACE_VM, &session->rx.hdr);
 	session->kvm->stat.introspection_vm_commands++;
 	reply_to(session, 0, size);
 
@@ -471,13 +480,6 @@ static int check_command(const struct kvm_introspection *session,
 	return 0;
 }
 
-static void trace_received(struct kvm_introspection *session)
-{
-	if (trace_kvmi_command_received_enabled())
-		trace_kvmi_command_received(session->kvm, traced_vcpu(session),
-					    &session->rx.hdr);
-}
-
 /*
  * Process the message in session->rx.  Return 0, with the reply left to
  * kvmi_command_send_due_replies(), or an error to end the session.
@@ -521,13 +523,13 @@ int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 	/* What fails is tried, and replied to, by the receiver. */
 	if (check_command(session, desc))
 		return -ENOENT;
-	if (desc->scope == KVMI_SCOPE_VCPU && queue_vcpu_command(session, desc))
-		return -ENOENT;
-	if (desc->scope == KVMI_SCOPE_VM && !desc->quick)
+	if (desc->scope == KVMI_SCOPE_VM)
+		return desc->quick ? run_quick_command(session, desc) : -ENOENT;
+	if (queue_vcpu_command(session, desc))
 		return -ENOENT;
 
 	trace_received(session);
-	return desc->scope == KVMI_SCOPE_VM ? run_quick_command(session, desc) : 0;
+	return 0;
 }
 
 /* Run a command on the vCPU's thread and put its reply in vi->reply. */

@@ -244,6 +244,31 @@ KVMI_TEST(kvmi_trace, vcpu_command_and_event)
 	kvmi_unhook(s);
 }
 
+/* A vCPU's thread tries it, and leaves it to the receiver. */
+KVMI_TEST(kvmi_trace, command_in_event_that_fails)
+{
+	struct kvmi_vm_read_physical req = { .gpa = 1ull << 40, .size = 8 };
+	struct kvmi_session *s = &self->s;
+	struct kvmi_event pause;
+	struct ucall uc;
+	u32 seq;
+
+	kvmi_hook(s, self->vm);
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	seq = kvmi_send_cmd(s, KVMI_VM_READ_PHYSICAL, &req, sizeof(req));
+	TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_VM_READ_PHYSICAL, seq, NULL, 0),
+			 -KVM_ENOENT);
+	assert_traced(self, 1, "kvmi_command_received",
+		      "vcpu -1 VM_READ_PHYSICAL (%u) seq %u size %zu",
+		      KVMI_VM_READ_PHYSICAL, seq, sizeof(req));
+	assert_traced(self, 1, "kvmi_command_run",
+		      "vcpu -1 VM_READ_PHYSICAL (%u) seq %u size %zu",
+		      KVMI_VM_READ_PHYSICAL, seq, sizeof(req));
+	kvmi_unpark(s, &pause);
+	kvmi_run_wait_sync(&self->r, &uc);
+	kvmi_unhook(s);
+}
+
 KVMI_TEST(kvmi_trace, vm_event)
 {
 	struct kvmi_session *s = &self->s;
