@@ -34,10 +34,10 @@ run() {
 	wait $vm
 }
 
-# until PATTERN FILE, 5 s at most
+# until PATTERN FILE, 30 s at most
 until_seen() {
 	i=0
-	while ! grep -q "$1" "$2" && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+	while ! grep -q "$1" "$2" && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done
 }
 
 # run_then SIGNAL WHAT ARGUMENTS...: send a signal once the VM has been attacked
