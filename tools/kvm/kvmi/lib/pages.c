@@ -192,16 +192,13 @@ static int take(struct kint_conn *conn, uint64_t i)
 
 int kint_alloc_page(struct kint_conn *conn, uint64_t *gfn)
 {
-	struct tool_pages *pages;
-	uint64_t i = 0;
-	int err = pages_of(conn, &pages);
+	uint64_t next;
+	int err = kint_next_page(conn, &next);
 
 	if (!err)
-		err = find_free(conn, 0, true, &i);
+		err = take(conn, next - conn->pages->first);
 	if (!err)
-		err = take(conn, i);
-	if (!err)
-		*gfn = pages->first + i;
+		*gfn = next;
 	return err;
 }
 

@@ -801,6 +801,14 @@ static void add_to_batch(struct batch *batch, u16 id, u32 seq, const void *req,
 	batch->size += sizeof(hdr) + size;
 }
 
+static void add_versions(struct batch *batch, u32 count)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		add_to_batch(batch, KVMI_GET_VERSION, i, NULL, 0);
+}
+
 static void assert_versions(struct kvmi_session *s, u32 first, u32 count)
 {
 	struct kvmi_get_version_reply rpl;
@@ -819,10 +827,8 @@ KVMI_TEST(kvmi_message, batch)
 	struct kvmi_session *s = &self->s;
 	struct batch batch = { };
 	u8 buf[BATCH * 64];
-	u32 i;
 
-	for (i = 0; i < BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	add_versions(&batch, BATCH);
 	kvmi_send(s, batch.data, batch.size);
 	/* The rest of what was written together is there, too. */
 	TEST_ASSERT_EQ(recv(s->fd, buf, 1, MSG_PEEK), 1);
@@ -835,10 +841,8 @@ KVMI_TEST(kvmi_message, batch_with_more_than_a_message)
 {
 	struct kvmi_session *s = &self->s;
 	struct batch batch = { };
-	u32 i;
 
-	for (i = 0; i < LONG_BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	add_versions(&batch, LONG_BATCH);
 	kvmi_send(s, batch.data, batch.size);
 	assert_versions(s, 0, LONG_BATCH);
 	assert_alive(s);
@@ -900,10 +904,8 @@ KVMI_TEST(kvmi_message, batch_that_ends_the_session)
 {
 	struct kvmi_session *s = &self->s;
 	struct batch batch = { };
-	u32 i;
 
-	for (i = 0; i < BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	add_versions(&batch, BATCH);
 	/* It lacks the data. */
 	add_to_batch(&batch, KVMI_VM_WRITE_PHYSICAL, BATCH,
 		     &(struct kvmi_vm_write_physical) { .size = 8 },
@@ -920,10 +922,8 @@ KVMI_TEST(kvmi_message, batch_before_oversize)
 	struct kvmi_msg_hdr hdr = { .size = KVMI_MAX_MSG_SIZE + 1 };
 	struct kvmi_session *s = &self->s;
 	struct batch batch = { };
-	u32 i;
 
-	for (i = 0; i < BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	add_versions(&batch, BATCH);
 	memcpy(batch.data + batch.size, &hdr, sizeof(hdr));
 	kvmi_send(s, batch.data, batch.size + sizeof(hdr));
 	assert_versions(s, 0, BATCH);
@@ -935,10 +935,8 @@ KVMI_TEST(kvmi_message, batch_and_a_part)
 {
 	struct kvmi_session *s = &self->s;
 	struct batch batch = { };
-	u32 i;
 
-	for (i = 0; i <= BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+	add_versions(&batch, BATCH + 1);
 	kvmi_send(s, batch.data, batch.size - 1);
 	assert_versions(s, 0, BATCH);
 	TEST_ASSERT_EQ(kvmi_bytes_to_read(s), 0);
