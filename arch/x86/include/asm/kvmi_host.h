@@ -52,8 +52,12 @@ struct kvmi_context {
 	u8 as_id;
 };
 
-/* Pages that an instruction can be granted access to at the same time */
-#define KVMI_MAX_GRANTS		32
+/*
+ * Pages that an instruction can be granted access to at the same time.  A far CALL
+ * through a gate accesses eleven, and with page tables that can't be read, or are
+ * emulated, four or five more for each of them.
+ */
+#define KVMI_MAX_GRANTS		96
 
 /* An access that is granted while an instruction is executed */
 struct kvmi_grant {
@@ -67,9 +71,9 @@ struct kvmi_grant {
 
 /* All accesses that are granted to a vCPU; vCPU's thread only */
 struct kvmi_grants {
-	u8 nr;
+	unsigned int nr;
 	/* Index of the grant to replace when all are in use */
-	u8 oldest;
+	unsigned int oldest;
 	struct kvmi_grant all[KVMI_MAX_GRANTS];
 };
 

@@ -77,7 +77,8 @@ static struct kvmi_grant *kvmi_add_grant(struct kvm_vcpu *vcpu, int as_id,
 		return grant;
 	}
 
-	grant = &grants->all[grants->oldest++ % KVMI_MAX_GRANTS];
+	grant = &grants->all[grants->oldest];
+	grants->oldest = (grants->oldest + 1) % KVMI_MAX_GRANTS;
 	old = grant->gfn;
 	*grant = (struct kvmi_grant) { .gfn = gfn, .as_id = as_id };
 	kvmi_unmap_grant(vcpu, old);

@@ -104,6 +104,7 @@ static void end_catching(struct kvm_vcpu *vcpu)
 	/* If it is no SYSCALL, the exception is raised once more. */
 	step->syscall = (step->efer ^ svm->vmcb->save.efer) & EFER_SCE &&
 			exit_code == SVM_EXIT_EXCP_BASE + UD_VECTOR;
+	step->found_at = svm->vmcb->save.rip;
 	step->caught |= step->syscall;
 	if (svm->vmcb->save.efer != step->efer) {
 		svm->vmcb->save.efer = step->efer;
@@ -139,6 +140,11 @@ bool svm_begin_single_step(struct kvm_vcpu *vcpu)
 	step->vnmi_pending = control->int_ctl & V_NMI_PENDING_MASK;
 	if (is_vnmi_enabled(svm))
 		control->int_ctl &= ~step->vnmi_pending;
+	/* What was found out about an instruction is of no use for another one. */
+	if (step->delivers || save->rip != step->found_at) {
+		step->refused = false;
+		step->syscall = false;
+	}
 	if (step->delivers)
 		return true;
 

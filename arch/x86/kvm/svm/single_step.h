@@ -24,6 +24,8 @@ struct svm_single_step {
 	bool refused;
 	/* The instruction seems to be SYSCALL or SYSRET */
 	bool syscall;
+	/* The RIP that these two are about */
+	u64 found_at;
 	/* The interrupt shadow is not the guest's */
 	bool adds_shadow;
 	/* The guest's registers before VMRUN */

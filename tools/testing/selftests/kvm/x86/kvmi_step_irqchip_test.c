@@ -47,6 +47,20 @@ static void guest_code_nops(u64 *page)
 	GUEST_SYNC2(interrupts, seen);
 }
 
+/*
+ * Wait for an interrupt.  A processor may leave HLT without one: where HLT does not
+ * exit, Bochs does so after each VM exit.
+ */
+static void guest_code_hlt(u64 *page)
+{
+	x2apic_enable();
+	sti_nop();
+	GUEST_SYNC(0);
+	while (!READ_ONCE(interrupts))
+		asm volatile("hlt; nop" : : "D"(page) : "memory");
+	GUEST_SYNC2(interrupts, seen);
+}
+
 FIXTURE(kvmi_irqchip) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
@@ -64,7 +78,8 @@ static void __aligned(PAGE) low_pages(void)
 	asm volatile(".skip 2 * 4096");
 }
 
-static void create(struct _test_data_kvmi_irqchip *self, void *code)
+static void create_with(struct _test_data_kvmi_irqchip *self, void *code,
+			u64 disabled_exits)
 {
 	gva_t page = (gva_t)low_pages + PAGE;
 	struct ucall uc;
@@ -72,6 +87,8 @@ static void create(struct _test_data_kvmi_irqchip *self, void *code)
 	self->vm = vm_create(1);
 	/* The boot CPU ignores SIPI. */
 	vm_ioctl(self->vm, KVM_SET_BOOT_CPU_ID, (void *)1);
+	if (disabled_exits)
+		vm_enable_cap(self->vm, KVM_CAP_X86_DISABLE_EXITS, disabled_exits);
 	self->vcpu = vm_vcpu_add(self->vm, 0, code);
 	vm_install_exception_handler(self->vm, VECTOR, guest_irq);
 	self->gpa = addr_gva2gpa(self->vm, page);
@@ -79,6 +96,11 @@ static void create(struct _test_data_kvmi_irqchip *self, void *code)
 	vcpu_args_set(self->vcpu, 1, page);
 	kvmi_hook(&self->s, self->vm);
 	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+}
+
+static void create(struct _test_data_kvmi_irqchip *self, void *code)
+{
+	create_with(self, code, 0);
 }
 
 FIXTURE_SETUP(kvmi_irqchip)
@@ -201,6 +223,50 @@ KVMI_TEST(kvmi_irqchip, steps)
 	kvmi_run_wait_sync(&self->r, &uc);
 	TEST_ASSERT_EQ(uc.args[0], 1);
 	TEST_ASSERT_EQ(uc.args[1], 1);
+}
+
+/*
+ * A vCPU that has halted is woken, and the interrupt follows what was to be stepped.
+ * Return false without single-stepping.
+ */
+static bool step_halted(struct _test_data_kvmi_irqchip *self, u64 disabled_exits)
+{
+	struct kvmi_vm_get_features_reply features;
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	create_with(self, guest_code_hlt, disabled_exits);
+	kvmi_get_features(&self->s, &features);
+	if (!(features.flags & KVMI_FEATURE_SINGLESTEP))
+		return false;
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	usleep(100000);
+	TEST_ASSERT_KVMI(kvmi_pause(&self->s, 0, 0), 0);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);
+	kvmi_reply_flags(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW, KVMI_REPLY_SINGLESTEP, 0);
+	usleep(100000);
+	send_msi(self->vm, VECTOR);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 1);
+	return true;
+}
+
+KVMI_TEST(kvmi_irqchip, halted)
+{
+	if (!step_halted(self, 0))
+		SKIP(return, "No single-stepping");
+}
+
+/* The processor itself halts, without a VM exit. */
+KVMI_TEST(kvmi_irqchip, halted_in_guest)
+{
+	if (!(kvm_check_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		SKIP(return, "HLT always exits");
+	if (!step_halted(self, KVM_X86_DISABLE_EXITS_HLT))
+		SKIP(return, "No single-stepping");
 }
 
 int main(int argc, char **argv)
