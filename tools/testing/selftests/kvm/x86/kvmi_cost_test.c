@@ -139,6 +139,19 @@ static void control(struct _test_data_kvmi_cost *self,
 	kvmi_workload_finish(&g);
 }
 
+static void set_rule(struct kvmi_session *s, u16 event, u8 verdict)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rule;
+	} req = {
+		.hdr = { .event = event, .count = 1 },
+		.rule.verdict = verdict,
+	};
+
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, &req, sizeof(req), NULL, 0), 0);
+}
+
 /* A VM that is hooked has the exits of one that is not. */
 KVMI_TEST(kvmi_cost, exits_hooked)
 {
@@ -167,17 +180,9 @@ KVMI_TEST(kvmi_cost, exits_unhooked)
  */
 KVMI_TEST(kvmi_cost, exits_by_rule)
 {
-	struct {
-		struct kvmi_vm_set_rules hdr;
-		struct kvmi_rule rule;
-	} req = {
-		.hdr = { .event = variant->event, .count = 1 },
-		.rule.verdict = KVMI_RULE_ALLOW,
-	};
 	u64 exits;
 
-	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_SET_RULES, &req, sizeof(req), NULL, 0),
-			 0);
+	set_rule(&self->s, variant->event, KVMI_RULE_ALLOW);
 	control(self, variant, 1);
 	exits = count_exits(self->vcpu, variant->op);
 	if (variant->event == KVMI_VCPU_EVENT_TRAP)
@@ -304,6 +309,18 @@ KVMI_TEST(kvmi_event_cost, receiver_sleeps)
 	TEST_ASSERT(wakeups < OPS / 2, "%lu wake-ups in %d events", wakeups, 2 * OPS);
 }
 
+/* The tool gets the CPU, and then the vCPU. */
+KVMI_TEST(kvmi_event_cost, two_switches)
+{
+	u64 switches = kvmi_trace_sum(self->two.switches);
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		SKIP(return, "Threads need not take turns on several CPUs");
+	/* The scheduler, too, may have a thread take turns. */
+	TEST_ASSERT(switches <= 2 * OPS * 22 / 10, "%lu switches in %d events", switches,
+		    2 * OPS);
+}
+
 /* One per direction is enough: an event is there as a whole. */
 KVMI_TEST(kvmi_event_cost, tool_needs_two_syscalls)
 {
@@ -315,6 +332,55 @@ KVMI_TEST(kvmi_event_cost, tool_needs_two_syscalls)
 KVMI_TEST(kvmi_event_cost, vcpu_needs_no_syscall)
 {
 	TEST_ASSERT_EQ(self->two.syscalls[VCPU], 0);
+}
+
+/* Nobody is asked, and nobody woken. */
+KVMI_TEST(kvmi_event_cost, rule_wakes_nobody)
+{
+	struct _test_data_kvmi_cost *cost = &self->cost;
+	struct kvmi_trace_counts counts;
+	pid_t threads[KVMI_TRACE_THREADS];
+	struct kvmi_workload_result result;
+	int nr;
+
+	set_rule(&cost->s, KVMI_VCPU_EVENT_CPUID, KVMI_RULE_ALLOW);
+	nr = kvmi_trace_threads_of(getpid(), threads, 0);
+	TEST_ASSERT(kvmi_trace_open(threads, nr), "Cannot trace");
+	kvmi_trace_start();
+	kvmi_workload_run(cost->vcpu, OP_CPUID, KVMI_WORKLOAD_OPS, &result);
+	kvmi_trace_stop(&counts);
+	kvmi_trace_close();
+	TEST_ASSERT(kvmi_trace_sum(counts.wakeups) < OPS, "%lu wake-ups in %d events",
+		    kvmi_trace_sum(counts.wakeups), KVMI_WORKLOAD_OPS);
+	TEST_ASSERT(result.exits >= KVMI_WORKLOAD_OPS, "%lu exits", result.exits);
+}
+
+#define BATCH		64
+
+/* Commands that are sent together are read, and replied to, at once. */
+KVMI_TEST(kvmi_event_cost, batch_wakes_once)
+{
+	struct kvmi_session *s = &self->cost.s;
+	struct kvmi_msg_hdr cmds[BATCH] = { };
+	struct kvmi_trace_counts counts;
+	pid_t threads[KVMI_TRACE_THREADS];
+	struct kvmi_get_version_reply rpl;
+	int nr, i;
+
+	for (i = 0; i < BATCH; i++)
+		cmds[i] = (struct kvmi_msg_hdr) { .id = KVMI_GET_VERSION, .seq = i };
+	nr = kvmi_trace_threads_of(getpid(), threads, 0);
+	TEST_ASSERT(kvmi_trace_open(threads, nr), "Cannot trace");
+	kvmi_trace_start();
+	kvmi_send(s, cmds, sizeof(cmds));
+	for (i = 0; i < BATCH; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, i, &rpl,
+						 sizeof(rpl)), 0);
+	kvmi_trace_stop(&counts);
+	kvmi_trace_close();
+	/* The receiver, and the tool */
+	TEST_ASSERT(kvmi_trace_sum(counts.wakeups) <= 4, "%lu wake-ups for %d commands",
+		    kvmi_trace_sum(counts.wakeups), BATCH);
 }
 
 /* Pages that the guest has in use when the tool restricts some of them */
@@ -443,9 +509,39 @@ struct page_events {
 	bool traced;
 };
 
-/* With a view to switch to in the answer, or with ALLOW */
+/*
+ * How the tool lets the guest go on: in the same view, in another one by a command or
+ * by flags of the answer, or for one instruction
+ */
+enum answer { ALLOW, COMMAND, SET_VIEW, STEP_IN_VIEW };
+
+static void answer_page_event(struct kvmi_session *s, const struct kvmi_event *ev,
+			      enum answer how)
+{
+	struct kvmi_vcpu_set_view req = { .view = !ev->pf.view };
+
+	switch (how) {
+	case ALLOW:
+		kvmi_reply(s, ev, KVMI_EVENT_ACTION_ALLOW);
+		break;
+	case COMMAND:
+		TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW, &req, sizeof(req),
+					       NULL, 0), 0);
+		kvmi_reply(s, ev, KVMI_EVENT_ACTION_RETRY);
+		break;
+	case SET_VIEW:
+		kvmi_reply_flags(s, ev, KVMI_EVENT_ACTION_RETRY, KVMI_REPLY_SET_VIEW,
+				 req.view);
+		break;
+	case STEP_IN_VIEW:
+		kvmi_reply_flags(s, ev, KVMI_EVENT_ACTION_RETRY, KVMI_REPLY_STEP_IN_VIEW,
+				 req.view);
+		break;
+	}
+}
+
 static void count_page_events(struct _test_data_kvmi_page_cost *self, u64 n,
-			      bool switch_views, struct page_events *events)
+			      enum answer how, struct page_events *events)
 {
 	struct kvmi_workload_thread g = {
 		.vcpu = self->vcpu,
@@ -458,7 +554,7 @@ static void count_page_events(struct _test_data_kvmi_page_cost *self, u64 n,
 	u64 i, before = 0;
 	int nr;
 
-	kvmi_workload_use_pages(self->vm, switch_views ? 2 : 1);
+	kvmi_workload_use_pages(self->vm, how == COMMAND || how == SET_VIEW ? 2 : 1);
 	kvmi_workload_start(&g);
 	for (i = 0; i < n; i++) {
 		kvmi_wait_event(s, KVMI_VCPU_EVENT_PF, &ev);
@@ -476,14 +572,7 @@ static void count_page_events(struct _test_data_kvmi_page_cost *self, u64 n,
 				kvmi_trace_close();
 			}
 		}
-		if (switch_views) {
-			struct kvmi_vcpu_set_view req = { .view = !ev.pf.view };
-
-			TEST_ASSERT_KVMI(kvmi_vcpu_cmd(s, 0, KVMI_VCPU_SET_VIEW,
-						       &req, sizeof(req), NULL, 0), 0);
-		}
-		kvmi_reply(s, &ev, switch_views ? KVMI_EVENT_ACTION_RETRY :
-						  KVMI_EVENT_ACTION_ALLOW);
+		answer_page_event(s, &ev, how);
 	}
 	kvmi_workload_finish(&g);
 	events->result = g.result;
@@ -497,9 +586,9 @@ KVMI_TEST(kvmi_page_cost, allow)
 	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
 					      NO_WRITE), 0);
 	/* The first time KVM has to map memory. */
-	count_page_events(self, OPS, false, &one);
-	count_page_events(self, OPS, false, &one);
-	count_page_events(self, 2 * OPS, false, &two);
+	count_page_events(self, OPS, ALLOW, &one);
+	count_page_events(self, OPS, ALLOW, &one);
+	count_page_events(self, 2 * OPS, ALLOW, &two);
 	TEST_ASSERT(two.result.exits - one.result.exits <= 2 * OPS,
 		    "%lu exits for %u events", two.result.exits - one.result.exits,
 		    OPS);
@@ -508,25 +597,95 @@ KVMI_TEST(kvmi_page_cost, allow)
 		TEST_ASSERT_EQ(two.counts.kvm_ipis, 0);
 }
 
-/* An answer that switches views: the exit of the event is the only one. */
-KVMI_TEST(kvmi_page_cost, switch_views)
+static void create_view(struct kvmi_session *s)
 {
 	struct kvmi_vm_create_view_reply rpl;
 	struct kvmi_vm_create_view req = {};
+
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_CREATE_VIEW, &req, sizeof(req), &rpl,
+				  sizeof(rpl)), 0);
+	TEST_ASSERT_EQ(rpl.view, 1);
+}
+
+/* An answer that switches views: the exit of the event is the only one. */
+static void count_switches_of_views(struct _test_data_kvmi_page_cost *self,
+				    enum answer how)
+{
 	struct page_events one, two;
 
-	TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_CREATE_VIEW, &req, sizeof(req),
-				  &rpl, sizeof(rpl)), 0);
-	TEST_ASSERT_EQ(rpl.view, 1);
+	create_view(&self->s);
 	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
 					      NO_WRITE), 0);
 	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 1, KVMI_WORKLOAD_MEMORY +
 					      PAGE_SIZE, 1, NO_WRITE), 0);
-	count_page_events(self, OPS, true, &one);
-	count_page_events(self, OPS, true, &one);
-	count_page_events(self, 2 * OPS, true, &two);
+	count_page_events(self, OPS, how, &one);
+	count_page_events(self, OPS, how, &one);
+	count_page_events(self, 2 * OPS, how, &two);
 	TEST_ASSERT_EQ(two.result.exits - one.result.exits, OPS);
 	TEST_ASSERT_EQ(two.flushes, 0);
+}
+
+KVMI_TEST(kvmi_page_cost, switch_views)
+{
+	count_switches_of_views(self, COMMAND);
+}
+
+KVMI_TEST(kvmi_page_cost, switch_views_by_answer)
+{
+	count_switches_of_views(self, SET_VIEW);
+}
+
+/* One instruction in another view, as at a hidden breakpoint: one event, two exits */
+KVMI_TEST(kvmi_page_cost, step_in_view)
+{
+	struct page_events one, two;
+
+	create_view(&self->s);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
+					      NO_WRITE), 0);
+	count_page_events(self, OPS, STEP_IN_VIEW, &one);
+	count_page_events(self, OPS, STEP_IN_VIEW, &one);
+	count_page_events(self, 2 * OPS, STEP_IN_VIEW, &two);
+	TEST_ASSERT(two.result.exits - one.result.exits <= 2 * OPS,
+		    "%lu exits for %u events", two.result.exits - one.result.exits, OPS);
+	TEST_ASSERT_EQ(two.flushes, 0);
+}
+
+/* Without an event, and as cheap in exits */
+KVMI_TEST(kvmi_page_cost, rule)
+{
+	struct kvmi_workload_result one, two;
+
+	set_rule(&self->s, KVMI_VCPU_EVENT_PF, KVMI_RULE_ALLOW);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
+					      NO_WRITE), 0);
+	kvmi_workload_use_pages(self->vm, 1);
+	kvmi_workload_run(self->vcpu, OP_WRITE, OPS, &one);
+	kvmi_workload_run(self->vcpu, OP_WRITE, OPS, &one);
+	kvmi_workload_run(self->vcpu, OP_WRITE, 2 * OPS, &two);
+	TEST_ASSERT(two.exits - one.exits <= 2 * OPS, "%lu exits for %u writes",
+		    two.exits - one.exits, OPS);
+	TEST_ASSERT(two.exits - one.exits >= OPS, "%lu exits for %u writes",
+		    two.exits - one.exits, OPS);
+}
+
+/* Pages of which no two that are restricted are neighbours share what is allocated. */
+KVMI_TEST(kvmi_page_cost, isolated_pages_share_memory)
+{
+	pid_t threads[KVMI_TRACE_THREADS];
+	struct kvmi_trace_counts counts;
+	int nr;
+
+	nr = kvmi_trace_threads_of(getpid(), threads, 0);
+	if (!kvmi_trace_open(threads, nr))
+		SKIP(return, "Needs tracefs with events");
+	kvmi_trace_start();
+	set_scattered(&self->s, NO_WRITE);
+	kvmi_trace_stop(&counts);
+	kvmi_trace_close();
+	TEST_ASSERT(kvmi_trace_sum(counts.other_allocs) < PAGES / 16,
+		    "%lu allocations for %d pages, e.g. in %s",
+		    kvmi_trace_sum(counts.other_allocs), PAGES / 2, counts.sites[0].name);
 }
 
 int main(int argc, char *argv[])
