@@ -50,7 +50,7 @@
  * @KVMI_VM_CREATE_VIEW: make another view of guest memory
  * @KVMI_VM_DESTROY_VIEW: end a view
  * @KVMI_VM_CHANGE_GFN: show another page in a view
- * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_SHUTDOWN
+ * @KVMI_VM_SHUTDOWN: make KVM_RUN of every vCPU return KVM_EXIT_INTROSPECTION
  * @KVMI_VM_SET_RULES: decide events in the kernel
  * @KVMI_VM_GET_RULES: the rules, and how often they have decided
  * @KVMI_VM_LIST_PAGE_ACCESS: restrictions in force
@@ -196,7 +196,7 @@ enum kvmi_vcpu_event_id {
  *
  * ALLOW: the guest goes on, with what it was about to do done.
  * RETRY: the guest runs the instruction again.
- * CRASH: KVM_RUN returns KVM_EXIT_SHUTDOWN, until the VM is unhooked.
+ * CRASH: KVM_RUN returns KVM_EXIT_INTROSPECTION, until the VM is unhooked.
  * SKIP:  the guest goes on after the instruction, which had no effect.
  */
 #define KVMI_EVENT_ACTION_ALLOW    0

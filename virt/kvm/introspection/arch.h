@@ -39,6 +39,7 @@ void kvmi_arch_vcpu_shutdown(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_stood_still(struct kvm_vcpu *vcpu);
 int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_policy_changed(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_watch_answers(struct kvm_vcpu *vcpu);
 bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);

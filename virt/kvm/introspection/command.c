@@ -45,6 +45,8 @@ struct kvmi_command_desc {
 	bool policy;
 	/* The command waits for nothing, and any task of the VM can run it */
 	bool quick;
+	/* The command is about what the tool wants of a vCPU, see try_unloaded() */
+	bool unloaded;
 	/* The request continues after @size bytes */
 	bool is_list;
 	/*
@@ -74,6 +76,9 @@ struct kvmi_command_desc {
 #define VCPU_POLICY(_handler, _size)					\
 	{ .scope = KVMI_SCOPE_VCPU, .size = (_size), .vcpu = (_handler),	\
 	  .policy = true }
+#define VCPU_UNLOADED(_handler, _size, _policy)				\
+	{ .scope = KVMI_SCOPE_VCPU, .size = (_size), .vcpu = (_handler),	\
+	  .unloaded = true, .policy = (_policy) }
 
 static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_GET_VERSION] =
@@ -141,7 +146,8 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_GET_INFO] =
 		VCPU(kvmi_vcpu_get_info, 0),
 	[KVMI_VCPU_CONTROL_EVENTS] =
-		VCPU_POLICY(kvmi_vcpu_control_events, sizeof(struct kvmi_vcpu_control_events)),
+		VCPU_UNLOADED(kvmi_vcpu_control_events,
+			      sizeof(struct kvmi_vcpu_control_events), true),
 	[KVMI_VCPU_GET_REGISTERS] =
 		VCPU(kvmi_vcpu_get_registers, sizeof(struct kvmi_vcpu_get_registers)),
 	[KVMI_VCPU_SET_REGISTERS] =
@@ -149,7 +155,8 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_GET_CPUID] =
 		VCPU(kvmi_vcpu_get_cpuid, sizeof(struct kvmi_vcpu_get_cpuid)),
 	[KVMI_VCPU_CONTROL_CR] =
-		VCPU_POLICY(kvmi_vcpu_control_cr, sizeof(struct kvmi_vcpu_control_cr)),
+		VCPU_UNLOADED(kvmi_vcpu_control_cr,
+			      sizeof(struct kvmi_vcpu_control_cr), true),
 	[KVMI_VCPU_GET_XCR] =
 		VCPU(kvmi_vcpu_get_xcr, sizeof(struct kvmi_vcpu_get_xcr)),
 	[KVMI_VCPU_GET_XSAVE] =
@@ -166,7 +173,7 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 		.vcpu = kvmi_vcpu_set_xsave2,
 	},
 	[KVMI_VCPU_GET_CONTROL] =
-		VCPU(kvmi_vcpu_get_control, 0),
+		VCPU_UNLOADED(kvmi_vcpu_get_control, 0, false),
 	[KVMI_VCPU_GET_DEBUGREGS] =
 		VCPU(kvmi_vcpu_get_debugregs, 0),
 	[KVMI_VCPU_SET_DEBUGREGS] =
@@ -177,7 +184,8 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_TRANSLATE_GVA] =
 		VCPU(kvmi_vcpu_translate_gva, sizeof(struct kvmi_vcpu_translate_gva)),
 	[KVMI_VCPU_CONTROL_MSR] =
-		VCPU_POLICY(kvmi_vcpu_control_msr, sizeof(struct kvmi_vcpu_control_msr)),
+		VCPU_UNLOADED(kvmi_vcpu_control_msr,
+			      sizeof(struct kvmi_vcpu_control_msr), true),
 	[KVMI_VCPU_INJECT_EXCEPTION] =
 		VCPU(kvmi_vcpu_inject_exception,
 		     sizeof(struct kvmi_vcpu_inject_exception)),
@@ -187,10 +195,10 @@ static const struct kvmi_command_desc commands[KVMI_NR_COMMAND_IDS] = {
 	[KVMI_VCPU_SET_VIEW] =
 		VCPU_POLICY(kvmi_vcpu_set_view, sizeof(struct kvmi_vcpu_set_view)),
 	[KVMI_VCPU_GET_VIEW] =
-		VCPU(kvmi_vcpu_get_view, 0),
+		VCPU_UNLOADED(kvmi_vcpu_get_view, 0, false),
 	[KVMI_VCPU_CONTROL_EVENT_SET] =
-		VCPU_POLICY(kvmi_vcpu_control_event_set,
-			    sizeof(struct kvmi_vcpu_control_event_set)),
+		VCPU_UNLOADED(kvmi_vcpu_control_event_set,
+			      sizeof(struct kvmi_vcpu_control_event_set), true),
 };
 
 static const struct kvmi_command_desc *find_command(u16 id)
@@ -224,39 +232,24 @@ static int traced_vcpu(struct kvm_introspection *session)
 	return desc && desc->scope == KVMI_SCOPE_VCPU ? vhdr->vcpu : KVMI_TRACE_VM;
 }
 
-/* Have the last reply sent together with those before it, if there is room. */
-static void append_reply(struct kvm_introspection *session)
-{
-	if (session->replies_size + session->reply_size > sizeof(session->replies))
-		return;
-
-	memcpy(session->replies + session->replies_size, &session->reply,
-	       session->reply_size);
-	session->replies_size += session->reply_size;
-	session->reply_size = 0;
-}
-
 /*
  * The reply to the message in session->rx is sent before the next message is read
- * from the socket.  To write to it takes longer than many a command: what was read
- * together is replied to together.
+ * from the socket.  What was read together is replied to together.
  */
 static void reply_to(struct kvm_introspection *session, int err, size_t size)
 {
-	session->reply_size = kvmi_reply_finish(&session->reply,
-						&session->rx.hdr, err, size);
+	kvmi_replies_add(&session->replies, &session->rx.hdr, err, size,
+			 kvmi_message_is_ahead(session));
 	if (trace_kvmi_reply_enabled())
 		trace_kvmi_reply(session->kvm, traced_vcpu(session),
-				 &session->reply.hdr, err);
-	if (session->replies_size || kvmi_message_is_ahead(session))
-		append_reply(session);
+				 &session->replies.last.hdr, err);
 }
 
 bool __kvmi_command_replies_due(const struct kvm_introspection *session)
 {
 	lockdep_assert_held(&session->reader.lock);
 
-	return session->reply_size || session->shutdown || session->reader.error ||
+	return session->replies.last_size || session->shutdown || session->reader.error ||
 	       !kvmi_message_is_ahead(session);
 }
 
@@ -265,15 +258,13 @@ static bool send_replies(struct kvm_introspection *session,
 			 int (*send)(struct kvm_introspection *session, void *data,
 				     size_t size))
 {
-	if (session->replies_size) {
-		if (send(session, session->replies, session->replies_size))
+	void *data;
+	size_t size;
+
+	while ((data = kvmi_replies_first(&session->replies, &size))) {
+		if (send(session, data, size))
 			return false;
-		session->replies_size = 0;
-	}
-	if (session->reply_size) {
-		if (send(session, &session->reply, session->reply_size))
-			return false;
-		session->reply_size = 0;
+		kvmi_replies_sent(&session->replies);
 	}
 
 	return true;
@@ -324,7 +315,7 @@ static int handle_vm_command(struct kvm_introspection *session,
 		.session = session,
 		.data = session->rx.payload,
 		.size = session->rx.hdr.size,
-		.reply = kvmi_reply_data(&session->reply),
+		.reply = kvmi_reply_data(&session->replies),
 	};
 	int r;
 
@@ -419,36 +410,132 @@ static int receive_event_reply(struct kvm_introspection *session)
 	return 0;
 }
 
+/* Bytes of the request after struct kvmi_vcpu_hdr */
+static size_t vcpu_request_size(const struct kvm_introspection *session)
+{
+	size_t size = session->rx.hdr.size;
+
+	return size - min(size, sizeof(struct kvmi_vcpu_hdr));
+}
+
 /* Return 0, or the error to reply with. */
-static int queue_vcpu_command(struct kvm_introspection *session,
+static int queue_vcpu_command(struct kvm_introspection *session, struct kvm_vcpu *vcpu,
 			      const struct kvmi_command_desc *desc)
 {
-	const struct kvmi_vcpu_hdr *vhdr = (void *)session->rx.payload;
 	const struct kvmi_msg_hdr *hdr = &session->rx.hdr;
 	struct kvmi_command *cmd;
-	struct kvm_vcpu *vcpu;
 	size_t size, room;
 	int err;
 
-	vcpu = find_vcpu(session);
-	if (!vcpu)
-		return -KVM_EINVAL;
-
-	size = hdr->size > sizeof(*vhdr) ? hdr->size - sizeof(*vhdr) : 0;
+	size = vcpu_request_size(session);
 	room = max(size, desc->size);
 	cmd = kvzalloc_flex(*cmd, request, room, GFP_KERNEL_ACCOUNT);
 	if (!cmd)
 		return -KVM_ENOMEM;
 	cmd->hdr = *hdr;
+	cmd->more = kvmi_message_is_ahead(session);
 	cmd->policy = desc->policy;
 	cmd->attachment = session->attachment;
 	cmd->size = size;
-	memcpy(cmd->request, session->rx.payload + sizeof(*vhdr), size);
+	memcpy(cmd->request, session->rx.payload + sizeof(struct kvmi_vcpu_hdr), size);
 
 	err = kvmi_vcpu_queue(vcpu, cmd);
 	if (err)
 		kvfree(cmd);
 	return err;
+}
+
+/*
+ * Run a command on behalf of a vCPU whose thread has nothing to do with the session
+ * at the moment.  Receiver only.
+ *
+ * Return 0 with @size bytes of reply, a negative KVM_E* to reply with, or
+ * KVMI_ON_VCPU to queue the command.
+ */
+static int run_unloaded(struct kvm_introspection *session, struct kvm_vcpu *vcpu,
+			const struct kvmi_command_desc *desc, size_t *size)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	struct kvmi_vcpu_request req = {
+		.vcpu = vcpu,
+		.vi = vi,
+		.unloaded = true,
+		.session = session,
+		.data = session->rx.payload + sizeof(struct kvmi_vcpu_hdr),
+		.size = vcpu_request_size(session),
+		.reply = kvmi_reply_data(&session->replies),
+	};
+	int r;
+
+	guard(spinlock)(&vi->lock);
+
+	if (!kvmi_vcpu_is_unused(vi))
+		return KVMI_ON_VCPU;
+	r = desc->vcpu(&req);
+	if (r == KVMI_ON_VCPU)
+		return r;
+	if (desc->policy)
+		WRITE_ONCE(vi->policy, vi->policy + 1);
+	vcpu->stat.introspection_commands++;
+	trace_kvmi_command_run(vcpu->kvm, vcpu->vcpu_idx, &session->rx.hdr);
+	*size = req.reply_size;
+
+	return r;
+}
+
+/*
+ * The same, if that does not take longer than to ask the vCPU's thread: the guest
+ * must not go on as before once the tool has the reply, but a thread that handles a
+ * VM exit may have looked already whether there is something to do.
+ */
+static int try_unloaded(struct kvm_introspection *session, struct kvm_vcpu *vcpu,
+			const struct kvmi_command_desc *desc, size_t *size)
+{
+	int r;
+
+	/* In userspace */
+	if (mutex_trylock(&vcpu->mutex)) {
+		r = run_unloaded(session, vcpu, desc, size);
+		mutex_unlock(&vcpu->mutex);
+		return r;
+	}
+	if (!kvm_vcpu_is_blocking(vcpu) && READ_ONCE(vcpu->mode) != IN_GUEST_MODE)
+		return KVMI_ON_VCPU;
+
+	r = run_unloaded(session, vcpu, desc, size);
+	if (r || !desc->policy)
+		return r;
+	/*
+	 * Pairs with those that begin the next section of the vCPU within
+	 * kvm->srcu, where it handles the exit.
+	 */
+	smp_mb();
+	if (READ_ONCE(vcpu->mode) == IN_GUEST_MODE)
+		kvmi_vm_wait_for_exit(session, vcpu);
+	else if (!kvm_vcpu_is_blocking(vcpu))
+		synchronize_srcu_expedited(&vcpu->kvm->srcu);
+
+	return r;
+}
+
+static void process_vcpu_command(struct kvm_introspection *session,
+				 const struct kvmi_command_desc *desc)
+{
+	struct kvm_vcpu *vcpu = find_vcpu(session);
+	int r = KVMI_ON_VCPU;
+	size_t size = 0;
+
+	if (!vcpu)
+		r = -KVM_EINVAL;
+	else if (desc->unloaded)
+		r = try_unloaded(session, vcpu, desc, &size);
+
+	if (r == KVMI_ON_VCPU) {
+		r = queue_vcpu_command(session, vcpu, desc);
+		if (!r)
+			return;
+	}
+	reply_to(session, r, size);
 }
 
 /* Return true if a request has data that this kernel would ignore. */
@@ -496,10 +583,10 @@ int kvmi_command_receive(struct kvm_introspection *session)
 	err = check_command(session, desc);
 	if (!err && desc->scope == KVMI_SCOPE_VM)
 		return run_vm_command(session, desc);
-	if (!err)
-		err = queue_vcpu_command(session, desc);
 	if (err)
 		reply_to(session, err, 0);
+	else
+		process_vcpu_command(session, desc);
 
 	return 0;
 }
@@ -525,14 +612,19 @@ int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 		return -ENOENT;
 	if (desc->scope == KVMI_SCOPE_VM)
 		return desc->quick ? run_quick_command(session, desc) : -ENOENT;
-	if (queue_vcpu_command(session, desc))
+	vcpu = find_vcpu(session);
+	if (!vcpu || (desc->unloaded && kvmi_vcpu_has_no_event(vcpu)) ||
+	    queue_vcpu_command(session, vcpu, desc))
 		return -ENOENT;
 
 	trace_received(session);
 	return 0;
 }
 
-/* Run a command on the vCPU's thread and put its reply in vi->reply. */
+/*
+ * Run a command on the vCPU's thread and put its reply in vi->replies.  It is sent
+ * with that to the next command, if they were.
+ */
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd)
 {
@@ -545,16 +637,21 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		.policy_nr = cmd->policy_nr,
 		.data = cmd->request,
 		.size = cmd->size,
-		.reply = kvmi_reply_data(&vi->reply),
+		.reply = kvmi_reply_data(&vi->replies),
 	};
 	int err;
 
 	vcpu->stat.introspection_commands++;
 	trace_kvmi_command_run(vcpu->kvm, vcpu->vcpu_idx, &cmd->hdr);
 
+	if (vi->reply_to != cmd->attachment) {
+		kvmi_replies_drop(&vi->replies);
+		vi->reply_to = cmd->attachment;
+	}
 	err = find_command(cmd->hdr.id)->vcpu(&req);
-	vi->reply_size = kvmi_reply_finish(&vi->reply, &cmd->hdr, err,
-					   req.reply_size);
-	vi->reply_to = cmd->attachment;
-	trace_kvmi_reply(vcpu->kvm, vcpu->vcpu_idx, &vi->reply.hdr, err);
+	if (cmd->policy)
+		kvmi_arch_vcpu_policy_changed(vcpu);
+	kvmi_replies_add(&vi->replies, &cmd->hdr, err, req.reply_size,
+			 cmd->more && READ_ONCE(vi->nr_commands));
+	trace_kvmi_reply(vcpu->kvm, vcpu->vcpu_idx, &vi->replies.last.hdr, err);
 }

@@ -2,10 +2,12 @@
 #ifndef __KVMI_COMMAND_H
 #define __KVMI_COMMAND_H
 
+#include <linux/string.h>
 #include <linux/types.h>
 
 #include <uapi/linux/kvmi.h>
 
+#include "message.h"
 #include "session.h"
 
 struct kvm_vcpu;
@@ -17,6 +19,12 @@ struct kvmi_command;
  * fields say: the connection is closed.
  */
 #define KVMI_CLOSE 1
+
+/*
+ * Returned by a handler that was called without the vCPU: the vCPU's thread has to
+ * call it.
+ */
+#define KVMI_ON_VCPU 2
 
 /* Room for the data of a reply, after struct kvmi_error_code. */
 #define KVMI_MAX_REPLY_DATA \
@@ -39,13 +47,17 @@ struct kvmi_vm_request {
 };
 
 /*
- * A command to a vCPU for its handler, which runs on the vCPU's thread and
- * returns 0 or a negative KVM_E*.
+ * A command to a vCPU for its handler, which runs on the vCPU's thread, or, see
+ * @unloaded, in the receiver, and returns 0, a negative KVM_E* or KVMI_ON_VCPU.
  */
 struct kvmi_vcpu_request {
-	/* Loaded */
 	struct kvm_vcpu *vcpu;
 	struct kvm_vcpu_introspection *vi;
+	/*
+	 * The vCPU is not loaded, may be in guest mode, and does not use the
+	 * session; under kvm_vcpu_introspection.lock
+	 */
+	bool unloaded;
 	struct kvm_introspection *session;
 	/* The command arrived while an event of the vCPU was open */
 	bool in_event;
@@ -57,6 +69,20 @@ struct kvmi_vcpu_request {
 	void *reply;
 	size_t reply_size;
 };
+
+/*
+ * Check the length of a request that ends with a list of @count entries, and is
+ * @size bytes with it.  Return 0, KVMI_CLOSE if the list is not there, or -KVM_E2BIG
+ * if something follows.
+ */
+static inline int kvmi_check_list(const struct kvmi_vm_request *req, size_t size,
+				  unsigned int count)
+{
+	if (size > req->size)
+		return count ? KVMI_CLOSE : 0;
+
+	return memchr_inv(req->data + size, 0, req->size - size) ? -KVM_E2BIG : 0;
+}
 
 bool kvmi_command_known(u16 id);
 bool kvmi_command_always_allowed(u16 id);
@@ -74,8 +100,7 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
  */
 static inline bool kvmi_command_replies_due(const struct kvm_introspection *session)
 {
-	return (session->reply_size || session->replies_size) &&
-	       __kvmi_command_replies_due(session);
+	return kvmi_replies_left(&session->replies) && __kvmi_command_replies_due(session);
 }
 
 #endif /* __KVMI_COMMAND_H */

@@ -214,21 +214,39 @@ static bool session_over(struct kvm_vcpu_introspection *vi,
 	       READ_ONCE(session->attachment) != vi->event.attachment;
 }
 
+/* jiffies at which the time for the event expires; only with a timeout */
+static unsigned long end_of_time(const struct kvm_introspection *session,
+				 const struct kvmi_event *event)
+{
+	unsigned long end = READ_ONCE(event->renewed) + session->timeout;
+	unsigned long limit = event->begun + session->max_timeout;
+
+	return session->max_timeout && time_before(limit, end) ? limit : end;
+}
+
 /* Jiffies for which the tool may still leave the event unanswered */
 static long time_left(const struct kvm_introspection *session,
 		      const struct kvmi_event *event)
 {
-	unsigned long end, limit, now = jiffies;
+	unsigned long end, now = jiffies;
 
 	if (session->timeout == MAX_SCHEDULE_TIMEOUT)
 		return MAX_SCHEDULE_TIMEOUT;
 
-	end = READ_ONCE(event->renewed) + session->timeout;
-	limit = event->begun + session->max_timeout;
-	if (session->max_timeout && time_before(limit, end))
-		end = limit;
+	end = end_of_time(session, event);
 
 	return time_before(now, end) ? end - now : 0;
+}
+
+/*
+ * The time for the event has expired, but the tool may have replied in time, and KVM
+ * be late, e.g. with a command that takes long.  Return true to look again soon.
+ */
+static bool may_be_answered(struct kvm_introspection *session,
+			    const struct kvmi_event *event)
+{
+	return time_before(jiffies, end_of_time(session, event) + KVMI_MAX_LATE_TIME) &&
+	       kvmi_reader_is_behind(session);
 }
 
 /*
@@ -468,7 +486,7 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 			   struct kvm_introspection *session)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	bool look = vi->reply_size, answered, over;
+	bool look = kvmi_replies_left(&vi->replies), answered, over;
 	long left, r;
 
 	for (;; look = true) {
@@ -485,6 +503,8 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 				return -ENOTCONN;
 		}
 		left = time_left(session, &vi->event);
+		if (!left && may_be_answered(session, &vi->event))
+			left = 1;
 		if (!left) {
 			if (kvmi_event_expire(vi, session))
 				return -ETIME;
@@ -952,7 +972,7 @@ static struct kvm_introspection *decides_at_once(struct kvm_vcpu_introspection *
 	    !kvmi_event_wanted(vi->vcpu, id))
 		return NULL;
 	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE || has_kept_answers(vi) ||
-	    READ_ONCE(vi->crashed) || vi->stop.reason)
+	    READ_ONCE(vi->crashed) || READ_ONCE(vi->stop.reason))
 		return NULL;
 
 	return session;
@@ -1032,8 +1052,10 @@ static noinline int ask_tool(struct kvm_vcpu *vcpu, u16 id, u8 forbidden,
 
 	if (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE) {
 		r = resume_event(vcpu, session, true);
-		if (r)
+		if (r || READ_ONCE(vi->crashed) || vi->stop.reason)
 			goto interrupted;
+		/* That was the reply to the other event. */
+		vi->answered = false;
 	}
 
 	if (raised_again(id) && vi->keeps_answers) {
@@ -1318,6 +1340,20 @@ static int check_control(struct kvmi_vcpu_request *req, u16 id)
 	return 0;
 }
 
+/* Return 0 if an event can be enabled. */
+static int check_event(struct kvmi_vcpu_request *req, u16 id)
+{
+	/*
+	 * KVM_SET_GUEST_DEBUG, which uses the same hardware, excludes BREAKPOINT.
+	 * Without PF accesses are granted that the tool is to be asked about.
+	 */
+	if (req->unloaded &&
+	    (id == KVMI_VCPU_EVENT_BREAKPOINT || id == KVMI_VCPU_EVENT_PF))
+		return KVMI_ON_VCPU;
+
+	return kvmi_arch_vcpu_check_event(req->vcpu, id);
+}
+
 int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 {
 	const struct kvmi_vcpu_control_events *data = req->data;
@@ -1336,7 +1372,7 @@ int kvmi_vcpu_control_events(struct kvmi_vcpu_request *req)
 	    test_bit(id, enabled) == data->enable)
 		return -KVM_EBUSY;
 	if (data->enable) {
-		err = kvmi_arch_vcpu_check_event(req->vcpu, id);
+		err = check_event(req, id);
 		if (err)
 			return err;
 	}
@@ -1364,7 +1400,7 @@ int kvmi_vcpu_control_event_set(struct kvmi_vcpu_request *req)
 		if (err)
 			return err;
 		if (data->enable & BIT_ULL(id) && !test_bit(id, enabled)) {
-			err = kvmi_arch_vcpu_check_event(req->vcpu, id);
+			err = check_event(req, id);
 			if (err)
 				return err;
 		}

@@ -18,7 +18,10 @@
  */
 #define KVMI_MAX_LATE_MESSAGES		4096
 
-/* Jiffies for which messages are processed then; some commands take long */
+/*
+ * Jiffies for which messages are processed then, and when the time for an event has
+ * expired; some commands take long
+ */
 #define KVMI_MAX_LATE_TIME		HZ
 
 /*

@@ -427,20 +427,50 @@ int kvmi_message_try_send(struct kvm_introspection *session, void *msg,
 
 /*
  * Fill in the fixed parts of a command's reply, whose data is at
- * kvmi_reply_data() already.  Return the number of bytes to send; there is no
- * data if @err is not 0.
+ * kvmi_reply_data() already.  There is no data if @err is not 0.
+ *
+ * To write to the socket takes longer than many a command.  @more: another reply
+ * follows soon, have this one sent with it if there is room.
  */
-size_t kvmi_reply_finish(struct kvmi_frame *reply, const struct kvmi_msg_hdr *to,
-			 int err, size_t size)
+void kvmi_replies_add(struct kvmi_replies *replies, const struct kvmi_msg_hdr *to,
+		      int err, size_t size, bool more)
 {
 	struct kvmi_error_code ec = { .err = err };
+	struct kvmi_frame *last = &replies->last;
 
 	if (err)
 		size = 0;
 
-	reply->hdr = *to;
-	reply->hdr.size = sizeof(ec) + size;
-	memcpy(reply->payload, &ec, sizeof(ec));
+	last->hdr = *to;
+	last->hdr.size = sizeof(ec) + size;
+	memcpy(last->payload, &ec, sizeof(ec));
+	size = sizeof(last->hdr) + last->hdr.size;
 
-	return sizeof(reply->hdr) + reply->hdr.size;
+	if ((more || replies->earlier_size) &&
+	    size <= sizeof(replies->earlier) - replies->earlier_size) {
+		memcpy(replies->earlier + replies->earlier_size, last, size);
+		replies->earlier_size += size;
+	} else {
+		replies->last_size = size;
+	}
+}
+
+/* Return what to send next, of @size bytes, or NULL if nothing is left. */
+void *kvmi_replies_first(struct kvmi_replies *replies, size_t *size)
+{
+	*size = replies->earlier_size;
+	if (*size)
+		return replies->earlier;
+
+	*size = replies->last_size;
+	return *size ? &replies->last : NULL;
+}
+
+/* What kvmi_replies_first() has returned was sent. */
+void kvmi_replies_sent(struct kvmi_replies *replies)
+{
+	if (replies->earlier_size)
+		replies->earlier_size = 0;
+	else
+		replies->last_size = 0;
 }

@@ -32,12 +32,26 @@ bool kvmi_socket_has_files(struct socket *sock);
 bool kvmi_socket_has_data(struct socket *sock);
 
 /* Where a handler puts the data of its reply */
-static inline void *kvmi_reply_data(struct kvmi_frame *reply)
+static inline void *kvmi_reply_data(struct kvmi_replies *replies)
 {
-	return reply->payload + sizeof(struct kvmi_error_code);
+	return replies->last.payload + sizeof(struct kvmi_error_code);
 }
 
-size_t kvmi_reply_finish(struct kvmi_frame *reply, const struct kvmi_msg_hdr *to,
-			 int err, size_t size);
+static inline bool kvmi_replies_left(const struct kvmi_replies *replies)
+{
+	return replies->last_size || replies->earlier_size;
+}
+
+/* What the tool that they are for does not read any more */
+static inline void kvmi_replies_drop(struct kvmi_replies *replies)
+{
+	replies->last_size = 0;
+	replies->earlier_size = 0;
+}
+
+void kvmi_replies_add(struct kvmi_replies *replies, const struct kvmi_msg_hdr *to,
+		      int err, size_t size, bool more);
+void *kvmi_replies_first(struct kvmi_replies *replies, size_t *size);
+void kvmi_replies_sent(struct kvmi_replies *replies);
 
 #endif /* __KVMI_MESSAGE_H */

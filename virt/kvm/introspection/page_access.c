@@ -239,7 +239,7 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 	struct message msg = { .data = data };
 	struct kvmi_view *view;
 
-	if (struct_size(data, entries, data->count) > req->size)
+	if (data->count && struct_size(data, entries, data->count) > req->size)
 		return KVMI_CLOSE;
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
@@ -262,11 +262,11 @@ int kvmi_vm_get_page_access(struct kvmi_vm_request *req)
 	struct kvmi_view *view;
 	u8 *access = req->reply;
 	unsigned int i;
+	int err;
 
-	if (size > req->size)
-		return KVMI_CLOSE;
-	if (memchr_inv((const u8 *)data + size, 0, req->size - size))
-		return -KVM_E2BIG;
+	err = kvmi_check_list(req, size, data->count);
+	if (err)
+		return err;
 	if (!kvmi_arch_page_access())
 		return -KVM_EOPNOTSUPP;
 

@@ -193,6 +193,32 @@ static int read_message(struct kvm_introspection *session,
 	return r;
 }
 
+/* Commands that were sent together are run, and replied to, together. */
+static bool may_queue_more(const struct kvm_introspection *session,
+			   const struct kvm_vcpu_introspection *vi)
+{
+	return READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN &&
+	       READ_ONCE(vi->nr_commands) < KVMI_MAX_QUEUED_COMMANDS &&
+	       kvmi_message_is_ahead(session);
+}
+
+/* Return true if the tool has sent something that was not processed yet. */
+bool kvmi_reader_is_behind(struct kvm_introspection *session)
+{
+	struct file *file;
+	bool behind;
+
+	if (mutex_is_locked(&session->reader.lock) || READ_ONCE(session->ahead_size))
+		return true;
+
+	scoped_guard(spinlock, &session->reader.waiters_lock)
+		file = get_file(session->sock->file);
+	behind = kvmi_socket_has_data(sock_from_file(file));
+	fput(file);
+
+	return behind;
+}
+
 /* Jiffies, 0 if it is too late */
 static long time_left_until(unsigned long end)
 {
@@ -214,6 +240,7 @@ static void read_messages(struct kvm_introspection *session,
 				       struct kvm_introspection *session))
 {
 	struct kvmi_reader *reader = &session->reader;
+	bool more;
 	int r;
 
 	for (;;) {
@@ -222,8 +249,9 @@ static void read_messages(struct kvm_introspection *session,
 		reader->reading = vi;
 		r = read_message(session, vi);
 		reader->reading = NULL;
+		more = !r && may_queue_more(session, vi);
 		mutex_unlock(&reader->lock);
-		if (r || done(vi, session) || signal_pending(current) ||
+		if (r || (!more && done(vi, session)) || signal_pending(current) ||
 		    !time_left_until(end))
 			break;
 		cond_resched();
@@ -293,11 +321,11 @@ int kvmi_reader_receive(struct kvm_introspection *session)
 		if (kvmi_command_replies_due(session)) {
 			/* kvmi_command_send_due_replies() is first. */
 			r = -EINTR;
+		} else if (reader->error) {
+			r = reader->error;
 		} else if (reader->left) {
 			reader->left = false;
 			return 0;
-		} else if (reader->error) {
-			r = reader->error;
 		} else if (kvmi_socket_has_files(session->sock)) {
 			r = -EPROTO;
 		} else {

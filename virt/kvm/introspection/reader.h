@@ -49,6 +49,7 @@ static inline bool kvmi_reader_is_vcpu(const struct kvmi_reader *reader)
 }
 
 void kvmi_reader_init(struct kvmi_reader *reader);
+bool kvmi_reader_is_behind(struct kvm_introspection *session);
 int kvmi_reader_receive(struct kvm_introspection *session);
 long kvmi_reader_wait(struct kvm_vcpu_introspection *vi,
 		      struct kvm_introspection *session, long timeout,

@@ -276,15 +276,15 @@ int kvmi_vm_set_rules(struct kvmi_vm_request *req)
 	size_t size = struct_size(data, rules, data->count);
 	struct kvmi_rules *rules = NULL;
 	unsigned int i;
+	int err;
 
 	static_assert(sizeof(struct kvmi_rule) == 88);
 	static_assert(struct_size_t(struct kvmi_vm_set_rules, rules,
 				    KVMI_MAX_RULES) <= KVMI_MAX_MSG_SIZE);
 
-	if (size > req->size)
-		return KVMI_CLOSE;
-	if (memchr_inv((const u8 *)data + size, 0, req->size - size))
-		return -KVM_E2BIG;
+	err = kvmi_check_list(req, size, data->count);
+	if (err)
+		return err;
 	if (data->padding || data->count > KVMI_MAX_RULES ||
 	    !kvmi_event_has_rules(data->event))
 		return -KVM_EINVAL;

@@ -293,11 +293,12 @@ static int receive_message(struct kvm_introspection *session)
 	int r;
 
 	/* Threads of vCPUs only try to get the lock, and make the receiver look again. */
-	scoped_guard(mutex, &session->reader.lock)
+	scoped_guard(mutex, &session->reader.lock) {
 		r = kvmi_command_send_due_replies(session);
-	if (r)
-		return r;
-	kvmi_vm_finish_shutdown(session);
+		if (r)
+			return r;
+		kvmi_vm_finish_shutdown(session);
+	}
 
 	r = receive_next(session);
 	if (r)
@@ -308,6 +309,9 @@ static int receive_message(struct kvm_introspection *session)
 			session->late_since = jiffies;
 	}
 	r = too_late(session) ? -ENOTCONN : kvmi_command_receive(session);
+	/* Nothing that follows counts. */
+	if (r)
+		session->reader.error = r;
 	mutex_unlock(&session->reader.lock);
 
 	return r;
@@ -332,7 +336,8 @@ static bool kvmi_receive(void *data)
 	if (r && r != -EINTR)
 		r = end_after_replies(session, r);
 	if (r && r != -EINTR) {
-		kvmi_vm_finish_shutdown(session);
+		scoped_guard(mutex, &session->reader.lock)
+			kvmi_vm_finish_shutdown(session);
 		set_defunct(session);
 	}
 
@@ -676,8 +681,7 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 	/* Whatever the previous tool has sent */
 	session->rx_end = sizeof(session->rx);
 	session->late_messages = 0;
-	session->reply_size = 0;
-	session->replies_size = 0;
+	kvmi_replies_drop(&session->replies);
 	WRITE_ONCE(session->unhook_sent, READ_ONCE(session->unhook_wanted));
 	session->unhook_seq = 0;
 	reinit_completion(&session->over);
@@ -766,8 +770,8 @@ static bool __kvmi_unhook(struct kvm *kvm)
 		stop_receiver(session);
 	else if (!READ_ONCE(session->defunct))
 		set_defunct(session);
-	session->shutdown = false;
 	detach_vcpus(kvm, session->cleanup);
+	session->shutdown = false;
 	kvmi_views_end(session);
 	/* Which has waited for vCPUs that were deciding something. */
 	kvmi_rules_free(session);

@@ -29,6 +29,18 @@ struct kvmi_frame {
 	u8 payload[KVMI_MAX_MSG_SIZE];
 };
 
+/* Replies to commands that are still to be sent */
+struct kvmi_replies {
+	/* Bytes of @last that are to be sent after @earlier */
+	size_t last_size;
+	/* The reply that was made last */
+	struct kvmi_frame last;
+	/* Bytes of @earlier */
+	size_t earlier_size;
+	/* Replies that are sent together */
+	u8 earlier[sizeof(struct kvmi_frame)];
+};
+
 /*
  * The session of a tool with a VM.
  *
@@ -89,7 +101,7 @@ struct kvm_introspection {
 	 * by the receiver only
 	 */
 	bool cleanup;
-	/* Shut down the vCPUs after the reply was sent; receiver only */
+	/* Shut down the vCPUs after the reply was sent; under @reader.lock */
 	bool shutdown;
 
 	/* Commands and events that the VMM allows */
@@ -155,14 +167,8 @@ struct kvm_introspection {
 	/* What a stream had after the last message that was read from it */
 	u8 ahead[sizeof(struct kvmi_frame)];
 
-	/* Bytes of @reply that are still to be sent; under @reader.lock */
-	size_t reply_size;
-	/* Reply of a VM-wide command; under @reader.lock */
-	struct kvmi_frame reply;
-	/* Bytes of @replies, which precede @reply; under @reader.lock */
-	size_t replies_size;
-	/* Replies that are sent with those to the messages in @ahead */
-	u8 replies[sizeof(struct kvmi_frame)];
+	/* To VM-wide commands; under @reader.lock */
+	struct kvmi_replies replies;
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);

@@ -112,13 +112,13 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	WRITE_ONCE(vi->nr_commands, 0);
 	vi->pauses = 0;
 	WRITE_ONCE(vi->crashed, false);
-	vi->stop.reason = 0;
+	WRITE_ONCE(vi->stop.reason, 0);
 	vi->step_lost = false;
 	vi->expired = 0;
 	vi->answers_late = false;
 	vi->create_pending = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
-	vi->reply_size = 0;
+	kvmi_replies_drop(&vi->replies);
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	/*
 	 * Clear the view before the events: a vCPU that enters the guest
@@ -207,16 +207,30 @@ void kvmi_vcpu_request(struct kvm_vcpu *vcpu)
 }
 
 /*
+ * Return true if a vCPU's thread does not use the session, and has nothing left to
+ * do for the tool.
+ */
+bool kvmi_vcpu_is_unused(const struct kvm_vcpu_introspection *vi)
+{
+	lockdep_assert_held(&vi->lock);
+
+	/* While it does not use the session, its own fields do not change. */
+	return !vi->busy && vi->event.state == KVMI_EVENT_NONE && !vi->nr_commands &&
+	       !kvmi_replies_left(&vi->replies) && kvmi_arch_vcpu_ready(vi->vcpu);
+}
+
+/*
  * Queue a command for a vCPU's thread.  reader.lock is held.  Return 0, with @cmd
- * owned by the vCPU; -KVM_EAGAIN if the vCPU was not started yet; -KVM_EBUSY if
- * the queue is full.
+ * owned by the vCPU; -KVM_EAGAIN if the vCPU was not started yet, or is unhooked;
+ * -KVM_EBUSY if the queue is full.
  */
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	spin_lock(&vi->lock);
-	if (vi->event.state == KVMI_EVENT_NONE && !kvmi_arch_vcpu_ready(vcpu)) {
+	if (!vi->session ||
+	    (vi->event.state == KVMI_EVENT_NONE && !kvmi_arch_vcpu_ready(vcpu))) {
 		spin_unlock(&vi->lock);
 		return -KVM_EAGAIN;
 	}
@@ -295,34 +309,59 @@ void kvmi_vcpu_shutdown(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_request(vcpu);
 }
 
-/* A reply that can't be sent any more is dropped. */
-static int send_reply(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+/* Replies that can't be sent any more are dropped. */
+static int send_some_replies(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
+			     void *data, size_t size)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	unsigned long left;
 	int r;
 
-	if (!vi->reply_size)
-		return 0;
-
 	kvmi_vcpu_begin_wait(vcpu, session);
 	do {
 		left = kvmi_event_time_left(vi, session);
-		r = kvmi_message_send(session, vi->reply_to, &vi->reply,
-				      vi->reply_size, min(left, session->timeout));
+		r = kvmi_message_send(session, vi->reply_to, data, size,
+				      min(left, session->timeout));
 		/* A command may have restarted the time for the event. */
 	} while (r == -ETIME && left < session->timeout &&
 		 kvmi_event_time_left(vi, session));
 	kvmi_vcpu_end_wait(vcpu);
-	/* If the time for the event has expired, the reply is kept. */
+	/* If the time for the event has expired, the replies are kept. */
 	if (r == -EINTR || (r == -ETIME && left < session->timeout))
 		return r;
 	/* A tool that does not read counts as lost. */
 	if (r == -ETIME)
 		kvmi_message_give_up(session, vi->reply_to);
 
-	vi->reply_size = 0;
 	return 0;
+}
+
+static int send_replies(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	void *data;
+	size_t size;
+	int r;
+
+	while ((data = kvmi_replies_first(&vi->replies, &size))) {
+		r = send_some_replies(vcpu, session, data, size);
+		if (r)
+			return r;
+		kvmi_replies_sent(&vi->replies);
+	}
+
+	return 0;
+}
+
+/* Replies that are sent together wait for the next one. */
+static int send_due_replies(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	if (!vi->replies.last_size && READ_ONCE(vi->nr_commands))
+		return 0;
+
+	return send_replies(vcpu, session);
 }
 
 static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
@@ -343,6 +382,16 @@ static struct kvmi_command *next_command(struct kvm_vcpu_introspection *vi)
 	return cmd;
 }
 
+/* Return 0 if there is time for another command, else what ends them. */
+static int check_time(struct kvm_vcpu_introspection *vi,
+		      struct kvm_introspection *session)
+{
+	if (signal_pending(current))
+		return -EINTR;
+
+	return kvmi_event_time_left(vi, session) ? 0 : -ETIME;
+}
+
 /*
  * Run the commands and other work of a vCPU's thread.  The vCPU's SRCU lock may
  * be dropped and retaken.  Return 0; -EINTR if a signal is pending, or -ETIME
@@ -353,11 +402,11 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_command *cmd;
-	int r;
+	int r, end;
 
 	for (;;) {
 		kvmi_vcpu_run_work(vcpu);
-		r = send_reply(vcpu, session);
+		r = send_due_replies(vcpu, session);
 		if (r)
 			return r;
 
@@ -369,13 +418,11 @@ int kvmi_vcpu_run_commands(struct kvm_vcpu *vcpu,
 		cond_resched();
 
 		/* A tool that keeps sending commands must not block KVM_RUN. */
-		r = send_reply(vcpu, session);
-		if (!r && signal_pending(current))
-			r = -EINTR;
-		if (!r && !kvmi_event_time_left(vi, session))
-			r = -ETIME;
-		if (r)
-			return r;
+		end = check_time(vi, session);
+		if (end) {
+			r = send_replies(vcpu, session);
+			return r ?: end;
+		}
 	}
 }
 
@@ -511,7 +558,7 @@ static int kvmi_service_vcpu(struct kvm_vcpu *vcpu)
 		r = kvmi_event_resume(vcpu, session);
 
 	/* Work may be left if the time for an event has expired. */
-	if (r || vi->reply_size || kvmi_vcpu_has_work(vi))
+	if (r || kvmi_replies_left(&vi->replies) || kvmi_vcpu_has_work(vi))
 		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	kvmi_vcpu_leave(vi);
 
@@ -536,7 +583,8 @@ static int stop_run(struct kvm_vcpu *vcpu, const struct kvmi_exit *why)
 static bool going_to_be_lost(struct kvm_vcpu_introspection *vi,
 			     struct kvm_introspection *session)
 {
-	return READ_ONCE(session->broken) && !READ_ONCE(session->defunct) &&
+	/* Pairs with smp_store_release() in replace_tool(), which mends the session. */
+	return !smp_load_acquire(&session->defunct) && READ_ONCE(session->broken) &&
 	       READ_ONCE(vi->session);
 }
 

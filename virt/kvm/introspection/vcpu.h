@@ -16,6 +16,8 @@ struct kvmi_command {
 	struct kvmi_msg_hdr hdr;
 	/* Sequence number of the event that was open when it arrived, or 0 */
 	u32 event_seq;
+	/* Other messages were read with it */
+	bool more;
 	/* The command makes replies that were kept stale */
 	bool policy;
 	/* If so, kvm_vcpu_introspection.policy when it arrived, with it */
@@ -205,11 +207,9 @@ struct kvm_vcpu_introspection {
 
 	struct kvmi_arch_vcpu arch;
 
-	/* Bytes of @reply that are still to be sent; vCPU's thread only */
-	size_t reply_size;
-	/* Reply of a command; vCPU's thread only */
-	struct kvmi_frame reply;
-	/* kvm_introspection.attachment of the tool that sent the command */
+	/* To commands; vCPU's thread only */
+	struct kvmi_replies replies;
+	/* kvm_introspection.attachment of the tool that sent these */
 	unsigned int reply_to;
 };
 
@@ -229,12 +229,19 @@ static inline bool kvmi_vcpu_has_work(struct kvm_vcpu_introspection *vi)
 	return READ_ONCE(vi->nr_commands) || READ_ONCE(vi->work);
 }
 
+/* Return true if no event of the vCPU is open, or answered and still to be used. */
+static inline bool kvmi_vcpu_has_no_event(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(kvmi_to_vcpu(vcpu)->event.state) == KVMI_EVENT_NONE;
+}
+
 int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session);
 void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget);
 void kvmi_vcpu_release(struct kvm_vcpu_introspection *vi);
 struct kvm_introspection *kvmi_vcpu_enter(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi);
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu);
+bool kvmi_vcpu_is_unused(const struct kvm_vcpu_introspection *vi);
 int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd);
 int kvmi_vcpu_pause(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_crash(struct kvm_vcpu *vcpu, const struct kvmi_exit *why);

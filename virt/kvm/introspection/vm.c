@@ -191,6 +191,13 @@ static void wait_for_exits(struct kvm_introspection *session)
 	bitmap_zero(session->kicked, KVM_MAX_VCPUS);
 }
 
+/* The same of one vCPU.  Receiver only. */
+void kvmi_vm_wait_for_exit(struct kvm_introspection *session, struct kvm_vcpu *vcpu)
+{
+	__set_bit(vcpu->vcpu_idx, session->kicked);
+	wait_for_exits(session);
+}
+
 int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req)
 {
 	const struct kvmi_vm_pause_vcpu *data = req->data;
@@ -207,13 +214,10 @@ int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req)
 		return -KVM_EINVAL;
 
 	err = kvmi_vcpu_pause(vcpu);
-	if (err || !data->wait)
-		return err;
+	if (!err && data->wait)
+		kvmi_vm_wait_for_exit(session, vcpu);
 
-	__set_bit(vcpu->vcpu_idx, session->kicked);
-	wait_for_exits(session);
-
-	return 0;
+	return err;
 }
 
 int kvmi_vm_pause_all(struct kvmi_vm_request *req)
@@ -261,7 +265,8 @@ int kvmi_vm_shutdown(struct kvmi_vm_request *req)
 
 /*
  * Stop the vCPUs if KVMI_VM_SHUTDOWN has requested that, after the reply was
- * sent or the connection was lost.  Receiver only.
+ * sent or the connection was lost.  Receiver only, under reader.lock unless the
+ * session is defunct.
  */
 void kvmi_vm_finish_shutdown(struct kvm_introspection *session)
 {

@@ -3,6 +3,7 @@
 #define __KVMI_VM_H
 
 struct kvm_introspection;
+struct kvm_vcpu;
 struct kvmi_vm_request;
 
 int kvmi_get_version(struct kvmi_vm_request *req);
@@ -16,6 +17,7 @@ int kvmi_vm_control_cleanup(struct kvmi_vm_request *req);
 int kvmi_vm_pause_vcpu(struct kvmi_vm_request *req);
 int kvmi_vm_pause_all(struct kvmi_vm_request *req);
 int kvmi_vm_shutdown(struct kvmi_vm_request *req);
+void kvmi_vm_wait_for_exit(struct kvm_introspection *session, struct kvm_vcpu *vcpu);
 void kvmi_vm_finish_shutdown(struct kvm_introspection *session);
 
 #endif /* __KVMI_VM_H */

@@ -302,7 +302,7 @@ bool kvmi_arch_event_pending(const struct kvmi_arch_vcpu *arch, u16 id)
 {
 	switch (id) {
 	case KVMI_VCPU_EVENT_TRAP:
-		return arch->injection.reported;
+		return READ_ONCE(arch->injection.reported);
 	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return arch->step.pending;
 	default:

@@ -62,7 +62,7 @@ void kvmi_arch_vcpu_clear(struct kvm_vcpu *vcpu, bool forget)
 	clear_msrs(arch->same_msrs);
 }
 
-/* Make a vCPU recompute its intercepts; vCPU's thread only. */
+/* Make a vCPU recompute its intercepts before it enters the guest again. */
 void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_RECALC_INTERCEPTS, vcpu);
@@ -369,6 +369,8 @@ int kvmi_vcpu_control_msr(struct kvmi_vcpu_request *req)
 	if (!msrs)
 		return -KVM_EINVAL;
 	if (data->enable) {
+		if (req->unloaded)
+			return KVMI_ON_VCPU;
 		err = check_msr(req->vcpu, data->msr);
 		if (err)
 			return err;
@@ -394,7 +396,7 @@ int kvmi_vcpu_get_control(struct kvmi_vcpu_request *req)
 		.events = req->vcpu->introspection_events,
 		.crs = arch->crs,
 		.same_crs = arch->same_crs,
-		.singlestep = arch->step.wanted,
+		.singlestep = READ_ONCE(arch->step.wanted),
 	};
 	memcpy(reply->msrs, arch->msrs, sizeof(reply->msrs));
 	memcpy(reply->same_msrs, arch->same_msrs, sizeof(reply->same_msrs));

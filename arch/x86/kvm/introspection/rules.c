@@ -91,7 +91,7 @@ static bool has_subleaves(const struct kvm_cpuid_entry2 *leaf)
 
 /*
  * KVM may answer the last basic leaf instead of one that does not exist, and
- * ignores the subleaf of one without any.
+ * ignores the subleaf of one without any.  A subleaf that does not exist is zero.
  */
 static void set_leaf(struct kvmi_operands *op, struct kvm_vcpu *vcpu,
 		     const struct kvmi_vcpu_event_cpuid *cpuid)
@@ -102,7 +102,8 @@ static void set_leaf(struct kvmi_operands *op, struct kvm_vcpu *vcpu,
 	op->value = cpuid->index;
 
 	leaf = kvm_find_cpuid_entry_index(vcpu, cpuid->function, cpuid->index);
-	if (!leaf) {
+	if (!leaf && !vcpu->arch.is_amd_compatible &&
+	    !kvm_find_cpuid_entry_index(vcpu, cpuid->function, 0)) {
 		basic = kvm_find_cpuid_entry(vcpu, 0);
 		if (!basic)
 			return;

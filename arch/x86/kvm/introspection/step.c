@@ -264,9 +264,10 @@ static void kvmi_report_step(struct kvm_vcpu *vcpu)
 
 	action = kvmi_event(vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &event,
 			    sizeof(event), NULL, 0);
-	/* The event may be open, and be waited for in the run loop. */
+	/* This event, not an earlier one, may be open, and be waited for in the run loop. */
 	if (action != KVMI_EVENT_INTERRUPTED ||
-	    READ_ONCE(vi->event.state) != KVMI_EVENT_NONE)
+	    (READ_ONCE(vi->event.state) != KVMI_EVENT_NONE &&
+	     vi->event.id == KVMI_VCPU_EVENT_SINGLESTEP))
 		step->pending = false;
 }
 
@@ -365,6 +366,18 @@ void kvmi_arch_vcpu_recheck_step(struct kvm_vcpu *vcpu)
 
 	if (is_privileged(step) && step_is_over(vcpu, step))
 		cancel_step(vcpu, true);
+}
+
+/*
+ * The tool may want to be asked about what was granted without: the guest repeats
+ * it.  vCPU's thread only.
+ */
+void kvmi_arch_vcpu_policy_changed(struct kvm_vcpu *vcpu)
+{
+	const struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	if (step->allowed && !step->asked)
+		cancel_step(vcpu, false);
 }
 
 /* Make kvmi_event_check_answers() be called before VM-Enter; vCPU's thread only. */

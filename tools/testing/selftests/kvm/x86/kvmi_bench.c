@@ -38,6 +38,8 @@
 #define NR_VCPUS	4
 /* Commands that are sent together */
 #define BATCH		64
+/* As many as a vCPU has in its queue */
+#define VCPU_BATCH	32
 
 /* The VMM's process */
 
@@ -456,29 +458,30 @@ static void run_commands(const struct row *row, u64 n)
 	}
 }
 
-/* Commands of the VM, sent together; each reply is as large as the first. */
-static struct kvmi_workload_result run_batch(const struct row *row, u64 n)
+/* Commands that are sent together; each reply is as large as the first. */
+static void run_batches(const struct row *row, u64 n)
 {
 	static u8 sent[BATCH * (sizeof(struct kvmi_msg_hdr) + 16)];
 	static u8 replies[BATCH * 64];
-	struct kvmi_workload_result none = {};
-	size_t size = sizeof(struct kvmi_msg_hdr) + row->size;
 	struct kvmi_msg_hdr *hdr = (void *)replies;
+	const unsigned int batch = row->per;
 	static struct kvmi_msg cmd;
+	size_t size;
 	u64 i, start;
 
-	TEST_ASSERT(size * BATCH <= sizeof(sent), "Commands are too large");
 	tool_fill_cmd(&cmd, row->cmd, row->data, row->size);
+	size = sizeof(cmd.hdr) + cmd.hdr.size;
+	TEST_ASSERT(size * batch <= sizeof(sent), "Commands are too large");
 	for (i = 0; i < n; i++) {
 		size_t got = 0, wanted = sizeof(*hdr);
 		unsigned int j;
 
 		start = rdtsc();
-		for (j = 0; j < BATCH; j++) {
+		for (j = 0; j < batch; j++) {
 			cmd.hdr.seq = ++tool.seq;
 			memcpy(sent + j * size, &cmd, size);
 		}
-		tool_send(sent, size * BATCH);
+		tool_send(sent, size * batch);
 		while (got < wanted) {
 			ssize_t r = recv(tool.session, replies + got,
 					 sizeof(replies) - got, 0);
@@ -486,21 +489,27 @@ static struct kvmi_workload_result run_batch(const struct row *row, u64 n)
 			TEST_ASSERT(r > 0, "recv() returned %zd", r);
 			got += r;
 			if (got >= sizeof(*hdr))
-				wanted = BATCH * (sizeof(*hdr) + hdr->size);
+				wanted = batch * (sizeof(*hdr) + hdr->size);
 		}
 		tool.ticks[i] = rdtsc() - start;
 		TEST_ASSERT(got == wanted, "%zu bytes instead of %zu", got, wanted);
 		tool.bytes += got;
-		for (j = 0; j < BATCH; j++) {
-			hdr = (void *)(replies + j * (wanted / BATCH));
+		for (j = 0; j < batch; j++) {
+			hdr = (void *)(replies + j * (wanted / batch));
 			TEST_ASSERT(hdr->id == row->cmd &&
-				    hdr->seq == tool.seq - BATCH + 1 + j &&
+				    hdr->seq == tool.seq - batch + 1 + j &&
 				    !((struct kvmi_error_code *)(hdr + 1))->err,
 				    "Reply %u is wrong", j);
 		}
 		hdr = (void *)replies;
 	}
-	return none;
+}
+
+static struct kvmi_workload_result run_batch(const struct row *row, u64 n)
+{
+	tool_park();
+	run_batches(row, n);
+	return tool_unpark();
 }
 
 /* A vCPU in an event waits for commands. */
@@ -613,6 +622,8 @@ static struct row command_rows[] = {
 	    .size = sizeof(struct kvmi_vm_read_physical),
 	    .memory = { .gpa = PAGE_GPA, .size = 8 }, .per = BATCH),
 	CMD(VCPU_GET_INFO),
+	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, one of 32", .run = run_batch,
+	    .per = VCPU_BATCH),
 	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, halted vCPU",
 	    .run = run_command_outside, .op = OP_HLT),
 	CMD(VCPU_GET_INFO, .name = "VCPU_GET_INFO, running vCPU",

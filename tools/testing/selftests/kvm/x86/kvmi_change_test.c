@@ -548,6 +548,21 @@ KVMI_TEST(kvmi_rsm, crash)
 	}
 }
 
+/* The reply ends KVM_RUN, and is not asked for again. */
+KVMI_TEST(kvmi_rsm, crash_after_signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	run_smi_handler(g);
+	wait_change(g, CHANGED_CR0, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_CRASH);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_INTROSPECTION);
+}
+
 /* It has happened. */
 KVMI_TEST(kvmi_rsm, retry_is_no_action)
 {

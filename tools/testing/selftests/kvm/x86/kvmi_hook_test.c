@@ -552,8 +552,11 @@ KVMI_TEST(kvmi_hook, seqpacket_last_words)
 /* Each message is a packet then, in both directions. */
 KVMI_TEST(kvmi_hook, seqpacket)
 {
+	const struct kvmi_vcpu_hdr vcpu = { .vcpu = self->vcpu->id };
+	struct kvmi_vcpu_get_info_reply info;
 	struct kvmi_event ev;
 	struct ucall uc;
+	u32 first, i;
 
 	kvmi_hook_type(&self->s, self->vm, SOCK_SEQPACKET);
 	TEST_ASSERT_EQ(__kvmi_command(self->vm, 1, -1), 0);
@@ -564,6 +567,18 @@ KVMI_TEST(kvmi_hook, seqpacket)
 	kvmi_unpark(&self->s, &ev);
 	kvmi_run_wait_sync(&self->r, &uc);
 	assert_alive(&self->s);
+
+	/* The vCPU finds all of these in its queue. */
+	first = kvmi_send_cmd(&self->s, KVMI_VCPU_GET_INFO, &vcpu, sizeof(vcpu));
+	for (i = 1; i < 3; i++)
+		TEST_ASSERT_EQ(kvmi_send_cmd(&self->s, KVMI_VCPU_GET_INFO, &vcpu,
+					     sizeof(vcpu)), first + i);
+	assert_alive(&self->s);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	for (i = 0; i < 3; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(&self->s, KVMI_VCPU_GET_INFO, first + i,
+						 &info, sizeof(info)), 0);
+	kvmi_run_wait_sync(&self->r, &uc);
 	kvmi_unhook(&self->s);
 }
 

@@ -305,6 +305,63 @@ KVMI_TEST(kvmi_timeout, renewed)
 	kvmi_guest_stop_normally(g);
 }
 
+/* Rules, of which each command waits for all vCPUs */
+#define MAX_SETS	2000
+
+static void add_message(u8 *buf, size_t *size, u16 id, u32 seq, const void *data,
+			size_t data_size)
+{
+	struct kvmi_msg_hdr hdr = { .id = id, .size = data_size, .seq = seq };
+
+	memcpy(buf + *size, &hdr, sizeof(hdr));
+	memcpy(buf + *size + sizeof(hdr), data, data_size);
+	*size += sizeof(hdr) + data_size;
+}
+
+/* What the tool has sent in time counts, also if KVM takes long to get to it. */
+KVMI_TEST(kvmi_timeout, reply_behind_commands)
+{
+	const struct kvmi_vm_set_rules rules = { .event = KVMI_VCPU_EVENT_CPUID };
+	const u64 timeout = 250;
+	static u8 buf[(MAX_SETS + 4) * 32];
+	struct kvmi_guest *g = &self->g;
+	struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply reply;
+	} skip = {
+		.reply.action = KVMI_EVENT_ACTION_SKIP,
+		.reply.event = KVMI_VCPU_EVENT_CPUID,
+	};
+	struct timespec begin, now;
+	u64 us, i, nr;
+	size_t size = 0;
+
+	hook_timeout(g, timeout, 0, KVM_INTROSPECTION_ALLOW);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (i = 0; i < 10; i++)
+		TEST_ASSERT_KVMI(kvmi_cmd(&g->s, KVMI_VM_SET_RULES, &rules,
+					  sizeof(rules), NULL, 0), 0);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	us = (now.tv_sec - begin.tv_sec) * 1000000 +
+	     (now.tv_nsec - begin.tv_nsec) / 1000;
+	/* Twice the time that the tool has */
+	nr = 2 * timeout * 1000 * 10 / us;
+	if (!nr || nr > MAX_SETS)
+		SKIP(return, "A command takes %lu us", us / 10);
+
+	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
+	for (i = 0; i < nr; i++)
+		add_message(buf, &size, KVMI_VM_SET_RULES, i, &rules, sizeof(rules));
+	add_message(buf, &size, KVMI_VCPU_EVENT, self->ev.hdr.seq, &skip, sizeof(skip));
+	kvmi_send(&g->s, buf, size);
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VM_SET_RULES, i, NULL, 0), 0);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	/* CPUID was skipped. */
+	TEST_ASSERT_EQ(stat(g, "introspection_timeouts"), 0);
+	TEST_ASSERT_EQ(stat(g, "introspection_late_answers"), 0);
+}
+
 /* Signals do not give the tool more time in KVM_RUN. */
 KVMI_TEST(kvmi_timeout, signals)
 {

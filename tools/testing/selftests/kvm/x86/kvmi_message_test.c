@@ -984,6 +984,112 @@ KVMI_TEST(kvmi_message, batch_of_all_kinds)
 	kvmi_run_wait_sync(&self->r, &uc);
 }
 
+/* As many as a vCPU has in its queue */
+#define VCPU_BATCH	32
+
+static void add_vcpu_commands(struct batch *batch, u16 id)
+{
+	struct kvmi_vcpu_hdr vcpu = { };
+	u32 i;
+
+	for (i = 0; i < VCPU_BATCH; i++)
+		add_to_batch(batch, id, i, &vcpu, sizeof(vcpu));
+}
+
+static void assert_vcpu_replies(struct kvmi_session *s, u16 id, u32 count)
+{
+	struct kvmi_error_code *ec;
+	struct kvmi_msg msg;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		kvmi_recv(s, &msg);
+		TEST_ASSERT(msg.hdr.id == id && msg.hdr.seq == i,
+			    "Message %u with seq %u in place of reply %u", msg.hdr.id,
+			    msg.hdr.seq, i);
+		ec = (void *)msg.data;
+		TEST_ASSERT_KVMI(ec->err, 0);
+	}
+}
+
+/* A vCPU in an event runs what was sent together, and replies to all at once. */
+KVMI_TEST(kvmi_message, batch_for_vcpu)
+{
+	size_t size = sizeof(struct kvmi_msg_hdr) + sizeof(struct kvmi_error_code) +
+		      sizeof(struct kvmi_vcpu_get_info_reply);
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	struct kvmi_event pause;
+	struct ucall uc;
+	u8 buf;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	add_vcpu_commands(&batch, KVMI_VCPU_GET_INFO);
+	kvmi_send(s, batch.data, batch.size);
+	TEST_ASSERT_EQ(recv(s->fd, &buf, 1, MSG_PEEK), 1);
+	TEST_ASSERT_EQ(kvmi_bytes_to_read(s), VCPU_BATCH * size);
+	assert_vcpu_replies(s, KVMI_VCPU_GET_INFO, VCPU_BATCH);
+	kvmi_unpark(s, &pause);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* Two such replies fill the buffer. */
+KVMI_TEST(kvmi_message, batch_for_vcpu_with_long_replies)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	struct kvmi_event pause;
+	struct ucall uc;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	add_vcpu_commands(&batch, KVMI_VCPU_GET_XSAVE);
+	kvmi_send(s, batch.data, batch.size);
+	assert_vcpu_replies(s, KVMI_VCPU_GET_XSAVE, VCPU_BATCH);
+	kvmi_unpark(s, &pause);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* The reply to the event follows: all that precedes it has its reply first. */
+KVMI_TEST(kvmi_message, batch_for_vcpu_that_goes_on)
+{
+	struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply reply;
+	} allow = {
+		.reply.action = KVMI_EVENT_ACTION_ALLOW,
+		.reply.event = KVMI_VCPU_EVENT_PAUSE,
+	};
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	struct kvmi_event pause;
+	struct ucall uc;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	add_vcpu_commands(&batch, KVMI_VCPU_GET_INFO);
+	add_to_batch(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
+	kvmi_send(s, batch.data, batch.size);
+	assert_vcpu_replies(s, KVMI_VCPU_GET_INFO, VCPU_BATCH);
+	kvmi_run_wait_sync(&self->r, &uc);
+}
+
+/* A tool that is gone gets no reply, and the next one not that of another. */
+KVMI_TEST(kvmi_message, batch_for_vcpu_of_lost_tool)
+{
+	struct kvmi_session *s = &self->s;
+	struct batch batch = { };
+	struct kvmi_event pause;
+	struct ucall uc;
+
+	kvmi_park(&self->r, s, self->vcpu, &pause);
+	add_vcpu_commands(&batch, KVMI_VCPU_GET_INFO);
+	kvmi_send(s, batch.data, batch.size);
+	kvmi_close(s);
+	kvmi_run_wait_sync(&self->r, &uc);
+	kvmi_attach_when_lost(s, self->vm);
+	assert_alive(s);
+	TEST_ASSERT_EQ(kvmi_bytes_to_read(s), 0);
+}
+
 /*
  * While a vCPU waits for a reply, its thread runs such commands; the receiver sends
  * what the socket has no room for.  Each reply comes once.

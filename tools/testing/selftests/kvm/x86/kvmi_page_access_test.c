@@ -354,6 +354,10 @@ KVMI_TEST(kvmi_page_access, header_errors)
 	u8 access;
 	int i, count;
 
+	/* What is not there is zero, which is no list. */
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_PAGE_ACCESS, NULL, 0, NULL, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_GET_PAGE_ACCESS, NULL, 0, NULL, 0), 0);
+
 	/* With an entry and without */
 	for (i = 0; i < ARRAY_SIZE(bad_headers); i++) {
 		for (count = 0; count < 2; count++) {

@@ -339,6 +339,39 @@ KVMI_TEST(kvmi_pf_smp, taken_with_the_reply)
 		kvmi_run_wait_sync(&self->r[i], &uc);
 }
 
+/* Nor does one go on without being asked about. */
+KVMI_TEST(kvmi_pf_smp, turned_on_with_the_reply)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+	int i, round;
+	u64 val;
+
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, R | X), 0);
+	for (i = 0; i < NR_VCPUS; i++) {
+		set_op(self, i, WRITE, 0);
+		start_vcpu(self, i, false);
+	}
+	for (round = 0; round < 100; round++) {
+		i = round % NR_VCPUS;
+		val = READ_ONCE(self->data->own[i]);
+		while (READ_ONCE(self->data->own[i]) == val)
+			sched_yield();
+		TEST_ASSERT_KVMI(kvmi_control_event(&self->s, i, KVMI_VCPU_EVENT_PF, 1),
+				 0);
+		val = READ_ONCE(self->data->own[i]);
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.common.vcpu, i);
+		TEST_ASSERT_EQ(READ_ONCE(self->data->own[i]), val);
+		TEST_ASSERT_KVMI(kvmi_control_event(&self->s, i, KVMI_VCPU_EVENT_PF, 0),
+				 0);
+		kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	*(bool *)addr_gva2hva(self->vm, (gva_t)&status.stop) = true;
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmi_run_wait_sync(&self->r[i], &uc);
+}
+
 /* The same for the end of the session: all have all rights again. */
 KVMI_TEST(kvmi_pf_smp, unhook_while_stepping)
 {

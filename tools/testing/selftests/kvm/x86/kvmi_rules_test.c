@@ -809,6 +809,10 @@ KVMI_TEST(kvmi_rules_set, bad_request)
 					  sizeof(gets[i]), NULL, 0), -KVM_EINVAL);
 	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, &many, sizeof(many), NULL, 0),
 			 -KVM_EINVAL);
+	/* What is not there is zero, which is no list. */
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, &many, sizeof(many.hdr.event), NULL,
+				  0), 0);
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, NULL, 0, NULL, 0), -KVM_EINVAL);
 	finish(self);
 }
 
@@ -886,16 +890,14 @@ KVMI_TEST(kvmi_rules_set, dropped)
 }
 
 /* CPUID with other operands, which rules that do not allow know the meaning of */
-static void expect_cpuid(struct _test_data_kvmi_rules_set *self, u32 leaf, u32 subleaf,
-			 const struct kvmi_rule *conditions)
+static void ask_about_cpuid(struct _test_data_kvmi_rules_set *self, u32 leaf, u32 subleaf,
+			    const struct kvmi_rule *rules, unsigned int nr)
 {
-	struct kvmi_rule rules[] = { *conditions, { .verdict = KVMI_RULE_ALLOW } };
 	struct kvmi_guest *g = &self->g;
 	struct kvm_regs regs;
 	struct kvmi_event ev;
 
-	rules[0].verdict = KVMI_RULE_ASK;
-	TEST_ASSERT_KVMI(set(&g->s, KVMI_VCPU_EVENT_CPUID, rules, ARRAY_SIZE(rules)), 0);
+	TEST_ASSERT_KVMI(set(&g->s, KVMI_VCPU_EVENT_CPUID, rules, nr), 0);
 	regs = self->pause.common.arch.regs;
 	regs.rax = leaf;
 	regs.rcx = subleaf;
@@ -908,11 +910,22 @@ static void expect_cpuid(struct _test_data_kvmi_rules_set *self, u32 leaf, u32 s
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 }
 
+static void expect_cpuid(struct _test_data_kvmi_rules_set *self, u32 leaf, u32 subleaf,
+			 const struct kvmi_rule *conditions)
+{
+	struct kvmi_rule rules[] = { *conditions, { .verdict = KVMI_RULE_ALLOW } };
+
+	rules[0].verdict = KVMI_RULE_ASK;
+	ask_about_cpuid(self, leaf, subleaf, rules, ARRAY_SIZE(rules));
+}
+
 /* Answered like the last of the basic leaves, except to guests on AMD */
 KVMI_TEST(kvmi_rules_set, leaf_out_of_range)
 {
 	struct kvmi_rule rule = NUMBER(self->last_leaf, self->last_leaf);
 
+	if (host_cpu_is_amd_compatible)
+		SKIP(return, "It is answered with zeroes");
 	expect_cpuid(self, 0xfffff0, 0, &rule);
 }
 
@@ -924,6 +937,24 @@ KVMI_TEST(kvmi_rules_set, leaf_without_subleaves)
 	rule.first = 1;
 	rule.last = 1;
 	expect_cpuid(self, 1, 5, &rule);
+}
+
+/* It is zero, and neither another one of its leaf nor another leaf. */
+KVMI_TEST(kvmi_rules_set, subleaf_that_does_not_exist)
+{
+	struct kvmi_rule rules[] = {
+		VALUE(~0ull, 0),
+		NUMBER(self->last_leaf, self->last_leaf),
+	};
+
+	if (!kvm_cpu_has(X86_FEATURE_XSAVE) || self->last_leaf == 0xd)
+		SKIP(return, "No leaf for it");
+	rules[0].verdict = KVMI_RULE_ALLOW;
+	rules[0].match |= KVMI_MATCH_NUMBER;
+	rules[0].first = 0xd;
+	rules[0].last = 0xd;
+	rules[1].verdict = KVMI_RULE_ALLOW;
+	ask_about_cpuid(self, 0xd, 63, rules, ARRAY_SIZE(rules));
 }
 
 #define NR_PROCESSES	20

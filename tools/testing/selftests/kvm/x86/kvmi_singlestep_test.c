@@ -460,6 +460,37 @@ KVMI_TEST(kvmi_singlestep_long, signal)
 	kvmi_guest_stop_normally(g);
 }
 
+/* Nor if another event is open meanwhile. */
+KVMI_TEST(kvmi_singlestep_long, signal_in_other_event)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause, ev;
+	struct kvm_regs regs;
+	int i;
+
+	kvmi_guest_code(g, NOP STC NOP CMC);
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(control(g, 1), 0);
+	/* What was to be stepped is not executed. */
+	for (i = 0; i < 3; i++) {
+		kvmi_run_signal(&g->r);
+		kvmi_run_wait_eintr(&g->r);
+		vcpu_regs_get(g->vcpu, &regs);
+		regs.rip = CODE + 1;
+		vcpu_regs_set(g->vcpu, &regs);
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		usleep(20000);
+	}
+	kvmi_unpark(&g->s, &pause);
+	wait_step(g, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 1);
+	TEST_ASSERT_EQ(ev.singlestep.failed, 1);
+	reply(g, &ev);
+	wait_step_at(g, CODE + 2, &ev);
+	let_go(g, &ev);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
 /* An exit to userspace is no end of it. */
 KVMI_TEST(kvmi_singlestep_long, exit_to_userspace)
 {
