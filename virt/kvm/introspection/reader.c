@@ -193,12 +193,17 @@ static int read_message(struct kvm_introspection *session,
 	return r;
 }
 
-/* Commands that were sent together are run, and replied to, together. */
+/*
+ * Commands that were sent together are run, and replied to, together.  Return true
+ * if the vCPU has some, but others may follow.
+ */
 static bool may_queue_more(const struct kvm_introspection *session,
 			   const struct kvm_vcpu_introspection *vi)
 {
-	return READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN &&
-	       READ_ONCE(vi->nr_commands) < KVMI_MAX_QUEUED_COMMANDS &&
+	unsigned int nr = READ_ONCE(vi->nr_commands);
+
+	return nr && nr < KVMI_MAX_QUEUED_COMMANDS &&
+	       READ_ONCE(vi->event.state) == KVMI_EVENT_OPEN &&
 	       kvmi_message_is_ahead(session);
 }
 
