@@ -3,7 +3,7 @@
  * KVM introspection: lookup and dispatch of commands.
  *
  * The receiver runs VM-wide commands itself.  Commands to a vCPU are queued for
- * the vCPU's thread, which runs them in KVM_RUN.
+ * the vCPU's thread, which runs them in KVM_RUN, if they need the vCPU.
  */
 
 #include <linux/kvm_host.h>
@@ -234,22 +234,27 @@ static int traced_vcpu(struct kvm_introspection *session)
 
 /*
  * The reply to the message in session->rx is sent before the next message is read
- * from the socket.  What was read together is replied to together.
+ * from the socket.  @more: if it was read already, they are sent together.
  */
-static void reply_to(struct kvm_introspection *session, int err, size_t size)
+static void __reply_to(struct kvm_introspection *session, int err, size_t size, bool more)
 {
 	kvmi_replies_add(&session->replies, &session->rx.hdr, err, size,
-			 kvmi_message_is_ahead(session));
+			 more && kvmi_message_is_ahead(session));
 	if (trace_kvmi_reply_enabled())
 		trace_kvmi_reply(session->kvm, traced_vcpu(session),
 				 &session->replies.last.hdr, err);
+}
+
+static void reply_to(struct kvm_introspection *session, int err, size_t size)
+{
+	__reply_to(session, err, size, true);
 }
 
 bool __kvmi_command_replies_due(const struct kvm_introspection *session)
 {
 	lockdep_assert_held(&session->reader.lock);
 
-	return session->replies.last_size || session->shutdown || session->reader.error ||
+	return session->replies.due || session->shutdown || session->reader.error ||
 	       !kvmi_message_is_ahead(session);
 }
 
@@ -491,7 +496,7 @@ static int run_unloaded(struct kvm_introspection *session, struct kvm_vcpu *vcpu
 static int try_unloaded(struct kvm_introspection *session, struct kvm_vcpu *vcpu,
 			const struct kvmi_command_desc *desc, size_t *size)
 {
-	int r;
+	int mode, r;
 
 	/* In userspace */
 	if (mutex_trylock(&vcpu->mutex)) {
@@ -510,7 +515,8 @@ static int try_unloaded(struct kvm_introspection *session, struct kvm_vcpu *vcpu
 	 * kvm->srcu, where it handles the exit.
 	 */
 	smp_mb();
-	if (READ_ONCE(vcpu->mode) == IN_GUEST_MODE)
+	mode = READ_ONCE(vcpu->mode);
+	if (mode == IN_GUEST_MODE || mode == EXITING_GUEST_MODE)
 		kvmi_vm_wait_for_exit(session, vcpu);
 	else if (!kvm_vcpu_is_blocking(vcpu))
 		synchronize_srcu_expedited(&vcpu->kvm->srcu);
@@ -535,7 +541,8 @@ static void process_vcpu_command(struct kvm_introspection *session,
 		if (!r)
 			return;
 	}
-	reply_to(session, r, size);
+	/* The vCPU's reply to the next command must not come first. */
+	__reply_to(session, r, size, false);
 }
 
 /* Return true if a request has data that this kernel would ignore. */
@@ -622,8 +629,8 @@ int kvmi_command_receive_for_vcpu(struct kvm_introspection *session)
 }
 
 /*
- * Run a command on the vCPU's thread and put its reply in vi->replies.  It is sent
- * with that to the next command, if they were.
+ * Run a command on the vCPU's thread and put its reply in vi->replies.  If the next
+ * command was read together with this one, both replies are sent together.
  */
 void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd)

@@ -95,8 +95,8 @@ void kvmi_command_run(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 		      const struct kvmi_command *cmd);
 
 /*
- * Return true if replies of VM-wide commands have to be sent before anything else
- * is done.  Under reader.lock.
+ * Return true if replies to what the receiver has processed have to be sent before
+ * anything else is done.  Under reader.lock.
  */
 static inline bool kvmi_command_replies_due(const struct kvm_introspection *session)
 {

@@ -503,7 +503,9 @@ static int wait_for_answer(struct kvm_vcpu *vcpu,
 				return -ENOTCONN;
 		}
 		left = time_left(session, &vi->event);
-		if (!left && may_be_answered(session, &vi->event))
+		/* No tool that does not read is waited for. */
+		if (!left && !kvmi_replies_left(&vi->replies) &&
+		    may_be_answered(session, &vi->event))
 			left = 1;
 		if (!left) {
 			if (kvmi_event_expire(vi, session))

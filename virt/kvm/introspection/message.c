@@ -450,8 +450,10 @@ void kvmi_replies_add(struct kvmi_replies *replies, const struct kvmi_msg_hdr *t
 	    size <= sizeof(replies->earlier) - replies->earlier_size) {
 		memcpy(replies->earlier + replies->earlier_size, last, size);
 		replies->earlier_size += size;
+		replies->due = !more;
 	} else {
 		replies->last_size = size;
+		replies->due = true;
 	}
 }
 
@@ -473,4 +475,6 @@ void kvmi_replies_sent(struct kvmi_replies *replies)
 		replies->earlier_size = 0;
 	else
 		replies->last_size = 0;
+	if (!replies->last_size)
+		replies->due = false;
 }

@@ -45,6 +45,7 @@ static inline bool kvmi_replies_left(const struct kvmi_replies *replies)
 /* What the tool that they are for does not read any more */
 static inline void kvmi_replies_drop(struct kvmi_replies *replies)
 {
+	replies->due = false;
 	replies->last_size = 0;
 	replies->earlier_size = 0;
 }

@@ -31,6 +31,8 @@ struct kvmi_frame {
 
 /* Replies to commands that are still to be sent */
 struct kvmi_replies {
+	/* They don't wait for others */
+	bool due;
 	/* Bytes of @last that are to be sent after @earlier */
 	size_t last_size;
 	/* The reply that was made last */
@@ -167,7 +169,7 @@ struct kvm_introspection {
 	/* What a stream had after the last message that was read from it */
 	u8 ahead[sizeof(struct kvmi_frame)];
 
-	/* To VM-wide commands; under @reader.lock */
+	/* To commands that were not run on a vCPU's thread; under @reader.lock */
 	struct kvmi_replies replies;
 };
 

@@ -359,7 +359,7 @@ static int send_due_replies(struct kvm_vcpu *vcpu, struct kvm_introspection *ses
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	if (!kvmi_replies_left(&vi->replies) ||
-	    (!vi->replies.last_size && READ_ONCE(vi->nr_commands)))
+	    (!vi->replies.due && READ_ONCE(vi->nr_commands)))
 		return 0;
 
 	return send_replies(vcpu, session);

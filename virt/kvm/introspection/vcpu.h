@@ -207,7 +207,7 @@ struct kvm_vcpu_introspection {
 
 	struct kvmi_arch_vcpu arch;
 
-	/* To commands; vCPU's thread only */
+	/* To commands; vCPU's thread only, and who has @lock while not @busy */
 	struct kvmi_replies replies;
 	/* kvm_introspection.attachment of the tool that sent these */
 	unsigned int reply_to;

@@ -66,7 +66,7 @@ static bool userspace_owns_breakpoints(struct kvm_vcpu *vcpu)
 
 /*
  * Return 0 if an event can be enabled; -KVM_EOPNOTSUPP if the hardware can't
- * report it; -KVM_EBUSY if userspace uses it. vCPU's thread only.
+ * report it; -KVM_EBUSY if userspace uses it, which only the vCPU's thread knows.
  */
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id)
 {

@@ -500,7 +500,8 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 	if (kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_PF)) {
 		action = kvmi_event(vcpu, KVMI_VCPU_EVENT_PF, event,
 				    sizeof(*event), &reply, sizeof(reply));
-		asked = true;
+		/* Not if the event was turned off, or the tool lost, meanwhile */
+		asked = kvmi_event_answered(vcpu);
 	}
 	/*
 	 * Report a failure once, but an event that was interrupted is raised

@@ -638,8 +638,12 @@ KVMI_TEST(kvmi_page_cost, switch_views_by_answer)
 /* One instruction in another view, as at a hidden breakpoint: one event, two exits */
 KVMI_TEST(kvmi_page_cost, step_in_view)
 {
+	struct kvmi_vm_get_features_reply features;
 	struct page_events one, two;
 
+	kvmi_get_features(&self->s, &features);
+	if (!(features.flags & KVMI_FEATURE_SINGLESTEP))
+		SKIP(return, "No single-stepping");
 	create_view(&self->s);
 	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, KVMI_WORKLOAD_MEMORY, 1,
 					      NO_WRITE), 0);

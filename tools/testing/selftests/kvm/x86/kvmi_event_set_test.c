@@ -295,6 +295,7 @@ KVMI_TEST(kvmi_no_event, turn_on)
 
 KVMI_TEST(kvmi_no_event, turn_off)
 {
+	u64 wakeups = vcpu_get_stat(self->vcpu, halt_wakeup);
 	struct kvmi_session *s = &self->s;
 	int i;
 
@@ -304,6 +305,55 @@ KVMI_TEST(kvmi_no_event, turn_off)
 		TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_CPUID, 0), 0);
 		TEST_ASSERT_KVMI(kvmi_control_cr(s, 0, 4, 0), 0);
 	}
+	/* Its thread has slept on. */
+	if (variant->place == HALTED)
+		TEST_ASSERT_EQ(vcpu_get_stat(self->vcpu, halt_wakeup), wakeups);
+	end_run(self, variant->place);
+}
+
+static void add_message(u8 *buf, size_t *size, u16 id, u32 seq, const void *data,
+			size_t data_size)
+{
+	struct kvmi_msg_hdr hdr = { .id = id, .size = data_size, .seq = seq };
+
+	memcpy(buf + *size, &hdr, sizeof(hdr));
+	memcpy(buf + *size + sizeof(hdr), data, data_size);
+	*size += sizeof(hdr) + data_size;
+}
+
+/* The replies of a vCPU come in order, also if its thread does not run all commands. */
+KVMI_TEST(kvmi_no_event, order)
+{
+	const struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_control_events req;
+	} on = {
+		.req.event_id = KVMI_VCPU_EVENT_CPUID,
+		.req.enable = 1,
+	};
+	const struct kvmi_vm_set_rules rules = { .event = KVMI_VCPU_EVENT_CR };
+	struct kvmi_session *s = &self->s;
+	struct kvmi_msg msg;
+	u32 vcpu, i, round;
+	u8 buf[256];
+	size_t size;
+
+	if (variant->place == USERSPACE)
+		SKIP(return, "Nobody replies to the second command");
+	for (round = 0; round < 50; round++) {
+		size = 0;
+		add_message(buf, &size, KVMI_VCPU_CONTROL_EVENTS, 0, &on, sizeof(on));
+		add_message(buf, &size, KVMI_VCPU_GET_INFO, 1, &on.vcpu, sizeof(on.vcpu));
+		/* It takes long. */
+		add_message(buf, &size, KVMI_VM_SET_RULES, 2, &rules, sizeof(rules));
+		kvmi_send(s, buf, size);
+		for (i = 0, vcpu = 0; i < 3; i++) {
+			kvmi_recv(s, &msg);
+			if (msg.hdr.id != KVMI_VM_SET_RULES)
+				TEST_ASSERT_EQ(msg.hdr.seq, vcpu++);
+		}
+	}
+	TEST_ASSERT_KVMI(kvmi_control_event(s, 0, KVMI_VCPU_EVENT_CPUID, 0), 0);
 	end_run(self, variant->place);
 }
 

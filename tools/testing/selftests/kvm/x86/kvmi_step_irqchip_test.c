@@ -227,7 +227,7 @@ KVMI_TEST(kvmi_irqchip, steps)
 
 /*
  * A vCPU that has halted is woken, and the interrupt follows what was to be stepped.
- * Return false without single-stepping.
+ * Return false if there is no single-stepping.
  */
 static bool step_halted(struct _test_data_kvmi_irqchip *self, u64 disabled_exits)
 {
