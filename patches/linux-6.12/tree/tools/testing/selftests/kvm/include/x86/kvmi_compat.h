@@ -58,6 +58,15 @@ typedef vm_vaddr_t gva_t;
 #define vm_alloc_pages(vm, nr)	vm_vaddr_alloc_pages(vm, nr)
 #define vm_get_pte(vm, gva)	vm_get_page_table_entry(vm, gva)
 
+/* That of Linux 6.12 lacks the prefix: nothing is emulated. */
+#undef kvm_asm_safe_fep
+#define kvm_asm_safe_fep(insn, inputs...)					\
+({										\
+	u64 ign_error_code;							\
+										\
+	kvm_asm_safe_ec_fep(insn, ign_error_code, inputs);			\
+})
+
 #define kvm_is_ignore_msrs()	get_kvm_param_bool("ignore_msrs")
 #define kvm_get_module_param_bool(module, param)				\
 ({										\
