@@ -719,6 +719,7 @@ static inline bool kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva,
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu) { return false; }
 static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr) { return false; }
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr) { return false; }
