@@ -434,7 +434,7 @@ static void get_control(struct kvmi_session *s,
 	KVMI_ASSERT_ZERO(rpl->padding);
 }
 
-static int nr_bits(const u64 *words, int nr)
+static int nr_bits(const __u64 *words, int nr)
 {
 	int n = 0;
 
