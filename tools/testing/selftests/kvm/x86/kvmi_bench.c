@@ -354,7 +354,7 @@ struct row {
 	};
 };
 
-static struct kvmi_workload_result run_guest(const struct row *row, u64 n)
+static struct kvmi_workload_result run_in_guest(const struct row *row, u64 n)
 {
 	vmm_start(VMM_RUN, row->op, n);
 	return vmm_finish();
@@ -530,7 +530,7 @@ static struct kvmi_workload_result run_command_outside(const struct row *row, u6
 }
 
 #define FLOOR(_name, _op)							\
-	{ .name = _name, .run = run_guest, .op = _op }
+	{ .name = _name, .run = run_in_guest, .op = _op }
 #define EVENT(_name, _op, _event, _action, ...)					\
 	{ .name = _name, .run = run_event, .op = _op, .event = _event,		\
 	  .action = KVMI_EVENT_ACTION_##_action, ##__VA_ARGS__ }
@@ -578,14 +578,14 @@ static struct row event_rows[] = {
 };
 
 static struct row rule_rows[] = {
-	RULE("CPUID, ALLOW", run_guest, OP_CPUID, KVMI_VCPU_EVENT_CPUID, ALLOW),
-	RULE("CR3, ALLOW", run_guest, OP_CR3, KVMI_VCPU_EVENT_CR, ALLOW,
+	RULE("CPUID, ALLOW", run_in_guest, OP_CPUID, KVMI_VCPU_EVENT_CPUID, ALLOW),
+	RULE("CR3, ALLOW", run_in_guest, OP_CR3, KVMI_VCPU_EVENT_CR, ALLOW,
 	     .control = KVMI_VCPU_CONTROL_CR, .cr.cr = 3),
-	RULE("MSR, ALLOW", run_guest, OP_MSR, KVMI_VCPU_EVENT_MSR, ALLOW,
+	RULE("MSR, ALLOW", run_in_guest, OP_MSR, KVMI_VCPU_EVENT_MSR, ALLOW,
 	     .control = KVMI_VCPU_CONTROL_MSR, .msr.msr = MSR_LSTAR),
-	RULE("HYPERCALL, ALLOW", run_guest, OP_HYPERCALL, KVMI_VCPU_EVENT_HYPERCALL,
+	RULE("HYPERCALL, ALLOW", run_in_guest, OP_HYPERCALL, KVMI_VCPU_EVENT_HYPERCALL,
 	     ALLOW),
-	RULE("TRAP, #UD, ALLOW", run_guest, OP_UD2, KVMI_VCPU_EVENT_TRAP, ALLOW),
+	RULE("TRAP, #UD, ALLOW", run_in_guest, OP_UD2, KVMI_VCPU_EVENT_TRAP, ALLOW),
 	RULE("CPUID, NOTIFY", run_notified, OP_CPUID, KVMI_VCPU_EVENT_CPUID, NOTIFY),
 	RULE("CR3, NOTIFY", run_notified, OP_CR3, KVMI_VCPU_EVENT_CR, NOTIFY,
 	     .control = KVMI_VCPU_CONTROL_CR, .cr.cr = 3),
@@ -759,7 +759,7 @@ static void print_row(const struct row *row, u64 n)
 	print_count(kvmi_trace_sum(one.trace.other_allocs),
 		    kvmi_trace_sum(two.trace.other_allocs), n, tracing);
 
-	if (row->run == run_guest && !row->event && !exit_ticks[row->op])
+	if (row->run == run_in_guest && !row->event && !exit_ticks[row->op])
 		exit_ticks[row->op] = ticks;
 	else if (row->run == run_ping)
 		ping_ticks = ticks;
