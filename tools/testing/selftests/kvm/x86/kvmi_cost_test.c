@@ -34,6 +34,24 @@ static u64 count_exits(struct kvm_vcpu *vcpu, enum kvmi_workload_op op)
 	return exits;
 }
 
+/* Count what all threads of this process do.  Return false without tracefs. */
+static bool start_counting(void)
+{
+	pid_t threads[KVMI_TRACE_THREADS];
+	int nr = kvmi_trace_threads_of(getpid(), threads, 0);
+
+	if (!kvmi_trace_open(threads, nr))
+		return false;
+	kvmi_trace_start();
+	return true;
+}
+
+static void stop_counting(struct kvmi_trace_counts *counts)
+{
+	kvmi_trace_stop(counts);
+	kvmi_trace_close();
+}
+
 FIXTURE(kvmi_cost) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
@@ -241,10 +259,8 @@ static bool count_events(struct _test_data_kvmi_cost *self,
 		kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
 		get_event(s, &ev);
 	}
-	if (tracing) {
-		kvmi_trace_stop(counts);
-		kvmi_trace_close();
-	}
+	if (tracing)
+		stop_counting(counts);
 	kvmi_reply(s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_workload_finish(&g);
 	return tracing;
@@ -338,18 +354,13 @@ KVMI_TEST(kvmi_event_cost, vcpu_needs_no_syscall)
 KVMI_TEST(kvmi_event_cost, rule_wakes_nobody)
 {
 	struct _test_data_kvmi_cost *cost = &self->cost;
-	struct kvmi_trace_counts counts;
-	pid_t threads[KVMI_TRACE_THREADS];
 	struct kvmi_workload_result result;
-	int nr;
+	struct kvmi_trace_counts counts;
 
 	set_rule(&cost->s, KVMI_VCPU_EVENT_CPUID, KVMI_RULE_ALLOW);
-	nr = kvmi_trace_threads_of(getpid(), threads, 0);
-	TEST_ASSERT(kvmi_trace_open(threads, nr), "Cannot trace");
-	kvmi_trace_start();
+	TEST_ASSERT(start_counting(), "Cannot trace");
 	kvmi_workload_run(cost->vcpu, OP_CPUID, KVMI_WORKLOAD_OPS, &result);
-	kvmi_trace_stop(&counts);
-	kvmi_trace_close();
+	stop_counting(&counts);
 	TEST_ASSERT(kvmi_trace_sum(counts.wakeups) < OPS, "%lu wake-ups in %d events",
 		    kvmi_trace_sum(counts.wakeups), KVMI_WORKLOAD_OPS);
 	TEST_ASSERT(result.exits >= KVMI_WORKLOAD_OPS, "%lu exits", result.exits);
@@ -362,22 +373,18 @@ KVMI_TEST(kvmi_event_cost, batch_wakes_once)
 {
 	struct kvmi_session *s = &self->cost.s;
 	struct kvmi_msg_hdr cmds[BATCH] = { };
-	struct kvmi_trace_counts counts;
-	pid_t threads[KVMI_TRACE_THREADS];
 	struct kvmi_get_version_reply rpl;
-	int nr, i;
+	struct kvmi_trace_counts counts;
+	int i;
 
 	for (i = 0; i < BATCH; i++)
 		cmds[i] = (struct kvmi_msg_hdr) { .id = KVMI_GET_VERSION, .seq = i };
-	nr = kvmi_trace_threads_of(getpid(), threads, 0);
-	TEST_ASSERT(kvmi_trace_open(threads, nr), "Cannot trace");
-	kvmi_trace_start();
+	TEST_ASSERT(start_counting(), "Cannot trace");
 	kvmi_send(s, cmds, sizeof(cmds));
 	for (i = 0; i < BATCH; i++)
 		TEST_ASSERT_KVMI(kvmi_recv_reply(s, KVMI_GET_VERSION, i, &rpl,
 						 sizeof(rpl)), 0);
-	kvmi_trace_stop(&counts);
-	kvmi_trace_close();
+	stop_counting(&counts);
 	/* The receiver, and the tool */
 	TEST_ASSERT(kvmi_trace_sum(counts.wakeups) <= 4, "%lu wake-ups for %d commands",
 		    kvmi_trace_sum(counts.wakeups), BATCH);
@@ -549,28 +556,21 @@ static void count_page_events(struct _test_data_kvmi_page_cost *self, u64 n,
 		.ops = n,
 	};
 	struct kvmi_session *s = &self->s;
-	pid_t threads[KVMI_TRACE_THREADS];
 	struct kvmi_event ev;
 	u64 i, before = 0;
-	int nr;
 
 	kvmi_workload_use_pages(self->vm, how == COMMAND || how == SET_VIEW ? 2 : 1);
 	kvmi_workload_start(&g);
 	for (i = 0; i < n; i++) {
 		kvmi_wait_event(s, KVMI_VCPU_EVENT_PF, &ev);
 		if (!i) {
-			nr = kvmi_trace_threads_of(getpid(), threads, 0);
-			events->traced = kvmi_trace_open(threads, nr);
-			if (events->traced)
-				kvmi_trace_start();
+			events->traced = start_counting();
 			before = flushes(self->vm);
 		}
 		if (i + 1 == n) {
 			events->flushes = flushes(self->vm) - before;
-			if (events->traced) {
-				kvmi_trace_stop(&events->counts);
-				kvmi_trace_close();
-			}
+			if (events->traced)
+				stop_counting(&events->counts);
 		}
 		answer_page_event(s, &ev, how);
 	}
@@ -676,17 +676,12 @@ KVMI_TEST(kvmi_page_cost, rule)
 /* Pages of which no two that are restricted are neighbours share what is allocated. */
 KVMI_TEST(kvmi_page_cost, isolated_pages_share_memory)
 {
-	pid_t threads[KVMI_TRACE_THREADS];
 	struct kvmi_trace_counts counts;
-	int nr;
 
-	nr = kvmi_trace_threads_of(getpid(), threads, 0);
-	if (!kvmi_trace_open(threads, nr))
+	if (!start_counting())
 		SKIP(return, "Needs tracefs with events");
-	kvmi_trace_start();
 	set_scattered(&self->s, NO_WRITE);
-	kvmi_trace_stop(&counts);
-	kvmi_trace_close();
+	stop_counting(&counts);
 	TEST_ASSERT(kvmi_trace_sum(counts.other_allocs) < PAGES / 16,
 		    "%lu allocations for %d pages, e.g. in %s",
 		    kvmi_trace_sum(counts.other_allocs), PAGES / 2, counts.sites[0].name);

@@ -311,16 +311,6 @@ KVMI_TEST(kvmi_no_event, turn_off)
 	end_run(self, variant->place);
 }
 
-static void add_message(u8 *buf, size_t *size, u16 id, u32 seq, const void *data,
-			size_t data_size)
-{
-	struct kvmi_msg_hdr hdr = { .id = id, .size = data_size, .seq = seq };
-
-	memcpy(buf + *size, &hdr, sizeof(hdr));
-	memcpy(buf + *size + sizeof(hdr), data, data_size);
-	*size += sizeof(hdr) + data_size;
-}
-
 /* The replies of a vCPU come in order, also if its thread does not run all commands. */
 KVMI_TEST(kvmi_no_event, order)
 {
@@ -335,18 +325,17 @@ KVMI_TEST(kvmi_no_event, order)
 	struct kvmi_session *s = &self->s;
 	struct kvmi_msg msg;
 	u32 vcpu, i, round;
-	u8 buf[256];
-	size_t size;
+	struct kvmi_batch batch;
 
 	if (variant->place == USERSPACE)
 		SKIP(return, "Nobody replies to the second command");
 	for (round = 0; round < 50; round++) {
-		size = 0;
-		add_message(buf, &size, KVMI_VCPU_CONTROL_EVENTS, 0, &on, sizeof(on));
-		add_message(buf, &size, KVMI_VCPU_GET_INFO, 1, &on.vcpu, sizeof(on.vcpu));
+		batch.size = 0;
+		kvmi_batch_add(&batch, KVMI_VCPU_CONTROL_EVENTS, 0, &on, sizeof(on));
+		kvmi_batch_add(&batch, KVMI_VCPU_GET_INFO, 1, &on.vcpu, sizeof(on.vcpu));
 		/* It takes long. */
-		add_message(buf, &size, KVMI_VM_SET_RULES, 2, &rules, sizeof(rules));
-		kvmi_send(s, buf, size);
+		kvmi_batch_add(&batch, KVMI_VM_SET_RULES, 2, &rules, sizeof(rules));
+		kvmi_send(s, batch.data, batch.size);
 		for (i = 0, vcpu = 0; i < 3; i++) {
 			kvmi_recv(s, &msg);
 			if (msg.hdr.id != KVMI_VM_SET_RULES)

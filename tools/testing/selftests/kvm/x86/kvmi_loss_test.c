@@ -308,22 +308,12 @@ KVMI_TEST(kvmi_timeout, renewed)
 /* Rules, of which each command waits for all vCPUs */
 #define MAX_SETS	2000
 
-static void add_message(u8 *buf, size_t *size, u16 id, u32 seq, const void *data,
-			size_t data_size)
-{
-	struct kvmi_msg_hdr hdr = { .id = id, .size = data_size, .seq = seq };
-
-	memcpy(buf + *size, &hdr, sizeof(hdr));
-	memcpy(buf + *size + sizeof(hdr), data, data_size);
-	*size += sizeof(hdr) + data_size;
-}
-
 /* What the tool has sent in time counts, also if KVM takes long to get to it. */
 KVMI_TEST(kvmi_timeout, reply_behind_commands)
 {
 	const struct kvmi_vm_set_rules rules = { .event = KVMI_VCPU_EVENT_CPUID };
 	const u64 timeout = 250;
-	static u8 buf[(MAX_SETS + 4) * 32];
+	static struct kvmi_batch batch;
 	struct kvmi_guest *g = &self->g;
 	struct {
 		struct kvmi_vcpu_hdr vcpu;
@@ -334,7 +324,6 @@ KVMI_TEST(kvmi_timeout, reply_behind_commands)
 	};
 	struct timespec begin, now;
 	u64 us, i, nr;
-	size_t size = 0;
 
 	hook_timeout(g, timeout, 0, KVM_INTROSPECTION_ALLOW);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -351,10 +340,10 @@ KVMI_TEST(kvmi_timeout, reply_behind_commands)
 
 	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
 	for (i = 0; i < nr; i++)
-		add_message(buf, &size, KVMI_VM_SET_RULES, i, &rules, sizeof(rules));
-	add_message(buf, &size, KVMI_VCPU_EVENT, self->ev.hdr.seq, &skip, sizeof(skip));
+		kvmi_batch_add(&batch, KVMI_VM_SET_RULES, i, &rules, sizeof(rules));
+	kvmi_batch_add(&batch, KVMI_VCPU_EVENT, self->ev.hdr.seq, &skip, sizeof(skip));
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	kvmi_send(&g->s, buf, size);
+	kvmi_send(&g->s, batch.data, batch.size);
 	for (i = 0; i < nr; i++)
 		TEST_ASSERT_KVMI(kvmi_recv_reply(&g->s, KVMI_VM_SET_RULES, i, NULL, 0), 0);
 	clock_gettime(CLOCK_MONOTONIC, &now);

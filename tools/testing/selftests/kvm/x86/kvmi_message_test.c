@@ -782,31 +782,12 @@ KVMI_TEST(kvmi_message, several_commands_in_one_write)
 /* Of this size READ_PHYSICAL has a reply of which two make a message. */
 #define BATCH_READ	4096
 
-/* Commands that are sent together */
-struct batch {
-	u32 first;
-	size_t size;
-	u8 data[LONG_BATCH * sizeof(struct kvmi_msg_hdr)];
-};
-
-static void add_to_batch(struct batch *batch, u16 id, u32 seq, const void *req,
-			 size_t size)
-{
-	struct kvmi_msg_hdr hdr = { .id = id, .size = size, .seq = seq };
-
-	TEST_ASSERT(batch->size + sizeof(hdr) + size <= sizeof(batch->data),
-		    "The batch is too long");
-	memcpy(batch->data + batch->size, &hdr, sizeof(hdr));
-	memcpy(batch->data + batch->size + sizeof(hdr), req, size);
-	batch->size += sizeof(hdr) + size;
-}
-
-static void add_versions(struct batch *batch, u32 count)
+static void add_versions(struct kvmi_batch *batch, u32 count)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++)
-		add_to_batch(batch, KVMI_GET_VERSION, i, NULL, 0);
+		kvmi_batch_add(batch, KVMI_GET_VERSION, i, NULL, 0);
 }
 
 static void assert_versions(struct kvmi_session *s, u32 first, u32 count)
@@ -825,7 +806,7 @@ KVMI_TEST(kvmi_message, batch)
 	size_t size = sizeof(struct kvmi_msg_hdr) + sizeof(struct kvmi_error_code) +
 		      sizeof(struct kvmi_get_version_reply);
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	u8 buf[BATCH * 64];
 
 	add_versions(&batch, BATCH);
@@ -840,7 +821,7 @@ KVMI_TEST(kvmi_message, batch)
 KVMI_TEST(kvmi_message, batch_with_more_than_a_message)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 
 	add_versions(&batch, LONG_BATCH);
 	kvmi_send(s, batch.data, batch.size);
@@ -853,15 +834,15 @@ KVMI_TEST(kvmi_message, batch_with_long_replies)
 	struct kvmi_vm_read_physical req = { .size = BATCH_READ };
 	static u8 data[BATCH_READ];
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	u32 i;
 
 	for (i = 0; i < BATCH; i++) {
 		if (i % 3)
-			add_to_batch(&batch, KVMI_GET_VERSION, i, NULL, 0);
+			kvmi_batch_add(&batch, KVMI_GET_VERSION, i, NULL, 0);
 		else
-			add_to_batch(&batch, KVMI_VM_READ_PHYSICAL, i, &req,
-				     sizeof(req));
+			kvmi_batch_add(&batch, KVMI_VM_READ_PHYSICAL, i, &req,
+				       sizeof(req));
 	}
 	kvmi_send(s, batch.data, batch.size);
 	for (i = 0; i < BATCH; i++) {
@@ -878,12 +859,12 @@ KVMI_TEST(kvmi_message, batch_with_long_replies)
 KVMI_TEST(kvmi_message, batches_without_reading)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	u32 i, sent = 0;
 	int tries;
 
 	for (i = 0; i < BATCH; i++)
-		add_to_batch(&batch, KVMI_GET_VERSION, 0, NULL, 0);
+		kvmi_batch_add(&batch, KVMI_GET_VERSION, 0, NULL, 0);
 	/* Wait until the receiver waits, too. */
 	for (tries = 0; tries < 100; tries++) {
 		if (send(s->fd, batch.data, batch.size, MSG_DONTWAIT) < 0) {
@@ -903,14 +884,14 @@ KVMI_TEST(kvmi_message, batches_without_reading)
 KVMI_TEST(kvmi_message, batch_that_ends_the_session)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 
 	add_versions(&batch, BATCH);
 	/* It lacks the data. */
-	add_to_batch(&batch, KVMI_VM_WRITE_PHYSICAL, BATCH,
-		     &(struct kvmi_vm_write_physical) { .size = 8 },
-		     sizeof(struct kvmi_vm_write_physical));
-	add_to_batch(&batch, KVMI_GET_VERSION, 0, NULL, 0);
+	kvmi_batch_add(&batch, KVMI_VM_WRITE_PHYSICAL, BATCH,
+		       &(struct kvmi_vm_write_physical) { .size = 8 },
+		       sizeof(struct kvmi_vm_write_physical));
+	kvmi_batch_add(&batch, KVMI_GET_VERSION, 0, NULL, 0);
 	kvmi_send(s, batch.data, batch.size);
 	assert_versions(s, 0, BATCH);
 	kvmi_expect_closed(s);
@@ -921,7 +902,7 @@ KVMI_TEST(kvmi_message, batch_before_oversize)
 {
 	struct kvmi_msg_hdr hdr = { .size = KVMI_MAX_MSG_SIZE + 1 };
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 
 	add_versions(&batch, BATCH);
 	memcpy(batch.data + batch.size, &hdr, sizeof(hdr));
@@ -934,7 +915,7 @@ KVMI_TEST(kvmi_message, batch_before_oversize)
 KVMI_TEST(kvmi_message, batch_and_a_part)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 
 	add_versions(&batch, BATCH + 1);
 	kvmi_send(s, batch.data, batch.size - 1);
@@ -957,7 +938,7 @@ KVMI_TEST(kvmi_message, batch_of_all_kinds)
 	struct kvmi_vcpu_hdr vcpu = { }, no_vcpu = { .vcpu = 0xffff };
 	struct kvmi_session *s = &self->s;
 	struct kvmi_event pause;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	unsigned int seen = 0;
 	struct kvmi_msg msg;
 	struct ucall uc;
@@ -965,12 +946,12 @@ KVMI_TEST(kvmi_message, batch_of_all_kinds)
 
 	kvmi_park(&self->r, s, self->vcpu, &pause);
 	/* The receiver's, and so are all that follow. */
-	add_to_batch(&batch, KVMI_VM_CONTROL_CLEANUP, 0, NULL, 0);
-	add_to_batch(&batch, KVMI_VCPU_GET_INFO, 1, &vcpu, sizeof(vcpu));
-	add_to_batch(&batch, KVMI_GET_VERSION, 2, NULL, 0);
-	add_to_batch(&batch, KVMI_VCPU_GET_INFO, 3, &no_vcpu, sizeof(no_vcpu));
-	add_to_batch(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
-	add_to_batch(&batch, KVMI_GET_VERSION, 4, NULL, 0);
+	kvmi_batch_add(&batch, KVMI_VM_CONTROL_CLEANUP, 0, NULL, 0);
+	kvmi_batch_add(&batch, KVMI_VCPU_GET_INFO, 1, &vcpu, sizeof(vcpu));
+	kvmi_batch_add(&batch, KVMI_GET_VERSION, 2, NULL, 0);
+	kvmi_batch_add(&batch, KVMI_VCPU_GET_INFO, 3, &no_vcpu, sizeof(no_vcpu));
+	kvmi_batch_add(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
+	kvmi_batch_add(&batch, KVMI_GET_VERSION, 4, NULL, 0);
 	kvmi_send(s, batch.data, batch.size);
 	for (i = 0; i < 5; i++) {
 		kvmi_recv(s, &msg);
@@ -987,13 +968,13 @@ KVMI_TEST(kvmi_message, batch_of_all_kinds)
 /* As many as a vCPU has in its queue */
 #define VCPU_BATCH	32
 
-static void add_vcpu_commands(struct batch *batch, u16 id)
+static void add_vcpu_commands(struct kvmi_batch *batch, u16 id)
 {
 	struct kvmi_vcpu_hdr vcpu = { };
 	u32 i;
 
 	for (i = 0; i < VCPU_BATCH; i++)
-		add_to_batch(batch, id, i, &vcpu, sizeof(vcpu));
+		kvmi_batch_add(batch, id, i, &vcpu, sizeof(vcpu));
 }
 
 static void assert_vcpu_replies(struct kvmi_session *s, u16 id, u32 count)
@@ -1018,7 +999,7 @@ KVMI_TEST(kvmi_message, batch_for_vcpu)
 	size_t size = sizeof(struct kvmi_msg_hdr) + sizeof(struct kvmi_error_code) +
 		      sizeof(struct kvmi_vcpu_get_info_reply);
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	struct kvmi_event pause;
 	bool together = false;
 	struct ucall uc;
@@ -1043,7 +1024,7 @@ KVMI_TEST(kvmi_message, batch_for_vcpu)
 KVMI_TEST(kvmi_message, batch_for_vcpu_with_long_replies)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	struct kvmi_event pause;
 	struct ucall uc;
 
@@ -1066,13 +1047,13 @@ KVMI_TEST(kvmi_message, batch_for_vcpu_that_goes_on)
 		.reply.event = KVMI_VCPU_EVENT_PAUSE,
 	};
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	struct kvmi_event pause;
 	struct ucall uc;
 
 	kvmi_park(&self->r, s, self->vcpu, &pause);
 	add_vcpu_commands(&batch, KVMI_VCPU_GET_INFO);
-	add_to_batch(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
+	kvmi_batch_add(&batch, KVMI_VCPU_EVENT, pause.hdr.seq, &allow, sizeof(allow));
 	kvmi_send(s, batch.data, batch.size);
 	assert_vcpu_replies(s, KVMI_VCPU_GET_INFO, VCPU_BATCH);
 	kvmi_run_wait_sync(&self->r, &uc);
@@ -1082,7 +1063,7 @@ KVMI_TEST(kvmi_message, batch_for_vcpu_that_goes_on)
 KVMI_TEST(kvmi_message, batch_for_vcpu_of_lost_tool)
 {
 	struct kvmi_session *s = &self->s;
-	struct batch batch = { };
+	struct kvmi_batch batch = { };
 	struct kvmi_event pause;
 	struct ucall uc;
 

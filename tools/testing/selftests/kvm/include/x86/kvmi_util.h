@@ -114,6 +114,16 @@ void kvmi_expect_closed(struct kvmi_session *s);
 /* How much is there to read? */
 int kvmi_bytes_to_read(struct kvmi_session *s);
 
+/* Messages that are sent together */
+struct kvmi_batch {
+	size_t size;
+	/* More than two thousand commands with little data */
+	u8 data[50000];
+};
+
+void kvmi_batch_add(struct kvmi_batch *batch, u16 id, u32 seq, const void *data,
+		    size_t size);
+
 /* The tool's side.  Results are 0 or -KVM_E*. */
 void kvmi_send(struct kvmi_session *s, const void *buf, size_t size);
 void kvmi_recv(struct kvmi_session *s, struct kvmi_msg *msg);

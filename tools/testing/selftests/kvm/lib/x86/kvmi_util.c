@@ -411,6 +411,19 @@ static void kvmi_queue_event(struct kvmi_session *s, const struct kvmi_msg *msg)
 	kvmi_parse_event(msg, &s->queue[s->nr_queued++]);
 }
 
+void kvmi_batch_add(struct kvmi_batch *batch, u16 id, u32 seq, const void *data,
+		    size_t size)
+{
+	struct kvmi_msg_hdr hdr = { .id = id, .size = size, .seq = seq };
+
+	TEST_ASSERT(batch->size + sizeof(hdr) + size <= sizeof(batch->data),
+		    "The batch is too long");
+	memcpy(batch->data + batch->size, &hdr, sizeof(hdr));
+	if (size)
+		memcpy(batch->data + batch->size + sizeof(hdr), data, size);
+	batch->size += sizeof(hdr) + size;
+}
+
 u32 kvmi_send_cmd(struct kvmi_session *s, u16 id, const void *req, size_t size)
 {
 	struct kvmi_msg_hdr hdr = {
