@@ -253,9 +253,10 @@ int kvmi_vcpu_queue(struct kvm_vcpu *vcpu, struct kvmi_command *cmd)
 	list_add_tail(&cmd->node, &vi->commands);
 	WRITE_ONCE(vi->nr_commands, vi->nr_commands + 1);
 	wake_up(&vi->wait);
+	/* Once unhooked the vCPU has no use for the request, and would keep it. */
+	kvmi_vcpu_request(vcpu);
 	spin_unlock(&vi->lock);
 
-	kvmi_vcpu_request(vcpu);
 	return 0;
 }
 
