@@ -155,13 +155,26 @@ for signal in TERM INT HUP; do
 	# Somebody has the pipe open and does not read
 	sleep 30 <"$dir/fifo" &
 	reader=$!
-	in_background "$out/kvmi" mem 0x41000 700K >"$dir/fifo" 2>"$dir/out"
+	in_background "$out/kvmi" mem 0x41000 700K --cookie "$dir/cookie" >"$dir/fifo" 2>"$dir/out"
+	until_seen '^cookie' "$dir/vm"
 	sleep 0.5
 	ok "mem: $signal while nobody reads" ends_by $signal
 	wait $vm
 	ok "mem: $signal: the session ends" vm_has 'left on'
 	kill $reader; wait $reader 2>/dev/null
 done
+start_vm boot
+sleep 30 <"$dir/fifo" &
+reader=$!
+# Not below timeout(1), which sends it twice
+"$out/kvmi" mem 0x41000 700K --cookie "$dir/cookie" --output "$dir/fifo" >"$dir/out" 2>&1 &
+tool=$!
+until_seen '^cookie' "$dir/vm"
+sleep 0.5
+ok "mem: TERM while nobody reads the file" ends_by TERM
+wait $vm
+ok "mem: TERM while nobody reads the file: the session ends" vm_has 'left on'
+kill $reader; wait $reader 2>/dev/null
 start_vm chatty
 sleep 30 <"$dir/fifo" &
 reader=$!

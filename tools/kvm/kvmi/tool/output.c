@@ -75,8 +75,8 @@ int output_write(struct output *o, const void *data, size_t size)
 	ssize_t n;
 
 	while (size) {
-		/* A pipe that nobody reads is waited for, until a signal */
-		while (!poll(&fd, 1, 100))
+		/* A pipe that nobody reads is waited for, until a signal ends poll() */
+		while (poll(&fd, 1, 100) <= 0)
 			if (asked_to_leave())
 				return -EINTR;
 		n = write(o->fd, p, o->sparse || size < PIPE_BUF ? size : PIPE_BUF);
