@@ -139,6 +139,11 @@ int kint_set_timeout(struct kint_conn *conn, int timeout_ms)
 	return old;
 }
 
+void kint_set_deadline(struct kint_conn *conn, int ms)
+{
+	conn->last_moment = kint_deadline(ms);
+}
+
 void kint_set_interrupt_fd(struct kint_conn *conn, int fd)
 {
 	conn->interrupt_fd = fd;

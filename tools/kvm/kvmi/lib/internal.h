@@ -81,7 +81,7 @@ struct kint_conn {
 	int wake_fd;		/* eventfd, readable while @queue is not empty */
 	int error;		/* why the connection is of no more use, or 0 */
 	int timeout_ms;
-	int64_t last_moment;	/* no wait goes on after it; -1 for none */
+	int64_t last_moment;	/* see kint_set_deadline(); -1 for none */
 	int interrupt_fd;
 
 	struct kint_peer peer;

@@ -351,16 +351,21 @@ static int send_run(struct kint_conn *conn, unsigned int n, int64_t deadline)
 int kint_run(struct kint_conn *conn, struct command *cmds, unsigned int n)
 {
 	int64_t deadline = kint_conn_deadline(conn);
+	bool asks = false;
 	unsigned int i;
 	int ret;
 
 	for (i = 0; i < n; i++) {
 		cmds[i].sent = false;
+		asks |= !cmds[i].answers;
 		if (payload_of(&cmds[i]) > KVMI_MAX_MSG_SIZE)
 			return -EINVAL;
 	}
 	if (conn->error)
 		return conn->error;
+	/* What could not be waited for; an answer has a vCPU go on, which is not to wait */
+	if (asks && conn->last_moment >= 0 && kint_now_ms() >= conn->last_moment)
+		return -ETIMEDOUT;
 	conn->run = cmds;
 	ret = send_run(conn, n, deadline);
 	while (!ret && !all_replied(conn)) {

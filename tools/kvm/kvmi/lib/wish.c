@@ -100,7 +100,7 @@ int kint_detach(struct kint_conn *conn)
 
 	kint_set_interrupt_fd(conn, -1);
 	kint_set_timeout(conn, UNDO_EACH);
-	conn->last_moment = kint_deadline(DETACH);
+	kint_set_deadline(conn, DETACH);
 	/* As long as events are on that keep the guest from them */
 	first = kint_pages_undo(conn, deadline);
 	while (conn->wishes && !conn->error && kint_now_ms() < deadline) {

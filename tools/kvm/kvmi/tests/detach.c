@@ -105,6 +105,56 @@ static bool test_detach(bool silent)
 	return true;
 }
 
+/* ---- kint_set_deadline() ---- */
+static unsigned int commands, replies;
+
+static void peer_counts(int fd)
+{
+	struct peer_msg msg;
+
+	if (!version_first(fd, &msg))
+		return;
+	peer_vcpu_event(fd, 100, 0, KVMI_VCPU_EVENT_MSR, &msr_data, sizeof(msr_data));
+	while (peer_receive(fd, &msg)) {
+		replies += msg.hdr.id == KVMI_VCPU_EVENT;
+		commands += msg.hdr.id != KVMI_VCPU_EVENT;
+	}
+}
+
+static bool test_deadline(void)
+{
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kvmi_vm_get_info_reply info;
+	struct kint_conn *conn = NULL;
+	struct script script;
+	struct kint_event ev;
+	pthread_t thread;
+	int64_t begin;
+	unsigned int i;
+	int fd;
+
+	commands = 0;
+	replies = 0;
+	start(&script, &thread, peer_counts, &fd);
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
+	CHECK(!(last = kint_next_event(conn, &ev, TEST_TIMEOUT_MS)));
+	begin = kint_now_ms();
+	kint_set_deadline(conn, 50);
+	/* More than the library remembers of what it has given up on */
+	for (i = 0; i < 1000; i++)
+		CHECK((last = kint_get_info(conn, &info)) == -ETIMEDOUT);
+	CHECK(kint_now_ms() - begin < TEST_TIMEOUT_MS);
+	/* What has a vCPU go on is sent all the same */
+	CHECK(!(last = kint_reply(conn, &ev, KVMI_EVENT_ACTION_ALLOW)));
+	kint_set_deadline(conn, -1);
+	kint_set_timeout(conn, 50);
+	CHECK((last = kint_get_info(conn, &info)) == -ETIMEDOUT);
+	CHECK(!(last = kint_detach(conn)));
+	pthread_join(thread, NULL);
+	CHECK(commands == 2 && replies == 1);
+	return true;
+}
+
 /* ---- What kint_control_event_set() and kint_control_cleanup() leave to undo ---- */
 static unsigned int events_off, crs_off, rules_off;
 
@@ -160,4 +210,5 @@ void detach_tests(void)
 	result("detach without cleanup leaves control registers", test_kept(false));
 	result("detach undoes everything and lets the vCPUs go", test_detach(false));
 	result("detach when no vCPU answers", test_detach(true));
+	result("a last moment for commands", test_deadline());
 }

@@ -24,10 +24,11 @@
  * after a "-";
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
- * "http" is no device manager; "lonely" has a vCPU that the guest has not started; the
- * memory of "overlap" and "nomemory" cannot be, that of "moves" is rearranged all the
- * time, that of "slow" takes its time, "leaves" asks to leave when it is read and
- * "hangsup" closes then, if a vCPU stands still.
+ * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once
+ * the guest has done all it does, and where it has "deaf" nobody does; "lonely" has a
+ * vCPU that the guest has not started; the memory of "overlap" and "nomemory" cannot be,
+ * that of "moves" is rearranged all the time, that of "slow" takes its time, "leaves" asks
+ * to leave when it is read and "hangsup" closes then, if a vCPU stands still.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, and how much there is for the tool, FAKE_TOOL.
@@ -113,7 +114,7 @@ static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool stopped, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
@@ -123,6 +124,17 @@ static void unhook(void)
 	struct kvmi_event_hdr hdr = { .event = KVMI_VM_EVENT_UNHOOK };
 
 	peer_send(sock, KVMI_VM_EVENT, ++seq, &hdr, sizeof(hdr));
+}
+
+/* The guest has done all it does */
+static void finished(void)
+{
+	stopped = strstr(what, "mute");
+	deaf = strstr(what, "deaf");
+	if (stopped || deaf)
+		printf("no more answers\n");
+	else
+		unhook();
 }
 
 static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
@@ -233,8 +245,9 @@ static void send_step(void)
 		;
 	if (step < STEPS)
 		return;
-	if (!strcmp(what, "unhook") || !strcmp(what, "oldboot"))
-		unhook();
+	if (!strcmp(what, "unhook") || !strcmp(what, "oldboot") || strstr(what, "mute") ||
+	    strstr(what, "deaf"))
+		finished();
 	if (!strcmp(what, "close"))
 		exit(0);
 }
@@ -273,11 +286,11 @@ static void event_reply(const struct peer_msg *msg)
 		paused++;
 	if (in_linux) {
 		if (fake_linux_reply(sock, rpl)) {
-			unhook();
+			finished();
 		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE &&
 			 paused == (late ? 2 * VCPUS : VCPUS)) {
 			if (fake_linux_run(sock))
-				unhook();
+				finished();
 		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS) {
 			boot_linux();
 		}
@@ -418,7 +431,7 @@ static void command(const struct peer_msg *msg)
 
 	int err = refusal(msg);
 
-	if (stopped && (msg->hdr.id & 1))
+	if (deaf || (stopped && (msg->hdr.id & 1)))
 		return;
 	if (err) {
 		peer_reply(sock, msg, err, NULL, 0);

@@ -220,6 +220,40 @@ sleep 0.3
 ok "a signal that is ignored" kill -0 $tool
 ok "and one that is not" ends_by TERM
 
+# ---- A VM that does not answer any more is left in some two seconds
+# leaves WHAT ARGUMENTS...: with the first signal; in $took, in tenths of a second
+leaves() {
+	start_vm "$1"; shift
+	"$out/kvmi" "$@" --timeout 20 >"$dir/out" 2>&1 &
+	tool=$!
+	until_seen 'no more answers' "$dir/vm"
+	kill -TERM $tool
+	took=0
+	while kill -0 $tool 2>/dev/null && [ $took -lt 100 ]; do sleep 0.1; took=$((took + 1)); done
+	kill -KILL $tool 2>/dev/null
+	wait $tool 2>/dev/null
+	status=$?
+	wait $vm
+}
+FAKE_RULES=1
+export FAKE_RULES
+for what in 'bootdeaf guard --msr lstar --cr4-bit smap' 'linuxdeaf protect --kernel --quiet' \
+	'linuxwritemute break --call openat' 'linuxwritedeaf break --call openat'; do
+	# shellcheck disable=SC2086
+	leaves $what
+	ok "$what: leaves" [ $took -lt 60 ]
+	ok "$what: and says so" has 'interrupted; left to the device manager to undo'
+	ok "$what: which is a failure" status_is 1
+done
+unset FAKE_RULES
+leaves linuxwritemute break --call openat
+ok "break: a vCPU that may be in the view has its own page" vm_has '^view 1: 0xb0 shows 0xb0$'
+ok "break: before that of the copy is empty" \
+	sh -c "! sed '/shows 0xb0\$/,\$d' $dir/vm | grep -q '^written at 0x9d000: 0*\$'"
+leaves linuxwritedeaf break --call openat
+ok "break: no copy is written to that may be executed" \
+	sh -c "! sed '1,/no more answers/d' $dir/vm | grep -q '^written at'"
+
 # ---- What the status says, and how often
 run hangup guard --msr lstar --once
 ok "guard: a session that ended before all was guarded" status_is 1

@@ -640,8 +640,7 @@ static int run_session(struct tool *tool)
 	if (err && gdb.waiting && gdb_link_used())
 		send_text("W00");
 	if (err != -EPIPE) {
-		/* Not to be interrupted by what may have caused it */
-		kint_set_interrupt_fd(tool->conn, -1);
+		leave_within(tool, LEAVE_VCPUS_MS);
 		gdb_break_end(tool);
 	}
 	detached = kint_detach(tool->conn);

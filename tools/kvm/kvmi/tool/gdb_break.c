@@ -803,6 +803,7 @@ void gdb_break_end(struct tool *tool)
 			last_events(tool->conn, &v->event, NULL);
 	}
 	kint_dispatch(tool->conn, last_events, NULL);
+	leave_within(tool, LEAVE_VM_MS);
 	for (i = 0; i < brk.nrestricted; i++) {
 		brk.restricted[i].access = KVMI_PAGE_ACCESS_RWX;
 		restrict_page(tool, &brk.restricted[i]);

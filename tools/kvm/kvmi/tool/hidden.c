@@ -383,8 +383,24 @@ int hidden_refresh(struct tool *tool)
 }
 
 /*
+ * A vCPU that does not answer may be in the view still: it executes the guest's own pages
+ * then.  Returns false if it may execute copies.
+ */
+static bool show_own(struct tool *tool)
+{
+	const struct page *page;
+	int err = 0;
+
+	for (page = hidden.pages; page < hidden.pages + hidden.npages && !err; page++)
+		err = kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
+				      page->gpa / PAGE_SIZE);
+	/* There is no such view: it was destroyed after all */
+	return !err || err == -EINVAL;
+}
+
+/*
  * Leave the pages of the copies as they were, but for those that the guest has put
- * something into meanwhile.  No vCPU is in the view any more.
+ * something into meanwhile, and those that are executed.
  */
 void hidden_end(struct tool *tool)
 {
@@ -392,14 +408,15 @@ void hidden_end(struct tool *tool)
 	unsigned char copy[PAGE_SIZE], now[PAGE_SIZE];
 	uint64_t refused = kint_refused_accesses(tool->conn);
 	const struct page *page;
+	bool unused;
 
 	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
 		if (!page->ours)
 			allow_writing(tool, page->spare, true);
-	kint_destroy_view(tool->conn, hidden.view);
+	unused = !kint_destroy_view(tool->conn, hidden.view) || show_own(tool);
 	if (hidden.step_view)
 		kint_destroy_view(tool->conn, hidden.step_view);
-	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
+	for (page = hidden.pages; page < hidden.pages + hidden.npages && unused; page++) {
 		if (page->ours) {
 			kint_free_page(tool->conn, page->spare / PAGE_SIZE);
 			continue;

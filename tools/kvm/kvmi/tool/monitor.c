@@ -188,8 +188,7 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 		else
 			why = explain(err);
 		if (err != -EPIPE) {
-			/* Not to be interrupted by what may have caused it */
-			kint_set_interrupt_fd(tool->conn, -1);
+			leave_within(tool, LEAVE_VCPUS_MS);
 			rules_count(tool, true);
 			if (loop.monitor->leave)
 				loop.monitor->leave(tool);

@@ -194,6 +194,20 @@ void session_close(struct tool *tool)
 	tool->conn = NULL;
 }
 
+/* While leaving, no command is waited for longer than this */
+#define LEAVE_EACH_MS 200
+
+/*
+ * What is to be done before the session ends begins, or another part of it: it is not to be
+ * interrupted by what may have caused that, and whoever does not answer does not delay it.
+ */
+void leave_within(struct tool *tool, int ms)
+{
+	kint_set_interrupt_fd(tool->conn, -1);
+	kint_set_timeout(tool->conn, LEAVE_EACH_MS);
+	kint_set_deadline(tool->conn, ms);
+}
+
 /* Says what is wrong; a negative number stands for all */
 bool vcpu_exists(const struct tool *tool, int vcpu)
 {

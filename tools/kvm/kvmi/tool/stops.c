@@ -342,6 +342,9 @@ void stops_leave(struct tool *tool)
 	for (vcpu = 0; vcpu < tool->vcpus; vcpu++)
 		kint_set_view(tool->conn, vcpu, 0);
 	kint_dispatch(tool->conn, last_events, NULL);
+	leave_within(tool, LEAVE_VM_MS);
 	hidden_end(tool);
+	/* Of a vCPU that has not answered, and comes to a breakpoint now */
+	kint_dispatch(tool->conn, last_events, NULL);
 	stops.open = false;
 }

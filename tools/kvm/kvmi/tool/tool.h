@@ -87,12 +87,15 @@ int output_hole(struct output *o, uint64_t size);
 bool output_commit(struct output *o);
 void output_discard(struct output *o);
 
-/* session.c */
+/* session.c: how long leaving may take in all, with kint_detach() some two seconds */
+enum { LEAVE_VCPUS_MS = 400, LEAVE_VM_MS = 300 };
+
 int64_t now_ns(void);
 double session_seconds(const struct tool *tool);
 const char *explain(int err);
 int session_open(struct tool *tool);
 void session_close(struct tool *tool);
+void leave_within(struct tool *tool, int ms);
 bool vcpu_exists(const struct tool *tool, int vcpu);
 void session_describe(const struct tool *tool, FILE *out);
 

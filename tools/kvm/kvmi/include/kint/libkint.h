@@ -218,6 +218,16 @@ const struct kvmi_get_version_reply *kint_version(const struct kint_conn *conn);
 /** kint_set_timeout - replace kint_options.timeout_ms; returns the old one */
 int kint_set_timeout(struct kint_conn *conn, int timeout_ms);
 
+/**
+ * kint_set_deadline - a last moment for commands and replies
+ * @ms: how far off it is, in milliseconds; a negative number for none
+ *
+ * No command, nor reply, is waited for beyond it, whatever the time limit of each, and
+ * no command is sent any more after it: -ETIMEDOUT.  For a tool that has much to undo and
+ * is to be gone soon.  kint_detach() has one of its own.
+ */
+void kint_set_deadline(struct kint_conn *conn, int ms);
+
 /** kint_set_interrupt_fd - replace kint_options.interrupt_fd */
 void kint_set_interrupt_fd(struct kint_conn *conn, int fd);
 
