@@ -246,6 +246,20 @@ for what in 'bootdeaf guard --msr lstar --cr4-bit smap' 'linuxdeaf protect --ker
 	ok "$what: which is a failure" status_is 1
 done
 unset FAKE_RULES
+start_vm bootdeaf
+"$out/kvmi" guard --msr lstar --timeout 0.3 >"$dir/out" 2>&1 &
+tool=$!
+wait $vm
+until_seen 'end after' "$dir/out"
+ok "guard: a VM that does not answer: told" has 'end after .*: no answer in time'
+start_vm unhook
+until_seen '0 msr 0xc0000082 SKIP' "$dir/vm"
+ok "guard: is guarded when it comes again" vm_has '0 msr 0xc0000082 SKIP'
+ok "guard: and ends well" ends_by TERM
+ok "guard: which is a success" status_is 0
+wait $vm
+run bootdeaf guard --msr lstar --timeout 0.3 --once
+ok "guard: a VM that does not answer, once" status_is 1
 leaves linuxwritemute break --call openat
 ok "break: a vCPU that may be in the view has its own page" vm_has '^view 1: 0xb0 shows 0xb0$'
 ok "break: before that of the copy is empty" \

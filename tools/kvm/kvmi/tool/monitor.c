@@ -27,6 +27,15 @@ struct loop {
 	unsigned char is_armed[MAX_VCPUS / 8];
 };
 
+/*
+ * A VM that has not answered in time may have been frozen, or its host is busy: then it
+ * connects again, and a guard that had left would not be there.
+ */
+static bool may_come_again(const struct tool *tool, int err)
+{
+	return err == -ETIMEDOUT && !tool->once;
+}
+
 /* Turn on what is wanted on a vCPU that has an event open, once */
 static int arm(struct loop *loop, uint16_t vcpu)
 {
@@ -52,6 +61,8 @@ static int arm(struct loop *loop, uint16_t vcpu)
 			error(NO_KERNEL);
 		else if (err != MONITOR_TOLD)
 			error("vCPU %u: %s: %s", vcpu, tool->doing, explain(err));
+		if (may_come_again(tool, err))
+			return err;
 		loop->state = FAILED;
 		return 1;
 	}
@@ -202,7 +213,8 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 		monitor->end(tool, why);
 		if (err == -EINTR)
 			return detached ? EXIT_ERROR : EXIT_OK;
-		if (loop.state == FAILED || (err != -EPIPE && loop.state != UNHOOKED))
+		if (loop.state == FAILED ||
+		    (err != -EPIPE && loop.state != UNHOOKED && !may_come_again(tool, err)))
 			return EXIT_ERROR;
 	} while (!tool->once);
 	/* It may have ended before it had begun everywhere */
