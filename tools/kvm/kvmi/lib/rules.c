@@ -44,7 +44,7 @@ int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,
 		return err;
 	if (got < sizeof(reply.hdr) || reply.hdr.count > KINT_MAX_RULES ||
 	    got < sizeof(reply.hdr) + reply.hdr.count * sizeof(reply.rules[0]))
-		return -EPROTO;
+		return kint_fail(conn, -EPROTO);
 
 	*n = reply.hdr.count < room ? reply.hdr.count : room;
 	if (*n)
@@ -63,6 +63,7 @@ int kint_clear_rules(struct kint_conn *conn)
 {
 	struct kvmi_rule_info info;
 	uint64_t dropped;
+	bool seen;
 	uint16_t id;
 	size_t n;
 	int err;
@@ -76,10 +77,11 @@ int kint_clear_rules(struct kint_conn *conn)
 			return 0;
 		if (err && !cannot_have(err))
 			return err;
+		seen = !err && n;
 		/* It may be allowed to set them and not to read them */
 		if (n)
 			err = kint_set_rules(conn, id, NULL, 0);
-		if (err && !cannot_have(err))
+		if (err && (seen || !cannot_have(err)))
 			return err;
 	}
 	return 0;

@@ -31,7 +31,8 @@
  * to leave when it is read and "hangsup" closes then, if a vCPU stands still.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
- * FAKE_MAX_GPA, and how much there is for the tool, FAKE_TOOL.
+ * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, and that it is not allowed
+ * to ask for features, FAKE_NO_FEATURES.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -416,6 +417,8 @@ static int refusal(const struct peer_msg *msg)
 	    msg->data[8] == KVMI_VCPU_EVENT_TRAP)
 		return -EPERM;
 	if (id == KVMI_VM_WRITE_PHYSICAL && !writable)
+		return -EPERM;
+	if (id == KVMI_VM_GET_FEATURES && getenv("FAKE_NO_FEATURES"))
 		return -EPERM;
 	if (deny && id != KVMI_VM_GET_INFO && id != KVMI_VM_CHECK_COMMAND &&
 	    id != KVMI_VM_READ_PHYSICAL)

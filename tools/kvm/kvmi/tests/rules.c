@@ -171,7 +171,7 @@ static bool test_notification(void)
 }
 
 /* ---- Rules of somebody else ---- */
-static int32_t get_error;
+static int32_t get_error, set_error;
 static unsigned int asked, cleared;
 static uint16_t last_cleared;
 
@@ -192,7 +192,8 @@ static void peer_left(int fd)
 		if (msg.hdr.id == KVMI_VM_SET_RULES) {
 			cleared += !msg.data[2];
 			last_cleared = event;
-			peer_reply(fd, &msg, event == KVMI_VCPU_EVENT_PAUSE ? -EINVAL : 0, NULL, 0);
+			peer_reply(fd, &msg, event == KVMI_VCPU_EVENT_PAUSE ? -EINVAL : set_error,
+				   NULL, 0);
 			continue;
 		}
 		asked++;
@@ -231,6 +232,13 @@ static bool test_clear(void)
 	/* That is no answer to it */
 	get_error = -ENOMEM;
 	CHECK(!adopt_with(peer_left, body_clear));
+	/* They may be neither read nor set; there are some, and they may not be set */
+	set_error = -EPERM;
+	get_error = -EPERM;
+	CHECK(adopt_with(peer_left, body_clear));
+	get_error = 0;
+	CHECK(!adopt_with(peer_left, body_clear) && last == -EPERM);
+	set_error = 0;
 	return true;
 }
 

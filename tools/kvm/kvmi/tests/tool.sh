@@ -385,6 +385,12 @@ run unhook guard --once --msr lstar --cr4-bit smep,smap
 ok "guard: rules of a tool that was lost do not decide" vm_has '^0 msr 0xc0000082 SKIP$'
 ok "guard: neither about the others" vm_has '^0 cr4 SKIP$'
 ok "guard: they are gone" vm_has '^rules of event 17: none$'
+FAKE_NO_FEATURES=1
+export FAKE_NO_FEATURES
+run unhook guard --once --msr lstar --cr4-bit smep,smap
+ok "guard: rules of another tool, and no features: LSTAR stays" vm_has '^0 msr 0xc0000082 SKIP$'
+ok "guard: rules of another tool, and no features: SMAP stays" vm_has '^0 cr4 SKIP$'
+unset FAKE_NO_FEATURES
 unset FAKE_RULES
 run unhook guard --once --quiet --explain --msr lstar --allow-first 0
 ok "guard: quiet, without rules" sh -c "[ \$(grep -c '0xc0000082 SKIP$' $dir/vm) = 3 ]"

@@ -43,11 +43,21 @@ static bool cannot_have(int err)
 int rules_begin(struct tool *tool)
 {
 	struct kvmi_vm_get_features_reply f;
+	int err;
 
 	memset(&rules, 0, sizeof(rules));
-	rules.available = !kint_get_features(tool->conn, &f) && f.flags & KVMI_FEATURE_RULES &&
-			  !kint_check_command(tool->conn, KVMI_VM_SET_RULES);
-	return rules.available ? kint_clear_rules(tool->conn) : 0;
+	tool->doing = "taking rules back";
+	err = kint_get_features(tool->conn, &f);
+	/* A VMM that does not let the features be asked for may have let rules be set */
+	if (err == -EPERM)
+		return kint_clear_rules(tool->conn);
+	if (err || !(f.flags & KVMI_FEATURE_RULES))
+		return err == -ENOSYS ? 0 : err;
+	err = kint_check_command(tool->conn, KVMI_VM_SET_RULES);
+	if (err && err != -EPERM)
+		return err;
+	rules.available = !err;
+	return kint_clear_rules(tool->conn);
 }
 
 /* Whether the kernel has rules, and the VMM lets the tool set them */

@@ -752,6 +752,9 @@ int kint_get_rules(struct kint_conn *conn, uint16_t event, bool reset,
  * begins.
  *
  * Returns 0 also if there can be none: an older kernel, or the VMM does not allow it.
+ *
+ * Errors: -EPERM there are some, and the VMM does not allow to take them back; else those
+ * of the commands.  Events may be decided that the tool believes to be asked about.
  */
 int kint_clear_rules(struct kint_conn *conn);
 
