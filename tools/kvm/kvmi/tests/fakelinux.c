@@ -163,17 +163,19 @@ static int set_access(const struct peer_msg *msg)
 	const struct kvmi_vm_set_page_access *req = (const void *)msg->data;
 	unsigned int i;
 
-	if (req->view >= VIEWS || !exists[req->view])
+	if (req->view >= VIEWS || !exists[req->view] || (req->as_id && !fake_has_smm()))
 		return -EINVAL;
 	for (i = 0; i < req->count; i++) {
-		if (!fake_is_ram(req->entries[i].gpa, 4096))
+		if (!fake_is_ram(req->entries[i].gpa, 4096) ||
+		    (req->as_id && !strcmp(getenv("FAKE_SMM"), "part") &&
+		     req->entries[i].gpa >= 0xb4000))
 			return -EINVAL;
 		if (req->entries[i].gpa >= RAM)
 			tool_access[req->view][(req->entries[i].gpa - RAM) / 4096] =
 				req->entries[i].access;
-		printf("view %u: %#llx, %u pages: access %u\n", req->view,
+		printf("view %u: %#llx, %u pages: access %u%s\n", req->view,
 		       (unsigned long long)req->entries[i].gpa, req->entries[i].npages,
-		       req->entries[i].access);
+		       req->entries[i].access, req->as_id ? " in SMM" : "");
 	}
 	restricted += req->count;
 	return 0;
@@ -219,7 +221,7 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 {
 	struct kvmi_vm_get_features_reply f = {
 		.commands = { ~0ull, ~0ull }, .events = ~0ull, .actions = 0xf,
-		.address_spaces = 1, .access = 7, .views = VIEWS,
+		.address_spaces = getenv("FAKE_SMM") ? 2 : 1, .access = 7, .views = VIEWS,
 		.flags = KVMI_FEATURE_EXEC_ONLY | KVMI_FEATURE_SINGLESTEP |
 			 (fake_has_rules() ? KVMI_FEATURE_RULES : 0),
 	};
@@ -511,6 +513,7 @@ bool fake_linux_run(int sock)
 		acts_end = attack + sizeof(attack) / sizeof(attack[0]);
 	}
 	act = acts;
+	peer_as_id = acts == attack && fake_has_smm();
 	return act && send_act(sock);
 }
 

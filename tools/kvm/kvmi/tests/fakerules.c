@@ -27,6 +27,7 @@ static struct {
 struct operands {
 	uint64_t first, last, alias, value, changed;
 	uint32_t kind, impossible;
+	bool elsewhere;
 };
 
 bool fake_has_rules(void)
@@ -222,6 +223,7 @@ static void get_operands(uint16_t id, const void *data, bool access_on, struct o
 		const struct kvmi_vcpu_event_pf *pf = data;
 
 		set_number(op, pf->gpa);
+		op->elsewhere = peer_as_id;
 		op->kind = pf->access;
 		if (pf->flags & KVMI_PF_DELIVERY)
 			op->impossible = ~(1U << KVMI_RULE_CRASH);
@@ -235,6 +237,7 @@ static void get_operands(uint16_t id, const void *data, bool access_on, struct o
 		const struct kvmi_vcpu_event_access *access = data;
 
 		set_number(op, access->gpa);
+		op->elsewhere = peer_as_id;
 		op->last = access->gpa + access->size - 1;
 		op->kind = access->access;
 		break;
@@ -258,6 +261,8 @@ static bool matches(const struct kvmi_rule *r, const struct operands *op, uint16
 	bool within = op->first >= r->first && op->last <= r->last;
 	uint16_t m = r->match;
 
+	/* In SMM, another page may be there */
+	within = within && !op->elsewhere;
 	if (r->verdict != KVMI_RULE_ALLOW && r->verdict != KVMI_RULE_NOTIFY)
 		within = (op->first <= r->last && op->last >= r->first) ||
 			 (op->alias >= r->first && op->alias <= r->last);

@@ -75,12 +75,25 @@ static void get_memslots(int sock, const struct peer_msg *msg)
 	if (!strcmp(fake_memory, "nomemory"))
 		out.slots[2].npages = 1ull << 52;
 
-	if (req->as_id) {
+	if (req->as_id && !getenv("FAKE_SMM")) {
 		peer_reply(sock, msg, -EINVAL, NULL, 0);
+		return;
+	}
+	if (req->as_id && !fake_has_smm()) {
+		out.hdr.nr_slots = 0;
+		peer_reply(sock, msg, 0, &out, sizeof(out.hdr));
 		return;
 	}
 	memmove(out.slots, out.slots + skip, (n - skip) * sizeof(out.slots[0]));
 	peer_reply(sock, msg, 0, &out, sizeof(out.hdr) + (n - skip) * sizeof(out.slots[0]));
+}
+
+/* Has the address space of SMM memory?  There is one if the environment has FAKE_SMM. */
+bool fake_has_smm(void)
+{
+	const char *smm = getenv("FAKE_SMM");
+
+	return smm && strcmp(smm, "empty");
 }
 
 void fake_tool_memory(void)

@@ -32,7 +32,9 @@
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, and that it is not allowed
- * to ask for features, FAKE_NO_FEATURES.
+ * to ask for features, FAKE_NO_FEATURES.  With FAKE_SMM the attack of "linux" comes from
+ * SMM, whose memory is that of the others, but for what lies above 0xb4000 if FAKE_SMM is
+ * "part", and nothing if it is "empty": then it does not come from there.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */

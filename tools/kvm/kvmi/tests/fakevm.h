@@ -29,6 +29,7 @@ extern const char *fake_memory;		/* what is wrong with its memory */
 /* peer_tool_size, and where that is, from the environment */
 void fake_tool_memory(void);
 bool fake_is_ram(uint64_t gpa, size_t size);
+bool fake_has_smm(void);
 
 /* fakestate.c: answer a command about memory or state; false for another one */
 bool fake_state(int sock, const struct peer_msg *msg);

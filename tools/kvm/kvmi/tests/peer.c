@@ -55,6 +55,7 @@ struct kvm_regs peer_regs = { .rip = 0xffffffff81000123 };
 struct kvm_sregs peer_sregs;
 uint64_t peer_gs_base[4];
 bool peer_in_program;
+uint8_t peer_as_id;
 
 static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 			    const struct kvmi_event_hdr *hdr, const void *data, size_t size)
@@ -69,6 +70,7 @@ static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 	};
 
 	ev.common.arch.mode = KVMI_X86_MODE_64;
+	ev.common.arch.as_id = peer_as_id;
 	ev.common.arch.regs = peer_regs;
 	ev.common.arch.sregs = peer_sregs;
 	if (peer_in_program) {

@@ -414,6 +414,32 @@ ok "protect: kernel text" has 'denied  *write of 0xb0048 (kernel text 0xffffffff
 ok "protect: a line for each" sh -c "[ \$(grep -c ' denied  *write' $dir/out) = 2 ]"
 ok "protect: the others counted" has 'the same again, 1 times so far'
 ok "protect leaves nothing on" vm_has 'left on: 0 0 0 0'
+FAKE_SMM=1
+export FAKE_SMM
+run linux protect --kernel --once
+ok "protect: also in SMM" vm_has '^view 0: 0xb4000, 4 pages: access 5 in SMM$'
+ok "protect: all of it" sh -c "[ \$(grep -c 'access 5 in SMM$' $dir/vm) = 2 ]"
+ok "protect: denied to code in SMM" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
+run linux watch --write 0xb0000 --once
+ok "watch: writes in SMM" vm_has '^view 0: 0xb0000, 1 pages: access 5 in SMM$'
+for FAKE_RULES in '' 1; do
+	[ -z "$FAKE_RULES" ] && unset FAKE_RULES || export FAKE_RULES
+	run linux protect --kernel --trust 0xffffffff81000100-0xffffffff810001ff --once
+	ok "protect: code in SMM is not trusted${FAKE_RULES:+, by a rule}" \
+		sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ] && ! grep -q 'by rule' $dir/vm"
+done
+unset FAKE_RULES
+FAKE_SMM=part
+run linux protect --kernel --once
+ok "protect: what SMM has no memory for" \
+	has 'protect: 0xb4000-0xb7fff is not protected in SMM, where not all of it is memory$'
+ok "protect: and the rest is protected there" vm_has '^view 0: 0xb0000, 4 pages: access 5 in SMM$'
+ok "protect: all of it elsewhere" sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
+FAKE_SMM=empty
+run linux protect --kernel --once
+ok "protect: SMM without memory" sh -c "[ $status = 0 ] && ! grep -q SMM $dir/out"
+ok "protect: there is nothing to protect in it" sh -c "! grep -q SMM $dir/vm"
+unset FAKE_SMM
 run linux protect --range 0x1000+8K --policy report --against rw --once --json
 ok "protect: a range" vm_has '^view 0: 0x1000, 2 pages: access 4$'
 ok "protect that only reports" sh -c "[ \$(grep -c 'event 17 ALLOW' $dir/vm) = 3 ]"

@@ -67,6 +67,12 @@ bool parse_extent(const char *text, uint64_t *start, uint64_t *size)
 	return *size && *start + *size - 1 >= *start;
 }
 
+/*
+ * Slots of the address space of system management mode, where that has one; negative if they
+ * may not be asked for.  What is taken away elsewhere is not taken away there.
+ */
+static int smm_slots;
+
 /* Can the host leave pages with this access?  Says what is wrong. */
 int check_access(struct tool *tool, uint8_t access)
 {
@@ -92,14 +98,19 @@ int check_access(struct tool *tool, uint8_t access)
 		why = "the host cannot take this access away";
 	else if (access && !(access & KVMI_PAGE_ACCESS_R) && !(f.flags & KVMI_FEATURE_EXEC_ONLY))
 		why = "the host has no pages that can be executed and not read";
+	smm_slots = 0;
+	if (!why && f.address_spaces > 1)
+		smm_slots = kint_get_memslots(tool->conn, 1, NULL, 0, NULL);
+	if (smm_slots < 0 && smm_slots != -EPERM)
+		return smm_slots;
 	if (!why)
 		return 0;
 	error("page access '%s': %s", access_letters(access, buf), why);
 	return MONITOR_TOLD;
 }
 
-/* Leave pages in view 0 with this access.  -EINVAL if not all of them are memory. */
-int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
+static int take_access_in(struct tool *tool, uint16_t as_id, uint64_t gpa, uint64_t size,
+			  uint8_t access)
 {
 	struct kvmi_page_access_entry entry = { .gpa = gpa, .access = access };
 	uint64_t pages = (gpa + size - 1) / PAGE_SIZE - gpa / PAGE_SIZE + 1;
@@ -108,11 +119,31 @@ int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
 	tool->doing = "taking access away";
 	while (pages && !err) {
 		entry.npages = pages < UINT32_MAX ? pages : UINT32_MAX;
-		err = kint_set_page_access(tool->conn, 0, 0, &entry, 1);
+		err = kint_set_page_access(tool->conn, 0, as_id, &entry, 1);
 		entry.gpa += (uint64_t)entry.npages * PAGE_SIZE;
 		pages -= entry.npages;
 	}
 	return err;
+}
+
+/*
+ * Leave pages in view 0 with this access, after check_access().  -EINVAL if not all of them
+ * are memory.  A guest's kernel that gets at SMRAM has code in SMM do what it cannot.
+ */
+int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
+{
+	int err = take_access_in(tool, 0, gpa, size, access);
+
+	if (err || !smm_slots)
+		return err;
+	err = take_access_in(tool, 1, gpa, size, access);
+	if (err != -EINVAL)
+		return err;
+	/* None at all, in most VMs */
+	if (smm_slots > 0)
+		error("%s: %#llx-%#llx is not protected in SMM, where not all of it is memory",
+		      tool->command, ull(gpa), ull(gpa + size - 1));
+	return 0;
 }
 
 /* The same.  Says what is wrong. */

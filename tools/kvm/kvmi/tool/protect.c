@@ -205,9 +205,11 @@ static void make_page_rules(struct rule_list *list)
 
 	rules_new(list);
 	for (i = 0; i < protect.ntrusted && (protect.quiet || !process_wanted()); i++) {
-		rule = rules_add(list, RULE_ALLOWS,
-				 protect.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY);
-		rule->match = KVMI_MATCH_RIP;
+		/* Of all addresses: where it says which, a rule that allows is not for SMM */
+		rule = rules_add_numbers(list, RULE_ALLOWS,
+					 protect.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY,
+					 0, ~0ull);
+		rule->match |= KVMI_MATCH_RIP;
 		rule->rip_first = protect.trusted[i].gpa;
 		rule->rip_last = protect.trusted[i].gpa + protect.trusted[i].size - 1;
 	}
@@ -410,6 +412,10 @@ static bool is_trusted(const struct kint_event *event)
 {
 	uint64_t rip = event->common.arch.regs.rip;
 	unsigned int i;
+
+	/* Any code may be at any address there */
+	if (event->common.arch.as_id)
+		return false;
 
 	/* The address is a linear one, and in other modes the guest chooses the base */
 	if (event->common.arch.mode != KVMI_X86_MODE_64)

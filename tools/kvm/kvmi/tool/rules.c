@@ -220,7 +220,7 @@ static void print_rule(uint16_t event, const struct kvmi_rule *rule)
 {
 	unsigned int kinds = rule->kinds;
 
-	if (rule->match & KVMI_MATCH_NUMBER)
+	if (rule->match & KVMI_MATCH_NUMBER && (rule->first || ~rule->last))
 		print_range("", rule->first, rule->last);
 	if (rule->match & KVMI_MATCH_CHANGED)
 		printf(" changes %#llx", ull(rule->changed));
