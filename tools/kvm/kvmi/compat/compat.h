@@ -84,6 +84,7 @@ struct vcpu {
 struct domain {
 	/* registry.c */
 	struct domain *next;
+	void *handle;			/* what the caller of the library has */
 	unsigned int users;		/* under the registry's lock */
 	bool closing;
 	pthread_mutex_t lock;		/* of what follows */
@@ -109,7 +110,7 @@ struct domain {
 };
 
 /* registry.c */
-struct domain *domain_new(struct kint_conn *conn);
+void *domain_new(struct kint_conn *conn);
 struct domain *domain_enter(const void *dom);
 int domain_leave(struct domain *d, int err);
 

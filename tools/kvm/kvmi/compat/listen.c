@@ -3,6 +3,7 @@
  * Listening, the thread that accepts VMs, and what is known of a VM.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct context {
 	int stop_fd;			/* readable when the thread is to end */
 	pthread_t thread;
 	pid_t pid;
+	bool over;			/* kvmi_uninit() was called by the thread itself */
 	kvmi_new_guest_cb accept_cb;
 	kvmi_handshake_cb hsk_cb;
 	void *cb_ctx;
@@ -69,22 +71,31 @@ static void new_guest(struct context *ctx, struct kint_conn *conn)
 {
 	unsigned char uuid[16];
 	struct domain *d;
+	void *dom;
 
 	kint_set_interrupt_fd(conn, -1);
 	memcpy(uuid, kint_peer_info(conn)->uuid, sizeof(uuid));
 	note_connected(kint_peer_info(conn)->name);
-	d = domain_new(conn);
-	if (!d) {
+	dom = domain_new(conn);
+	if (!dom) {
 		note(KVMI_LOG_LEVEL_ERROR, "no resources for a VM: %s", strerror(errno));
 		kint_detach(conn);
 		return;
 	}
-	if (domain_enter(d)) {
+	d = domain_enter(dom);
+	if (d) {
 		learn(d);
 		domain_leave(d, 0);
 	}
-	if (ctx->accept_cb(d, &uuid, ctx->cb_ctx))
-		kvmi_domain_close(d, true);
+	if (ctx->accept_cb(dom, &uuid, ctx->cb_ctx))
+		kvmi_domain_close(dom, true);
+}
+
+static void context_free(struct context *ctx)
+{
+	kint_listener_free(ctx->listener);
+	close(ctx->stop_fd);
+	free(ctx);
 }
 
 static void *accept_vms(void *arg)
@@ -95,23 +106,43 @@ static void *accept_vms(void *arg)
 		.handshake = ctx->hsk_cb ? handshake : NULL,
 		.handshake_arg = ctx,
 	};
-	struct kint_conn *conn;
+	struct kint_conn *conn = NULL;
 	int err;
 
 	for (;;) {
 		err = kint_accept(ctx->listener, &opts, -1, &conn);
-		if (err == -EINTR)
+		if (err == -EINTR && !ctx->over)
 			return NULL;
-		if (!err) {
-			/* It is to be asked, whoever was there before: libkvmi has no rules */
-			kint_clear_rules(conn);
+		/* It is to be asked, whoever was there before: libkvmi has no rules */
+		if (!err && !ctx->over)
+			err = kint_clear_rules(conn);
+		if (!err && !ctx->over)
 			new_guest(ctx, conn);
+		else if (conn)
+			kint_detach(conn);
+		conn = NULL;
+		if (ctx->over)
+			break;
+		if (!err)
 			continue;
-		}
 		note(KVMI_LOG_LEVEL_WARNING, "somebody connected, and %s",
 		     err == -ECANCELED ? "was refused" : strerror(-err));
 		usleep(PAUSE_US);
 	}
+	context_free(ctx);
+	return NULL;
+}
+
+/* 0 stands for none to libkint, and is the first that a program without standard files has */
+static int make_stop_fd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC), other;
+
+	if (fd)
+		return fd;
+	other = fcntl(fd, F_DUPFD_CLOEXEC, 1);
+	close(fd);
+	return other;
 }
 
 static struct context *begin(const char *address, const struct kint_listen_options *opts,
@@ -131,7 +162,7 @@ static struct context *begin(const char *address, const struct kint_listen_optio
 	ctx->hsk_cb = hsk_cb;
 	ctx->cb_ctx = cb_ctx;
 	ctx->pid = getpid();
-	ctx->stop_fd = eventfd(0, EFD_CLOEXEC);
+	ctx->stop_fd = make_stop_fd();
 	err = ctx->stop_fd < 0 ? -errno : kint_listen_with(address, opts, &ctx->listener);
 	if (!err) {
 		err = -pthread_create(&ctx->thread, NULL, accept_vms, ctx);
@@ -188,11 +219,15 @@ void kvmi_uninit(void *context)
 	if (ctx->pid == getpid()) {
 		n = write(ctx->stop_fd, &one, sizeof(one));
 		(void)n;	/* the counter cannot overflow */
+		/* A function that was called by the thread, which ends when that returns */
+		if (pthread_equal(ctx->thread, pthread_self())) {
+			pthread_detach(ctx->thread);
+			ctx->over = true;
+			return;
+		}
 		pthread_join(ctx->thread, NULL);
 	}
-	kint_listener_free(ctx->listener);
-	close(ctx->stop_fd);
-	free(ctx);
+	context_free(ctx);
 }
 
 void kvmi_close(void *context)

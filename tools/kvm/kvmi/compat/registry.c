@@ -32,9 +32,14 @@ static void domain_free(struct domain *d)
 	free(d);
 }
 
-/* The connection stays the caller's if there is an error, which is NULL */
-struct domain *domain_new(struct kint_conn *conn)
+/*
+ * The connection stays the caller's if there is an error, which is NULL.  What a caller of
+ * the library is given is a number that no other VM will have: the address of one that was
+ * freed is soon that of another.
+ */
+void *domain_new(struct kint_conn *conn)
 {
+	static uintptr_t last;
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct domain *d = calloc(1, sizeof(*d));
 
@@ -53,10 +58,12 @@ struct domain *domain_new(struct kint_conn *conn)
 		return NULL;
 	}
 	pthread_mutex_lock(&registry_lock);
+	last++;
+	d->handle = (void *)last;
 	d->next = domains;
 	domains = d;
 	pthread_mutex_unlock(&registry_lock);
-	return d;
+	return d->handle;
 }
 
 /* NULL if there is no such VM.  On success it is locked, until domain_leave(). */
@@ -65,7 +72,7 @@ struct domain *domain_enter(const void *dom)
 	struct domain *d;
 
 	pthread_mutex_lock(&registry_lock);
-	for (d = domains; d && d != dom; d = d->next)
+	for (d = domains; d && d->handle != dom; d = d->next)
 		;
 	if (d)
 		d->users++;
@@ -102,7 +109,7 @@ void kvmi_domain_close(void *dom, bool do_shutdown)
 	ssize_t n;
 
 	pthread_mutex_lock(&registry_lock);
-	for (p = &domains; *p && *p != dom; p = &(*p)->next)
+	for (p = &domains; *p && (*p)->handle != dom; p = &(*p)->next)
 		;
 	d = *p;
 	if (!d) {

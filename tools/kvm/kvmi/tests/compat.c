@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -949,6 +950,130 @@ static void test_batch(void)
 	tool_end(&t);
 }
 
+/* A VM that was closed stays closed, whichever connects after it */
+static void test_handles(void)
+{
+	unsigned int i;
+	struct tool t;
+	void *old;
+
+	tool_begin(&t, path);
+	for (i = 0; i < 8 && !broken; i++) {
+		old = t.dom;
+		kvmi_domain_close(old, true);
+		t.dom = NULL;
+		vm_disconnect(t.vm);
+		t.vm = vm_connect(path, "vm");
+		CHECK(wait_for_guest(&t, i + 2));
+		CHECK(kvmi_domain_is_connected(t.dom));
+		CHECK(t.dom != old && !kvmi_domain_is_connected(old) && errno == ENOTCONN);
+	}
+	tool_end(&t);
+}
+
+/* Whether a child that does this ends well, and ends */
+static bool child(void (*body)(void))
+{
+	pid_t pid = fork(), ended = 0;
+	int status = -1, i;
+
+	if (!pid) {
+		broken = false;
+		body();
+		_exit(broken);
+	}
+	for (i = 0; i < 500 && !ended; i++) {
+		usleep(20000);
+		ended = waitpid(pid, &status, WNOHANG);
+	}
+	if (!ended) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+	}
+	return ended == pid && WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static void listen_without_files(void)
+{
+	struct tool t;
+
+	close(0);
+	tool_listen(&t, path);
+	kvmi_uninit(t.ctx);
+}
+
+static void test_no_files(void)
+{
+	CHECK(child(listen_without_files));
+}
+
+/* ---- Functions of the caller's that end the thread that calls them ---- */
+static struct {
+	void *ctx;
+	unsigned int handshakes, guests;	/* looked at when the thread has ended */
+	bool in_handshake;
+} ends;
+
+static int end_in_handshake(const struct kvmi_qemu2introspector *qemu,
+			    struct kvmi_introspector2qemu *answer, void *ctx)
+{
+	(void)qemu;
+	(void)answer;
+	(void)ctx;
+	ends.handshakes++;
+	if (ends.in_handshake)
+		kvmi_uninit(ends.ctx);
+	return 0;
+}
+
+static int end_in_guest(void *dom, unsigned char (*uuid)[16], void *ctx)
+{
+	(void)uuid;
+	(void)ctx;
+	ends.guests++;
+	kvmi_domain_close(dom, true);
+	kvmi_uninit(ends.ctx);
+	return 1;
+}
+
+static void test_ends_itself(void)
+{
+	struct vm *vm;
+	int i, waits;
+
+	for (i = 0; i < 2; i++) {
+		ends.in_handshake = i;
+		ends.handshakes = 0;
+		ends.guests = 0;
+		ends.ctx = kvmi_init_unix_socket(path, end_in_guest, end_in_handshake, NULL);
+		CHECK(ends.ctx);
+		vm = vm_connect(path, "vm");
+		for (waits = 0; waits < 500 && !access(path, F_OK); waits++)
+			usleep(20000);
+		vm_disconnect(vm);
+		CHECK(access(path, F_OK) && errno == ENOENT);
+		CHECK(ends.handshakes == 1 && ends.guests == !ends.in_handshake);
+	}
+}
+
+/* Rules of another tool that cannot be taken back would decide what this one is to be asked */
+static void test_rules(void)
+{
+	struct vm *vm;
+	struct tool t;
+
+	vm_rules_error = -ENOMEM;
+	tool_listen(&t, path);
+	vm = vm_connect(path, "vm");
+	CHECK(vm_saw(vm, "closed"));
+	vm_disconnect(vm);
+	vm_rules_error = -1000;
+	t.vm = vm_connect(path, "vm");
+	CHECK(wait_for_guest(&t, 1));
+	CHECK(t.handshakes == 2 && t.guests == 1);
+	tool_end(&t);
+}
+
 static unsigned int logged;
 
 static void log_cb(kvmi_log_level level, const char *s, void *ctx)
@@ -1010,6 +1135,10 @@ int main(void)
 	run("pages of the tool", test_pages);
 	run("batches", test_batch);
 	run("what there is not", test_missing);
+	run("a VM that was closed stays closed", test_handles);
+	run("a program without standard files", test_no_files);
+	run("functions that end the listening", test_ends_itself);
+	run("rules of another tool that cannot be taken back", test_rules);
 	if (rmdir(dir)) {
 		printf("not ok %d nothing is left in the directory\n", ++number);
 		failures++;

@@ -22,6 +22,7 @@
 #define WAITS 1000
 
 bool vm_no_exec_only;
+int vm_rules_error = -1000;
 
 struct vm {
 	int sock;
@@ -195,6 +196,9 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 	case KVMI_VM_CHANGE_GFN:
 		say(vm, "view %u %#llx shows %#llx\n", gfn->view, (unsigned long long)gfn->gfn,
 		    (unsigned long long)gfn->new_gfn);
+		break;
+	case KVMI_VM_GET_RULES:
+		err = vm_rules_error;
 		break;
 	default:
 		say(vm, "command %u\n", msg->hdr.id);

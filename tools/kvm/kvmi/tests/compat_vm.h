@@ -23,6 +23,8 @@ void vm_stopped(struct vm *vm, unsigned int vcpu);
 void vm_run(struct vm *vm, unsigned int vcpu);
 /* Hardware without pages that can be executed and not read; before vm_connect() */
 extern bool vm_no_exec_only;
+/* What those that connect from then on answer to a question for rules: -errno */
+extern int vm_rules_error;
 
 void vm_cr(struct vm *vm, unsigned int vcpu, unsigned int cr, uint64_t value, bool done);
 void vm_breakpoint(struct vm *vm, unsigned int vcpu);

@@ -16,7 +16,8 @@
  *	EAGAIN		the guest has not started that vCPU
  *	ENOSYS		what KVM does not have
  *	and those of the kernel: EINVAL, EPERM, ENOENT, EBUSY, EOPNOTSUPP, ...
- *  - @dom is a connected VM, from the first callback on until kvmi_domain_close().
+ *  - @dom is a connected VM, from the first callback on until kvmi_domain_close().  It is
+ *    no address, and no other VM will ever have the same.
  *  - Any thread may call any function at any time.  One that waits for an event does
  *    not keep others from calling.
  */
@@ -89,7 +90,7 @@ typedef int (*kvmi_handshake_cb)(const struct kvmi_qemu2introspector *qemu,
  * everybody may enter.  On vsock, only the host and this very machine may connect.
  * NULL with errno is an error.  kvmi_close() is for a child that was forked, which
  * only has copies of the sockets; elsewhere it is kvmi_uninit().  NULL is allowed for
- * both.
+ * both.  Both functions may call either: the thread ends when they have returned.
  */
 void *kvmi_init_unix_socket(const char *socket, kvmi_new_guest_cb accept_cb,
 			    kvmi_handshake_cb hsk_cb, void *cb_ctx);
