@@ -258,13 +258,20 @@ int kint_accept(struct kint_listener *listener, const struct kint_options *opts,
 {
 	int64_t deadline = kint_deadline(wait_ms);
 	struct sockaddr_vm peer;
+	bool refused = false;
 	socklen_t size;
 	int fd, ret;
 
 	for (;;) {
+		/* Others may connect and leave for ever */
+		if (refused && deadline >= 0 && kint_now_ms() > deadline)
+			return -EAGAIN;
+		if (kint_wait_fd(-1, 0, kint_now_ms(), opts ? opts->interrupt_fd : -1) == -EINTR)
+			return -EINTR;
 		size = sizeof(peer);
 		fd = accept4(listener->fd, listener->local ? NULL : (struct sockaddr *)&peer,
 			     listener->local ? NULL : &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		refused = fd >= 0;
 		if (fd >= 0 && !may_connect(listener, &peer)) {
 			close(fd);
 			continue;

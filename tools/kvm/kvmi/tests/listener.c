@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,40 @@ static bool test_locked(void)
 	return true;
 }
 
+static bool is_readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/* Those who connect and leave, as fast as they can, do not keep a tool from leaving */
+static bool test_flood(void)
+{
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kint_listener *l = NULL;
+	struct kint_conn *conn;
+	int fds[2], i;
+
+	CHECK(!(last = kint_listen(address_of("a"), &l)));
+	for (i = 0; i < 10; i++)
+		CHECK(somebody_listens("a"));
+	if (pipe(fds))
+		abort();
+	CHECK(write(fds[1], "", 1) == 1);
+	opts.interrupt_fd = fds[0];
+	CHECK((last = kint_accept(l, &opts, -1, &conn)) == -EINTR);
+	CHECK(is_readable(kint_listener_fd(l)));
+	/* And when they have left, nobody is there */
+	opts.interrupt_fd = -1;
+	CHECK((last = kint_accept(l, &opts, 50, &conn)) == -EAGAIN);
+	CHECK(!is_readable(kint_listener_fd(l)));
+	close(fds[0]);
+	close(fds[1]);
+	kint_listener_free(l);
+	return true;
+}
+
 /* Who only has a copy of the listener leaves the socket file to the other */
 static bool test_fork(void)
 {
@@ -236,6 +271,7 @@ void listener_tests(void)
 	result("names of sockets", test_names());
 	result("a child that was forked stops listening", test_fork());
 	result("somebody holds the lock of the directory", test_locked());
+	result("many that connect and leave", test_flood());
 	if (rmdir(dir))
 		result("nothing is left in the directory", false);
 }
