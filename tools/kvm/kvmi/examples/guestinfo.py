@@ -31,6 +31,11 @@ def check(ret):
         sys.exit("guestinfo: " + os.strerror(-ret))
     return ret
 
+def printable(data):
+    """What a guest has in its memory is not to move the cursor, nor to have no end"""
+    text = data[:200].split(bytes(1))[0].decode(errors="replace").strip()
+    return "".join(ch if ch.isprintable() else "?" for ch in text)
+
 def memory(conn):
     """Pairs of an address and up to 1 MiB of memory from there on, which overlap a bit"""
     slots = (Slot * 512)()
@@ -60,7 +65,7 @@ for _ in range(vcpus.value):
 for gpa, data in memory(conn):
     at = data.find(b"Linux version ")
     if at >= 0:
-        print(f"{gpa + at:#x}: {data[at:].split(bytes(1))[0].decode(errors='replace').strip()}")
+        print(f"{gpa + at:#x}: {printable(data[at:])}")
         break
 for event in open_events:
     check(kint.kint_reply(conn, c.byref(event), ALLOW))

@@ -27,6 +27,15 @@ static int handle(struct kint_conn *conn, const struct kint_event *ev)
 	return err ? err : kint_reply(conn, ev, KVMI_EVENT_ACTION_ALLOW);
 }
 
+/* The name is somebody else's: nothing of it is for the terminal */
+static void print_name(const char *name)
+{
+	printf("watching VM ");
+	for (; *name; name++)
+		putchar(*name >= 0x20 && *name < 0x7f ? *name : '?');
+	putchar('\n');
+}
+
 int main(int argc, char **argv)
 {
 	struct kvmi_page_access_entry page = { .access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X };
@@ -56,7 +65,7 @@ int main(int argc, char **argv)
 	}
 	err = kint_accept(listener, &opts, -1, &conn);
 	if (!err) {
-		printf("watching VM %s\n", kint_peer_info(conn)->name);
+		print_name(kint_peer_info(conn)->name);
 		page.gpa = strtoull(argv[2], NULL, 0);
 		err = kint_set_page_access(conn, 0, 0, &page, 1);
 		/* Each vCPU, also one that has yet to be started, has a PAUSE event first */

@@ -21,6 +21,11 @@ ok "pagewatch: the device manager asks to leave" has '^end: asked to leave$'
 ok "pagewatch: reading and executing are left" vm_has '^view 0: 0xb5000, 0 pages: access 5$'
 ok "pagewatch: writing is allowed then" [ "$(grep -c ' ALLOW' "$dir/vm")" = 3 ]
 ok "pagewatch leaves nothing on" vm_has 'left on: 0 0 0 0'
+FAKE_NAME=$(printf '\033[2Jfake')
+export FAKE_NAME
+example linux "$out/examples/pagewatch" "$KVMI_LISTEN" 0xb5000
+ok "pagewatch: nothing for the terminal" has '^watching VM ?\[2Jfake$'
+unset FAKE_NAME
 example deny "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
 ok "pagewatch: not allowed" has '^end: Operation not permitted$'
 ok "pagewatch: not allowed is a failure" status_is 1
@@ -52,6 +57,12 @@ else
 	ok "guestinfo: the kernel, across a page border" \
 		has '^0x7ffa: Linux version 9.9.9 (somebody@somewhere) #1 SMP$'
 	ok "guestinfo leaves nothing on" vm_has 'left on: 0 0 0 0'
+	FAKE_BANNER=$(printf '\033[2J')
+	export FAKE_BANNER
+	guestinfo boot
+	ok "guestinfo: nothing for the terminal" \
+		has '^0x7ffa: Linux version ?\[2J (somebody@somewhere) #1 SMP$'
+	unset FAKE_BANNER
 	guestinfo lonely
 	ok "guestinfo: a vCPU that is not started" [ "$(grep -c '^vCPU 0 at ' "$dir/out")" = 1 ]
 	guestinfo deny

@@ -31,10 +31,11 @@
  * to leave when it is read and "hangsup" closes then, if a vCPU stands still.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
- * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, and that it is not allowed
- * to ask for features, FAKE_NO_FEATURES.  With FAKE_SMM the attack of "linux" comes from
- * SMM, whose memory is that of the others, but for what lies above 0xb4000 if FAKE_SMM is
- * "part", and nothing if it is "empty": then it does not come from there.
+ * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
+ * for features, FAKE_NO_FEATURES, and the version of the guest's kernel, FAKE_BANNER.
+ * With FAKE_SMM the attack of "linux" comes from SMM, whose memory is that of the others,
+ * but for what lies above 0xb4000 if FAKE_SMM is "part", and nothing if it is "empty":
+ * then it does not come from there.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -54,6 +55,7 @@
 #define NR_CHATTY 3000
 #define NR_ROUNDS 600
 #define BANNER 0x7ffa		/* crosses into the next page */
+#define VERSION 14		/* of 5 bytes */
 
 static const struct step {
 	uint16_t vcpu;
@@ -522,7 +524,7 @@ static long now_ms(void)
 
 int main(int argc, char **argv)
 {
-	const char *name = getenv("FAKE_NAME"), *end = getenv("FAKE_MAX_GPA");
+	const char *name = getenv("FAKE_NAME"), *end = getenv("FAKE_MAX_GPA"), *version;
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct peer_msg msg;
 	uint8_t cookie[20];
@@ -553,6 +555,12 @@ int main(int argc, char **argv)
 	fake_memory = what;
 	fake_tool_memory();
 	memcpy(ram + BANNER, banner, sizeof(banner));
+	/* In place of the version's number */
+	version = getenv("FAKE_BANNER");
+	for (i = 0; version && version[i]; i++)
+		ram[BANNER + VERSION + i] = version[i];
+	if (version)
+		strcpy((char *)ram + BANNER + VERSION + i, banner + VERSION + 5);
 	memcpy(sun.sun_path, argv[1], strlen(argv[1]));
 	sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	for (i = 0; connect(sock, (struct sockaddr *)&sun, sizeof(sun)); i++) {
