@@ -28,7 +28,8 @@
  * the guest has done all it does, and where it has "deaf" nobody does; "lonely" has a
  * vCPU that the guest has not started; the memory of "overlap" and "nomemory" cannot be,
  * that of "moves" is rearranged all the time, that of "slow" takes its time, "leaves" asks
- * to leave when it is read and "hangsup" closes then, if a vCPU stands still.
+ * to leave when it is read and "hangsup" closes then, if a vCPU stands still; "nostep"
+ * does not answer when it is to step.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -439,6 +440,8 @@ static void command(const struct peer_msg *msg)
 	int err = refusal(msg);
 
 	if (deaf || (stopped && (msg->hdr.id & 1)))
+		return;
+	if (!strcmp(what, "nostep") && msg->hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP)
 		return;
 	if (err) {
 		peer_reply(sock, msg, err, NULL, 0);

@@ -666,6 +666,10 @@ ok "step: names" has '^0xffffffff81000126 <text_poke+0x26>  rax 0x1$'
 run boot step --timeout 0.2
 ok "step: nothing is executed" has 'does the guest wait in HLT'
 
+run nostep step --timeout 0.2
+ok "step: no answer" has '^kvmi: step: single-stepping: no answer in time'
+ok "step: of no instructions" sh -c "! grep -q instructions $dir/out"
+
 run linux views
 ok "views: there is one" has '^view 0  vCPUs 0 1$'
 run linux views create create=1 switch=2,1 list access=2,0x1000 show=1,0x1000,0x5000

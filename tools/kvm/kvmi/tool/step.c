@@ -95,7 +95,7 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 		if (!err)
 			show(tool, &event, false);
 	}
-	if (err == -ETIMEDOUT) {
+	if (err == -ETIMEDOUT && done) {
 		error("step: %llu instructions, then nothing; does the guest wait in HLT?",
 		      ull(done - 1));
 		err = MONITOR_TOLD;
