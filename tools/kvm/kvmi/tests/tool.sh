@@ -327,6 +327,12 @@ ok "guard: an MSR that has two numbers" vm_has '^0 msr 0x48 ALLOW$'
 ok "guard: is not written by the other one" vm_has '^0 msr 0xc001011f SKIP$'
 run zoo guard --once --msr lstar
 ok "guard of a vCPU that is added" vm_has '^new vCPU: MSR watched$'
+ok "guard: who is added later is guarded from the first instruction" \
+	sh -c "! grep -q 'second late' $dir/out"
+run oldboot guard --once --msr lstar
+ok "guard: an old kernel has no CREATE_VCPU" \
+	has '^kvmi: vCPUs that are added are guarded a second late: .*kernel does not have it$'
+ok "guard: and is guarded all the same" vm_has '0 msr 0xc0000082 SKIP'
 run unhook watch --once --cr 3 --action cr=skip
 ok "watch: each CR3 load that is skipped has a line" sh -c "[ \$(grep -c 'CR3 .*, skipped$' $dir/out) = 3 ]"
 FAKE_RULES=1

@@ -425,6 +425,7 @@ int cmd_guard(struct tool *tool, int argc, char **argv)
 		{ NULL, 0, NULL, 0 }
 	};
 	static const struct monitor monitor = {
+		.late = "guarded",
 		.arm = on_arm,
 		.event = on_event,
 		.begin = on_begin,

@@ -130,13 +130,17 @@ static int find_new_vcpus(struct loop *loop)
 static int want_new_vcpus(struct loop *loop)
 {
 	int err = kint_control_vm_events(loop->tool->conn, KVMI_VCPU_EVENT_CREATE_VCPU, true);
+	const char *why;
 
 	if (!err || err == -EPIPE || err == -EINTR)
 		return err;
+	why = err == -EINVAL ? "the host's kernel does not have it" : explain(err);
+	if (loop->monitor->late)
+		error("vCPUs that are added are %s a second late: CREATE_VCPU event: %s",
+		      loop->monitor->late, why);
 	if (!loop->monitor->create_vcpu)
 		return 0;
-	error("CREATE_VCPU event: %s",
-	      err == -EINVAL ? "the host's kernel does not have it" : explain(err));
+	error("CREATE_VCPU event: %s", why);
 	loop->state = FAILED;
 	return 1;
 }

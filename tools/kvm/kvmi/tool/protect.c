@@ -636,6 +636,7 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		{ NULL, 0, NULL, 0 }
 	};
 	static const struct monitor monitor = {
+		.late = "protected from",
 		.arm = on_arm,
 		.event = on_event,
 		.begin = on_begin,

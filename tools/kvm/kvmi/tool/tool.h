@@ -106,6 +106,8 @@ enum { MONITOR_TOLD = 1, MONITOR_LATER };
 struct monitor {
 	/* it cannot do without CREATE_VCPU events; they are used anyway if allowed */
 	bool create_vcpu;
+	/* what is not done to a vCPU before it runs if there are none; or NULL */
+	const char *late;
 	/* an event of the vCPU is open: turn on what is wanted; sets tool->doing */
 	int (*arm)(struct tool *tool, uint16_t vcpu);	/* again after MONITOR_LATER */
 	/* answer the event, which is of a vCPU and no PAUSE or CREATE_VCPU */
