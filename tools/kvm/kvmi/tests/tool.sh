@@ -315,6 +315,8 @@ ok "guard: second write blocked" vm_has '0 msr 0xc0000082 SKIP'
 ok "guard tells" has 'blocked *LSTAR *0xffffffff81000080 -> 0x41414141'
 ok "guard: SMAP stays" vm_has 'cr4 SKIP'
 ok "guard leaves nothing on" vm_has 'left on: 0 0 0 0'
+run unhook guard --once --msr lstar --json
+ok "guard: JSON: since when" has '^{"time":[0-9.]*,"event":"armed","vcpus":2}$'
 run unhook guard --once --msr lstar --action allow
 ok "guard that only reports" vm_has '0 msr 0xc0000082 ALLOW'
 ok "and says what it would do" has 'would-block *LSTAR'
@@ -448,6 +450,8 @@ ok "protect: there is nothing to protect in it" sh -c "! grep -q SMM $dir/vm"
 unset FAKE_SMM
 run linux protect --range 0x1000+8K --policy report --against rw --once --json
 ok "protect: a range" vm_has '^view 0: 0x1000, 2 pages: access 4$'
+ok "protect: JSON: since when" \
+	sh -c "sed -n 2p $dir/out | grep -qx '{\"time\":[0-9.]*,\"event\":\"armed\",\"vcpus\":2}'"
 ok "protect that only reports" sh -c "[ \$(grep -c 'event 17 ALLOW' $dir/vm) = 3 ]"
 ok "protect: JSON" has '"event":"pf","access":"write","gpa":"0xb5408",.*"verdict":"would-deny"'
 if command -v python3 >/dev/null; then

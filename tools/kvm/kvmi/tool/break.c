@@ -144,7 +144,9 @@ static void on_armed(struct tool *tool)
 {
 	if (brk.explain && !brk.json)
 		stops_explain(tool);
-	if (!brk.json)
+	if (brk.json)
+		json_armed(stdout, tool);
+	else
 		printf("%9.3f  every vCPU will stop there\n", session_seconds(tool));
 }
 

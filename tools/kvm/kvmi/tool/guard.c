@@ -338,7 +338,9 @@ static void on_armed(struct tool *tool)
 {
 	if (guard.explain && !guard.json)
 		explain_rules();
-	if (!guard.json)
+	if (guard.json)
+		json_armed(stdout, tool);
+	else
 		printf("%9.3f  every vCPU is guarded\n", session_seconds(tool));
 }
 

@@ -146,6 +146,13 @@ void json_event(FILE *out, struct tool *tool, const struct kint_event *event,
 	fprintf(out, "}\n");
 }
 
+/* From here on all of it is guarded, protected, or will stop */
+void json_armed(FILE *out, const struct tool *tool)
+{
+	fprintf(out, "{\"time\":%.6f,\"event\":\"armed\",\"vcpus\":%u}\n", session_seconds(tool),
+		tool->vcpus);
+}
+
 void json_end(FILE *out, const struct tool *tool, const char *why)
 {
 	fprintf(out, "{\"time\":%.6f,\"event\":\"end\",\"reason\":", session_seconds(tool));

@@ -494,7 +494,9 @@ static void on_armed(struct tool *tool)
 
 	if (protect.explain && !protect.json)
 		explain_rules();
-	if (!protect.json)
+	if (protect.json)
+		json_armed(stdout, tool);
+	else
 		printf("%9.3f  protected: what is left is %s\n", session_seconds(tool),
 		       access_letters(protect.left, buf));
 }

@@ -228,6 +228,7 @@ void json_bits(FILE *out, const char *key, const struct bit_name *bits, uint64_t
 void json_session(FILE *out, const struct tool *tool);
 void json_event(FILE *out, struct tool *tool, const struct kint_event *event,
 		const char *verdict);
+void json_armed(FILE *out, const struct tool *tool);
 void json_end(FILE *out, const struct tool *tool, const char *why);
 
 /* access.c */

@@ -410,7 +410,9 @@ static void on_begin(struct tool *tool)
 
 static void on_armed(struct tool *tool)
 {
-	if (!trace.json)
+	if (trace.json)
+		json_armed(stdout, tool);
+	else
 		printf("%9.3f  every vCPU is traced\n", session_seconds(tool));
 }
 
