@@ -538,6 +538,9 @@ ok "protect: code that is not trusted" sh -c "! grep -q ALLOW $dir/vm"
 run linuxdelivery protect --kernel --symbols "$dir/map" --trust text_poke --once
 ok "protect: trusted code is interrupted" vm_has 'event 17 SKIP'
 ok "protect: a delivery is not trusted" sh -c "! grep -q 'event 17 ALLOW' $dir/vm"
+{ cat "$dir/map"; printf 'ffffffff82004200 t %0511d\n' 0; } >"$dir/longmap"
+run linux protect --kernel --symbols "$dir/longmap" --trust text_poke --once
+ok "protect: symbols as long as the kernel has them" vm_has 'event 17 ALLOW'
 run linux protect --kernel --trust elsewhere --symbols "$dir/map" --once
 ok "protect: trust in what is not there" has '--trust elsewhere: no such symbol'
 sed s/ffffffff82000040/ffffffff82000044/ "$dir/map" >"$dir/othermap"

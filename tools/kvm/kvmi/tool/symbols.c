@@ -73,7 +73,7 @@ static bool load_vmlinux(const char *path)
 bool symbols_load(const char *path)
 {
 	FILE *file = fopen(path, "r");
-	char line[512];
+	char line[1024];	/* names have up to 511 bytes, as those of Rust */
 	bool ok = true, elf = false;
 
 	if (!file) {
