@@ -19,7 +19,7 @@
 
 /* Limits to what a guest can have; the first is Linux's own, of PIDs */
 #define MAX_PID		(1u << 22)
-#define MAX_TASKS	MAX_PID
+#define MAX_TASKS	(2 * MAX_PID)	/* a process is one of its threads */
 #define MAX_ANCESTORS	65536
 #define MAX_TASK_SPAN	16384		/* bytes from the first field to the last */
 #define MAX_BTF		(64u << 20)
@@ -312,8 +312,10 @@ static int next_of(struct tool *tool, struct guest_linux *l, struct cycle *c, ui
 
 	if (err)
 		return err;
-	if ((c->n && task == c->mark) || c->n == MAX_TASKS)
+	/* In all: each process may lead to the threads of all others */
+	if ((c->n && task == c->mark) || l->looked == MAX_TASKS)
 		return -ELOOP;
+	l->looked++;
 	if (c->n++ == c->limit) {
 		c->limit = 2 * c->limit + 1;
 		c->mark = task;
@@ -328,6 +330,7 @@ static int find_first(struct tool *tool, struct guest_linux *l, uint64_t task)
 	struct process p;
 	int err;
 
+	l->looked = 0;
 	for (; cycle.n < MAX_ANCESTORS; task = p.parent) {
 		err = next_of(tool, l, &cycle, task, &p);
 		if (err)
@@ -490,6 +493,7 @@ int linux_processes(struct tool *tool, struct guest_linux *l, bool threads,
 	int err;
 
 	tool->doing = "the list of processes";
+	l->looked = 0;
 	err = read_task(tool, l, l->first, &p);
 	while (!err && p.next != l->first) {
 		err = next_of(tool, l, &cycle, p.next, &p);

@@ -345,6 +345,7 @@ struct guest_linux {
 	struct kvm_sregs sregs;		/* page tables that have the kernel */
 	struct mapping mappings[NR_MAPPINGS];
 	unsigned int oldest;
+	unsigned int looked;		/* at tasks, one after the other */
 };
 
 int linux_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k, bool monitored,
