@@ -25,11 +25,11 @@
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
  * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once
- * the guest has done all it does, and where it has "deaf" nobody does; "lonely" has a
- * vCPU that the guest has not started; the memory of "overlap" and "nomemory" cannot be,
- * that of "moves" is rearranged all the time, that of "slow" takes its time, "leaves" asks
- * to leave when it is read and "hangsup" closes then, if a vCPU stands still; "nostep"
- * does not answer when it is to step.
+ * the guest has done all it does, and where it has "deaf" nobody does; where it has
+ * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
+ * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
+ * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
+ * still; "nostep" does not answer when it is to step.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -436,6 +436,7 @@ static void command(const struct peer_msg *msg)
 	struct kvmi_vm_get_info_reply info = { .vcpu_count = vcpus, .address_spaces = 2 };
 	struct kvmi_vcpu_get_info_reply tsc = { .tsc_speed = 2000000000 };
 	const unsigned char *d = msg->data;
+	static bool owed;
 
 	int err = refusal(msg);
 
@@ -493,6 +494,12 @@ static void command(const struct peer_msg *msg)
 		peer_reply(sock, msg, d[0] == KVMI_VM_WRITE_PHYSICAL ? -EPERM : 0, NULL, 0);
 		return;
 	case KVMI_VM_PAUSE_VCPU:
+		if (lonely && d[0]) {
+			/* The kernel takes more of them than this, but not any number */
+			peer_reply(sock, msg, owed ? -EBUSY : 0, NULL, 0);
+			owed = true;
+			return;
+		}
 		peer_reply(sock, msg, 0, NULL, 0);
 		if (!stopped)
 			peer_vcpu_event(sock, ++seq, d[0], KVMI_VCPU_EVENT_PAUSE, NULL, 0);
@@ -554,7 +561,7 @@ int main(int argc, char **argv)
 	if (in_linux && !late)
 		boot_linux();
 	deny = !strcmp(what, "deny");
-	lonely = !strcmp(what, "lonely");
+	lonely = strstr(what, "lonely");
 	fake_memory = what;
 	fake_tool_memory();
 	memcpy(ram + BANNER, banner, sizeof(banner));

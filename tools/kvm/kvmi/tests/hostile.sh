@@ -84,6 +84,19 @@ ok "break: and then stops there" vm_has '^event [0-9]* RETRY, view 0, stepping$'
 ends_by TERM
 wait $vm
 
+start_vm linuxlatelonely
+"$out/kvmi" protect --kernel >"$dir/out" 2>&1 &
+tool=$!
+i=0
+while ! vm_has 'access 5$' && kill -0 $tool 2>/dev/null && [ $i -lt 300 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+ok "protect: waits also if not all vCPUs have been started" \
+	vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+ends_by TERM
+wait $vm
+
 # ---- A page that a device writes
 start_vm linuxwritedma
 in_background "$out/kvmi" break --call openat >"$dir/out" 2>&1

@@ -25,7 +25,18 @@ struct loop {
 	enum state state;
 	bool later, told_later;		/* a vCPU is to be armed again */
 	unsigned char is_armed[MAX_VCPUS / 8];
+	unsigned char is_asked[MAX_VCPUS / 8];	/* for a PAUSE event, which will come */
 };
+
+static bool has_bit(const unsigned char *bits, unsigned int vcpu)
+{
+	return bits[vcpu / 8] & 1 << vcpu % 8;
+}
+
+static void set_bit(unsigned char *bits, unsigned int vcpu, bool value)
+{
+	bits[vcpu / 8] = (bits[vcpu / 8] & ~(1 << vcpu % 8)) | value << vcpu % 8;
+}
 
 /*
  * A VM that has not answered in time may have been frozen, or its host is busy: then it
@@ -42,7 +53,7 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	struct tool *tool = loop->tool;
 	int err;
 
-	if (loop->is_armed[vcpu / 8] & 1 << vcpu % 8)
+	if (has_bit(loop->is_armed, vcpu))
 		return 0;
 	tool->doing = "arming";
 	err = loop->monitor->arm(tool, vcpu);
@@ -66,7 +77,7 @@ static int arm(struct loop *loop, uint16_t vcpu)
 		loop->state = FAILED;
 		return 1;
 	}
-	loop->is_armed[vcpu / 8] |= 1 << vcpu % 8;
+	set_bit(loop->is_armed, vcpu, true);
 	if (vcpu >= tool->vcpus)
 		tool->vcpus = vcpu + 1;
 	if (++loop->armed == tool->vcpus && loop->monitor->armed)
@@ -87,26 +98,32 @@ static int on_event(struct kint_conn *conn, const struct kint_event *event, void
 	if (event->id != KVMI_VCPU_EVENT_PAUSE && event->id != KVMI_VCPU_EVENT_CREATE_VCPU)
 		return loop->monitor->event(loop->tool, event);
 
-	if (event->id == KVMI_VCPU_EVENT_CREATE_VCPU && loop->monitor->created)
+	if (event->id == KVMI_VCPU_EVENT_PAUSE)
+		set_bit(loop->is_asked, event->common.vcpu, false);
+	else if (loop->monitor->created)
 		loop->monitor->created(loop->tool, event);
 	err = arm(loop, event->common.vcpu);
 	return err ? err : kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
-/* Ask for a PAUSE event of every vCPU there is and that was not asked yet */
+/*
+ * Ask for a PAUSE event of every vCPU there is and that was not asked yet.  One that the guest
+ * has not started is not asked again and again: the kernel counts what it owes.
+ */
 static int pause_vcpus(struct loop *loop)
 {
 	struct tool *tool = loop->tool;
 	int err;
 
 	for (; loop->paused < tool->vcpus; loop->paused++) {
-		if (loop->is_armed[loop->paused / 8] & 1 << loop->paused % 8)
+		if (has_bit(loop->is_armed, loop->paused) || has_bit(loop->is_asked, loop->paused))
 			continue;
 		err = kint_pause_vcpu(tool->conn, loop->paused, false);
 		if (err == -EPERM)
 			error("pausing a vCPU: %s", explain(err));
 		if (err)
 			return err;
+		set_bit(loop->is_asked, loop->paused, true);
 	}
 	return 0;
 }
