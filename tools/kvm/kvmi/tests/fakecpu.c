@@ -12,7 +12,8 @@
  * has written CR3; "ap" the second vCPU is started late; "stopped" the VM is, for a
  * while; "real" the guest is in 16-bit code; "old" a kernel without page access; "deny" few
  * events are allowed; "unhook" the device manager ends the session after a while; "close" so
- * does the VM; "noxsave" and "notrap" refuse these.
+ * does the VM; "rsm" CR3 has been loaded by something else than a write when the vCPU is
+ * paused; "noxsave" and "notrap" refuse these.
  *
  * The rules of a tool that was lost, see fakerules.c, decide nothing here.
  *
@@ -284,8 +285,16 @@ static void execute(struct vcpu *v)
 {
 	struct kvmi_vcpu_event_singlestep step = { 0 };
 	uint64_t gpa = v->regs.rip - (is("real") ? 0 : BASE);
+	struct kvmi_vcpu_event_cr cr = {
+		.cr = 3, .flags = KVMI_CHANGE_DONE, .old_value = TABLES, .new_value = cr3,
+	};
 	unsigned int i;
 
+	/* By RSM, say, which comes before a pause */
+	if (v->pauses && is("rsm") && !v->delivered && wants(v, KVMI_VCPU_EVENT_CR)) {
+		send_event(v, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
+		return;
+	}
 	if (v->pauses) {
 		v->pauses--;
 		send_event(v, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
@@ -323,6 +332,10 @@ static void event_reply(const struct peer_msg *msg)
 	}
 	v->open = false;
 	v->trap = false;
+	if (is("rsm") && v->event == KVMI_VCPU_EVENT_CR && rpl->action == KVMI_EVENT_ACTION_RETRY) {
+		printf("what is done is tried again\n");
+		exit(1);
+	}
 	if (rpl->action != KVMI_EVENT_ACTION_ALLOW) {
 		v->ngrants = 0;
 		return;

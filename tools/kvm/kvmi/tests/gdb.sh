@@ -323,6 +323,18 @@ z0,$text019,1 => OK
 vCont;c => T05watch:ffffffff81007010;thread:1;
 D => OK
 END
+exchange 'CR3 was loaded, and the vCPU stands there' rsm <<'END'
+Z0,ffffffffa0000000,1 => OK
+no-answer vCont;c
+sleep 100
+^C
+wait => T02thread:1;
+no-answer vCont;c
+sleep 100
+^C
+wait => T02thread:1;
+D => OK
+END
 exchange 'real mode' real <<'END'
 qThreadExtraInfo,1 => 7643505520302c2031362d62697420636f64652c2043504c2030
 p10 => [0-9a-f]{2}50000000000000

@@ -239,7 +239,10 @@ static unsigned int action_of(const struct kint_event *event)
 	case KVMI_VCPU_EVENT_BREAKPOINT:
 	case KVMI_VCPU_EVENT_PF:
 	case KVMI_VCPU_EVENT_CR:
-		return KVMI_EVENT_ACTION_RETRY;
+		/* Not what has been loaded already, by RSM say */
+		if (kint_event_accepts(event, KVMI_EVENT_ACTION_RETRY))
+			return KVMI_EVENT_ACTION_RETRY;
+		return KVMI_EVENT_ACTION_ALLOW;
 	default:
 		return KVMI_EVENT_ACTION_ALLOW;
 	}
