@@ -490,6 +490,8 @@ static void send_step(int sock)
 /* Every vCPU has had its PAUSE event.  Returns true when there is nothing left to do. */
 bool fake_linux_run(int sock)
 {
+	if (strstr(fake_linux_maps, "early"))
+		printf("all are armed, the copy has %#x\n", ram[spare + 0x10]);
 	if (fake_linux_dma) {
 		ram[IMAGE + 0x10] = 0x88;
 	} else if (changed && strstr(fake_linux_maps, "trace")) {
@@ -533,6 +535,9 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 {
 	struct kvmi_vcpu_event_pf_reply pf = { 0 };
 
+	/* The first vCPU is in the view, and the second one writes the page without being asked */
+	if (rpl->event == KVMI_VCPU_EVENT_PAUSE && strstr(fake_linux_maps, "early"))
+		ram[IMAGE + 0x10] = 0x55;
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE || !act) {
 		if (stepping[0])
 			send_step(sock);

@@ -15,7 +15,8 @@
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
  * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
- * "linuxwritedma" a device writes the text, which no vCPU reports, "linuxholes" and
+ * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
+ * vCPU that the tool has not come to yet does, "linuxholes" and
  * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
  * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has

@@ -586,6 +586,9 @@ ok "break: and writable" vm_has '^view 0: 0x9e000, 1 pages: access 7$'
 ok "break: the write is tried again" sh -c "[ \$(grep -c '^event 17 RETRY, view 1$' $dir/vm) = 1 ]"
 ok "break: no view left" vm_has '^view 1 destroyed$'
 ok "break leaves nothing on" vm_has 'left on: 0 0 0 0'
+run linuxwriteearly break --call openat --once
+ok "break: the copy follows what was written while it began" \
+	vm_has '^all are armed, the copy has 0x55$'
 FAKE_RULES=1
 export FAKE_RULES
 run linuxwrite break --call openat 0xffffffff81000100 --once --explain

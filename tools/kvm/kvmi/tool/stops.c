@@ -212,7 +212,9 @@ int stops_arm(struct tool *tool, uint16_t vcpu)
 	if (err)
 		return err;
 	tool->doing = "changing the view of a vCPU";
-	return kint_set_view(tool->conn, vcpu, hidden_view());
+	err = kint_set_view(tool->conn, vcpu, hidden_view());
+	/* Until now it could write the pages without being asked */
+	return err ? err : hidden_refresh(tool);
 }
 
 /* The number of the breakpoint, or how many there are */
