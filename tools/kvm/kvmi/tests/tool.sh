@@ -179,6 +179,9 @@ run boot pause --for 0.1
 ok "pause succeeds" status_is 0
 ok "pause: every vCPU" has '^vCPU 1  paused at 0xffffffff81000123, 64-bit code, CPL 0'
 ok "pause: goes on" has 'and go on$'
+run lonely pause --for 0
+ok "pause: a vCPU that is not started" has 'all of them stand still; 1 the guest has not started$'
+ok "pause: which is a success" status_is 0
 run old pause --for 0
 ok "pause with an old kernel" has '^vCPU 1  paused'
 run stopped pause --timeout 0.2

@@ -154,16 +154,20 @@ static int hold(struct tool *tool, int hold_ms)
 
 static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 {
+	int n = vcpu < 0 ? count_not_started(tool) : 0, err, ended;
 	struct held held;
-	int err, ended;
 
-	err = hold_vcpus(tool, vcpu, 0, true, &held);
+	/* What is wrong with those that do not answer is said when they do not stop */
+	err = hold_vcpus(tool, vcpu, n > 0 ? n : 0, true, &held);
 	if (err) {
 		free(held.events);
 		return EXIT_ERROR;
 	}
-	printf("%9.3f  all of them stand still%s\n", session_seconds(tool),
+	printf("%9.3f  all of them stand still%s", session_seconds(tool),
 	       hold_ms < 0 ? " until ^C" : "");
+	if (n > 0)
+		printf("; %d the guest has not started", n);
+	putchar('\n');
 	ended = hold(tool, hold_ms);
 	err = ended == -EPIPE ? ended : let_go(tool, &held);
 	if (!err)
