@@ -154,6 +154,7 @@ bool access_not_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *p
 void access_free(struct domain *d);
 
 /* log.c */
+bool logging(void);
 void note(kvmi_log_level level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

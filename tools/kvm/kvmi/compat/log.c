@@ -9,6 +9,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static kvmi_log_cb log_cb;
 static void *log_ctx;
+static __thread bool in_log;	/* the caller's function is called by this thread */
 
 void kvmi_set_log_cb(kvmi_log_cb cb, void *ctx)
 {
@@ -16,6 +17,12 @@ void kvmi_set_log_cb(kvmi_log_cb cb, void *ctx)
 	log_cb = cb;
 	log_ctx = ctx;
 	pthread_mutex_unlock(&lock);
+}
+
+/* What the caller's function calls would wait for a lock that this thread has */
+bool logging(void)
+{
+	return in_log;
 }
 
 void note(kvmi_log_level level, const char *format, ...)
@@ -29,10 +36,12 @@ void note(kvmi_log_level level, const char *format, ...)
 	cb = log_cb;
 	ctx = log_ctx;
 	pthread_mutex_unlock(&lock);
-	if (!cb)
+	if (!cb || in_log)
 		return;
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	in_log = true;
 	cb(level, text, ctx);
+	in_log = false;
 }

@@ -71,6 +71,10 @@ struct domain *domain_enter(const void *dom)
 {
 	struct domain *d;
 
+	if (logging()) {
+		errno = EDEADLK;
+		return NULL;
+	}
 	pthread_mutex_lock(&registry_lock);
 	for (d = domains; d && d->handle != dom; d = d->next)
 		;
@@ -108,6 +112,8 @@ void kvmi_domain_close(void *dom, bool do_shutdown)
 	struct domain **p, *d;
 	ssize_t n;
 
+	if (logging())
+		return;
 	pthread_mutex_lock(&registry_lock);
 	for (p = &domains; *p && (*p)->handle != dom; p = &(*p)->next)
 		;

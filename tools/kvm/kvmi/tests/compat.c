@@ -1074,6 +1074,43 @@ static void test_rules(void)
 	tool_end(&t);
 }
 
+/* ---- A function for messages that calls back ---- */
+static void *log_dom;
+static int log_errno;
+
+static void calling_log_cb(kvmi_log_level level, const char *s, void *ctx)
+{
+	unsigned int n;
+
+	(void)level;
+	(void)s;
+	(void)ctx;
+	if (kvmi_get_vcpu_count(log_dom, &n))
+		log_errno = errno;
+	kvmi_domain_close(log_dom, true);
+}
+
+static void log_calls(void)
+{
+	unsigned int n;
+	struct tool t;
+
+	tool_begin(&t, path);
+	log_dom = t.dom;
+	vm_unstarted(t.vm, 1);
+	kvmi_set_log_cb(calling_log_cb, NULL);
+	CHECK(!kvmi_control_events(t.dom, 1, KVMI_EVENT_CR, true));
+	kvmi_set_log_cb(NULL, NULL);
+	CHECK(log_errno == EDEADLK);
+	CHECK(!kvmi_get_vcpu_count(t.dom, &n));
+	tool_end(&t);
+}
+
+static void test_log_calls(void)
+{
+	CHECK(child(log_calls));
+}
+
 static unsigned int logged;
 
 static void log_cb(kvmi_log_level level, const char *s, void *ctx)
@@ -1138,6 +1175,7 @@ int main(void)
 	run("a VM that was closed stays closed", test_handles);
 	run("a program without standard files", test_no_files);
 	run("functions that end the listening", test_ends_itself);
+	run("messages whose function calls back", test_log_calls);
 	run("rules of another tool that cannot be taken back", test_rules);
 	if (rmdir(dir)) {
 		printf("not ok %d nothing is left in the directory\n", ++number);

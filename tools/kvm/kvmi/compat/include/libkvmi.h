@@ -91,6 +91,9 @@ typedef int (*kvmi_handshake_cb)(const struct kvmi_qemu2introspector *qemu,
  * NULL with errno is an error.  kvmi_close() is for a child that was forked, which
  * only has copies of the sockets; elsewhere it is kvmi_uninit().  NULL is allowed for
  * both.  Both functions may call either: the thread ends when they have returned.
+ *
+ * log_cb is called in the middle of other functions: those of a VM fail with EDEADLK when
+ * it calls them, and kvmi_domain_close() does nothing.
  */
 void *kvmi_init_unix_socket(const char *socket, kvmi_new_guest_cb accept_cb,
 			    kvmi_handshake_cb hsk_cb, void *cb_ctx);
