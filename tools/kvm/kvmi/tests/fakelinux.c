@@ -58,6 +58,15 @@ static void put_info(uint64_t gpa, uint64_t base, const char *more)
 	memcpy(ram + gpa + 4, &n, sizeof(n));
 }
 
+/* The kernel has written to its read-only data for the last time */
+void fake_linux_seal(void)
+{
+	unsigned int i;
+
+	for (i = 4; i < 8; i++)
+		fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
+}
+
 static void wrong_maps(void)
 {
 	unsigned int i, n;
@@ -67,6 +76,11 @@ static void wrong_maps(void)
 		/* Pages beyond the end of memory, and more pieces than anybody wants to see */
 		for (i = 10; i < 300; i += 2)
 			fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
+	}
+	/* It has begun to protect itself, and its data can be written still */
+	if (strstr(fake_linux_maps, "seals")) {
+		for (i = 4; i < 8; i++)
+			fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) | RW_NX);
 	}
 	/* No processor has pages of 512 GiB */
 	if (!strcmp(fake_linux_maps, "large"))

@@ -13,7 +13,8 @@
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
- * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event,
+ * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event, and
+ * "linuxlateseals" is in the middle of making its memory read-only then,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
  * vCPU that the tool has not come to yet does, "linuxholes" and
@@ -294,8 +295,10 @@ static void event_reply(const struct peer_msg *msg)
 	if (in_linux) {
 		if (fake_linux_reply(sock, rpl)) {
 			finished();
-		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE &&
-			 paused == (late ? 2 * VCPUS : VCPUS)) {
+		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused % VCPUS == 0 &&
+			   (late ? paused > VCPUS : paused == VCPUS)) {
+			if (late && strstr(what, "seals"))
+				fake_linux_seal();
 			if (fake_linux_run(sock))
 				finished();
 		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS) {

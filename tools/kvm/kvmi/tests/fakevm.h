@@ -45,6 +45,7 @@ unsigned int fake_rules_action(uint8_t verdict);
 
 /* fakelinux.c: a kernel in memory, views and page access */
 void fake_linux_boot(void);
+void fake_linux_seal(void);
 void fake_put(uint64_t gpa, uint64_t value);
 bool fake_linux_translate(uint64_t gva, __u64 *gpa);
 bool fake_linux(int sock, const struct peer_msg *msg);

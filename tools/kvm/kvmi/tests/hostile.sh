@@ -84,6 +84,15 @@ ok "break: and then stops there" vm_has '^event [0-9]* RETRY, view 0, stepping$'
 ends_by TERM
 wait $vm
 
+start_vm linuxlateseals
+in_background "$out/kvmi" protect --kernel >"$dir/out" 2>&1
+until_seen 'event 17 SKIP' "$dir/vm"
+ok "protect: a kernel that is about to protect itself: all of it" \
+	vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+ok "protect: a kernel that is about to protect itself: at once" \
+	sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
+ends_by TERM
+wait $vm
 start_vm linuxlatelonely
 "$out/kvmi" protect --kernel >"$dir/out" 2>&1 &
 tool=$!

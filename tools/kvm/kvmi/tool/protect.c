@@ -17,6 +17,7 @@
 #define MAX_TRUSTED	16
 #define MAX_SEEN	256
 #define MAX_GAPS	(2 * MAX_RANGES)
+#define BOOT_NS		500000000ll	/* longer than a kernel is in the middle of it */
 
 enum policy { REPORT, DENY, CRASH };
 
@@ -41,7 +42,9 @@ static struct {
 	unsigned int ntrusted;
 	bool json, exact, quiet, explain;
 
-	bool begun;
+	bool begun, boots;
+	struct guest_kernel before;	/* as it was at the last look, while it boots */
+	int64_t looked;
 	struct range gaps[MAX_GAPS];	/* by address */
 	unsigned int ngaps;
 	struct guest_kernel k;
@@ -270,13 +273,51 @@ static void explain_rules(void)
 		rules_explain(KVMI_VCPU_EVENT_ACCESS, &list);
 }
 
+static bool is_as_before(void)
+{
+	const struct kernel_range *r = protect.k.ranges, *s = protect.before.ranges;
+	unsigned int i;
+
+	if (protect.k.nranges != protect.before.nranges)
+		return false;
+	for (i = 0; i < protect.k.nranges; i++, r++, s++)
+		if (r->gva != s->gva || r->gpa != s->gpa || r->size != s->size ||
+		    r->text != s->text)
+			return false;
+	return true;
+}
+
+/*
+ * A kernel that boots makes itself read-only piece by piece, and frees then what is left
+ * between the pieces: while it is waited for, two looks have to see the same, and not just
+ * one after the other on two vCPUs.
+ */
+static int find_kernel(struct tool *tool, uint16_t vcpu)
+{
+	int err = kernel_find(tool, vcpu, &protect.k);
+
+	if (err == MONITOR_LATER) {
+		protect.boots = true;
+		protect.before.nranges = 0;
+	}
+	if (err || !protect.boots)
+		return err;
+	if (is_as_before() && now_ns() - protect.looked > BOOT_NS)
+		return 0;
+	if (!is_as_before()) {
+		protect.before = protect.k;
+		protect.looked = now_ns();
+	}
+	return MONITOR_LATER;
+}
+
 /* On the first vCPU: what holds for all of them */
 static int prepare(struct tool *tool, uint16_t vcpu)
 {
 	int err = check_access(tool, protect.left);
 
 	if (!err && (protect.kernel || symbols_loaded()))
-		err = kernel_find(tool, vcpu, &protect.k);
+		err = find_kernel(tool, vcpu);
 	if (!err)
 		err = find_trusted();
 	if (err)
@@ -472,6 +513,7 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 static void on_begin(struct tool *tool)
 {
 	protect.begun = false;
+	protect.boots = false;
 	process_begin();
 	rate_begin();
 	protect.nseen = 0;
