@@ -51,7 +51,8 @@ tell() {
 limit=1200
 [ ! -e /sys/kernel/debug/kmemleak ] || limit=4800
 until_true() {
-	i=0
+	# Its own: what is waited for may wait for something
+	local i=0
 	until "$@"; do
 		i=$((i + 1))
 		[ $i -le $limit ] || return 1
