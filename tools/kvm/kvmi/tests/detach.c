@@ -151,7 +151,7 @@ static bool test_deadline(void)
 	CHECK((last = kint_get_info(conn, &info)) == -ETIMEDOUT);
 	CHECK(!(last = kint_detach(conn)));
 	pthread_join(thread, NULL);
-	CHECK(commands == 2 && replies == 1);
+	CHECK(commands >= 1 && commands <= 2 && replies == 1);
 	return true;
 }
 

@@ -27,7 +27,8 @@
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
  * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once
- * the guest has done all it does, and where it has "deaf" nobody does; where it has
+ * the guest has done all it does, and where it has "deaf" nobody does; where it has "stuck"
+ * commands about views are not answered, either, and others are; where it has
  * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
@@ -122,7 +123,7 @@ static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
 static const char *what = "boot";
-static bool stopped, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool stopped, stuck, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
@@ -137,7 +138,8 @@ static void unhook(void)
 /* The guest has done all it does */
 static void finished(void)
 {
-	stopped = strstr(what, "mute");
+	stuck = strstr(what, "stuck");
+	stopped = stuck || strstr(what, "mute");
 	deaf = strstr(what, "deaf");
 	if (stopped || deaf)
 		printf("no more answers\n");
@@ -254,7 +256,7 @@ static void send_step(void)
 	if (step < STEPS)
 		return;
 	if (!strcmp(what, "unhook") || !strcmp(what, "oldboot") || strstr(what, "mute") ||
-	    strstr(what, "deaf"))
+	    strstr(what, "stuck") || strstr(what, "deaf"))
 		finished();
 	if (!strcmp(what, "close"))
 		exit(0);
@@ -444,7 +446,11 @@ static void command(const struct peer_msg *msg)
 
 	int err = refusal(msg);
 
+	if (deaf)
+		printf("not answered: %u\n", msg->hdr.id);
 	if (deaf || (stopped && (msg->hdr.id & 1)))
+		return;
+	if (stuck && (msg->hdr.id == KVMI_VM_DESTROY_VIEW || msg->hdr.id == KVMI_VM_CHANGE_GFN))
 		return;
 	if (!strcmp(what, "nostep") && msg->hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP)
 		return;

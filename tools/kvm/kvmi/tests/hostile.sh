@@ -273,7 +273,8 @@ start_vm bootdeaf
 tool=$!
 wait $vm
 until_seen 'end after' "$dir/out"
-ok "guard: a VM that does not answer: told" has 'end after .*: no answer in time'
+ok "guard: a VM that does not answer: reported" has 'end after .*: no answer in time'
+ok "guard: and nothing is undone" [ "$(grep -c '^not answered: ' "$dir/vm")" = 1 ]
 start_vm unhook
 until_seen '0 msr 0xc0000082 SKIP' "$dir/vm"
 ok "guard: is guarded when it comes again" vm_has '0 msr 0xc0000082 SKIP'
@@ -286,7 +287,7 @@ leaves linuxwritemute break --call openat
 ok "break: a vCPU that may be in the view has its own page" vm_has '^view 1: 0xb0 shows 0xb0$'
 ok "break: before that of the copy is empty" \
 	sh -c "! sed '/shows 0xb0\$/,\$d' $dir/vm | grep -q '^written at 0x9d000: 0*\$'"
-leaves linuxwritedeaf break --call openat
+leaves linuxwritestuck break --call openat
 ok "break: no copy is written to that may be executed" \
 	sh -c "! sed '1,/no more answers/d' $dir/vm | grep -q '^written at'"
 

@@ -139,10 +139,8 @@ int take_access(struct tool *tool, uint64_t gpa, uint64_t size, uint8_t access)
 	err = take_access_in(tool, 1, gpa, size, access);
 	if (err != -EINVAL)
 		return err;
-	/* None at all, in most VMs */
-	if (smm_slots > 0)
-		error("%s: %#llx-%#llx is not protected in SMM, where not all of it is memory",
-		      tool->command, ull(gpa), ull(gpa + size - 1));
+	error("%s: %#llx-%#llx is not protected in SMM, where not all of it is memory",
+	      tool->command, ull(gpa), ull(gpa + size - 1));
 	return 0;
 }
 

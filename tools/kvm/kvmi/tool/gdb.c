@@ -629,7 +629,7 @@ static int begin(struct tool *tool)
 
 static int run_session(struct tool *tool)
 {
-	int err, detached;
+	int err, left = 0, detached;
 
 	err = rules_begin(tool);
 	if (!err)
@@ -641,9 +641,10 @@ static int run_session(struct tool *tool)
 		send_text("W00");
 	if (err != -EPIPE) {
 		leave_within(tool, LEAVE_VCPUS_MS);
-		gdb_break_end(tool);
+		left = gdb_break_end(tool);
 	}
 	detached = kint_detach(tool->conn);
+	detached = left ? left : detached;
 	tool->conn = NULL;
 	if (err && err != -EINTR && err != -ECANCELED && err != -EPIPE) {
 		error("gdb: %s", explain(err));

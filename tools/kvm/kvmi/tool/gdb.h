@@ -106,7 +106,7 @@ bool gdb_break_remove(enum gdb_point_type type, uint64_t gva, uint64_t size);
 void gdb_break_remove_all(void);
 int gdb_break_apply(struct tool *tool, bool removals);
 int gdb_break_tick(struct tool *tool);
-void gdb_break_end(struct tool *tool);
+int gdb_break_end(struct tool *tool);
 uint16_t gdb_break_view(const struct gdb_vcpu *v);
 bool gdb_break_wants_crs(void);
 bool gdb_break_watches(uint64_t address);

@@ -789,16 +789,19 @@ static int last_events(struct kint_conn *conn, const struct kint_event *event, v
  * Undo everything.  Before breakpoints are no longer reported no vCPU may run into
  * one: all go back to view 0, where there are none.
  */
-void gdb_break_end(struct tool *tool)
+int gdb_break_end(struct tool *tool)
 {
 	struct gdb_vcpu *v;
+	int err = 0, ret;
 	unsigned int i;
 
+	if (brk.hidden)
+		err = hidden_leave(tool, tool->vcpus);
 	for (i = 0; (v = gdb_vcpu(i)); i++) {
-		if (brk.hidden)
-			kint_set_view(tool->conn, i, 0);
-		if (v->singlestep)
-			kint_control_singlestep(tool->conn, i, false);
+		if (v->singlestep) {
+			ret = kint_control_singlestep(tool->conn, i, false);
+			err = err ? err : ret;
+		}
 		if (v->stopped)
 			last_events(tool->conn, &v->event, NULL);
 	}
@@ -806,7 +809,8 @@ void gdb_break_end(struct tool *tool)
 	leave_within(tool, LEAVE_VM_MS);
 	for (i = 0; i < brk.nrestricted; i++) {
 		brk.restricted[i].access = KVMI_PAGE_ACCESS_RWX;
-		restrict_page(tool, &brk.restricted[i]);
+		ret = restrict_page(tool, &brk.restricted[i]);
+		err = err ? err : ret;
 	}
 	if (brk.hidden)
 		hidden_end(tool);
@@ -816,4 +820,5 @@ void gdb_break_end(struct tool *tool)
 	brk.restricted = NULL;
 	brk.nrestricted = 0;
 	brk.hidden = false;
+	return err;
 }

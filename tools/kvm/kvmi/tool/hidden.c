@@ -383,6 +383,32 @@ int hidden_refresh(struct tool *tool)
 }
 
 /*
+ * Have vCPUs leave the view, all at once: one that is slow does not take the others' time.
+ * Returns 0 or the first error.
+ */
+int hidden_leave(struct tool *tool, unsigned int vcpus)
+{
+	struct kint_batch *batch = NULL;
+	int err = kint_batch_new(tool->conn, &batch);
+	unsigned int vcpu;
+
+	for (vcpu = 0; vcpu < vcpus && err >= 0; vcpu++)
+		err = kint_queue_set_view(batch, vcpu, 0);
+	if (err < 0)
+		goto out;
+	kint_batch_commit(batch);
+	for (vcpu = 0, err = 0; vcpu < vcpus && !err; vcpu++) {
+		err = kint_batch_error(batch, vcpu);
+		/* It has never been there: the guest has not started it */
+		if (err == -EAGAIN)
+			err = 0;
+	}
+out:
+	kint_batch_free(batch);
+	return err;
+}
+
+/*
  * A vCPU that does not answer may be in the view still: it executes the guest's own pages
  * then.  Returns false if it may execute copies.
  */

@@ -203,8 +203,8 @@ static int run_session(struct loop *loop)
 int monitor_run(struct tool *tool, const struct monitor *monitor)
 {
 	static struct loop loop;
+	int err, left, detached;
 	const char *why;
-	int err, detached;
 
 	do {
 		loop = (struct loop){ .tool = tool, .monitor = monitor };
@@ -219,14 +219,23 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			why = "an error";
 		else
 			why = explain(err);
+		left = 0;
+		if (monitor->late && may_come_again(tool, err)) {
+			/* It stays guarded until then, as far as the VMM goes without a tool */
+			kint_close(tool->conn);
+			tool->conn = NULL;
+			monitor->end(tool, why);
+			continue;
+		}
 		if (err != -EPIPE) {
 			leave_within(tool, LEAVE_VCPUS_MS);
 			rules_count(tool, true);
 			if (loop.monitor->leave)
-				loop.monitor->leave(tool);
+				left = loop.monitor->leave(tool);
 		}
 		/* Before the last words: everything is undone when they appear */
 		detached = kint_detach(tool->conn);
+		detached = left ? left : detached;
 		tool->conn = NULL;
 		if (err == -EINTR)
 			why = detached ? "interrupted; left to the device manager to undo" :

@@ -76,9 +76,12 @@ int output_write(struct output *o, const void *data, size_t size)
 
 	while (size) {
 		/* A pipe that nobody reads is waited for, until a signal ends poll() */
-		while (poll(&fd, 1, 100) <= 0)
+		while ((n = poll(&fd, 1, 100)) <= 0) {
 			if (asked_to_leave())
 				return -EINTR;
+			if (n && errno != EINTR)
+				return -errno;
+		}
 		n = write(o->fd, p, o->sparse || size < PIPE_BUF ? size : PIPE_BUF);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;

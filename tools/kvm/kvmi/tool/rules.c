@@ -40,13 +40,12 @@ static bool cannot_have(int err)
  * A session begins.  By the time this returns the tool is asked about whatever it turns
  * on, and nothing is decided by what another tool has left.
  */
-int rules_begin(struct tool *tool)
+static int take_back(struct tool *tool)
 {
 	struct kvmi_vm_get_features_reply f;
 	int err;
 
 	memset(&rules, 0, sizeof(rules));
-	tool->doing = "taking rules back";
 	err = kint_get_features(tool->conn, &f);
 	/* A VMM that does not let the features be asked for may have let rules be set */
 	if (err == -EPERM)
@@ -58,6 +57,16 @@ int rules_begin(struct tool *tool)
 		return err;
 	rules.available = !err;
 	return kint_clear_rules(tool->conn);
+}
+
+/* Says what is wrong */
+int rules_begin(struct tool *tool)
+{
+	int err = take_back(tool);
+
+	if (err && err != -EPIPE && err != -EINTR)
+		error("taking rules of another tool back: %s", explain(err));
+	return err;
 }
 
 /* Whether the kernel has rules, and the VMM lets the tool set them */

@@ -335,18 +335,18 @@ static int last_events(struct kint_conn *conn, const struct kint_event *event, v
 	return 0;
 }
 
-void stops_leave(struct tool *tool)
+int stops_leave(struct tool *tool)
 {
-	unsigned int vcpu;
+	int err;
 
 	if (!stops.open)
-		return;
-	for (vcpu = 0; vcpu < tool->vcpus; vcpu++)
-		kint_set_view(tool->conn, vcpu, 0);
+		return 0;
+	err = hidden_leave(tool, tool->vcpus);
 	kint_dispatch(tool->conn, last_events, NULL);
 	leave_within(tool, LEAVE_VM_MS);
 	hidden_end(tool);
 	/* Of a vCPU that has not answered, and comes to a breakpoint now */
 	kint_dispatch(tool->conn, last_events, NULL);
 	stops.open = false;
+	return err;
 }

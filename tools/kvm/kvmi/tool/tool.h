@@ -119,7 +119,7 @@ struct monitor {
 	void (*armed)(struct tool *tool);
 	int (*tick)(struct tool *tool);
 	/* it is about to end, with everything still turned on; may be NULL */
-	void (*leave)(struct tool *tool);
+	int (*leave)(struct tool *tool);
 	void (*end)(struct tool *tool, const char *why);
 };
 
@@ -380,6 +380,7 @@ bool hidden_has(uint64_t gpa);
 uint16_t hidden_view(void);
 uint16_t hidden_step_view(void);
 void hidden_explain(struct tool *tool);
+int hidden_leave(struct tool *tool, unsigned int vcpus);
 void hidden_end(struct tool *tool);
 
 /* stops.c: what happens at breakpoints */
@@ -396,7 +397,7 @@ int turn_event_on(struct tool *tool, uint16_t vcpu, uint16_t event);
 int stops_arm(struct tool *tool, uint16_t vcpu);
 int stops_event(struct tool *tool, const struct kint_event *event);
 int stops_tick(struct tool *tool);
-void stops_leave(struct tool *tool);
+int stops_leave(struct tool *tool);
 
 /* syscall.c */
 bool parse_call(const char *name, unsigned int *nr);

@@ -223,8 +223,8 @@ int kint_set_timeout(struct kint_conn *conn, int timeout_ms);
  * @ms: how far off it is, in milliseconds; a negative number for none
  *
  * No command, nor reply, is waited for beyond it, whatever the time limit of each, and
- * no command is sent any more after it: -ETIMEDOUT.  For a tool that has much to undo and
- * is to be gone soon.  kint_detach() has one of its own.
+ * no command is sent any more after it, nor a reply in a batch with one: -ETIMEDOUT.  For
+ * a tool that has much to undo and is to be gone soon.  kint_detach() has one of its own.
  */
 void kint_set_deadline(struct kint_conn *conn, int ms);
 
