@@ -19,7 +19,10 @@ ok() {
 		failed=1
 		echo "not ok $n $name"
 		for f in out tool.txt qemu.txt guest.txt qmp.txt; do
-			[ ! -e $f ] || tail -n 15 $f | sed "s/^/# $f: /"
+			# Of a guest's panic the beginning says most
+			lines=15
+			[ $f != guest.txt ] || lines=60
+			[ ! -e $f ] || tail -n $lines $f | sed "s/^/# $f: /"
 		done
 	fi
 }
