@@ -787,7 +787,8 @@ static int last_events(struct kint_conn *conn, const struct kint_event *event, v
 
 /*
  * Undo everything.  Before breakpoints are no longer reported no vCPU may run into
- * one: all go back to view 0, where there are none.
+ * one: all go back to view 0, where there are none.  Returns 0, or the first error: then
+ * something is left to the device manager.
  */
 int gdb_break_end(struct tool *tool)
 {

@@ -335,6 +335,7 @@ static int last_events(struct kint_conn *conn, const struct kint_event *event, v
 	return 0;
 }
 
+/* Returns 0, or the error that leaves something to the device manager */
 int stops_leave(struct tool *tool)
 {
 	int err;
