@@ -381,12 +381,13 @@ static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr)
 static inline enum kvmi_verdict kvmi_cr_write(struct kvm_vcpu *vcpu, int cr,
 					      unsigned long *val)
 {
-	unsigned long copy = *val;
 	enum kvmi_verdict v;
+	unsigned long copy;
 
 	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_CR))
 		return KVMI_ALLOW;
 
+	copy = *val;
 	v = __kvmi_cr_write(vcpu, cr, &copy);
 	*val = copy;
 	return v;
@@ -397,11 +398,12 @@ static inline enum kvmi_verdict kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr,
 					       u64 *data)
 {
 	enum kvmi_verdict v;
-	u64 copy = *data;
+	u64 copy;
 
 	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_MSR))
 		return KVMI_ALLOW;
 
+	copy = *data;
 	v = __kvmi_msr_write(vcpu, msr, &copy);
 	*data = copy;
 	return v;

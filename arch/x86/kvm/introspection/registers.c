@@ -262,11 +262,15 @@ int kvmi_get_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	return kvm_msr_read(vcpu, msr, data);
 }
 
-static u64 msr_or_zero(struct kvm_vcpu *vcpu, u32 msr)
+/*
+ * Read one of the MSRs that are part of every event.  These are vendor code's, and
+ * KVM checks nothing before it reads them.
+ */
+static u64 event_msr(struct kvm_vcpu *vcpu, u32 index)
 {
-	u64 data = 0;
+	struct msr_data msr = { .index = index, .host_initiated = true };
 
-	return kvmi_get_msr(vcpu, msr, &data) ? 0 : data;
+	return kvm_x86_call(get_msr)(vcpu, &msr) ? 0 : msr.data;
 }
 
 /* Fill in the state that is part of every event.  @arch: zeroed */
@@ -279,15 +283,15 @@ void kvmi_arch_vcpu_fill_event(struct kvm_vcpu *vcpu,
 	arch->as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	arch->view = kvmi_arch_vcpu_view(&kvmi_to_vcpu(vcpu)->arch);
 
-	arch->msrs.sysenter_cs = msr_or_zero(vcpu, MSR_IA32_SYSENTER_CS);
-	arch->msrs.sysenter_esp = msr_or_zero(vcpu, MSR_IA32_SYSENTER_ESP);
-	arch->msrs.sysenter_eip = msr_or_zero(vcpu, MSR_IA32_SYSENTER_EIP);
+	arch->msrs.sysenter_cs = event_msr(vcpu, MSR_IA32_SYSENTER_CS);
+	arch->msrs.sysenter_esp = event_msr(vcpu, MSR_IA32_SYSENTER_ESP);
+	arch->msrs.sysenter_eip = event_msr(vcpu, MSR_IA32_SYSENTER_EIP);
 	arch->msrs.efer = vcpu->arch.efer;
-	arch->msrs.star = msr_or_zero(vcpu, MSR_STAR);
-	arch->msrs.lstar = msr_or_zero(vcpu, MSR_LSTAR);
-	arch->msrs.cstar = msr_or_zero(vcpu, MSR_CSTAR);
+	arch->msrs.star = event_msr(vcpu, MSR_STAR);
+	arch->msrs.lstar = event_msr(vcpu, MSR_LSTAR);
+	arch->msrs.cstar = event_msr(vcpu, MSR_CSTAR);
 	arch->msrs.pat = vcpu->arch.pat;
-	arch->msrs.shadow_gs = msr_or_zero(vcpu, MSR_KERNEL_GS_BASE);
+	arch->msrs.shadow_gs = event_msr(vcpu, MSR_KERNEL_GS_BASE);
 }
 
 int kvmi_vcpu_get_info(struct kvmi_vcpu_request *req)
