@@ -599,6 +599,7 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvm_introspection *session;
+	int r;
 
 	if (READ_ONCE(vi->stop.reason) != KVM_INTROSPECTION_EXIT_LOST)
 		return;
@@ -606,9 +607,15 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 	if (!session)
 		return;
 
-	kvmi_vcpu_begin_wait(vcpu, session);
-	wait_event_interruptible(vi->wait, !going_to_be_lost(vi, session));
-	kvmi_vcpu_end_wait(vcpu);
+	do {
+		kvmi_vcpu_begin_wait(vcpu, session);
+		r = wait_event_interruptible(vi->wait, READ_ONCE(vi->work) ||
+					     !going_to_be_lost(vi, session));
+		kvmi_vcpu_end_wait(vcpu);
+		/* The receiver may not get on without this vCPU. */
+		kvmi_vcpu_run_work(vcpu);
+	} while (!r && going_to_be_lost(vi, session));
+
 	kvmi_vcpu_leave(vi);
 }
 

@@ -52,6 +52,8 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_vcpu_work *work)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	bool taken;
 
+	work->ran = false;
+	reinit_completion(&work->done);
 	spin_lock(&vi->lock);
 	WRITE_ONCE(vi->work, work);
 	wake_up(&vi->wait);
@@ -59,7 +61,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_vcpu_work *work)
 	kvmi_vcpu_request(vcpu);
 
 	if (wait_for_completion_timeout(&work->done, KVMI_VCPU_WORK_TIMEOUT))
-		return true;
+		return work->ran;
 
 	/* The thread may have left KVM_RUN, or be blocked. */
 	spin_lock(&vi->lock);
@@ -70,7 +72,7 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_vcpu_work *work)
 	if (taken)
 		wait_for_completion_state(&work->done, TASK_IDLE);
 
-	return taken;
+	return work->ran;
 }
 
 static bool is_ending(struct kvm_introspection *session)
@@ -133,7 +135,10 @@ void kvmi_vcpu_run_work(struct kvm_vcpu *vcpu)
 	spin_unlock(&vi->lock);
 
 	if (work) {
-		work->result = has_room(vcpu) ? work->fn(work) : -KVM_EAGAIN;
+		/* VM exits of this vCPU may have filled its ring. */
+		work->ran = has_room(vcpu);
+		if (work->ran)
+			work->result = work->fn(work);
 		complete(&work->done);
 	}
 }

@@ -12,8 +12,9 @@ struct kvmi_vcpu_work {
 	int (*fn)(struct kvmi_vcpu_work *work);
 	/* What @fn has returned */
 	int result;
-	/* Completed if the vCPU's thread has called @fn */
+	/* Completed if the vCPU's thread has called @fn, or has not had room for it */
 	struct completion done;
+	bool ran;
 };
 
 int kvmi_run_on_vcpu(struct kvm_introspection *session,

@@ -116,11 +116,20 @@ static void check_written(struct kvm_vcpu *vcpu, int err)
 		kvm_make_request(KVM_REQ_TRIPLE_FAULT, vcpu);
 }
 
+/* Unlike where MOV to CR0 is executed, the CPL is whatever the guest has loaded. */
+static int load_cr0(struct kvm_vcpu *vcpu, unsigned long val)
+{
+	if (!(val & X86_CR0_PE) && kvm_x86_call(get_cpl)(vcpu))
+		return -EINVAL;
+
+	return kvm_set_cr0(vcpu, val);
+}
+
 static void write_cr(struct kvm_vcpu *vcpu, int cr, unsigned long val)
 {
 	switch (cr) {
 	case 0:
-		check_written(vcpu, kvm_set_cr0(vcpu, val));
+		check_written(vcpu, load_cr0(vcpu, val));
 		break;
 	case 3:
 		check_written(vcpu, kvm_set_cr3(vcpu, val));

@@ -66,6 +66,14 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	/*
+	 * Whoever reads registers from now on, while the tool is asked or after
+	 * the instruction was aborted, gets those from before the instruction,
+	 * and not those that the emulator has not written back.
+	 */
+	if (emulation_type & EMULTYPE_NO_DECODE)
+		vcpu->arch.emulate_regs_need_sync_to_vcpu = false;
+
+	/*
 	 * Skipping an instruction accesses nothing, and the CPU has fetched it.
 	 */
 	if (vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||

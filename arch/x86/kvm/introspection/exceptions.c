@@ -329,17 +329,28 @@ static bool trap_is_open(const struct kvmi_vcpu_request *req)
 
 /*
  * Return true if hardware can inject a vector as an exception.  VMX accepts
- * any; with SVM, VM-Enter fails for those that AMD's CPUs do not have.
+ * any; with SVM, VM-Enter fails for those that the CPU does not have.
  */
 static bool is_exception(u8 nr)
 {
 	static const u32 amd = GENMASK(DF_VECTOR, DE_VECTOR) |
 			       GENMASK(PF_VECTOR, TS_VECTOR) |
-			       GENMASK(XM_VECTOR, MF_VECTOR) | BIT(CP_VECTOR) |
-			       GENMASK(SX_VECTOR, HV_VECTOR);
+			       GENMASK(XM_VECTOR, MF_VECTOR) |
+			       BIT(HV_VECTOR) | BIT(SX_VECTOR);
 
-	return nr < 32 && nr != NMI_VECTOR &&
-	       (boot_cpu_has(X86_FEATURE_VMX) || amd & BIT(nr));
+	if (nr >= 32 || nr == NMI_VECTOR)
+		return false;
+	if (boot_cpu_has(X86_FEATURE_VMX))
+		return true;
+
+	switch (nr) {
+	case CP_VECTOR:
+		return kvm_cpu_cap_has(X86_FEATURE_SHSTK);
+	case VC_VECTOR:
+		return kvm_cpu_cap_has(X86_FEATURE_SEV_ES);
+	default:
+		return amd & BIT(nr);
+	}
 }
 
 int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)

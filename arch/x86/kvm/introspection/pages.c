@@ -367,7 +367,12 @@ static void drop_delivery(struct kvm_vcpu *vcpu)
 {
 	kvm_clear_exception_queue(vcpu);
 	kvm_clear_interrupt_queue(vcpu);
+
+	if (!vcpu->arch.nmi_injected)
+		return;
 	vcpu->arch.nmi_injected = false;
+	/* There will be no IRET to end it. */
+	kvm_x86_call(set_nmi_mask)(vcpu, false);
 }
 
 /*

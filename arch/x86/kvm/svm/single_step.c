@@ -47,9 +47,11 @@ static bool svm_single_step_catches(struct kvm_vcpu *vcpu, u32 exit_code)
 	case SVM_EXIT_PUSHF:
 	case SVM_EXIT_POPF:
 		/* KVM emulates them, and leaves a denied access to hardware. */
-		return !step->refused && !(step->rflags & X86_EFLAGS_VM);
+		if (step->refused)
+			return false;
+		fallthrough;
 	default:
-		/* With CR4.VME, leave INT n to hardware. */
+		/* Leave to hardware what CR4.VME, or a #GP, is about. */
 		return !(step->rflags & X86_EFLAGS_VM) ||
 		       (step->rflags & X86_EFLAGS_IOPL) == X86_EFLAGS_IOPL;
 	}
@@ -244,7 +246,10 @@ static u64 guest_tf(struct kvm_vcpu *vcpu, bool trapped, bool *own_trap)
 	}
 }
 
-/* Undo svm_begin_single_step(), right after VMRUN. */
+/*
+ * Undo svm_begin_single_step(), after a VMRUN that has left all of the VMCB clean:
+ * the CPU may go on with what it has loaded of what is not marked as dirty.
+ */
 void svm_end_single_step(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
@@ -276,13 +281,17 @@ void svm_end_single_step(struct kvm_vcpu *vcpu)
 		    vcpu->arch.regs[VCPU_REGS_R11] == (step->r11 | X86_EFLAGS_TF))
 			vcpu->arch.regs[VCPU_REGS_R11] = step->r11;
 	}
-	save->dbgctl = step->dbgctl;
+	if (save->dbgctl != step->dbgctl) {
+		save->dbgctl = step->dbgctl;
+		vmcb_mark_dirty(svm->vmcb, VMCB_LBR);
+	}
 
 	tf = guest_tf(vcpu, trapped, &own_trap);
 	save->rflags &= ~X86_EFLAGS_TF;
 	save->rflags |= tf;
 	if (!trapped)
 		return;
+	vmcb_mark_dirty(svm->vmcb, VMCB_DR);
 	if (!own_trap)
 		save->dr6 &= ~DR6_BS;
 	/* DR0 to DR3 may be stale; a trap compares them all the same. */

@@ -737,6 +737,61 @@ KVMI_TEST(kvmi_access, device)
 	TEST_ASSERT_EQ(g->state.regs.rdi, DATA + 8);
 }
 
+/*
+ * A push of what is in a device is asked about after KVM_RUN has returned, and ended
+ * by a signal: it has not moved the stack pointer.
+ */
+KVMI_TEST(kvmi_access, push_from_device)
+{
+	struct kvm_run *run = self->g.vcpu->run;
+	struct kvmi_guest *g = &self->g;
+	u64 val = 0x1234123412341234;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+	int i;
+
+	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
+	g->start.regs.rsi = DEVICE;
+	g->start.regs.rsp = THIRD + PAGE;
+	/* PUSH [RSI] */
+	kvmi_guest_code(g, "\xff\x36");
+	kvmi_guest_reset(g);
+	restrict_page(g, THIRD, RX);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+
+	for (i = 0; i < 2; i++) {
+		kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+		TEST_ASSERT_EQ(run->mmio.phys_addr, DEVICE_GPA);
+		memcpy(run->mmio.data, &val, sizeof(val));
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		if (i)
+			break;
+
+		wait_access(g, THIRD + PAGE - 8, KVMI_PAGE_ACCESS_W, &val,
+			    sizeof(val), &ev);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rsp, THIRD + PAGE);
+		kvmi_run_signal(&g->r);
+		kvmi_run_wait_eintr(&g->r);
+		vcpu_regs_get(g->vcpu, &regs);
+		TEST_ASSERT_EQ(regs.rsp, THIRD + PAGE);
+		allow(g, &ev);
+
+		kvmi_run_start(&g->r, &g->s, g->vcpu);
+		wait_pf(g, 0, &ev);
+		reply_trap(g, &ev);
+	}
+
+	/* The next instruction */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 2);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_RWX);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rsp, THIRD + PAGE - 8);
+	TEST_ASSERT_EQ(value_at(g, THIRD + PAGE - 8), val);
+}
+
 /* SGDT stores ten bytes at once. */
 KVMI_TEST(kvmi_access, store_descriptor_table)
 {

@@ -29,6 +29,12 @@ static __attribute__((naked)) void smi_handler(void)
 	REAL_MODE_CODE("in $0xe, %al; rsm");
 }
 
+static __attribute__((naked)) void smi_handler_that_flips_cr0(void)
+{
+	REAL_MODE_CODE("xorb $0x04, %cs:0xff5a\n\t"
+		       "in $0xe, %al; rsm");
+}
+
 static __attribute__((naked)) void smi_handler_that_flips(void)
 {
 	REAL_MODE_CODE("xorb $0x04, %cs:0xff5a\n\t"	/* CR0 */
@@ -429,6 +435,40 @@ KVMI_TEST(kvmi_rsm, allow_illegal_value)
 
 	wait_first_change(g, 4, &ev);
 	kvmi_reply_val(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, BIT(31));
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
+}
+
+/* Nor does the processor execute a user's code without protected mode. */
+FIXTURE(kvmi_rsm_user) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_rsm_user)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!kvm_has_cap(KVM_CAP_X86_SMM))
+		SKIP(return, "KVM has no SMM");
+
+	kvmi_guest_create(g, KVMI_GUEST_PROT_USER);
+	setup_smram(g->vm, g->vcpu, SMRAM_GPA, smi_handler_that_flips_cr0,
+		    REAL_MODE_CODE_SIZE);
+	kvmi_guest_code(g, NOP);
+	kvmi_guest_reset(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_rsm_user)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_rsm_user, allow_real_mode)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	wait_first_change(g, 0, &ev);
+	kvmi_reply_val(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, X86_CR0_ET);
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_SHUTDOWN);
 }
 

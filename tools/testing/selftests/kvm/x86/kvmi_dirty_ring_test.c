@@ -5,6 +5,7 @@
  * The write is recorded in the ring of any vCPU, whatever the vCPUs do.
  */
 #include <asm/barrier.h>
+#include <sys/socket.h>
 
 #include "kvmi_test_harness.h"
 
@@ -19,6 +20,9 @@
 #define GPA		0x10000000ul
 
 #define NR_VCPUS	2
+
+/* Fewer than a ring has entries */
+#define NR_LAST_WRITES	64
 
 static u64 stop;
 
@@ -39,6 +43,14 @@ static void guest_code_halt(void)
 {
 	asm volatile("cli; hlt");
 	GUEST_FAIL("The guest went on after HLT");
+}
+
+static void guest_code_cpuid(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	for (;;)
+		cpuid(0, &eax, &ebx, &ecx, &edx);
 }
 
 FIXTURE(kvmi_dirty_ring) {
@@ -518,6 +530,53 @@ KVMI_TEST(kvmi_dirty_ring, tool_closes_while_waiting)
 		kvmi_run_signal(&self->r[i]);
 		kvmi_run_wait_eintr(&self->r[i]);
 	}
+}
+
+/* What the tool has sent needs a vCPU, and they all wait until it is known to be lost. */
+KVMI_TEST(kvmi_dirty_ring, tool_leaves_with_writes_to_do)
+{
+	struct {
+		struct kvmi_vcpu_hdr vcpu;
+		struct kvmi_vcpu_event_reply rpl;
+	} allow = {
+		.rpl.event = KVMI_VCPU_EVENT_CPUID,
+		.rpl.action = KVMI_EVENT_ACTION_ALLOW,
+	};
+	struct write_msg msg = { .req = { .gpa = GPA, .size = 1 } };
+	struct kvmi_batch batch = { };
+	struct kvmi_event ev[NR_VCPUS];
+	int i;
+
+	kvmi_unhook(&self->s);
+	kvmi_hook_with(&self->s, self->vm, (struct kvm_introspection_hook) {
+		.on_loss = KVM_INTROSPECTION_STOP,
+	});
+	for (i = 0; i < NR_VCPUS; i++) {
+		vcpu_arch_set_entry_point(self->vcpus[i], guest_code_cpuid);
+		kvmi_run_start(&self->r[i], &self->s, self->vcpus[i]);
+		TEST_ASSERT_KVMI(kvmi_control_event(&self->s, i,
+						    KVMI_VCPU_EVENT_CPUID, 1), 0);
+		kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_CPUID, &ev[i]);
+		self->r[i].s = NULL;
+	}
+
+	TEST_ASSERT(!shutdown(self->s.fd, SHUT_RD), "shutdown()");
+	for (i = 0; i < NR_VCPUS; i++) {
+		allow.vcpu.vcpu = i;
+		kvmi_batch_add(&batch, KVMI_VCPU_EVENT, ev[i].hdr.seq, &allow,
+			       sizeof(allow));
+	}
+	for (i = 0; i < NR_LAST_WRITES; i++)
+		kvmi_batch_add(&batch, KVMI_VM_WRITE_PHYSICAL, i, &msg,
+			       sizeof(msg.req) + msg.req.size);
+	kvmi_send(&self->s, batch.data, batch.size);
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		kvmi_run_wait_exit(&self->r[i], KVM_EXIT_INTROSPECTION);
+		TEST_ASSERT_EQ(self->vcpus[i]->run->introspection.reason,
+			       KVM_INTROSPECTION_EXIT_LOST);
+	}
+	kvmi_close(&self->s);
 }
 
 /* Memory that is not tracked needs no vCPU. */

@@ -667,6 +667,46 @@ KVMI_TEST(kvmi_grant_event, vmm)
 	stop_in_handler(g, &ev);
 }
 
+/* An NMI that is not delivered does not keep the next one from being so. */
+KVMI_TEST(kvmi_grant_event, nmi)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_count_nmis(g);
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, TARGET, R | X);
+	kvmi_guest_restrict(g, STACK_TOP, R | X);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	/* What counts them, and the instruction */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	TEST_ASSERT(ev.common.arch.regs.rip != KVMI_GUEST_CODE, "No NMI");
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[TARGET], 1);
+}
+
 /* The tool moves the guest before the instruction that it has allowed. */
 KVMI_TEST(kvmi_grant_event, registers_in_pause)
 {

@@ -193,6 +193,32 @@ KVMI_TEST(kvmi_trap_flag, step_with_restrictions)
 	}
 }
 
+/* In virtual-8086 mode, with all that IOPL allows; its code ends with #GP. */
+KVMI_TEST(kvmi_trap_flag, virtual_8086_mode)
+{
+	const struct kvm_segment seg = {
+		.limit = 0xffff,
+		.type = KVMI_DATA_SEGMENT,
+		.present = 1,
+		.dpl = 3,
+		.s = 1,
+	};
+	struct kvmi_guest *g = &self->g;
+	struct kvm_sregs *sregs = &g->start.sregs;
+
+	if (variant->mode != KVMI_GUEST_PROT_USER)
+		SKIP(return, "Needs 32-bit protected mode");
+
+	sregs->cs = sregs->ss = sregs->ds = sregs->es = sregs->fs = sregs->gs = seg;
+	g->start.regs.rflags |= X86_EFLAGS_VM | X86_EFLAGS_IOPL;
+	/* PUSHF; POP AX; PUSH AX; POPF; PUSHF; PUSHFD; POPFD; NOP */
+	kvmi_guest_code(g, "\x9c\x58\x50\x9d\x9c\x66\x9c\x66\x9d\x90");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, GP_VECTOR);
+	TEST_ASSERT_EQ(g->normal_frame.rip, g->end);
+	step(g);
+}
+
 FIXTURE(kvmi_trap_flag_long) {
 	struct kvmi_guest g;
 };
@@ -247,6 +273,29 @@ KVMI_TEST(kvmi_trap_flag_long, sysret_is_restricted)
 	kvmi_guest_stop_normally(g);
 }
 
+/* What a step has changed for itself is as it was for the instruction after it. */
+KVMI_TEST(kvmi_trap_flag_long, sysret_after_a_step)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	load_sysret(g);
+	g->start.regs.rcx++;
+	/* NOP; SYSRETQ; NOP; PUSHF */
+	kvmi_guest_code(g, "\x90\x48\x0f\x07\x90\x9c");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal.sregs.cs.dpl, 3);
+
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(control(g, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 1);
+	TEST_ASSERT_KVMI(control(g, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
 static void load_syscall(struct kvmi_guest *g, u64 mask)
 {
 	g->start.sregs.efer |= EFER_SCE;
@@ -267,6 +316,19 @@ KVMI_TEST(kvmi_trap_flag_long, syscall)
 	load_syscall(g, X86_EFLAGS_IF);
 	step(g);
 	TEST_ASSERT_EQ(vcpu_get_msr(g->vcpu, MSR_SYSCALL_MASK), X86_EFLAGS_IF);
+}
+
+KVMI_TEST(kvmi_trap_flag_long, syscall_after_a_step)
+{
+	struct kvmi_guest *g = &self->g;
+
+	load_syscall(g, X86_EFLAGS_IF);
+	vcpu_set_msr(g->vcpu, MSR_LSTAR, CODE + 3);
+	/* NOP; SYSCALL; PUSHF; NOP */
+	kvmi_guest_code(g, "\x90\x0f\x05\x9c\x90");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+	step(g);
 }
 
 KVMI_TEST(kvmi_trap_flag_long, syscall_masks_tf)

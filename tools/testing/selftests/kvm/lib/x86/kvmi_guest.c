@@ -438,6 +438,9 @@ static void get_frame(struct kvmi_guest *g)
 
 	if (kvmi_guest_is_long(g) || kvmi_guest_is_user(g))
 		slots = 5;
+	/* And the data segments */
+	if (g->start.regs.rflags & X86_EFLAGS_VM)
+		slots = 9;
 
 	TEST_ASSERT(sp < g->stack && sp >= KVMI_GUEST_CODE &&
 		    g->stack <= sizeof(state->mem), "RSP: 0x%lx", sp);
