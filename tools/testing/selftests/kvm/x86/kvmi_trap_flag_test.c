@@ -209,7 +209,12 @@ KVMI_TEST(kvmi_trap_flag, virtual_8086_mode)
 	if (variant->mode != KVMI_GUEST_PROT_USER)
 		SKIP(return, "Needs 32-bit protected mode");
 
-	sregs->cs = sregs->ss = sregs->ds = sregs->es = sregs->fs = sregs->gs = seg;
+	sregs->cs = seg;
+	sregs->ss = seg;
+	sregs->ds = seg;
+	sregs->es = seg;
+	sregs->fs = seg;
+	sregs->gs = seg;
 	g->start.regs.rflags |= X86_EFLAGS_VM | X86_EFLAGS_IOPL;
 	/* PUSHF; POP AX; PUSH AX; POPF; PUSHF; PUSHFD; POPFD; NOP */
 	kvmi_guest_code(g, "\x9c\x58\x50\x9d\x9c\x66\x9c\x66\x9d\x90");
