@@ -861,8 +861,9 @@ static int kvmi_ioctl_preunhook(struct kvm *kvm)
 	if (!session)
 		return -ENOTCONN;
 	if (READ_ONCE(session->defunct) || READ_ONCE(session->broken) ||
-	    vfs_poll(session->sock->file, NULL) & EPOLLHUP ||
-	    !test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
+	    vfs_poll(session->sock->file, NULL) & EPOLLHUP)
+		return -EPIPE;
+	if (!test_bit(KVMI_VM_EVENT_UNHOOK, session->vm_events))
 		return -ENOENT;
 
 	WRITE_ONCE(session->unhook_wanted, session->unhook_wanted + 1);

@@ -111,6 +111,13 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	list_splice_init(&vi->commands, &commands);
 	WRITE_ONCE(vi->nr_commands, 0);
 	vi->pauses = 0;
+	/*
+	 * What the tool has decided before it left holds: the instruction that it
+	 * was asked about must not be executed.
+	 */
+	vi->crash_left = vi->crashed && !vi->crash_reported &&
+			 READ_ONCE(vi->vcpu->wants_to_run);
+	vi->crash_reported = false;
 	WRITE_ONCE(vi->crashed, false);
 	WRITE_ONCE(vi->stop.reason, 0);
 	vi->step_lost = false;
@@ -118,6 +125,8 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->answers_late = false;
 	vi->create_pending = false;
 	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
+	if (vi->crash_left)
+		kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	kvmi_replies_drop(&vi->replies);
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	/*
@@ -619,21 +628,35 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_leave(vi);
 }
 
-/* Return true if KVM_RUN has to return before the vCPU does anything else. */
+/*
+ * Return true if KVM_RUN has to return before the vCPU does anything else, which it
+ * then does.  @crashed: not NULL if it may return because the vCPU has crashed
+ */
 static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *crashed)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	guard(spinlock)(&vi->lock);
 
-	/* Unhooking clears all of this. */
-	*crashed = vi->crashed;
-	*why = vi->crashed ? vi->crash : vi->stop;
+	/* Unhooking clears all of this but a crash that is not reported yet. */
+	*why = vi->stop;
 	vi->stop.reason = 0;
+	if (vi->crashed || vi->crash_left) {
+		if (!crashed)
+			return false;
+		*crashed = true;
+		*why = vi->crash;
+		vi->crash_reported = vi->crashed;
+		/* It is permanent as long as the session is. */
+		if (vi->crashed)
+			kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+		vi->crash_left = false;
+		return true;
+	}
 	if (!vi->session || !why->reason)
 		return false;
 
-	/* Either this is permanent, or there is still a reply to wait for. */
+	/* There is still a reply to wait for. */
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	/* Another tool may be attached. */
 	return why->reason != KVM_INTROSPECTION_EXIT_LOST ||
@@ -644,15 +667,15 @@ static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *cras
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+	bool crashed = false;
 	struct kvmi_exit why;
-	bool crashed;
 	int r;
 
 	if (!vi || !kvm_check_request(KVM_REQ_INTROSPECTION, vcpu))
 		return 1;
 
 	wait_until_lost(vcpu);
-	if (has_to_stop(vcpu, &why, &crashed) && !crashed)
+	if (has_to_stop(vcpu, &why, NULL))
 		return stop_run(vcpu, &why);
 
 	do {

@@ -170,6 +170,10 @@ struct kvm_vcpu_introspection {
 	bool create_pending;
 	/* KVM_RUN returns from now on; under @lock */
 	bool crashed;
+	/* KVM_RUN has returned for that */
+	bool crash_reported;
+	/* KVM_RUN has to return for a crash of a session that has ended */
+	bool crash_left;
 	/* Why; written before @crashed */
 	struct kvmi_exit crash;
 	/* Why KVM_RUN returns once; written by the vCPU's thread */

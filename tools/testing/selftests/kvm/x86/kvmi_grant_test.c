@@ -9,6 +9,7 @@
 
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
+#include "kvmi_view.h"
 
 #define PAGE		4096ul
 
@@ -665,6 +666,61 @@ KVMI_TEST(kvmi_grant_event, vmm)
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 	kvmi_run_start(&g->r, &g->s, g->vcpu);
 	stop_in_handler(g, &ev);
+}
+
+/*
+ * What was granted to an instruction in one view is not there for another one that gets
+ * to that view when it has begun: the page tables are those of before.
+ */
+KVMI_TEST(kvmi_grant_event, other_view)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u64 flushes;
+	u16 view;
+
+	if (kvmi_set_page_access(&g->s, 0, SOURCE, 2, X))
+		SKIP(return, "Reading cannot be taken away");
+	kvmi_guest_restrict(g, STACK_TOP, R | W | X);
+	kvmi_guest_restrict(g, KVMI_GUEST_DATA, R | X);
+
+	g->start.regs.rdi = KVMI_GUEST_DATA;
+	g->start.regs.rsi = SOURCE + PAGE - 4;
+	/* MOV [RDI], AL; CPUID; MOVSQ */
+	kvmi_guest_code(g, "\x88\x07\x0f\xa2\x48\xa5");
+	kvmi_guest_reset(g);
+
+	kvmi_guest_park(g, &ev);
+	view = kvmi_new_view(&g->s, 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, view, SOURCE, 2, R | W | X), 0);
+	TEST_ASSERT_KVMI(kvmi_set_view(&g->s, 0, view), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_DATA);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
+	kvmi_reply_flags(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, KVMI_REPLY_SET_VIEW, 0);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE + PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	flushes = vcpu_get_stat(g->vcpu, tlb_flush);
+	kvmi_reply_flags(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, KVMI_REPLY_SET_VIEW, view);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_DATA);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(ev.common.arch.view, view);
+	/* Emulated processors may forget more than others. */
+	TEST_ASSERT(vcpu_get_stat(g->vcpu, tlb_flush) > flushes, "Not flushed");
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 }
 
 /* An NMI that is not delivered does not keep the next one from being so. */

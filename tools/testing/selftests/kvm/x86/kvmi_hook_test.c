@@ -818,7 +818,7 @@ KVMI_TEST(kvmi_hook, preunhook)
 	/* Nobody is there to receive it. */
 	TEST_ASSERT_KVMI(kvmi_control_vm_event(s, KVMI_VM_EVENT_UNHOOK, 1), 0);
 	kvmi_close(s);
-	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOENT);
+	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), EPIPE);
 	kvmi_unhook(s);
 	TEST_ASSERT_ERRNO(__kvmi_preunhook(self->vm), ENOTCONN);
 }

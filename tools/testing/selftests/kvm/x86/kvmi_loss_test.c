@@ -762,6 +762,31 @@ KVMI_TEST(kvmi_loss, nobody_is_told_of_unhooking)
 	TEST_ASSERT(!told(self), "It is unhooked");
 }
 
+/* A crash is reported whatever becomes of the session, and then the vCPU is the VMM's. */
+KVMI_TEST(kvmi_loss, crash_and_unhook)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		start(g, variant->event, &self->ev);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_CRASH);
+		usleep(i % 5 * 50);
+		TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+		kvmi_close(&g->s);
+		expect_exit(g, KVM_INTROSPECTION_EXIT_CRASH, variant->event,
+			    self->ev.hdr.seq);
+
+		run(g);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+		close(self->eventfd);
+		hook_loss(self);
+		if (variant->event == KVMI_VCPU_EVENT_PF)
+			kvmi_guest_restrict(g, KVMI_GUEST_DATA, RX);
+	}
+}
+
 /* Its last word */
 KVMI_TEST(kvmi_loss, answered)
 {
