@@ -5,6 +5,7 @@
  * Usage: rewrite pages	write code in every way, and run it, when /tmp/go is there; it
  *			says first where in guest memory that code is
  *	  rewrite getppid N	N system calls
+ *	  rewrite offset	where in its file the function is that does each of these
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -196,16 +197,40 @@ static int do_pages(void)
 	return 0;
 }
 
+static __attribute__((noinline)) void ask(void)
+{
+	getppid();
+}
+
+/* For an uprobe */
+static int say_offset(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start, end, offset, address = (unsigned long)ask;
+	char line[512];
+
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %*s %lx", &start, &end, &offset) == 3 &&
+		    address >= start && address < end) {
+			printf("rewrite: at offset 0x%lx\n", address - start + offset);
+			return 0;
+		}
+	}
+	return 3;
+}
+
 int main(int argc, char **argv)
 {
 	int n;
 
 	if (argc == 2 && !strcmp(argv[1], "pages"))
 		return do_pages();
+	if (argc == 2 && !strcmp(argv[1], "offset"))
+		return say_offset();
 	if (argc != 3 || strcmp(argv[1], "getppid"))
 		return 2;
 	for (n = atoi(argv[2]); n > 0; n--)
-		getppid();
+		ask();
 	printf("rewrite: getppid done\n");
 	return 0;
 }
