@@ -93,6 +93,8 @@ static void guest_code(void)
 {
 	u64 i, start;
 
+	if (this_cpu_has(X86_FEATURE_XSAVE))
+		set_cr4(get_cr4() | X86_CR4_OSXSAVE);
 	for (;;) {
 		for (i = 0; i < guest_ops; i++) {
 			start = rdtsc();
@@ -144,7 +146,9 @@ void kvmi_workload_run(struct kvm_vcpu *vcpu, enum kvmi_workload_op op, u64 ops,
 	}
 	result->exits = guest_exits(vcpu) - result->exits;
 
-	TEST_ASSERT(get_ucall(vcpu, &uc) == UCALL_SYNC, "The guest failed");
+	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	TEST_ASSERT(uc.cmd == UCALL_SYNC, "The guest failed");
 	sync_global_from_guest(vm, guest_ticks);
 	result->ticks = kvmi_workload_quartile(guest_ticks, ops);
 }
