@@ -66,7 +66,8 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
  */
 static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_key.key) &&
+	/* A crash may be left to be reported when the VM is not hooked any more. */
+	if (static_branch_unlikely(&kvmi_known_key.key) &&
 	    kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
 		return __kvmi_vcpu_service(vcpu);
 	return 1;

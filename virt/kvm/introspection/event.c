@@ -391,8 +391,11 @@ static int send_event(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 			      time_left(session, event));
 	kvmi_vcpu_end_wait(vcpu);
 
-	if (r)
+	if (r) {
+		/* It will be sent again. */
+		vcpu->stat.introspection_events--;
 		drop_event(vi, session, event);
+	}
 
 	return r;
 }

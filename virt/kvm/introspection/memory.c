@@ -71,7 +71,7 @@ static int read_range(const struct guest_range *range, u8 *to)
 		unsigned long hva;
 
 		n = bytes_in_page(gpa, left);
-		slot = __gfn_to_memslot(range->slots, gpa_to_gfn(gpa));
+		slot = kvmi_memslot(range->slots, gpa_to_gfn(gpa));
 		hva = gfn_to_hva_memslot_prot(slot, gpa_to_gfn(gpa), NULL);
 		if (kvm_is_error_hva(hva))
 			return -KVM_ENOENT;
@@ -92,7 +92,7 @@ static int writable_page(const struct guest_range *range, u64 gpa,
 	bool writable = false;
 	unsigned long hva;
 
-	*slot = __gfn_to_memslot(range->slots, gpa_to_gfn(gpa));
+	*slot = kvmi_memslot(range->slots, gpa_to_gfn(gpa));
 	hva = gfn_to_hva_memslot_prot(*slot, gpa_to_gfn(gpa), &writable);
 	if (kvm_is_error_hva(hva) || !writable)
 		return -KVM_ENOENT;

@@ -34,6 +34,17 @@ static bool is_guest_memory(const struct kvm_memory_slot *slot)
 }
 
 /*
+ * Return the memslot of guest memory that a page is in, or NULL.  @slots: protected
+ * by kvm->srcu
+ */
+struct kvm_memory_slot *kvmi_memslot(struct kvm_memslots *slots, gfn_t gfn)
+{
+	struct kvm_memory_slot *slot = __gfn_to_memslot(slots, gfn);
+
+	return slot && is_guest_memory(slot) ? slot : NULL;
+}
+
+/*
  * Return true if all of a range is guest memory, and the range of its last
  * memslot in @slot_range.  @slots: protected by kvm->srcu
  */
@@ -44,8 +55,8 @@ bool kvmi_find_memory(struct kvm_memslots *slots, const struct kvmi_gfn_range *r
 	gfn_t gfn;
 
 	for (gfn = range->first; gfn <= range->last; gfn = slot_range->last + 1) {
-		slot = __gfn_to_memslot(slots, gfn);
-		if (!slot || !is_guest_memory(slot))
+		slot = kvmi_memslot(slots, gfn);
+		if (!slot)
 			return false;
 		slot_range->first = slot->base_gfn;
 		slot_range->last = slot->base_gfn + slot->npages - 1;

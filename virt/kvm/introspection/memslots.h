@@ -11,6 +11,7 @@ struct kvmi_vm_request;
 
 u32 kvmi_memslots_cookie(struct kvm_introspection *session,
 			 struct kvm_memslots *slots);
+struct kvm_memory_slot *kvmi_memslot(struct kvm_memslots *slots, gfn_t gfn);
 
 bool kvmi_find_memory(struct kvm_memslots *slots, const struct kvmi_gfn_range *range,
 		      struct kvmi_gfn_range *slot_range);

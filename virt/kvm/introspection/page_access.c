@@ -181,10 +181,23 @@ static void commit_entry(struct zapping *z, struct kvmi_access_change *change,
 	}
 }
 
-static void kvmi_commit_page_access(struct kvm *kvm, const struct message *msg,
+/*
+ * A message can be about many times as many pages as there are.  Restrictions end
+ * with the session: whoever waits for that need not wait for these.
+ */
+static bool gives_up(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->ending) || fatal_signal_pending(current);
+}
+
+/* Return false if the session ends first. */
+static bool kvmi_commit_page_access(struct kvm_introspection *session,
+				    const struct message *msg,
 				    struct kvmi_access_change *change)
 {
 	const struct kvmi_page_access_entry *entries = msg->data->entries;
+	struct kvm *kvm = session->kvm;
+	bool done = true;
 	struct zapping z = {
 		.kvm = kvm,
 		.view = msg->data->view,
@@ -194,6 +207,10 @@ static void kvmi_commit_page_access(struct kvm *kvm, const struct message *msg,
 
 	KVM_MMU_LOCK(kvm);
 	for_each_set_bit(i, msg->leaves, msg->data->count) {
+		if (gives_up(session)) {
+			done = false;
+			break;
+		}
 		next = find_next_bit(msg->leaves, msg->data->count, i + 1);
 		commit_entry(&z, change, &entries[i]);
 		kvmi_access_commit_pages(change, &entries[i + 1], next - i - 1,
@@ -203,8 +220,11 @@ static void kvmi_commit_page_access(struct kvm *kvm, const struct message *msg,
 	KVM_MMU_UNLOCK(kvm);
 	if (z.any_lost)
 		kvmi_arch_wait_for_accesses(kvm);
+
+	return done;
 }
 
+/* Return 0, -ENOMEM, or -EINTR if the session ends first. */
 static int change_access(struct kvm_introspection *session,
 			 struct kvmi_access_store *store, const struct message *msg)
 {
@@ -218,13 +238,17 @@ static int change_access(struct kvm_introspection *session,
 	kvmi_access_begin(&change, store, store->nr_nodes + room, msg->same_access);
 	for_each_set_bit(i, msg->leaves, msg->data->count) {
 		range = kvmi_entry_range(&entries[i]);
-		r = kvmi_access_prepare(&change, &range, entries[i].access);
+		r = gives_up(session) ? -EINTR :
+		    kvmi_access_prepare(&change, &range, entries[i].access);
 		if (r)
 			break;
 	}
-	if (!r)
-		kvmi_commit_page_access(session->kvm, msg, &change);
+	if (!r && !kvmi_commit_page_access(session, msg, &change))
+		r = -EINTR;
+	/* What is not settled is freed with the view. */
 	for_each_set_bit(i, msg->leaves, msg->data->count) {
+		if (gives_up(session))
+			break;
 		range = kvmi_entry_range(&entries[i]);
 		kvmi_access_settle(&change, &range);
 	}
@@ -250,8 +274,14 @@ int kvmi_vm_set_page_access(struct kvmi_vm_request *req)
 	if (!data->count)
 		return 0;
 
-	return change_access(session, &view->access[data->as_id], &msg) ?
-	       -KVM_ENOMEM : 0;
+	switch (change_access(session, &view->access[data->as_id], &msg)) {
+	case 0:
+		return 0;
+	case -EINTR:
+		return -KVM_EAGAIN;
+	default:
+		return -KVM_ENOMEM;
+	}
 }
 
 int kvmi_vm_get_page_access(struct kvmi_vm_request *req)

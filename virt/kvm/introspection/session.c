@@ -332,7 +332,14 @@ static bool kvmi_receive(void *data)
 
 	__set_current_state(TASK_RUNNING);
 
-	r = receive_message(session);
+	/*
+	 * Whoever ends the session waits for this task, which must not be frozen
+	 * or stopped meanwhile.
+	 */
+	do {
+		r = receive_message(session);
+	} while ((!r || r == -EINTR) && READ_ONCE(session->ending) &&
+		 !too_late(session) && !fatal_signal_pending(current));
 	if (r && r != -EINTR)
 		r = end_after_replies(session, r);
 	if (r && r != -EINTR) {

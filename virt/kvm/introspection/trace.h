@@ -104,6 +104,7 @@ KVMI_TRACE_EVENTS(KVMI_TRACE_ENUM, KVMI_TRACE_ENUM)
 			 { 0,			"OK" },			\
 			 { -KVM_EPERM,		"EPERM" },		\
 			 { -KVM_ENOENT,		"ENOENT" },		\
+			 { -KVM_E2BIG,		"E2BIG" },		\
 			 { -KVM_EAGAIN,		"EAGAIN" },		\
 			 { -KVM_ENOMEM,		"ENOMEM" },		\
 			 { -KVM_EBUSY,		"EBUSY" },		\

@@ -113,10 +113,12 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->pauses = 0;
 	/*
 	 * What the tool has decided before it left holds: the instruction that it
-	 * was asked about must not be executed.
+	 * was asked about must not be executed.  A vCPU that waits for INIT was not
+	 * asked, and executes nothing until it is another's guest.
 	 */
-	vi->crash_left = vi->crashed && !vi->crash_reported &&
-			 READ_ONCE(vi->vcpu->wants_to_run);
+	if (vi->crashed && !vi->crash_reported &&
+	    READ_ONCE(vi->vcpu->wants_to_run) && kvmi_arch_vcpu_ready(vi->vcpu))
+		vi->crash_left = true;
 	vi->crash_reported = false;
 	WRITE_ONCE(vi->crashed, false);
 	WRITE_ONCE(vi->stop.reason, 0);

@@ -74,6 +74,8 @@ struct kvmi_grants {
 	unsigned int nr;
 	/* Index of the grant to replace when all are in use */
 	unsigned int oldest;
+	/* kvm_vcpu_introspection.nr_sessions of the session they belong to */
+	unsigned int session;
 	struct kvmi_grant all[KVMI_MAX_GRANTS];
 };
 
@@ -153,6 +155,8 @@ enum kvmi_emulation_mode {
  */
 struct kvmi_emulation {
 	enum kvmi_emulation_mode mode;
+	/* kvm_vcpu_introspection.nr_sessions of the session that has chosen it */
+	unsigned int session;
 	/* The emulator does not implement the instruction; no effect */
 	bool failed;
 	/* The access below has ended the emulation */
@@ -544,7 +548,8 @@ static inline bool kvmi_single_steps(struct kvm_vcpu *vcpu)
 static inline int kvmi_vcpu_prepare(struct kvm_vcpu *vcpu, bool *checked)
 {
 	*checked = true;
-	if (static_branch_unlikely(&kvmi_key.key)) {
+	/* As in kvmi_vcpu_service() */
+	if (static_branch_unlikely(&kvmi_known_key.key)) {
 		if (READ_ONCE(vcpu->arch.introspection_todo))
 			*checked = __kvmi_check_step(vcpu);
 		if (kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
@@ -571,7 +576,11 @@ static inline bool kvmi_has_views(struct kvm *kvm)
 	       READ_ONCE(kvm->introspection_known);
 }
 
-/* A TDP page fault.  Return true if the vCPU's view permits the access. */
+/*
+ * A TDP page fault.  Return true if the vCPU's view permits the access, with *@r
+ * RET_PF_RETRY if what is accessed may have changed meanwhile.  Else *@r is what to
+ * return to the run loop.
+ */
 static inline bool kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 				   u64 error_code, int *r)
 {

@@ -40,6 +40,10 @@ int kvmi_emulate(struct kvm_vcpu *vcpu, enum kvmi_emulation_mode mode)
 	 * have hardware repeat an access that is denied, see kvmi_step_emulate().
 	 */
 	WRITE_ONCE(vcpu->arch.introspection_todo, true);
+	/* What the tool has said counts in its session only. */
+	emulation->session = mode == KVMI_EMULATE_TRACED ?
+			     kvmi_to_vcpu(vcpu)->arch.asked :
+			     READ_ONCE(kvmi_to_vcpu(vcpu)->nr_sessions);
 	kvmi_emulation_set_mode(emulation, mode);
 	emulation->failed = false;
 	emulation->refused = false;
@@ -76,8 +80,10 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 	/*
 	 * Skipping an instruction accesses nothing, and the CPU has fetched it.
 	 */
-	if (vi->arch.emulation.mode != KVMI_EMULATE_FREELY ||
-	    (emulation_type & EMULTYPE_SKIP))
+	if (emulation_type & EMULTYPE_SKIP)
+		return;
+	if (vi->arch.emulation.mode != KVMI_EMULATE_FREELY &&
+	    vi->arch.emulation.session == READ_ONCE(vi->nr_sessions))
 		return;
 
 	kvmi_emulation_set_mode(&vi->arch.emulation, KVMI_EMULATE_ASKED);

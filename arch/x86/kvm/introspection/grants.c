@@ -107,6 +107,10 @@ bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 
 	if (!is_hooked(vi))
 		return false;
+	if (vi->arch.grants.session != vi->arch.asked) {
+		kvmi_end_grants(vcpu);
+		vi->arch.grants.session = vi->arch.asked;
+	}
 
 	grant = kvmi_find_grant(&vi->arch.grants, as_id, gfn);
 	if (!grant)
@@ -127,12 +131,32 @@ bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 	return true;
 }
 
+/*
+ * Withdraw one, if the instruction is not executed as the tool has allowed, but
+ * goes on; vCPU's thread only.
+ */
+void kvmi_end_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
+{
+	struct kvmi_grant *grant;
+
+	grant = kvmi_find_grant(&kvmi_to_vcpu(vcpu)->arch.grants,
+				kvm_arch_vcpu_memslots_id(vcpu), gfn);
+	if (!grant)
+		return;
+
+	grant->access &= ~access;
+	kvmi_unmap_grant(vcpu, gfn);
+	kvm_make_request(KVM_REQ_TLB_FLUSH_CURRENT, vcpu);
+}
+
 /* Return what is granted to a vCPU for a page, or NULL; vCPU's thread only. */
 const struct kvmi_grant *kvmi_granted(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
-	if (!vi || !vi->arch.grants.nr)
+	/* Unhooking leaves grants to this thread, and the next tool knows none. */
+	if (!vi || !vi->arch.grants.nr ||
+	    vi->arch.grants.session != READ_ONCE(vi->nr_sessions))
 		return NULL;
 
 	return kvmi_find_grant(&vi->arch.grants,

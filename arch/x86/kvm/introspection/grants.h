@@ -9,6 +9,7 @@ struct kvmi_grant;
 
 bool kvmi_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access);
 const struct kvmi_grant *kvmi_granted(struct kvm_vcpu *vcpu, gfn_t gfn);
+void kvmi_end_grant(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access);
 void kvmi_end_grants(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_GRANTS_H */

@@ -438,8 +438,13 @@ static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *e
 
 	r = kvmi_emulate(vcpu, KVMI_EMULATE_TRACED);
 	/* The guest may have replaced the code meanwhile, by what is not to be fetched. */
-	if (emulation->failed || emulation->refused)
+	if (emulation->failed || emulation->refused) {
+		/* A step that is open would execute it with the grant. */
+		if (event->access == KVMI_PAGE_ACCESS_X)
+			kvmi_end_grant(vcpu, gpa_to_gfn(event->gpa),
+				       KVMI_PAGE_ACCESS_X);
 		return cannot_emulate(vcpu);
+	}
 
 	return r;
 }
@@ -455,8 +460,8 @@ void kvmi_arch_vcpu_retry(struct kvm_vcpu *vcpu)
  * Perform an access that is allowed.  @event: the access; @gfn: page of the
  * access that caused the VM exit
  *
- * Return true if the latter can be mapped now; else *@r is what to return to
- * the run loop.
+ * Return true if the latter can be mapped now, with *@r set as by
+ * __kvmi_page_fault(); else *@r is what to return to the run loop.
  */
 static bool kvmi_allow_access(struct kvm_vcpu *vcpu,
 			      const struct kvmi_vcpu_event_pf *event, gfn_t gfn,
@@ -478,7 +483,11 @@ static bool kvmi_allow_access(struct kvm_vcpu *vcpu,
 	 */
 	kvm_mmu_update_view(vcpu);
 	*r = kvm_mmu_reload(vcpu);
-	return !*r;
+	if (*r)
+		return false;
+
+	*r = RET_PF_RETRY;
+	return true;
 }
 
 /*
@@ -591,6 +600,11 @@ int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 acc
 	return r;
 }
 
+/*
+ * With true, *@r is RET_PF_RETRY if the tool may have been asked: the guest, or the
+ * tool, may have changed since what is accessed, which KVM must not emulate without
+ * having the guest repeat it.  Else it is left alone.
+ */
 bool __kvmi_page_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 error_code, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);

@@ -328,7 +328,8 @@ bool kvmi_step_repeats(struct kvm_vcpu *vcpu)
 {
 	const struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
 
-	return step->allowed && step->at.regs.rcx != kvm_rcx_read(vcpu);
+	/* All 64 bits, as in the context */
+	return step->allowed && step->at.regs.rcx != kvm_rcx_read_raw(vcpu);
 }
 
 /*
@@ -428,6 +429,16 @@ unsigned int kvmi_arch_vcpu_view(const struct kvmi_arch_vcpu *arch)
 }
 
 /*
+ * Accesses are granted in a view: what it maps is known then, and is what the vCPU's
+ * own page tables of that view have.  The instruction asks anew in another one.
+ */
+static void leave_view(struct kvm_vcpu *vcpu, unsigned int view)
+{
+	if (kvmi_to_vcpu(vcpu)->arch.view != view)
+		kvmi_step_cancel(vcpu);
+}
+
+/*
  * Return the view that the vCPU was to come back to after an instruction, and
  * does not any more, or 0; vCPU's thread only.
  */
@@ -436,6 +447,7 @@ unsigned int kvmi_arch_vcpu_set_view(struct kvm_vcpu *vcpu, unsigned int view)
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
 	unsigned int home = 0;
 
+	leave_view(vcpu, view);
 	if (arch->step.in_view) {
 		home = arch->step.home;
 		WRITE_ONCE(arch->step.in_view, false);
@@ -470,6 +482,7 @@ unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int vie
 	struct kvmi_arch_vcpu *arch = &kvmi_to_vcpu(vcpu)->arch;
 	unsigned int left = 0;
 
+	leave_view(vcpu, view);
 	if (arch->step.in_view)
 		left = arch->view;
 	else

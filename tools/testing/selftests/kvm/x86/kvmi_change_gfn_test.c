@@ -32,6 +32,10 @@
 #define SLOT_MAPPED	4
 #define SLOT_BYTE	0x44
 
+/* And one more page */
+#define SLOT2		2
+#define SLOT2_GPA	0xa00000ul
+
 /* MOV AL, [RDI]; MOV [RDI], AL; ADD byte [RDI], 1 */
 #define READ		"\x8a\x07"
 #define WRITE		"\x88\x07"
@@ -764,6 +768,35 @@ KVMI_TEST(kvmi_change_gfn, slot_of_changed_page_is_gone)
 	kvmi_guest_park(g, &self->pause);
 	TEST_ASSERT_EQ(run(g, &self->pause), OTHER_BYTE);
 	TEST_ASSERT_EQ(*byte_of(g, OTHER), OTHER_BYTE);
+	finish(g, &self->pause);
+}
+
+/*
+ * What was a device meanwhile is memory again, and what is shown in its place is not:
+ * the guest finds its own page.
+ */
+KVMI_TEST(kvmi_change_gfn, slot_of_changed_page_is_back)
+{
+	struct kvmi_guest *g = &self->g;
+
+	vm_userspace_mem_region_add(g->vm, VM_MEM_SRC_ANONYMOUS, SLOT2_GPA, SLOT2, 1, 0);
+	memset(byte_of(g, SLOT2_GPA), OTHER_BYTE, PAGE);
+	g->start.regs.rdi = SLOT_GVA;
+	kvmi_guest_code(g, READ);
+	change(g, self->view, SLOT_GPA, SLOT2_GPA);
+	start(g, self->view, &self->pause);
+	TEST_ASSERT_EQ(run(g, &self->pause), OTHER_BYTE);
+	vm_mem_region_delete(g->vm, SLOT2);
+	vm_mem_region_delete(g->vm, SLOT);
+	kvmi_unpark(&g->s, &self->pause);
+	expect_mmio(g, false);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	stop(g);
+
+	add_slot(g, VM_MEM_SRC_ANONYMOUS);
+	vcpu_regs_set(g->vcpu, &g->start.regs);
+	kvmi_guest_park(g, &self->pause);
+	TEST_ASSERT_EQ(run(g, &self->pause), SLOT_BYTE);
 	finish(g, &self->pause);
 }
 

@@ -723,6 +723,129 @@ KVMI_TEST(kvmi_grant_event, other_view)
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 }
 
+/*
+ * Nor may what was granted be used there: the view has another page at one of the
+ * addresses, which its page tables have since the instruction before.
+ */
+KVMI_TEST(kvmi_grant_event, other_view_and_page)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 other = STACK_TOP & -PAGE;
+	struct kvmi_event ev;
+	u64 at = SOURCE + PAGE - 4;
+	u16 view;
+
+	g->start.regs.rax = 0x1122334455667788;
+	g->start.regs.rdi = KVMI_GUEST_DATA;
+	g->start.regs.rsi = at;
+	/* MOVSQ; CPUID, which is skipped; MOV [RSI - 8], RAX */
+	kvmi_guest_code(g, "\x48\xa5\x0f\xa2\x48\x89\x46\xf8");
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, other, R | W | X);
+
+	kvmi_guest_park(g, &ev);
+	view = kvmi_new_view(&g->s, 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, view, SOURCE, 2, R | W | X), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, view, KVMI_GUEST_DATA, 1, R | X), 0);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, view, SOURCE, other), 0);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&g->s, 0, SOURCE, 2, R | X), 0);
+	TEST_ASSERT_KVMI(kvmi_set_view(&g->s, 0, view), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, KVMI_GUEST_DATA);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_CPUID, &ev);
+	kvmi_reply_flags(&g->s, &ev, KVMI_EVENT_ACTION_SKIP, KVMI_REPLY_SET_VIEW, 0);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE + PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	kvmi_reply_flags(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, KVMI_REPLY_SET_VIEW, view);
+
+	/* The first access is asked about in that view as well. */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE);
+	TEST_ASSERT_EQ(ev.pf.access, W);
+	TEST_ASSERT_EQ(ev.common.arch.view, view);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(*(u64 *)(g->state.mem + at), g->start.regs.rax);
+	TEST_ASSERT_EQ(*(u64 *)(g->state.mem + other + PAGE - 8), 0);
+}
+
+/*
+ * The tool has the guest write somewhere else than to memory that cannot be written:
+ * that is done, and not what the VMM would do for the old address.
+ */
+KVMI_TEST(kvmi_grant_event, registers_and_read_only_slot)
+{
+	u64 gpa = 0x400000, gva = KVMI_GUEST_UNMAPPED;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+
+	vm_userspace_mem_region_add(g->vm, VM_MEM_SRC_ANONYMOUS, gpa, 1, 1,
+				    KVM_MEM_READONLY);
+	kvmi_guest_map(g, g->start.mem, gva, gpa, KVMI_GUEST_PTE);
+	g->start.regs.rdi = gva;
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, TARGET, R | W | X);
+	kvmi_guest_restrict(g, gpa, R | X);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, gpa);
+	regs = ev.common.arch.regs;
+	regs.rdi = TARGET;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[TARGET], 1);
+}
+
+/* A fetch is not granted any more if KVM cannot emulate what is fetched. */
+KVMI_TEST(kvmi_grant_event, fetch_not_emulated)
+{
+	struct kvmi_vcpu_event_pf_reply trap = { .flags = KVMI_PF_TRAP_ACCESS };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* FLD1 across two pages; RET */
+	memcpy(g->start.mem + SOURCE + PAGE - 1, "\xd9\xe8\xc3", 3);
+	g->start.regs.rsi = SOURCE + PAGE - 1;
+	/* CALL RSI */
+	kvmi_guest_code(g, "\xff\xd6");
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, STACK_TOP, R | W | X);
+	kvmi_guest_restrict(g, SOURCE, R | W);
+	kvmi_guest_restrict(g, TARGET, R | W);
+
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, SOURCE);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, TARGET);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN);
+	kvmi_reply_data(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW, &trap, sizeof(trap));
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, TARGET);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, SOURCE + PAGE - 1);
+	TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_AGAIN | KVMI_PF_NOT_EMULATED);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, TARGET + 1);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+}
+
 /* An NMI that is not delivered does not keep the next one from being so. */
 KVMI_TEST(kvmi_grant_event, nmi)
 {

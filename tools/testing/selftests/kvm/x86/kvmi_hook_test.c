@@ -869,6 +869,64 @@ KVMI_TEST(kvmi_hook, first_vcpu_created_later)
 	kvm_vm_free(vm);
 }
 
+static void ignore_signal(int nr)
+{
+}
+
+static void *run_uninitialized(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+
+	do {
+		TEST_ASSERT(__vcpu_run(vcpu) == -1, "KVM_RUN");
+	} while (errno == EAGAIN);
+	TEST_ASSERT(errno == EINTR, "KVM_RUN");
+
+	return NULL;
+}
+
+/*
+ * A crash is not for a vCPU that waits for INIT: what it executes one day has nothing
+ * to do with it.
+ */
+KVMI_TEST(kvmi_hook, shutdown_of_a_vcpu_that_is_not_ready)
+{
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
+	struct kvm_vcpu *vcpu = vm_vcpu_add(self->vm, 1, guest_code);
+	struct sigaction sa = { .sa_handler = ignore_signal };
+	pthread_t thread;
+	struct ucall uc;
+	int i;
+
+	TEST_ASSERT(!sigaction(SIGUSR1, &sa, NULL), "sigaction()");
+	for (i = 0; i < 2; i++) {
+		state.mp_state = KVM_MP_STATE_UNINITIALIZED;
+		vcpu_mp_state_set(vcpu, &state);
+		kvmi_hook(&self->s, self->vm);
+		TEST_ASSERT(!pthread_create(&thread, NULL, run_uninitialized, vcpu),
+			    "pthread_create()");
+		usleep(10000);
+		TEST_ASSERT_KVMI(kvmi_cmd(&self->s, KVMI_VM_SHUTDOWN, NULL, 0, NULL, 0), 0);
+		/* It may have been woken by that, or not yet. */
+		usleep(i * 10000);
+		kvmi_unhook(&self->s);
+		pthread_kill(thread, SIGUSR1);
+		pthread_join(thread, NULL);
+
+		/* Also when nobody looks at what introspection has asked for */
+		if (!i)
+			sleep(2);
+		else
+			kvmi_hook(&self->s, self->vm);
+		state.mp_state = KVM_MP_STATE_RUNNABLE;
+		vcpu_mp_state_set(vcpu, &state);
+		kvmi_run_start(&self->r, i ? &self->s : NULL, vcpu);
+		kvmi_run_wait_sync(&self->r, &uc);
+		if (i)
+			kvmi_unhook(&self->s);
+	}
+}
+
 /* Hooking does not wait for a guest that does not leave by itself. */
 KVMI_TEST(kvmi_hook, vcpu_is_running)
 {

@@ -304,6 +304,19 @@ KVMI_TEST(kvmi_memory, bad_requests)
 }
 
 /* The padding of a cookie is padding, too. */
+/* What KVM has put into the guest's address space is no memory of the guest's. */
+KVMI_TEST(kvmi_memory, slots_of_kvm)
+{
+	u64 apic = 0xfee00000;
+
+	/* Where hardware accelerates the APIC, but not in x2APIC mode */
+	vcpu_run(self->vcpu);
+	TEST_ASSERT_KVMI(read_gpa(&self->s, apic, 1, self->buf), -KVM_ENOENT);
+	TEST_ASSERT_KVMI(write_gpa(&self->s, apic, 1, self->buf), -KVM_ENOENT);
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, apic, 1, 0),
+			 kvmi_has_page_access() ? -KVM_EINVAL : -KVM_EOPNOTSUPP);
+}
+
 KVMI_TEST(kvmi_memory, cookie_padding)
 {
 	struct kvmi_mem_cookie mc = {

@@ -380,6 +380,7 @@ FIXTURE_VARIANT(kvmi_pf_walk) {
 	/* How often, one byte after the other; 0: once */
 	u8 nr_events;
 	u64 operand;
+	u64 rcx;
 	/* It returns from a handler. */
 	bool returns;
 };
@@ -396,6 +397,15 @@ FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_user_write) {
 	.code = WRITE_BYTE,
 	.page = KVMI_GUEST_DATA,
 	.access = W,
+};
+
+/* With more in RCX than it sees */
+FIXTURE_VARIANT_ADD(kvmi_pf_walk, compat_user_write) {
+	.mode = KVMI_GUEST_COMPAT_USER,
+	.code = WRITE_BYTE,
+	.page = KVMI_GUEST_DATA,
+	.access = W,
+	.rcx = BIT_ULL(40),
 };
 
 FIXTURE_VARIANT_ADD(kvmi_pf_walk, long_read) {
@@ -588,6 +598,8 @@ FIXTURE_SETUP(kvmi_pf_walk)
 		g->start.regs.rdi = variant->operand;
 	if (variant->nr_events)
 		g->start.regs.rcx = variant->nr_events;
+	if (variant->rcx)
+		g->start.regs.rcx = variant->rcx;
 	g->start.regs.rsi = 0xe000;
 	g->start.mem[0xe002] = 0xee;
 	memcpy(g->start.mem + KVMI_GUEST_DATA, stop, sizeof(stop));
