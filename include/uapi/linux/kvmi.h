@@ -468,7 +468,7 @@ struct kvmi_page_access_entry {
  * or impossible combination of kinds of access (W without R; execution without R
  * where KVMI_FEATURE_EXEC_ONLY is missing; no R where
  * kvmi_vm_get_features_reply.access has it not), or an address without memory;
- * -KVM_ENOMEM.
+ * -KVM_ENOMEM; -KVM_EAGAIN the session ends.
  */
 struct kvmi_vm_set_page_access {
 	__u16 count;
