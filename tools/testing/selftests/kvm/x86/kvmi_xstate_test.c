@@ -36,6 +36,7 @@ static void guest_xstate(void)
 {
 	u32 low = guest_mask, high = guest_mask >> 32;
 
+	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
 	/* Nothing but these instructions uses the registers. */
 	asm volatile("xrstor64 %[in]\n\t"
 		     "movq $1, %[ready]\n"
