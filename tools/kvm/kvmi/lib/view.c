@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include "internal.h"
 
 static_assert(sizeof(struct kvmi_page_access_entry) == 16, "wire");
@@ -12,6 +13,8 @@ static_assert(sizeof(struct kvmi_vm_get_page_access) == 8, "wire");
 static_assert(sizeof(struct kvmi_vm_create_view) == 8, "wire");
 static_assert(sizeof(struct kvmi_vm_create_view_reply) == 8, "wire");
 static_assert(sizeof(struct kvmi_vm_destroy_view) == 8, "wire");
+static_assert(sizeof(struct kvmi_view_info) == 8, "wire");
+static_assert(sizeof(struct kvmi_vm_list_views_reply) == 8, "wire");
 static_assert(sizeof(struct kvmi_vm_change_gfn) == 24, "wire");
 static_assert(sizeof(struct kvmi_vcpu_set_view) == 8, "wire");
 static_assert(sizeof(struct kvmi_vcpu_get_view_reply) == 8, "wire");
@@ -77,6 +80,74 @@ int kint_destroy_view(struct kint_conn *conn, uint16_t view)
 	if (!err)
 		kint_pages_view_gone(conn, view);
 	return err;
+}
+
+int kint_list_views(struct kint_conn *conn, struct kvmi_view_info *views, size_t room, size_t *n)
+{
+	struct request req = { .id = KVMI_VM_LIST_VIEWS };
+	struct {
+		struct kvmi_vm_list_views_reply hdr;
+		struct kvmi_view_info views[MAX_KNOWN_VIEWS];
+	} reply;
+	size_t got = 0;
+	int err;
+
+	err = kint_command(conn, &req, &reply, sizeof(reply), &got);
+	if (err)
+		return err;
+	if (got < sizeof(reply.hdr) || reply.hdr.count > MAX_KNOWN_VIEWS ||
+	    got < sizeof(reply.hdr) + reply.hdr.count * sizeof(reply.views[0]))
+		return kint_fail(conn, -EPROTO);
+
+	*n = reply.hdr.count < room ? reply.hdr.count : room;
+	if (*n)
+		memcpy(views, reply.views, *n * sizeof(*views));
+	return 0;
+}
+
+/* Those that may be there: of all, if it is not allowed to ask */
+static int find_views(struct kint_conn *conn, uint64_t *found)
+{
+	struct kvmi_view_info views[MAX_KNOWN_VIEWS];
+	size_t n = 0, i;
+	int err;
+
+	*found = 0;
+	err = kint_list_views(conn, views, MAX_KNOWN_VIEWS, &n);
+	for (i = 0; i < n; i++)
+		if (views[i].view < MAX_KNOWN_VIEWS)
+			*found |= 1ull << views[i].view;
+	if (err == -ENOSYS || err == -EOPNOTSUPP)
+		return 0;
+	if (err != -EPERM)
+		return err;
+	/* Whoever was not allowed to have vCPUs change their views has not done so */
+	err = kint_check_command(conn, KVMI_VCPU_SET_VIEW);
+	if (!err)
+		*found = ~0ull;
+	return err == -EPERM || err == -ENOENT ? 0 : err;
+}
+
+int kint_clear_views(struct kint_conn *conn, uint64_t *views)
+{
+	unsigned int view;
+	uint64_t found;
+	int err;
+
+	err = find_views(conn, &found);
+	if (err)
+		return err;
+	*views &= found & ~1ull;
+	for (view = 1; view < MAX_KNOWN_VIEWS; view++) {
+		if (!(*views >> view & 1))
+			continue;
+		err = kint_destroy_view(conn, view);
+		if (!err || err == -EINVAL)
+			*views &= ~(1ull << view);
+		else if (err != -EBUSY && err != -EPERM)
+			return err;
+	}
+	return 0;
 }
 
 int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint64_t gfn,

@@ -415,7 +415,13 @@ static bool body_views(struct kint_conn *conn)
 	struct kvmi_vm_change_gfn change = { .view = 1, .as_id = 1, .gfn = 7, .new_gfn = 8 };
 	struct kvmi_vcpu_set_view set = { .view = 6 };
 	struct kvmi_vcpu_control_singlestep on = { .enable = 1 };
+	struct {
+		struct kvmi_vm_list_views_reply hdr;
+		struct kvmi_view_info views[2];
+	} list = { .hdr = { .count = 2 }, .views = { { .nr_vcpus = 2 }, { 3, 0, 1 } } };
+	struct kvmi_view_info views[2];
 	uint16_t view = 0;
+	size_t n;
 
 	answer_with(&created, sizeof(created));
 	CHECK(!(last = kint_create_view(conn, 2, &view)) && view == 3);
@@ -429,12 +435,31 @@ static bool body_views(struct kint_conn *conn)
 	CHECK(!(last = kint_set_view(conn, 2, 6)) && asked(65, 2, &set, sizeof(set)));
 	CHECK(!(last = kint_control_singlestep(conn, 2, true)));
 	CHECK(asked(27, 2, &on, sizeof(on)));
+	answer_with(&list, sizeof(list));
+	CHECK(!(last = kint_list_views(conn, views, 2, &n)) && asked(90, -1, NULL, 0));
+	CHECK(n == 2 && views[1].view == 3 && views[1].nr_vcpus == 1);
+	CHECK(!(last = kint_list_views(conn, views, 1, &n)) && n == 1 && !views[0].view);
 	refuse_with(-EBUSY);
 	CHECK((last = kint_destroy_view(conn, 4)) == -EBUSY);
+	CHECK((last = kint_list_views(conn, views, 2, &n)) == -EBUSY && n == 1);
 	CHECK((last = kint_create_view(conn, 0, &view)) == -EBUSY && view == 5);
 	refuse_with(-EOPNOTSUPP);
 	CHECK((last = kint_control_singlestep(conn, 0, true)) == -EOPNOTSUPP);
 	CHECK((last = kint_get_view(conn, 0, &view)) == -EOPNOTSUPP && view == 5);
+	return true;
+}
+
+/* More views than the message has, or than there can be */
+static unsigned int wrong_views;
+
+static bool body_wrong_views(struct kint_conn *conn)
+{
+	struct kvmi_vm_list_views_reply hdr = { .count = wrong_views };
+	struct kvmi_view_info views[2];
+	size_t n;
+
+	answer_with(&hdr, sizeof(hdr));
+	CHECK((last = kint_list_views(conn, views, 2, &n)) == -EPROTO);
 	return true;
 }
 
@@ -513,6 +538,10 @@ void state_tests(void)
 	result("XSAVE of fixed and of any size", adopt_with(peer_xsave, body_xsave));
 	result("XSAVE of a wrong size", test_bad_xsave());
 	result("views and single-stepping", adopt_with(peer_answer, body_views));
+	wrong_views = 2;
+	result("fewer views than there are to be", adopt_with(peer_answer, body_wrong_views));
+	wrong_views = 0x40000001;
+	result("more views than there can be", adopt_with(peer_answer, body_wrong_views));
 	result("page access, more than fits into a message",
 	       adopt_with(peer_access, body_access));
 	result("a write that compares", adopt_with(peer_answer, body_compare));

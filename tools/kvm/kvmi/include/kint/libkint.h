@@ -606,6 +606,29 @@ int kint_create_view(struct kint_conn *conn, uint16_t copy_of, uint16_t *view);
 int kint_destroy_view(struct kint_conn *conn, uint16_t view);
 
 /**
+ * kint_list_views - the views there are, and how many vCPUs are in them
+ * @views: what the kernel says of up to @room of them, view 0 first
+ * @n: set to how many there are in @views
+ *
+ * Errors: -ENOSYS the kernel has no such command.
+ */
+int kint_list_views(struct kint_conn *conn, struct kvmi_view_info *views, size_t room, size_t *n);
+
+/**
+ * kint_clear_views - end views of another tool
+ * @views: bit n: view n is to be ended if there is one; cleared for those that there are
+ *	not any more
+ *
+ * As with kint_clear_rules() there are some where the device manager keeps a session that has
+ * lost its tool.  vCPUs that are in one go on without regard to what is taken away in
+ * view 0, and come to breakpoints that the tool has put there.  So a tool that begins, with
+ * all bits set, has those that are left in @views ended: each vCPU has to go to view 0, best
+ * while an event of it is open, and then this is called again.  An event that comes from
+ * another view is best answered with RETRY.
+ */
+int kint_clear_views(struct kint_conn *conn, uint64_t *views);
+
+/**
  * kint_change_gfn - show another page in a view
  * @gfn: guest frame number of the page to change
  * @new_gfn: guest frame number of the page to show there; @gfn to put it back
