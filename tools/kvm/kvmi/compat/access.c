@@ -238,7 +238,13 @@ int kvmi_create_ept_view(void *dom, unsigned short *view)
 	if (!d)
 		return -1;
 	err = kint_create_view(d->conn, 0, &new_view);
+	if (err == -EBUSY && d->left_views) {
+		err = kint_clear_views(d->conn, &d->left_views);
+		if (!err)
+			err = kint_create_view(d->conn, 0, &new_view);
+	}
 	if (!err) {
+		d->left_views &= ~(1ull << new_view % 64);
 		err = copy_widened(d, new_view);
 		if (err)
 			kint_destroy_view(d->conn, new_view);

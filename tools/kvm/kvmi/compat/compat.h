@@ -96,6 +96,7 @@ struct domain {
 	uint64_t end;			/* of RAM, a gfn; 0 not known yet */
 	bool exec_only;			/* pages can be executed and not read */
 	uint16_t views;
+	uint64_t left_views;		/* bit n: view n is of a tool that was lost */
 
 	unsigned int nvcpus;
 	struct vcpu *vcpus;
@@ -138,6 +139,7 @@ bool registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs)
 void registers_not_set(struct domain *d, uint16_t vcpu, bool before);
 
 /* vcpu.c */
+int views_take_back(struct domain *d);
 struct vcpu *vcpu_get(struct domain *d, uint16_t vcpu);
 int vcpu_contact(struct domain *d, uint16_t vcpu, struct vcpu **v);
 int vcpu_check_awake(struct domain *d, uint16_t vcpu);

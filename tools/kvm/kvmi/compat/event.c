@@ -168,9 +168,20 @@ int make_up_pause(struct domain *d, uint16_t vcpu)
 	return err;
 }
 
+/* It comes from a view of a tool that was lost: the vCPU comes to it in view 0, if at all */
+static bool is_of_another(const struct domain *d, const struct kint_event *event)
+{
+	return event->common.arch.view < 64 && d->left_views >> event->common.arch.view & 1 &&
+	       kint_event_accepts(event, KVMI_EVENT_ACTION_RETRY);
+}
+
 /* Answer an event that the caller does not want; true if that is done */
 static bool answer_alone(struct domain *d, struct vcpu *v, const struct kint_event *event)
 {
+	if (is_of_another(d, event)) {
+		kint_reply(d->conn, event, KVMI_EVENT_ACTION_RETRY);
+		return true;
+	}
 	switch (event->id) {
 	case KVMI_VCPU_EVENT_PAUSE:
 		if (!v->asleep)

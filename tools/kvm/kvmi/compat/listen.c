@@ -72,6 +72,7 @@ static void new_guest(struct context *ctx, struct kint_conn *conn)
 	unsigned char uuid[16];
 	struct domain *d;
 	void *dom;
+	int err = 0;
 
 	kint_set_interrupt_fd(conn, -1);
 	memcpy(uuid, kint_peer_info(conn)->uuid, sizeof(uuid));
@@ -85,7 +86,13 @@ static void new_guest(struct context *ctx, struct kint_conn *conn)
 	d = domain_enter(dom);
 	if (d) {
 		learn(d);
+		err = views_take_back(d);
 		domain_leave(d, 0);
+	}
+	if (err) {
+		note(KVMI_LOG_LEVEL_ERROR, "views of another tool: %s", strerror(-err));
+		kvmi_domain_close(dom, true);
+		return;
 	}
 	if (ctx->accept_cb(dom, &uuid, ctx->cb_ctx))
 		kvmi_domain_close(dom, true);

@@ -203,6 +203,28 @@ void vcpu_woken(struct domain *d, const struct kint_event *pause)
 	}
 }
 
+/*
+ * Views that a tool has left that was lost, where the device manager keeps the session.  To the
+ * caller every vCPU is in view 0, where it takes access away.
+ */
+int views_take_back(struct domain *d)
+{
+	struct kvmi_vm_get_info_reply info = { 0 };
+	unsigned int vcpu;
+	int err;
+
+	d->left_views = ~0ull;
+	err = kint_clear_views(d->conn, &d->left_views);
+	if (err || !d->left_views)
+		return err;
+	err = kint_get_info(d->conn, &info);
+	for (vcpu = 0; vcpu < info.vcpu_count && !err; vcpu++)
+		err = wish_for(d, vcpu, WISH_VIEW, 0, true);
+	/* What they have stopped for there is known to be that as long as the views are */
+	pump(d);
+	return err ? err : kint_clear_views(d->conn, &d->left_views);
+}
+
 /* ---- What the caller calls ---- */
 
 int kvmi_control_events(void *dom, unsigned short vcpu, int id, bool enable)

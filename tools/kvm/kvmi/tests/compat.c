@@ -1074,6 +1074,32 @@ static void test_rules(void)
 	tool_end(&t);
 }
 
+/* Views of another tool, where nothing holds that this one does */
+static void test_views_left(void)
+{
+	struct kvmi_dom_event *event;
+	unsigned short view;
+	struct tool t;
+
+	vm_view_left = true;
+	tool_listen(&t, path);
+	t.vm = vm_connect(path, "vm");
+	vm_view_left = false;
+	CHECK(wait_for_guest(&t, 1));
+	CHECK(vm_saw(t.vm, "view of 0 is 0\n") && vm_saw(t.vm, "view of 1 is 0\n"));
+	CHECK(vm_saw(t.vm, "destroy 3\n"));
+	/* What a vCPU has stopped for there is nothing to this one, nor to the guest */
+	CHECK(vm_saw(t.vm, "reply 0 BREAKPOINT RETRY\n"));
+	CHECK(kvmi_pop_event(t.dom, &event) < 0);
+	/* Its number may be that of a view of the caller's */
+	CHECK(!kvmi_create_ept_view(t.dom, &view) && !kvmi_create_ept_view(t.dom, &view));
+	CHECK(!kvmi_create_ept_view(t.dom, &view) && view == 3);
+	CHECK(!kvmi_switch_ept_view(t.dom, 0, view));
+	vm_breakpoint(t.vm, 0);
+	CHECK(!kvmi_wait_event(t.dom, 1000));
+	tool_end(&t);
+}
+
 /* ---- A function for messages that calls back ---- */
 static void *log_dom;
 static int log_errno;
@@ -1177,6 +1203,7 @@ int main(void)
 	run("functions that end the listening", test_ends_itself);
 	run("messages whose function calls back", test_log_calls);
 	run("rules of another tool that cannot be taken back", test_rules);
+	run("views of another tool", test_views_left);
 	if (rmdir(dir)) {
 		printf("not ok %d nothing is left in the directory\n", ++number);
 		failures++;

@@ -23,6 +23,7 @@
 
 bool vm_no_exec_only;
 int vm_rules_error = -1000;
+bool vm_view_left;
 
 struct vm {
 	int sock;
@@ -33,6 +34,7 @@ struct vm {
 	unsigned int owed[VCPUS];	/* PAUSE events */
 	uint16_t view[VCPUS];
 	uint16_t views;
+	bool view_left;
 	char log[65536];
 	size_t size;
 };
@@ -133,6 +135,10 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 	};
 	struct kvmi_vm_create_view_reply created = { 0 };
 	struct kvmi_vm_get_max_gfn_reply end = { .gfn = 0x100000 };
+	struct {
+		struct kvmi_vm_list_views_reply hdr;
+		struct kvmi_view_info views[2];
+	} list = { .hdr = { .count = 1 + vm->view_left }, .views = { [1] = { .view = 3 } } };
 	unsigned char bytes[4096];
 	unsigned int i;
 	int err = 0;
@@ -191,8 +197,20 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 		peer_reply(vm->sock, msg, 0, &created, sizeof(created));
 		return;
 	case KVMI_VM_DESTROY_VIEW:
+		for (i = 0; i < VCPUS && vm->view[i] != d[0]; i++)
+			;
+		if (i < VCPUS) {
+			err = -EBUSY;
+			break;
+		}
 		say(vm, "destroy %u\n", d[0]);
+		if (d[0] == 3)
+			vm->view_left = false;
 		break;
+	case KVMI_VM_LIST_VIEWS:
+		peer_reply(vm->sock, msg, 0, &list,
+			   sizeof(list.hdr) + list.hdr.count * sizeof(list.views[0]));
+		return;
 	case KVMI_VM_CHANGE_GFN:
 		say(vm, "view %u %#llx shows %#llx\n", gfn->view, (unsigned long long)gfn->gfn,
 		    (unsigned long long)gfn->new_gfn);
@@ -348,6 +366,11 @@ struct vm *vm_connect(const char *path, const char *name)
 	peer_write(vm->sock, &greeting, sizeof(greeting));
 	if (peer_read(vm->sock, answer, sizeof(answer)) && answer[4])
 		say(vm, "hash %02x\n", answer[4]);
+	vm->view_left = vm_view_left;
+	for (i = 0; i < VCPUS && vm_view_left; i++)
+		vm->view[i] = 3;
+	if (vm_view_left)
+		vm_breakpoint(vm, 0);
 	if (pthread_create(&vm->thread, NULL, serve, vm))
 		abort();
 	return vm;

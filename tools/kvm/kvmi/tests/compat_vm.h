@@ -26,6 +26,9 @@ extern bool vm_no_exec_only;
 /* What those that connect from then on answer to a question for rules: -errno */
 extern int vm_rules_error;
 
+/* Those that connect from then on are in view 3, of a tool that was lost */
+extern bool vm_view_left;
+
 void vm_cr(struct vm *vm, unsigned int vcpu, unsigned int cr, uint64_t value, bool done);
 void vm_breakpoint(struct vm *vm, unsigned int vcpu);
 void vm_pf(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, unsigned int access,
