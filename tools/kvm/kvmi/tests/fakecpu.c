@@ -127,6 +127,15 @@ static void make_guest(void)
 	xsave[25] = 0x1f;
 	xsave[160] = 0x42;
 	xsave[576] = 0x24;
+	/* Of a tool that was lost, with a breakpoint that nobody knows of any more */
+	if (getenv("FAKE_VIEWS_LEFT")) {
+		exists[1] = true;
+		memcpy(ram + 0xa8000, ram + CODE, 4096);
+		ram[0xa8000 + 3] = 0xcc;
+		shown[1][CODE / 4096] = 0xa8;
+		vcpus[0].view = 1;
+		vcpus[1].view = 1;
+	}
 	for (i = 0; i < VCPUS; i++) {
 		vcpus[i].started = !i || !is("ap");
 		/* Of a tool that was lost */
@@ -395,6 +404,21 @@ static int destroy_view(uint16_t view)
 	return 0;
 }
 
+static void list_views(const struct peer_msg *msg)
+{
+	struct {
+		struct kvmi_vm_list_views_reply hdr;
+		struct kvmi_view_info views[VIEWS];
+	} list = { .hdr = { .count = 0 } };
+	unsigned int i;
+
+	for (i = 0; i < VIEWS; i++)
+		if (exists[i])
+			list.views[list.hdr.count++].view = i;
+	peer_reply(sock, msg, 0, &list,
+		   sizeof(list.hdr) + list.hdr.count * sizeof(list.views[0]));
+}
+
 static int change_gfn(const struct peer_msg *msg)
 {
 	const struct kvmi_vm_change_gfn *req = (const void *)msg->data;
@@ -468,6 +492,12 @@ static bool vm_command(const struct peer_msg *msg)
 	case KVMI_VM_DESTROY_VIEW:
 		err = destroy_view(msg->data[0]);
 		break;
+	case KVMI_VM_LIST_VIEWS:
+		if (is("old"))
+			peer_reply(sock, msg, -1000, NULL, 0);
+		else
+			list_views(msg);
+		return true;
 	case KVMI_VM_CHANGE_GFN:
 		err = change_gfn(msg);
 		break;

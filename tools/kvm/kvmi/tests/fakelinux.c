@@ -152,6 +152,13 @@ void fake_linux_boot(void)
 	memcpy(ram + NAME, "/etc/hostname", 14);
 	memcpy(ram + LATE_NAME, "/late", 6);
 	memset(ram + OPENAT, 0x90, 16);
+	/* As are these views, one with every vCPU in it and one with none */
+	if (getenv("FAKE_VIEWS_LEFT")) {
+		exists[1] = true;
+		exists[2] = true;
+		view_of[0] = 1;
+		view_of[1] = 1;
+	}
 	tasks = strstr(fake_linux_maps, "tasks");
 	if (tasks)
 		fake_tasks_boot(tasks[5] ? tasks + 6 : "");
@@ -210,10 +217,17 @@ static int change_gfn(const struct peer_msg *msg)
 
 static int set_view(uint16_t vcpu, uint16_t view)
 {
+	if (getenv("FAKE_NO_SET_VIEW"))
+		return -EPERM;
 	if (view >= VIEWS || !exists[view])
 		return -EINVAL;
 	view_of[vcpu] = view;
 	return 0;
+}
+
+uint16_t fake_linux_view(uint16_t vcpu)
+{
+	return view_of[vcpu];
 }
 
 static int destroy_view(uint16_t view)
@@ -228,6 +242,26 @@ static int destroy_view(uint16_t view)
 	exists[view] = false;
 	printf("view %u destroyed\n", view);
 	return 0;
+}
+
+static void list_views(int sock, const struct peer_msg *msg)
+{
+	struct {
+		struct kvmi_vm_list_views_reply hdr;
+		struct kvmi_view_info views[VIEWS];
+	} list = { .hdr = { .count = 0 } };
+	unsigned int i, vcpu;
+
+	for (i = 0; i < VIEWS; i++) {
+		if (!exists[i])
+			continue;
+		list.views[list.hdr.count].view = i;
+		for (vcpu = 0; vcpu < VCPUS; vcpu++)
+			list.views[list.hdr.count].nr_vcpus += view_of[vcpu] == i;
+		list.hdr.count++;
+	}
+	peer_reply(sock, msg, 0, &list,
+		   sizeof(list.hdr) + list.hdr.count * sizeof(list.views[0]));
 }
 
 /* A command about pages, views or steps; false for another one */
@@ -281,6 +315,12 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 		return true;
 	case KVMI_VM_DESTROY_VIEW:
 		peer_reply(sock, msg, destroy_view(msg->data[0]), NULL, 0);
+		return true;
+	case KVMI_VM_LIST_VIEWS:
+		if (getenv("FAKE_NO_LIST"))
+			peer_reply(sock, msg, -EPERM, NULL, 0);
+		else
+			list_views(sock, msg);
 		return true;
 	case KVMI_VM_CHANGE_GFN:
 		peer_reply(sock, msg, change_gfn(msg), NULL, 0);

@@ -261,6 +261,9 @@ bool fake_state(int sock, const struct peer_msg *msg)
 	case KVMI_VM_GET_MEMSLOTS:
 		get_memslots(sock, msg);
 		return true;
+	case KVMI_VM_LIST_VIEWS:
+		peer_reply(sock, msg, -EOPNOTSUPP, NULL, 0);
+		return true;
 	case KVMI_VM_GET_MAX_GFN:
 		peer_reply(sock, msg, 0, &end, sizeof(end));
 		return true;

@@ -39,7 +39,9 @@
  * for features, FAKE_NO_FEATURES, and the version of the guest's kernel, FAKE_BANNER.
  * With FAKE_SMM the attack of "linux" comes from SMM, whose memory is that of the others,
  * but for what lies above 0xb4000 if FAKE_SMM is "part", and nothing if it is "empty":
- * then it does not come from there.
+ * then it does not come from there.  With FAKE_VIEWS_LEFT "linux" has views of a tool that
+ * was lost, which may not be listed with FAKE_NO_LIST, nor left with FAKE_NO_SET_VIEW, and FAKE_PENDING is what a vCPU has
+ * stopped for since.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -286,12 +288,55 @@ static void boot_linux(void)
 	lstar[1] = lstar[0];
 }
 
+/*
+ * What vCPU 0 has stopped for before the tool came, which it is asked about before a PAUSE
+ * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write.
+ */
+static uint32_t pending;
+
+static bool send_pending(uint16_t vcpu)
+{
+	const char *kind = getenv("FAKE_PENDING");
+	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000080 };
+	struct kvmi_vcpu_event_breakpoint bp = { .gpa = IMAGE + 0x800, .insn_len = 1 };
+	struct kvmi_vcpu_event_pf pf = { .access = KVMI_PAGE_ACCESS_W };
+
+	if (!kind || vcpu || pending)
+		return false;
+	pending = ++seq;
+	peer_view = fake_linux_view(vcpu);
+	if (!strcmp(kind, "msr")) {
+		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
+	} else if (!strcmp(kind, "breakpoint")) {
+		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &bp, sizeof(bp));
+	} else {
+		pf.gpa = strtoull(kind, NULL, 0);
+		pf.gva = pf.gpa;
+		pf.view = peer_view;
+		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_PF, &pf, sizeof(pf));
+	}
+	peer_view = 0;
+	return true;
+}
+
+static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
+{
+	printf("pending %s, view %u%s\n", actions[rpl->action & 3], fake_linux_view(0),
+	       size > sizeof(*rpl) && *(const uint32_t *)(rpl + 1) &&
+	       rpl->event == KVMI_VCPU_EVENT_PF ? ", traced" : "");
+	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+}
+
 static void event_reply(const struct peer_msg *msg)
 {
 	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
 	const struct step *s;
 
+	if (pending && msg->hdr.seq == pending) {
+		pending_reply(rpl, msg->hdr.size - 8);
+		return;
+	}
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
 		paused++;
 	if (in_linux) {
@@ -511,7 +556,7 @@ static void command(const struct peer_msg *msg)
 			return;
 		}
 		peer_reply(sock, msg, 0, NULL, 0);
-		if (!stopped)
+		if (!stopped && !send_pending(d[0]))
 			peer_vcpu_event(sock, ++seq, d[0], KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 		return;
 	case KVMI_VM_CONTROL_EVENTS:

@@ -59,6 +59,16 @@ END
 unset FAKE_RULES
 ok "gdb: rules of a tool that was lost are taken back" vm_has '^rules of event 5: none$'
 ok "gdb: and so is the event that is on" vm_has '^BREAKPOINT on$'
+FAKE_VIEWS_LEFT=1
+export FAKE_VIEWS_LEFT
+exchange 'views of a tool that was lost' '' <<'END'
+? => T05thread:1;
+Z0,$text00b,1 => OK
+vCont;c => T05(swbreak:;)?thread:1;
+z0,$text00b,1 => OK
+D => OK
+END
+unset FAKE_VIEWS_LEFT
 
 exchange 'what gdb asks first' '' <<'END'
 qSupported:swbreak+;hwbreak+;multiprocess+ => PacketSize=4000;QStartNoAckMode[+];qXfer:features:read[+];vContSupported[+];swbreak[+];hwbreak[+];binary-upload[+]

@@ -56,6 +56,7 @@ struct kvm_sregs peer_sregs;
 uint64_t peer_gs_base[4];
 bool peer_in_program;
 uint8_t peer_as_id;
+uint16_t peer_view;
 
 static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 			    const struct kvmi_event_hdr *hdr, const void *data, size_t size)
@@ -71,6 +72,7 @@ static bool send_vcpu_event(int fd, uint32_t seq, uint16_t vcpu,
 
 	ev.common.arch.mode = KVMI_X86_MODE_64;
 	ev.common.arch.as_id = peer_as_id;
+	ev.common.arch.view = peer_view;
 	ev.common.arch.regs = peer_regs;
 	ev.common.arch.sregs = peer_sregs;
 	if (peer_in_program) {

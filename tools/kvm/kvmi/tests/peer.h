@@ -43,7 +43,8 @@ extern struct kvm_regs peer_regs;	/* of all events */
 extern struct kvm_sregs peer_sregs;
 extern uint64_t peer_gs_base[];		/* but for this one, of each of 4 vCPUs */
 extern bool peer_in_program;		/* ... which is the other one then */
-extern uint8_t peer_as_id;		/* the address space that all of them are in */
+extern uint8_t peer_as_id;
+extern uint16_t peer_view;		/* the address space that all of them are in */
 extern uint64_t peer_tool_gpa, peer_tool_size;	/* memory for the tool, if it has a size */
 bool peer_handshake(int fd, const char *name, uint64_t max_gpa, uint8_t cookie[20]);
 

@@ -403,6 +403,12 @@ ok "guard: rules of another tool, and no features: LSTAR stays" vm_has '^0 msr 0
 ok "guard: rules of another tool, and no features: SMAP stays" vm_has '^0 cr4 SKIP$'
 unset FAKE_NO_FEATURES
 unset FAKE_RULES
+FAKE_PENDING=msr
+export FAKE_PENDING
+run unhook guard --once --msr lstar
+ok "guard: what a vCPU has stopped for is its first write" vm_has '^pending ALLOW'
+ok "guard: the only one" sh -c "! grep -q '^0 msr 0xc0000082 ALLOW' $dir/vm"
+unset FAKE_PENDING
 run unhook guard --once --quiet --explain --msr lstar --allow-first 0
 ok "guard: quiet, without rules" sh -c "[ \$(grep -c '0xc0000082 SKIP$' $dir/vm) = 3 ]"
 ok "guard: quiet, without rules: no lines" sh -c "! grep -e 'blocked  ' $dir/out"
@@ -492,6 +498,43 @@ ok "protect: quiet: only counts" has 'end after 3 accesses would-deny, 3 decided
 FAKE_RULES=left
 run linux protect --kernel --once
 ok "protect: rules of a tool that was lost do not decide" sh -c "[ \$(grep -c '^event 17 SKIP, view 0$' $dir/vm) = 3 ]"
+
+unset FAKE_RULES
+
+# What a tool has left that was lost
+FAKE_PENDING=0xb5408
+export FAKE_PENDING
+run linux protect --kernel --symbols "$dir/map" --trust text_poke --once
+ok "protect: what a vCPU has stopped for: trusted code" vm_has '^pending ALLOW'
+run linux protect --kernel --once
+ok "protect: what a vCPU has stopped for: denied" vm_has '^pending SKIP'
+ok "protect: which has its line" has 'denied  *write of 0xb5408 (table of system calls'
+FAKE_PENDING=0xb5400
+run linuxbytes protect --range 0xb5408+8 --exact --once
+ok "protect: what a vCPU has stopped for: beside the range" vm_has '^pending ALLOW.*traced$'
+FAKE_VIEWS_LEFT=1
+export FAKE_VIEWS_LEFT
+FAKE_PENDING=breakpoint
+for FAKE_NO_LIST in '' 1; do
+	[ -z "$FAKE_NO_LIST" ] && unset FAKE_NO_LIST || export FAKE_NO_LIST
+	with=${FAKE_NO_LIST:+ that may not be listed}
+	run linux protect --kernel --once
+	ok "protect: views of a tool that was lost$with: nobody is in one" \
+		sh -c "[ \$(grep -c '^event 17 SKIP, view 0$' $dir/vm) = 3 ]"
+	ok "protect: views of a tool that was lost$with: its INT3 is nothing to the guest" \
+		vm_has '^pending RETRY, view 0$'
+done
+unset FAKE_NO_LIST FAKE_PENDING
+run linux protect --kernel --once
+ok "protect: views of a tool that was lost: they are ended" \
+	sh -c "[ \$(grep -c '^view [12] destroyed$' $dir/vm) = 2 ]"
+FAKE_NO_SET_VIEW=1
+export FAKE_NO_SET_VIEW
+run linux protect --kernel --once
+ok "protect: views of a tool that was lost: it may not leave them" \
+	has "^kvmi: vCPU 0: taking it back from another tool's view: not allowed by the device manager"
+ok "protect: which is a failure" sh -c "[ $status = 1 ] && ! grep -q '  protected:' $dir/out"
+unset FAKE_NO_SET_VIEW FAKE_VIEWS_LEFT
 
 # wrote: what has been written of the page of the table, by "linuxbytes"
 wrote() {
@@ -589,6 +632,13 @@ ok "break: and writable" vm_has '^view 0: 0x9e000, 1 pages: access 7$'
 ok "break: the write is tried again" sh -c "[ \$(grep -c '^event 17 RETRY, view 1$' $dir/vm) = 1 ]"
 ok "break: no view left" vm_has '^view 1 destroyed$'
 ok "break leaves nothing on" vm_has 'left on: 0 0 0 0'
+FAKE_VIEWS_LEFT=1
+export FAKE_VIEWS_LEFT
+run linuxwrite break --call openat --once
+ok "break: views of a tool that was lost: they are ended" \
+	sh -c "[ \$(grep -c '^view [12] destroyed$' $dir/vm) = 3 ]"
+ok "break: views of a tool that was lost: it stops" has 'vCPU 0  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
+unset FAKE_VIEWS_LEFT
 run linuxwriteearly break --call openat --once
 ok "break: the copy follows what was written while it began" \
 	vm_has '^all are armed, the copy has 0x55$'

@@ -631,7 +631,7 @@ static int run_session(struct tool *tool)
 {
 	int err, left = 0, detached;
 
-	err = rules_begin(tool);
+	err = takeover_begin(tool);
 	if (!err)
 		err = begin(tool);
 	if (!err)

@@ -322,6 +322,7 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 {
 	uint16_t id = event->id;
 	struct gdb_vcpu *v;
+	bool repeats = false;
 	int err = 0;
 
 	if (!event->is_vcpu)
@@ -335,15 +336,22 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 	v->silent = false;
 	if (id == KVMI_VCPU_EVENT_PAUSE && v->pauses)
 		v->pauses--;
-	if (!v->armed)
-		err = gdb_break_arm(tool, v);
-	if (err)
-		return err;
-	v->armed = true;
+	if (!v->armed) {
+		repeats = takeover_repeats(event);
+		err = takeover_vcpu(tool, v->nr);
+		if (!err)
+			err = gdb_break_arm(tool, v);
+		if (err)
+			return err;
+		v->armed = true;
+		v->event.common.arch.view = 0;
+	}
 
 	/* Until it goes on, or for good */
 	v->stopped = true;
-	if (id == KVMI_VCPU_EVENT_ACCESS)
+	if (repeats && run.state == RUNNING)
+		err = gdb_answer(tool, v, KVMI_EVENT_ACTION_RETRY);
+	else if (id == KVMI_VCPU_EVENT_ACCESS)
 		err = gdb_on_access(tool, v);
 	else if (id == KVMI_VCPU_EVENT_SINGLESTEP)
 		err = on_singlestep(tool, v);

@@ -2,9 +2,11 @@
 /*
  * The loop of watch and guard.
  *
- * A vCPU is armed while an event of type PAUSE is open on it: such an event
+ * A vCPU is armed while an event is open on it.  One of type PAUSE is asked for: it
  * comes before the first instruction of a vCPU that has not run yet, so nothing
- * is missed at boot, and a vCPU that is stopped does not keep the tool waiting.
+ * is missed at boot, and a vCPU that is stopped does not keep the tool waiting.  Where a
+ * tool was lost something else may come first, which is not to be judged by a tool that
+ * knows nothing yet.
  * A vCPU that is added later announces itself with a CREATE_VCPU event, where the
  * kernel has it and the device manager allows it; else it is looked for.
  */
@@ -55,8 +57,11 @@ static int arm(struct loop *loop, uint16_t vcpu)
 
 	if (has_bit(loop->is_armed, vcpu))
 		return 0;
-	tool->doing = "arming";
-	err = loop->monitor->arm(tool, vcpu);
+	err = takeover_vcpu(tool, vcpu);
+	if (!err) {
+		tool->doing = "arming";
+		err = loop->monitor->arm(tool, vcpu);
+	}
 	if (err == -EPIPE || err == -EINTR)
 		return err;
 	if (err == MONITOR_LATER && !tool->once) {
@@ -85,25 +90,41 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	return 0;
 }
 
+/* An event that is nothing but an opportunity to arm the vCPU */
+static bool is_pause(const struct kint_event *event)
+{
+	return event->id == KVMI_VCPU_EVENT_PAUSE || event->id == KVMI_VCPU_EVENT_CREATE_VCPU;
+}
+
 static int on_event(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
 	struct loop *loop = arg;
-	int err;
+	bool repeats;
+	int err = 0;
 
 	if (!event->is_vcpu) {
 		if (event->id == KVMI_VM_EVENT_UNHOOK)
 			loop->state = UNHOOKED;
 		return loop->state != RUNNING;
 	}
-	if (event->id != KVMI_VCPU_EVENT_PAUSE && event->id != KVMI_VCPU_EVENT_CREATE_VCPU)
+	/* Nothing waits for an answer to it */
+	if (event->notified)
 		return loop->monitor->event(loop->tool, event);
 
 	if (event->id == KVMI_VCPU_EVENT_PAUSE)
 		set_bit(loop->is_asked, event->common.vcpu, false);
-	else if (loop->monitor->created)
+	else if (event->id == KVMI_VCPU_EVENT_CREATE_VCPU && loop->monitor->created)
 		loop->monitor->created(loop->tool, event);
-	err = arm(loop, event->common.vcpu);
-	return err ? err : kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
+	repeats = takeover_repeats(event) && !has_bit(loop->is_armed, event->common.vcpu);
+	/* What is waited for is looked for at a PAUSE event, and not whatever happens */
+	if (is_pause(event) || !loop->told_later)
+		err = arm(loop, event->common.vcpu);
+	if (err)
+		return err;
+	if (repeats)
+		return kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
+	return is_pause(event) ? kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW) :
+				 loop->monitor->event(loop->tool, event);
 }
 
 /*
@@ -173,7 +194,7 @@ static int run_session(struct loop *loop)
 	unsigned int ticks = 0;
 	int err, wait;
 
-	err = rules_begin(tool);
+	err = takeover_begin(tool);
 	if (!err)
 		err = want_new_vcpus(loop);
 	if (!err)

@@ -125,6 +125,11 @@ struct monitor {
 
 int monitor_run(struct tool *tool, const struct monitor *monitor);
 
+/* takeover.c: what a tool has left that was lost */
+int takeover_begin(struct tool *tool);
+int takeover_vcpu(struct tool *tool, uint16_t vcpu);
+bool takeover_repeats(const struct kint_event *event);
+
 /* rules.c */
 /* What a rule counts: events that are asked about, let pass, refused, only counted */
 enum rule_tag { RULE_ASKS, RULE_ALLOWS, RULE_REFUSES, RULE_COUNTS, NR_RULE_TAGS };
