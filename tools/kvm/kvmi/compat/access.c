@@ -164,11 +164,19 @@ int access_remember(struct domain *d, const unsigned char *access,
 }
 
 /* Was this access only taken away together with another? */
-bool access_not_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *pf)
+bool access_not_asked(const struct domain *d, uint16_t view, uint64_t gpa, uint8_t access)
+{
+	const struct widened *w = find(d, view, gpa / 4096);
+
+	return w && w->access & access;
+}
+
+/* The other was reading, which whoever is granted this access may do as well */
+bool reading_is_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *pf)
 {
 	const struct widened *w = find(d, pf->view, pf->gpa / 4096);
 
-	return w && w->access & pf->access;
+	return w && !(w->access & KVMI_PAGE_ACCESS_R);
 }
 
 /* ---- What the caller calls ---- */

@@ -48,6 +48,7 @@
 struct open_event {
 	struct open_event *next;
 	unsigned int seq;		/* as the caller knows it */
+	uint16_t id;			/* of the event that the caller takes it for */
 	bool made_up;			/* of @event only the vCPU counts */
 	bool moved;			/* RIP has been set to something else */
 	struct kint_event event;
@@ -79,6 +80,13 @@ struct vcpu {
 	struct kvmi_event_pf_reply context;	/* what it reads instead, until its next event */
 	bool context_is_gpa;		/* it begins at this address too: */
 	uint64_t context_gpa;
+	bool traces;			/* it has ACCESS events */
+	/* What the caller has allowed of the instruction that is emulated */
+	struct {
+		uint64_t gfn;
+		uint8_t access;
+	} allowed[4];
+	unsigned int nallowed;
 };
 
 struct domain {
@@ -119,14 +127,20 @@ int domain_leave(struct domain *d, int err);
 int event_id_of(int v7_id);
 void pump(struct domain *d);
 int make_up_pause(struct domain *d, uint16_t vcpu);
+int ask(struct domain *d, const struct kint_event *event);
 void events_free(struct domain *d);
 
 /* reply.c */
 struct reply {
 	struct open_event *open;
-	enum { REPLY_NOTHING, REPLY_ACTION, REPLY_VALUE, REPLY_CONTEXT } how;
+	enum {
+		REPLY_NOTHING, REPLY_ACTION, REPLY_VALUE, REPLY_CONTEXT, REPLY_DATA
+	} how;
 	unsigned int action;
+	bool allows;			/* the access that the caller was asked about */
+	bool again;			/* it is to be asked again */
 	uint64_t value;
+	unsigned char data[32];
 	struct kvmi_event_pf_reply context;
 };
 
@@ -134,7 +148,7 @@ int reply_prepare(struct domain *d, unsigned int seq, const void *data, size_t s
 		  struct reply *r);
 int reply_queue(struct kint_batch *batch, const struct reply *r);
 void reply_done(struct domain *d, struct reply *r);
-int answer_access(struct domain *d, struct vcpu *v, const struct kint_event *event);
+bool answer_access(struct domain *d, struct vcpu *v, const struct kint_event *event);
 bool registers_set(struct domain *d, uint16_t vcpu, const struct kvm_regs *regs);
 void registers_not_set(struct domain *d, uint16_t vcpu, bool before);
 
@@ -152,7 +166,8 @@ int access_entries(struct domain *d, const unsigned long long *gpa, const unsign
 int access_remember(struct domain *d, const unsigned char *access,
 		    const struct kvmi_page_access_entry *entries, unsigned short count,
 		    unsigned short view);
-bool access_not_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *pf);
+bool access_not_asked(const struct domain *d, uint16_t view, uint64_t gpa, uint8_t access);
+bool reading_is_asked(const struct domain *d, const struct kvmi_vcpu_event_pf *pf);
 void access_free(struct domain *d);
 
 /* log.c */

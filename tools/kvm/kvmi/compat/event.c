@@ -59,6 +59,24 @@ static int v7_id_of(const struct kint_event *event)
 	return -EINVAL;
 }
 
+/*
+ * What the caller takes an event for: to it, the accesses of an instruction that is emulated
+ * are page faults.
+ */
+static struct kint_event as_known(const struct kint_event *event)
+{
+	struct kint_event known = *event;
+
+	if (event->id != KVMI_VCPU_EVENT_ACCESS)
+		return known;
+	known.id = KVMI_VCPU_EVENT_PF;
+	known.pf = (struct kvmi_vcpu_event_pf){
+		.gva = event->access.gva, .gpa = event->access.gpa,
+		.access = event->access.access, .view = event->common.arch.view,
+	};
+	return known;
+}
+
 static void convert(const struct kint_event *event, int id, struct kvmi_dom_event *out)
 {
 	struct kvmi_event *common = &out->event.common;
@@ -133,15 +151,18 @@ static int enqueue(struct domain *d, const struct kint_event *event, int id, boo
 {
 	struct kvmi_dom_event *out = calloc(1, sizeof(*out));
 	struct open_event *open = calloc(1, sizeof(*open));
+	struct kint_event known;
 
 	if (!out || !open) {
 		free(out);
 		free(open);
 		return -ENOMEM;
 	}
-	convert(event, id, out);
+	known = as_known(event);
+	convert(&known, id, out);
 	out->seq = ++d->seq;
 	open->seq = out->seq;
+	open->id = known.id;
 	open->made_up = made_up;
 	open->event = *event;
 	open->next = d->open;
@@ -168,6 +189,34 @@ int make_up_pause(struct domain *d, uint16_t vcpu)
 	return err;
 }
 
+/* A page fault that the caller need not know of; true if it is answered */
+static bool answer_pf(struct domain *d, const struct vcpu *v, const struct kint_event *event)
+{
+	const struct kvmi_vcpu_event_pf *pf = &event->pf;
+	bool tried = pf->flags & KVMI_PF_NOT_EMULATED;
+	bool not_asked = access_not_asked(d, pf->view, pf->gpa, pf->access);
+
+	/*
+	 * The instruction may read what it writes, or the page that it is in.  Its reads are
+	 * events if it is emulated; else this stands for one.
+	 */
+	if (not_asked && reading_is_asked(d, pf)) {
+		if (tried || !v->traces)
+			return false;
+		kint_reply_pf(d->conn, event, KVMI_PF_TRAP_ACCESS);
+		return true;
+	}
+	if (!not_asked && !tried)
+		return false;
+	/* The caller would ask for the same, for ever */
+	if (!not_asked)
+		note(KVMI_LOG_LEVEL_ERROR,
+		     "vCPU %u: KVM does not emulate the instruction at %#llx, it reads memory",
+		     event->common.vcpu, (unsigned long long)event->common.arch.regs.rip);
+	kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	return true;
+}
+
 /* It comes from a view of a tool that was lost: the vCPU comes to it in view 0, if at all */
 static bool is_of_another(const struct domain *d, const struct kint_event *event)
 {
@@ -189,29 +238,35 @@ static bool answer_alone(struct domain *d, struct vcpu *v, const struct kint_eve
 		vcpu_woken(d, event);
 		return true;
 	case KVMI_VCPU_EVENT_ACCESS:
-		answer_access(d, v, event);
-		return true;
+		return answer_access(d, v, event);
 	case KVMI_VCPU_EVENT_TRAP:
 		/* There is one with each exception that the caller injects */
 		if (v->events & 1u << KVMI_EVENT_TRAP)
 			return false;
 		break;
 	case KVMI_VCPU_EVENT_PF:
-		/* The caller would ask for the same, for ever */
-		if (event->pf.flags & KVMI_PF_NOT_EMULATED)
-			note(KVMI_LOG_LEVEL_ERROR,
-			     "vCPU %u: KVM does not emulate the instruction at %#llx, it reads memory",
-			     event->common.vcpu,
-			     (unsigned long long)event->common.arch.regs.rip);
-		else if (!access_not_asked(d, &event->pf))
-			return false;
-		break;
+		return answer_pf(d, v, event);
 	default:
 		if (v7_id_of(event) >= 0)
 			return false;
 	}
 	kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	return true;
+}
+
+/* Give the caller an event to answer */
+int ask(struct domain *d, const struct kint_event *event)
+{
+	const struct kvmi_vcpu_event_pf *pf = &event->pf;
+	struct kint_event known = as_known(event);
+
+	/* A write, say, that stands for a read, see answer_pf() */
+	if (event->id == KVMI_VCPU_EVENT_PF &&
+	    access_not_asked(d, pf->view, pf->gpa, pf->access)) {
+		known.pf.access |= KVMI_PAGE_ACCESS_R;
+		return enqueue(d, &known, KVMI_EVENT_PF, false);
+	}
+	return enqueue(d, event, v7_id_of(&known), false);
 }
 
 static void arrived(struct domain *d, const struct kint_event *event)
@@ -229,11 +284,13 @@ static void arrived(struct domain *d, const struct kint_event *event)
 		kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
 		return;
 	}
-	if (event->id != KVMI_VCPU_EVENT_ACCESS)
+	if (event->id != KVMI_VCPU_EVENT_ACCESS) {
 		v->context.ctx_size = 0;
+		v->nallowed = 0;
+	}
 	if (answer_alone(d, v, event))
 		return;
-	if (enqueue(d, event, v7_id_of(event), false)) {
+	if (ask(d, event)) {
 		note(KVMI_LOG_LEVEL_ERROR, "no memory for an event of vCPU %u", event->common.vcpu);
 		kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	}

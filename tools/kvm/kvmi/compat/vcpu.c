@@ -83,6 +83,7 @@ static int control_event(struct domain *d, uint16_t vcpu, int v7_id, bool enable
 	/* What an instruction reads instead, see answer_access() */
 	if (!err && v7_id == KVMI_EVENT_PF) {
 		err = kint_control_events(d->conn, vcpu, KVMI_VCPU_EVENT_ACCESS, enable);
+		d->vcpus[vcpu].traces = !err && enable;
 		if (err == -EOPNOTSUPP || err == -EPERM || err == -EINVAL)
 			err = 0;
 	}

@@ -216,6 +216,15 @@ int kint_queue_reply_pf(struct kint_batch *batch, const struct kint_event *event
 	return queue_answer(batch, event->seq, &answer, size);
 }
 
+int kint_queue_reply_access(struct kint_batch *batch, const struct kint_event *event,
+			    const void *data)
+{
+	struct answer answer;
+	int size = kint_answer_access(batch->conn, event, data, &answer);
+
+	return queue_answer(batch, event->seq, &answer, size);
+}
+
 int kint_batch_commit(struct kint_batch *batch)
 {
 	unsigned int i, done, n;

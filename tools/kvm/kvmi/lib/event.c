@@ -392,6 +392,18 @@ int kint_answer_pf(const struct kint_conn *conn, const struct kint_event *event,
 	return kint_answer(conn, event, KVMI_EVENT_ACTION_ALLOW, &pf, sizeof(pf), answer);
 }
 
+int kint_answer_access(const struct kint_conn *conn, const struct kint_event *event,
+		       const void *data, struct answer *answer)
+{
+	struct kvmi_vcpu_event_access_reply access = { 0 };
+
+	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_ACCESS ||
+	    event->access.size > sizeof(access.data))
+		return -EINVAL;
+	memcpy(access.data, data, event->access.size);
+	return kint_answer(conn, event, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access), answer);
+}
+
 void kint_answered(struct kint_conn *conn, uint32_t seq)
 {
 	struct open_event **p = find_open(conn, seq), *open = *p;
@@ -456,15 +468,9 @@ int kint_reply_pf(struct kint_conn *conn, const struct kint_event *event, uint32
 
 int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, const void *data)
 {
-	struct kvmi_vcpu_event_access_reply access = { 0 };
 	struct answer answer;
-	int size;
+	int size = kint_answer_access(conn, event, data, &answer);
 
-	if (!event->is_vcpu || event->id != KVMI_VCPU_EVENT_ACCESS ||
-	    event->access.size > sizeof(access.data))
-		return -EINVAL;
-	memcpy(access.data, data, event->access.size);
-	size = kint_answer(conn, event, KVMI_EVENT_ACTION_ALLOW, &access, sizeof(access), &answer);
 	return send_answer(conn, event->seq, &answer, size);
 }
 

@@ -136,6 +136,8 @@ int kint_answer_action(const struct kint_conn *conn, const struct kint_event *ev
 		       unsigned int action, struct answer *answer);
 int kint_answer_pf(const struct kint_conn *conn, const struct kint_event *event,
 		   uint32_t flags, struct answer *answer);
+int kint_answer_access(const struct kint_conn *conn, const struct kint_event *event,
+		       const void *data, struct answer *answer);
 void kint_answered(struct kint_conn *conn, uint32_t seq);
 void kint_events_free(struct kint_conn *conn);
 int kint_allow_all(struct kint_conn *conn);

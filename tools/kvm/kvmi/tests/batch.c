@@ -158,6 +158,7 @@ static bool body_limits(struct kint_conn *conn)
 	CHECK(kint_queue_reply(batch, &vm_event, KVMI_EVENT_ACTION_ALLOW) == -EINVAL);
 	CHECK(kint_queue_reply(batch, &event, 7) == -EINVAL);
 	CHECK(kint_queue_reply_pf(batch, &event, 0) == -EINVAL);
+	CHECK(kint_queue_reply_access(batch, &event, "") == -EINVAL);
 	CHECK(!(last = kint_batch_commit(batch)) && nr_got == 0);
 	/* The largest messages do not fit together */
 	CHECK(kint_queue_page_access(batch, 0, 0, entries, KINT_MAX_SET_ACCESS) == 0);

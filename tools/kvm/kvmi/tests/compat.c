@@ -489,10 +489,13 @@ static void reply_context(struct tool *t, void *batch, struct kvmi_dom_event *ev
 
 static void test_emulated_read(void)
 {
+	unsigned long long gpa = 0x5000;
+	unsigned char access = KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X;
 	struct kvmi_dom_event *ev;
 	struct tool t;
 
 	tool_begin_events(&t, path);
+	CHECK(!kvmi_set_page_access(t.dom, &gpa, &access, 1, 0));
 	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
 	ev = next_event(&t);
 	CHECK(is_event(ev, KVMI_EVENT_PF, 0) && ev->event.page_fault.gva == 0x7ff010 &&
@@ -508,18 +511,20 @@ static void test_emulated_read(void)
 	vm_access(t.vm, 0, 0x7ff012, 0x5012, false, "truetrue");
 	vm_access(t.vm, 0, 0x7ff014, 0x5014, false, "true");
 	vm_access(t.vm, 0, 0x7ff010, 0x5010, true, "true");
-	vm_access(t.vm, 1, 0x7ff010, 0x5010, false, "true");
 	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'trfa'"));
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'keuetrue'"));
-	CHECK(vm_saw(t.vm, "reply 1 ACCESS ALLOW\n"));
 	CHECK(vm_count(t.vm, "reply 0 ACCESS ALLOW\n") == 2);
+	/* That was said to one vCPU */
+	vm_access(t.vm, 1, 0x7ff010, 0x5010, false, "true");
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 1 ACCESS ALLOW\n"));
 	/* The next event is about another instruction */
 	vm_breakpoint(t.vm, 0);
 	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_RETRY));
 	vm_forget(t.vm);
 	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
-	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
 	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
 	/* One that KVM cannot emulate is not asked about for ever */
 	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
@@ -542,6 +547,125 @@ static void test_emulated_read(void)
 	vm_pf(t.vm, 1, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
 	reply_context(&t, NULL, next_event(&t), "");
 	CHECK(vm_saw(t.vm, "reply 1 PF ALLOW\n"));
+	tool_end(&t);
+}
+
+static bool is_access(const struct kvmi_dom_event *ev, uint64_t gpa, unsigned int access)
+{
+	return is_event(ev, KVMI_EVENT_PF, 0) && ev->event.page_fault.gpa == gpa &&
+	       ev->event.page_fault.gva == gpa + 0x7fa000 &&
+	       ev->event.page_fault.access == access;
+}
+
+/* The caller is asked about each page that the instruction uses, however it is executed */
+static void test_rest_of_instruction(void)
+{
+	unsigned long long gpa[] = { 0x5000, 0x6000, 0x7000 };
+	unsigned char access[] = {
+		KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X,
+		0,
+	}, all = 7;
+	struct kvm_regs regs = { .rip = RIP + 1 };
+	struct kvmi_dom_event *ev;
+	struct tool t;
+	void *batch;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_set_page_access(t.dom, gpa, access, 3, 0));
+	/* MOVS from one page to another */
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, NULL, next_event(&t), "fake");
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'fake'"));
+	vm_access(t.vm, 0, 0x800010, 0x6010, true, "fake");
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x6010, KVMI_PAGE_ACCESS_W));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+	/* What was allowed is, for this instruction */
+	vm_forget(t.vm);
+	vm_access(t.vm, 0, 0x800018, 0x6018, true, "fake");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+	/* Reading the third page is another matter, and so is writing it */
+	vm_access(t.vm, 0, 0x801010, 0x7010, false, "true");
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x7010, KVMI_PAGE_ACCESS_R));
+	reply_context(&t, NULL, ev, "other");
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'othe'"));
+	vm_access(t.vm, 0, 0x801014, 0x7014, false, "true");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'rrue'"));
+	vm_access(t.vm, 0, 0x801010, 0x7010, true, "true");
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x7010, KVMI_PAGE_ACCESS_W));
+	/* RETRY of an instruction in the middle: again, until something is different */
+	vm_forget(t.vm);
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_RETRY));
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x7010, KVMI_PAGE_ACCESS_W) && !vm_count(t.vm, "ACCESS"));
+	CHECK(!kvmi_set_page_access(t.dom, gpa + 2, &all, 1, 0));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_RETRY) && vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+	CHECK(!kvmi_set_page_access(t.dom, gpa + 2, access + 2, 1, 0));
+	/* It is to go on behind the instruction, which has no effect then */
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, NULL, next_event(&t), "fake");
+	vm_access(t.vm, 0, 0x800010, 0x6010, true, "fake");
+	ev = next_event(&t);
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_RETRY) && vm_saw(t.vm, "reply 0 ACCESS SKIP\n"));
+	vm_forget(t.vm);
+	vm_access(t.vm, 0, 0x801010, 0x7010, false, "true");
+	ev = next_event(&t);
+	CHECK(!kvmi_set_registers(t.dom, 0, &regs));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "ACCESS ALLOW ''\n"));
+	/* In a batch */
+	vm_forget(t.vm);
+	vm_access(t.vm, 0, 0x801010, 0x7010, false, "true");
+	batch = kvmi_batch_alloc(t.dom);
+	reply_context(&t, batch, next_event(&t), "batched");
+	CHECK(!kvmi_batch_commit(batch) && vm_saw(t.vm, "reply 0 ACCESS ALLOW 'batc'"));
+	kvmi_batch_free(batch);
+	vm_access(t.vm, 0, 0x801010, 0x7010, true, "true");
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CRASH));
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS CRASH"));
+
+	/* Who may write may read, in the same instruction */
+	vm_forget(t.vm);
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_W, false);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW flags 1"));
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, false, "true");
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x5010, KVMI_PAGE_ACCESS_R));
+	reply_context(&t, NULL, ev, "fake");
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW 'fake'"));
+	vm_access(t.vm, 0, 0x7ff010, 0x5010, true, "fakf");
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+	/* KVM does not emulate it: it may have read */
+	vm_forget(t.vm);
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_W, true);
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x5010, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W));
+	reply_context(&t, NULL, ev, "fake");
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW\n"));
+	tool_end(&t);
+
+	/* Without ACCESS events nothing may be emulated, as nothing of it would be known */
+	vm_no_access_events = true;
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_set_page_access(t.dom, gpa, access, 3, 0));
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_W, false);
+	ev = next_event(&t);
+	CHECK(is_access(ev, 0x5010, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W));
+	CHECK(!reply(&t, ev, KVMI_EVENT_ACTION_CONTINUE) && vm_saw(t.vm, "reply 0 PF ALLOW\n"));
+	vm_forget(t.vm);
+	vm_pf(t.vm, 0, 0x7ff010, 0x5010, KVMI_PAGE_ACCESS_R, false);
+	reply_context(&t, NULL, next_event(&t), "fake");
+	CHECK(vm_saw(t.vm, "reply 0 PF ALLOW\n"));
+	vm_no_access_events = false;
 	tool_end(&t);
 }
 
@@ -1188,6 +1312,7 @@ int main(void)
 	run("S1: a VM that is stopped", test_stopped);
 	run("S2: CONTINUE from somewhere else, and in another view", test_continue);
 	run("S3: a read of something else", test_emulated_read);
+	run("each page that an instruction uses", test_rest_of_instruction);
 	run("S4: TRAP events that nobody asked for", test_trap);
 	run("S5: the view of an event", test_views);
 	run("S6: waiting, calling, connecting again", test_threads);

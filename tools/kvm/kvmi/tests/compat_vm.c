@@ -23,7 +23,7 @@
 
 bool vm_no_exec_only;
 int vm_rules_error = -1000;
-bool vm_view_left;
+bool vm_view_left, vm_no_access_events;
 
 struct vm {
 	int sock;
@@ -35,6 +35,7 @@ struct vm {
 	uint16_t view[VCPUS];
 	uint16_t views;
 	bool view_left;
+	uint8_t access[16];		/* of the first pages, in view 0 */
 	char log[65536];
 	size_t size;
 };
@@ -127,6 +128,7 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 	const struct kvmi_vm_read_physical *mem = (const void *)d;
 	const struct kvmi_vm_set_page_access *access = (const void *)d;
 	const struct kvmi_vm_change_gfn *gfn = (const void *)d;
+	const struct kvmi_vm_get_page_access *get;
 	struct kvmi_vm_get_info_reply info = { .vcpu_count = VCPUS, .address_spaces = 1 };
 	struct kvmi_vm_get_features_reply f = {
 		.commands = { ~0ull }, .events = ~0ull, .access = 7, .actions = 15,
@@ -185,11 +187,17 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 		break;
 	case KVMI_VM_SET_PAGE_ACCESS:
 		for (i = 0; i < access->count; i++)
+			if (!access->view && access->entries[i].gpa < sizeof(vm->access) * 4096)
+				vm->access[access->entries[i].gpa / 4096] =
+					access->entries[i].access;
+		for (i = 0; i < access->count; i++)
 			say(vm, "access %u %#llx %u\n", access->view,
 			    (unsigned long long)access->entries[i].gpa, access->entries[i].access);
 		break;
 	case KVMI_VM_GET_PAGE_ACCESS:
-		bytes[0] = 7;
+		get = (const void *)d;
+		bytes[0] = get->gpa[0] / 4096 < sizeof(vm->access) && !get->view ?
+			   vm->access[get->gpa[0] / 4096] : 7;
 		peer_reply(vm->sock, msg, 0, bytes, 1);
 		return;
 	case KVMI_VM_CREATE_VIEW:
@@ -199,7 +207,7 @@ static void vm_command(struct vm *vm, const struct peer_msg *msg)
 	case KVMI_VM_DESTROY_VIEW:
 		for (i = 0; i < VCPUS && vm->view[i] != d[0]; i++)
 			;
-		if (i < VCPUS) {
+		if (i < VCPUS && vm->view_left) {
 			err = -EBUSY;
 			break;
 		}
@@ -259,6 +267,10 @@ static void vcpu_command(struct vm *vm, const struct peer_msg *msg)
 		peer_reply(vm->sock, msg, 0, &info, sizeof(info));
 		return;
 	case KVMI_VCPU_CONTROL_EVENTS:
+		if (d[0] == KVMI_VCPU_EVENT_ACCESS && vm_no_access_events) {
+			err = -EPERM;
+			break;
+		}
 		say(vm, "event %u %s %s\n", vcpu, name_of(d[0]), d[2] ? "on" : "off");
 		break;
 	case KVMI_VCPU_CONTROL_CR:
@@ -366,6 +378,7 @@ struct vm *vm_connect(const char *path, const char *name)
 	peer_write(vm->sock, &greeting, sizeof(greeting));
 	if (peer_read(vm->sock, answer, sizeof(answer)) && answer[4])
 		say(vm, "hash %02x\n", answer[4]);
+	memset(vm->access, 7, sizeof(vm->access));
 	vm->view_left = vm_view_left;
 	for (i = 0; i < VCPUS && vm_view_left; i++)
 		vm->view[i] = 3;

@@ -26,6 +26,8 @@ extern bool vm_no_exec_only;
 /* What those that connect from then on answer to a question for rules: -errno */
 extern int vm_rules_error;
 
+/* The device manager does not allow ACCESS events */
+extern bool vm_no_access_events;
 /* Those that connect from then on are in view 3, of a tool that was lost */
 extern bool vm_view_left;
 

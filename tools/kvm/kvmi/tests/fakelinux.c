@@ -409,6 +409,8 @@ pokes[] = {
 	READ(RAM + 0x908, 8),
 	WRITE(RAM + 0x10, 0),
 	ACT(PF, RAM, KVMI_PAGE_ACCESS_X),
+	/* The other page of an instruction that KVM emulates */
+	{ KVMI_VCPU_EVENT_ACCESS, IMAGE + 0x10, KVMI_PAGE_ACCESS_W, 0, { .nr = 0 }, 1 },
 },
 /* System calls of two processes; each ends with that of the other under way */
 calls[] = {
@@ -447,7 +449,7 @@ static uint16_t make_event(unsigned char data[64], size_t *size)
 {
 	struct kvmi_vcpu_event_access access = {
 		.gpa = act->gpa, .gva = act->gpa - IMAGE + IMAGE_GVA, .access = act->what,
-		.size = act->size,
+		.size = act->size, .data[0] = 0x44,
 	};
 	struct kvmi_vcpu_event_pf pf = {
 		.gpa = act->gpa, .gva = access.gva, .access = act->what, .view = view_of[0],
@@ -457,7 +459,7 @@ static uint16_t make_event(unsigned char data[64], size_t *size)
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = act->gpa, .insn_len = 1 };
 	struct kvmi_vcpu_event_singlestep step = { .failed = act->what };
 
-	if (traced) {
+	if (traced || act->id == KVMI_VCPU_EVENT_ACCESS) {
 		*size = sizeof(access);
 		memcpy(data, &access, sizeof(access));
 		return KVMI_VCPU_EVENT_ACCESS;

@@ -688,9 +688,13 @@ int gdb_on_page_fault(struct tool *tool, struct gdb_vcpu *v)
 int gdb_on_access(struct tool *tool, struct gdb_vcpu *v)
 {
 	const struct kvmi_vcpu_event_access *a = &v->event.access;
+	int ret;
 
 	look_at_access(v, a->gpa, a->size, a->access, true);
-	return gdb_answer(tool, v, KVMI_EVENT_ACTION_ALLOW);
+	ret = brk.hidden ? hidden_store(tool, a) : 0;
+	if (ret < 0)
+		return ret;
+	return gdb_answer(tool, v, ret ? KVMI_EVENT_ACTION_SKIP : KVMI_EVENT_ACTION_ALLOW);
 }
 
 /* Has anything that is watched for writes changed? */

@@ -292,6 +292,17 @@ static int on_breakpoint(struct tool *tool, const struct kint_event *event)
 	return err ? err : ret;
 }
 
+/* Of an instruction that is emulated as it uses memory that is for the tool */
+static int on_access(struct tool *tool, const struct kint_event *event)
+{
+	int ret = hidden_store(tool, &event->access);
+
+	if (ret < 0)
+		return ret;
+	return kint_reply(tool->conn, event,
+			  ret ? KVMI_EVENT_ACTION_SKIP : KVMI_EVENT_ACTION_ALLOW);
+}
+
 int stops_event(struct tool *tool, const struct kint_event *event)
 {
 	int err;
@@ -301,6 +312,8 @@ int stops_event(struct tool *tool, const struct kint_event *event)
 		return on_breakpoint(tool, event);
 	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return come_back(tool, event);
+	case KVMI_VCPU_EVENT_ACCESS:
+		return on_access(tool, event);
 	case KVMI_VCPU_EVENT_PF:
 		if (hidden_has(event->pf.gpa))
 			return step_over(tool, event);

@@ -672,6 +672,9 @@ int kint_change_gfn(struct kint_conn *conn, uint16_t view, uint16_t as_id, uint6
  * GET_INFO.  A page that somebody has restricted already is left alone: the VMM may have
  * kept the session of a tool that was lost.
  *
+ * A guest that uses the page by its address gets PF answered by the library, and the
+ * instruction is emulated: what it does to other restricted pages comes as ACCESS.
+ *
  * Errors: -ENODEV the VMM has added no such memory; -ENOSPC all of it is in use;
  * -EOPNOTSUPP the host has no page access; those of the commands.
  */
@@ -1024,6 +1027,10 @@ int kint_queue_reply(struct kint_batch *batch, const struct kint_event *event,
 /** kint_queue_reply_value - kint_reply_value() */
 int kint_queue_reply_value(struct kint_batch *batch, const struct kint_event *event,
 			   uint64_t value);
+
+/** kint_queue_reply_access - kint_reply_access() */
+int kint_queue_reply_access(struct kint_batch *batch, const struct kint_event *event,
+			    const void *data);
 
 /** kint_queue_reply_pf - kint_reply_pf() */
 int kint_queue_reply_pf(struct kint_batch *batch, const struct kint_event *event,
