@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "fakevm.h"
 
 #define COPY 0x9e000		/* where the tool puts the first copy of a page */
@@ -38,6 +39,7 @@ bool fake_linux_dma;
 const char *fake_linux_maps;
 static uint64_t spare;
 static uint8_t tool_access[VIEWS][MAX_TOOL_MEMORY / 4096];
+static bool asked;			/* the tool, about what the guest does */
 static bool read_late;			/* LATE_NAME is in memory */
 
 void fake_put(uint64_t gpa, uint64_t value)
@@ -264,6 +266,11 @@ static void list_views(int sock, const struct peer_msg *msg)
 		   sizeof(list.hdr) + list.hdr.count * sizeof(list.views[0]));
 }
 
+/* Once the guest waits for an answer each read takes its time: how many are there? */
+#define LAG_US 50000
+
+static unsigned int reads;
+
 /* A command about pages, views or steps; false for another one */
 bool fake_linux(int sock, const struct peer_msg *msg)
 {
@@ -284,6 +291,10 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 		/* And then it writes to the page of the copy */
 		ram[spare + 0x20] = 0x99;
 		fake_linux_dma = false;
+	}
+	if (msg->hdr.id == KVMI_VM_READ_PHYSICAL && asked && strstr(fake_linux_maps, "lag")) {
+		usleep(LAG_US);
+		reads++;
 	}
 	switch (msg->hdr.id) {
 	case KVMI_VM_GET_FEATURES:
@@ -526,6 +537,7 @@ static bool send_act(int sock)
 					     fake_events_on >> KVMI_VCPU_EVENT_ACCESS & 1);
 		if (verdict == KVMI_RULE_ASK) {
 			peer_vcpu_event(sock, ++seq, act->vcpu, id, data, size);
+			asked = true;
 			return false;
 		}
 		if (verdict == KVMI_RULE_NOTIFY)
@@ -599,6 +611,10 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 			send_step(sock);
 		return false;
 	}
+	if (reads)
+		printf("answered after %u reads\n", reads);
+	reads = 0;
+	asked = false;
 	/* Zero if there is none */
 	if (rpl->event == KVMI_VCPU_EVENT_PF)
 		memcpy(&pf, rpl + 1, sizeof(pf));

@@ -23,7 +23,7 @@
  * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
  * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
  * "linuxtasks" has processes, see faketasks.c, and something unusual about them if that is said
- * after a "-";
+ * after a "-", "lag" is that reads take their time while an event is open;
  * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
  * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
  * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once

@@ -104,6 +104,11 @@ bool parse_number(const char *text, uint64_t *value)
 	return false;
 }
 
+void process_hurry(struct tool *tool)
+{
+	(void)tool;
+}
+
 int still_wanted(struct tool *tool)
 {
 	(void)tool;

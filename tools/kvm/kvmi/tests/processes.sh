@@ -88,6 +88,14 @@ run linuxtasks-thread protect --kernel --process --once --json
 ok "protect: JSON of a thread" has '"vcpu":0,"pid":45,"tid":46,"comm":"a thread","event":"pf"'
 run linuxtasks-thread protect --kernel --process --once
 ok "protect: a thread" has 'denied  *a thread\[45/46]  write of '
+# Who takes long may be too late
+soon() { vm_has '^answered after' && ! grep '^answered after' "$dir/vm" | grep -qv 'after [1-8] reads$'; }
+run linuxtasks-lag protect --kernel --process --once
+ok "protect: who is not to be found soon is not waited for" soon
+ok "protect: all is denied all the same" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"
+ok "protect: and has its line" has 'denied  .*write of 0xb0048 (kernel text'
+run linuxtasks-lag protect --kernel --process --once --policy crash --json
+ok "protect: JSON: nor is it waited for" soon
 run linuxtasks-nobtf protect --kernel --process --once
 ok "protect: a process that cannot be told" has 'denied  *?  write of 0xb5408'
 ok "protect: all is denied as ever" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"

@@ -71,11 +71,11 @@ static void show(struct tool *tool, const struct kint_event *event, unsigned int
 	brk.hits++;
 	if (!rate_allows())
 		return;
+	who_look(tool, event);
 	if (brk.json) {
 		json_event(stdout, tool, event, NULL);
 		return;
 	}
-	who_look(tool, event);
 	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
 	print_who(stdout);
 	if (call != NO_CALL) {

@@ -277,17 +277,23 @@ static bool event_allowed(const struct kint_event *event)
 	}
 }
 
+/* Is it to have a line?  While the vCPU stands still it is found out who it was. */
+static bool has_line(struct tool *tool, const struct kint_event *event)
+{
+	if (guard.quiet || !rate_allows())
+		return false;
+	who_look(tool, event);
+	return true;
+}
+
 static void report(struct tool *tool, const struct kint_event *event, const char *verdict)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
-	if (guard.quiet || !rate_allows())
-		return;
 	if (guard.json) {
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
-	who_look(tool, event);
 	printf("%9.3f  vCPU %u  %-11s  ", session_seconds(tool), event->common.vcpu, verdict);
 	print_who(stdout);
 	print_change(stdout, event);
@@ -302,20 +308,27 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 		[CRASH] = KVMI_EVENT_ACTION_CRASH,
 	};
 
+	bool allowed, line;
+	int err;
+
 	/* By a rule, which has counted it */
 	if (event->notified) {
-		report(tool, event, "allowed");
+		if (has_line(tool, event))
+			report(tool, event, "allowed");
 		return 0;
 	}
-	if (event_allowed(event)) {
+	allowed = event_allowed(event);
+	if (allowed)
 		guard.allowed++;
-		if (event->id == KVMI_VCPU_EVENT_MSR)
-			report(tool, event, "allowed");
-		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
-	}
-	guard.denied++;
-	report(tool, event, verdicts[guard.action]);
-	return kint_reply(tool->conn, event, answers[guard.action]);
+	else
+		guard.denied++;
+	line = (!allowed || event->id == KVMI_VCPU_EVENT_MSR) && has_line(tool, event);
+	/* A line may take its time */
+	err = kint_reply(tool->conn, event,
+			 allowed ? KVMI_EVENT_ACTION_ALLOW : answers[guard.action]);
+	if (line)
+		report(tool, event, allowed ? "allowed" : verdicts[guard.action]);
+	return err;
 }
 
 static void on_begin(struct tool *tool)

@@ -128,12 +128,12 @@ static void json_data(FILE *out, const struct kint_event *event)
 	}
 }
 
+/* After who_look() */
 void json_event(FILE *out, struct tool *tool, const struct kint_event *event,
 		const char *verdict)
 {
 	const struct kvmi_vcpu_event_arch *arch = &event->common.arch;
 
-	who_look(tool, event);
 	fprintf(out, "{\"time\":%.6f,\"vcpu\":%u", session_seconds(tool), event->common.vcpu);
 	json_who(out);
 	json_data(out, event);

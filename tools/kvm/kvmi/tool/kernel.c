@@ -121,6 +121,7 @@ static int find_call_table(struct tool *tool, struct guest_kernel *k)
 	for (r = k->ranges; r < k->ranges + k->nranges && !k->call_table && !err; r++) {
 		for (at = 0; !r->text && at + table <= r->size && !k->call_table; at += CHUNK) {
 			size = r->size - at < CHUNK + table ? r->size - at : CHUNK + table;
+			process_hurry(tool);
 			err = kint_read_physical(tool->conn, r->gpa + at, buf, size);
 			if (err)
 				break;

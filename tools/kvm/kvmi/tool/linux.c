@@ -196,6 +196,15 @@ static int read_more(struct tool *tool, struct guest_linux *l, struct process *p
 
 /* ---- What lies where ---- */
 
+/* Much is looked at.  Events that a monitor has to answer are not answered here. */
+static int may_go_on(struct tool *tool, const struct guest_linux *l)
+{
+	if (!l->monitored)
+		return still_wanted(tool);
+	process_hurry(tool);
+	return 0;
+}
+
 /* A header of BTF; its size, of all there is, or 0 if it cannot be */
 static uint64_t size_of_btf(const struct btf_start *h, uint64_t room)
 {
@@ -236,7 +245,7 @@ static int look_for_btf(struct tool *tool, struct guest_linux *l, const struct k
 
 	for (at = 0; at < r->size; at += CHUNK) {
 		n = r->size - at < sizeof(buf) ? r->size - at : sizeof(buf);
-		err = l->monitored ? 0 : still_wanted(tool);
+		err = may_go_on(tool, l);
 		if (!err)
 			err = kint_read_physical(tool->conn, r->gpa + at, buf, n);
 		if (err)
@@ -308,7 +317,7 @@ struct cycle {
 static int next_of(struct tool *tool, struct guest_linux *l, struct cycle *c, uint64_t task,
 		   struct process *p)
 {
-	int err = c->n % 64 || l->monitored ? 0 : still_wanted(tool);
+	int err = c->n % 64 ? 0 : may_go_on(tool, l);
 
 	if (err)
 		return err;

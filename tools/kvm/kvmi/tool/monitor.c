@@ -85,7 +85,11 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	set_bit(loop->is_armed, vcpu, true);
 	if (vcpu >= tool->vcpus)
 		tool->vcpus = vcpu + 1;
-	if (++loop->armed == tool->vcpus && loop->monitor->armed)
+	if (++loop->armed != tool->vcpus)
+		return 0;
+	if (loop->monitor->late)
+		process_look(tool, vcpu);
+	if (loop->monitor->armed)
 		loop->monitor->armed(tool);
 	return 0;
 }
@@ -227,6 +231,8 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 	int err, left, detached;
 	const char *why;
 
+	if (monitor->late)
+		process_guards();
 	do {
 		loop = (struct loop){ .tool = tool, .monitor = monitor };
 		err = session_open(tool);

@@ -8,10 +8,16 @@
 #include "tool.h"
 
 #define RETRY_NS 1000000000ll	/* between two looks for a kernel */
+/* How long an event of a guard's may wait for it, and how long it may take if none does */
+#define EVENT_MS 250
+#define IDLE_MS 10000
 
 static struct {
 	bool wanted;
 	bool hopeless;		/* and told so */
+	bool guards;		/* what is refused is allowed if the answer is late */
+	bool idle;		/* no event is open that matters, as far as is known */
+	int64_t gave_up;	/* it took too long, or 0 */
 	int64_t tried;
 	struct guest_kernel kernel;
 	struct guest_linux guest;
@@ -30,9 +36,15 @@ bool process_wanted(void)
 	return who.wanted;
 }
 
+void process_guards(void)
+{
+	who.guards = true;
+}
+
 void process_begin(void)
 {
 	who.hopeless = false;
+	who.gave_up = 0;
 	who.tried = 0;
 	who.guest.known = false;
 }
@@ -58,6 +70,27 @@ static void look_again(struct tool *tool, uint16_t vcpu)
 		err = process_find(tool, vcpu, &who.kernel);
 	who.hopeless = err == MONITOR_TOLD;
 	who.tried = now_ns();
+}
+
+/* While it is looked for: is somebody waiting by now? */
+void process_hurry(struct tool *tool)
+{
+	if (!who.idle || !kint_pending(tool->conn))
+		return;
+	who.idle = false;
+	kint_set_deadline(tool->conn, EVENT_MS);
+}
+
+/* All is armed: get to know the guest before there is an event to show */
+void process_look(struct tool *tool, uint16_t vcpu)
+{
+	if (!who.wanted || who.guest.known)
+		return;
+	who.idle = true;
+	kint_set_deadline(tool->conn, IDLE_MS);
+	look_again(tool, vcpu);
+	kint_set_deadline(tool->conn, -1);
+	who.idle = false;
 }
 
 /* -EFAULT if it cannot be told */
@@ -90,9 +123,21 @@ void print_process(FILE *out, const struct process *p)
 /* Before a line about the event begins: what it takes may have something to say */
 void who_look(struct tool *tool, const struct kint_event *event)
 {
+	int err;
+
 	/* After a notification the vCPU may be in another one */
-	who.is_known = who.wanted && !event->notified &&
-		       !process_of(tool, event, &who.process);
+	who.is_known = false;
+	if (!who.wanted || event->notified ||
+	    (who.gave_up && now_ns() - who.gave_up < RETRY_NS))
+		return;
+	/* The guest says how much there is to look at, and must not gain anything by that */
+	if (who.guards)
+		kint_set_deadline(tool->conn, EVENT_MS);
+	err = process_of(tool, event, &who.process);
+	if (who.guards)
+		kint_set_deadline(tool->conn, -1);
+	who.gave_up = err == -ETIMEDOUT ? now_ns() : 0;
+	who.is_known = !err;
 }
 
 /* Who it was and two spaces, if that was asked for */

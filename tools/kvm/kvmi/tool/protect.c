@@ -423,24 +423,32 @@ static bool is_new(uint64_t rip, const struct kvmi_vcpu_event_pf *pf)
 	return true;
 }
 
+/* Is it to have a line?  While the vCPU stands still it is found out who it was. */
+static bool has_line(struct tool *tool, const struct kint_event *event)
+{
+	struct kvmi_vcpu_event_pf pf = target_of(event);
+
+	if (protect.quiet)
+		return false;
+	if (!protect.json && !is_new(event->common.arch.regs.rip, &pf)) {
+		protect.silent.count++;
+		return false;
+	}
+	if (!rate_allows())
+		return false;
+	who_look(tool, event);
+	return true;
+}
+
 static void show(struct tool *tool, const struct kint_event *event, const char *verdict)
 {
 	struct kvmi_vcpu_event_pf pf = target_of(event);
 	uint64_t rip = event->common.arch.regs.rip;
 
-	if (protect.quiet)
-		return;
-	if (!protect.json && !is_new(rip, &pf)) {
-		protect.silent.count++;
-		return;
-	}
-	if (!rate_allows())
-		return;
 	if (protect.json) {
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
-	who_look(tool, event);
 	printf("%9.3f  vCPU %u  %-10s  ", session_seconds(tool), event->common.vcpu, verdict);
 	print_who(stdout);
 	print_target(&pf);
@@ -481,18 +489,21 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 	};
 
 	bool is_pf = event->id == KVMI_VCPU_EVENT_PF;
+	const char *verdict = NULL;
 	bool allowed = false;
+	int err;
 
 	if (!is_pf && event->id != KVMI_VCPU_EVENT_ACCESS)
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	/* By a rule, which has counted it */
 	if (event->notified) {
-		show(tool, event, "trusted");
+		if (has_line(tool, event))
+			show(tool, event, "trusted");
 		return 0;
 	}
 	if (is_trusted(event)) {
 		protect.allowed++;
-		show(tool, event, "trusted");
+		verdict = "trusted";
 		allowed = true;
 	} else if (is_pf && is_traced(&event->pf)) {
 		return kint_reply_pf(tool->conn, event, KVMI_PF_TRAP_ACCESS);
@@ -503,11 +514,18 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 		protect.beside++;
 		allowed = true;
 	}
-	if (allowed)
-		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
-	protect.denied++;
-	show(tool, event, verdicts[protect.policy]);
-	return kint_reply(tool->conn, event, answers[protect.policy]);
+	if (!allowed) {
+		protect.denied++;
+		verdict = verdicts[protect.policy];
+	}
+	if (verdict && !has_line(tool, event))
+		verdict = NULL;
+	/* A line may take its time */
+	err = kint_reply(tool->conn, event,
+			 allowed ? KVMI_EVENT_ACTION_ALLOW : answers[protect.policy]);
+	if (verdict)
+		show(tool, event, verdict);
+	return err;
 }
 
 static void on_begin(struct tool *tool)

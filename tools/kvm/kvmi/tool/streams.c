@@ -14,8 +14,12 @@
 #include <unistd.h>
 #include "tool.h"
 
-/* How long a vCPU may be held up by a reader, in all until that reads again */
+/*
+ * How long a vCPU may be held up by a reader, in all until that reads again.  What a guard is to
+ * refuse is allowed if the answer takes longer than the device manager says.
+ */
 #define PATIENCE_MS 1000
+#define GUARDS_PATIENCE_MS 100
 
 struct stream {
 	int fd;
@@ -38,7 +42,8 @@ static int wait_for_room(const struct stream *s)
 		{ .fd = s->fd, .events = POLLOUT },
 		{ .fd = leave_fd, .events = POLLIN },
 	};
-	int64_t end = now_ns() + (s->stalled ? 0 : PATIENCE_MS) * 1000000ll, left;
+	int patience = is_for_reading ? PATIENCE_MS : GUARDS_PATIENCE_MS;
+	int64_t end = now_ns() + (s->stalled ? 0 : patience) * 1000000ll, left;
 
 	for (;;) {
 		left = (end - now_ns()) / 1000000;

@@ -288,11 +288,11 @@ static void show(struct tool *tool, const struct kint_event *event)
 
 	if (!rate_allows())
 		return;
+	who_look(tool, event);
 	if (watch.json) {
 		json_event(stdout, tool, event, verdict);
 		return;
 	}
-	who_look(tool, event);
 	printf("%9.3f  vCPU %u  ", session_seconds(tool), event->common.vcpu);
 	print_who(stdout);
 	print_event(stdout, event);
