@@ -592,6 +592,20 @@ ok "protect: trust in what is not there" has '--trust elsewhere: no such symbol'
 sed s/ffffffff82000040/ffffffff82000044/ "$dir/map" >"$dir/othermap"
 run linux protect --kernel --symbols "$dir/othermap" --once
 ok "protect: symbols of another kernel" has '--symbols: of another kernel'
+# The entry is at the same place; calls, and the kernel's name, are not
+{ cat "$dir/map"; echo 'ffffffff82000908 T __x64_sys_openat'; } >"$dir/callsmap"
+run linux protect --kernel --symbols "$dir/callsmap" --trust text_poke --once
+ok "protect: symbols of this kernel, by its calls" vm_has 'event 17 ALLOW'
+sed -i 's/908 T/910 T/' "$dir/callsmap"
+run linux protect --kernel --symbols "$dir/callsmap" --trust text_poke --once
+ok "protect: symbols of another kernel with the same entry" has '--symbols: of another kernel'
+ok "protect: nothing is trusted then" sh -c "! grep -q 'event 17 ALLOW' $dir/vm"
+{ cat "$dir/map"; echo 'ffffffff82004100 D linux_banner'; } >"$dir/bannermap"
+run linux protect --kernel --symbols "$dir/bannermap" --trust text_poke --once
+ok "protect: symbols of another kernel by its name" has '--symbols: of another kernel'
+run linuxwrite break text_poke --symbols "$dir/bannermap" --once
+ok "break: symbols of another kernel" has '--symbols: of another kernel'
+ok "break: which changes nothing" sh -c "! grep -q '^written' $dir/vm"
 run linux watch --write 0xb0000+4K,0xb5000 --once
 ok "watch: writes to memory" has 'PAGE  *write of 0xb5408 (virtual 0xffffffff81005408), at 0xffffffff81000123, CPL 0$'
 ok "watch: to pages that were named" sh -c "[ \$(grep -c '1 pages: access 5$' $dir/vm) = 2 ]"

@@ -202,6 +202,39 @@ int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64
 	return err ? err : -ENOENT;
 }
 
+/*
+ * The entry is where it is in many kernels.  What else the file says of this one: where
+ * calls are made, and a text.  What it does not say does not count.
+ */
+static int check_symbols(struct tool *tool, const struct guest_kernel *k)
+{
+	static const struct {
+		unsigned int nr;
+		const char *name;
+	} calls[] = {
+		{ 0, "__x64_sys_read" }, { 1, "__x64_sys_write" }, { 3, "__x64_sys_close" },
+		{ 16, "__x64_sys_ioctl" }, { 39, "__x64_sys_getpid" }, { 59, "__x64_sys_execve" },
+		{ 62, "__x64_sys_kill" }, { 110, "__x64_sys_getppid" }, { 257, "__x64_sys_openat" },
+	};
+	static const char banner[] = "Linux version ";
+	char text[sizeof(banner) - 1];
+	uint64_t address;
+	unsigned int i;
+	int err;
+
+	for (i = 0; k->call_table && i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (symbol_address(calls[i].name, &address) && address != k->calls[calls[i].nr])
+			return MONITOR_TOLD;
+	if (!symbol_address("linux_banner", &address))
+		return 0;
+	if (!kernel_range_of(k, address - k->offset))
+		return MONITOR_TOLD;
+	err = kint_read_physical(tool->conn, address - k->offset, text, sizeof(text));
+	if (err && err != -ENOENT)
+		return err;
+	return err || memcmp(text, banner, sizeof(text)) ? MONITOR_TOLD : 0;
+}
+
 /* Fill in @k by what the vCPU sees.  MONITOR_TOLD, or MONITOR_LATER without a word. */
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 {
@@ -223,9 +256,11 @@ int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 		return err;
 	if (err || !k->found || !k->nranges)
 		return MONITOR_LATER;
-	if (symbols_loaded() && !symbols_relocate(k->entry)) {
+	err = find_call_table(tool, k);
+	if (err || !symbols_loaded())
+		return err;
+	err = symbols_relocate(k->entry) ? check_symbols(tool, k) : MONITOR_TOLD;
+	if (err == MONITOR_TOLD)
 		error("--symbols: of another kernel than the guest's");
-		return MONITOR_TOLD;
-	}
-	return find_call_table(tool, k);
+	return err;
 }
