@@ -79,6 +79,11 @@ static void wrong_maps(void)
 		for (i = 10; i < 300; i += 2)
 			fake_put(0xa3000 + i * 8, (IMAGE + i * 4096) | RO_NX);
 	}
+	/* One that is no memory comes first */
+	if (!strcmp(fake_linux_maps, "firsthole")) {
+		fake_put(0xa2000 + 7 * 8, 0xa9000 | 3);
+		fake_put(0xa9000 + 0x190 * 8, HOLE | RO_NX);
+	}
 	/* It has begun to protect itself, and its data can be written still */
 	if (strstr(fake_linux_maps, "seals")) {
 		for (i = 4; i < 8; i++)

@@ -116,6 +116,10 @@ wait $vm
 ok "break: and what it wrote to the page of the copy stays" vm_has 'copy is left with 0x99'
 
 # ---- Page tables of the guest's
+run linuxfirsthole protect --kernel --once
+ok "protect: what is no memory comes first: the rest is protected" \
+	has 'denied  *write of 0xb5408 (table of system calls, entry 257, openat)'
+ok "protect: what is no memory comes first: it is left out" has 'protect: 0x40000-0x40fff is left out'
 run linuxholes protect --kernel --once
 ok "protect: what is no memory is left out" has '0x100000-0x100fff is left out, not all of it is memory$'
 ok "protect: and pieces beyond so many" has 'protect: [0-9]* pieces of the kernel are left out, it is in more than 64$'
