@@ -169,6 +169,21 @@ ok "mem: to a directory that is not there" has "where: .*No such file"
 
 # ---- Signals
 mkfifo "$dir/fifo"
+# Somebody who reads what is not for him, in a directory such as /tmp
+if chown 12345 "$dir/fifo" 2>/dev/null; then
+	cat "$dir/fifo" >"$dir/read" 2>/dev/null &
+	reader=$!
+	for command in "mem 0x2000 16 --output" "dump" "xsave --output"; do
+		# shellcheck disable=SC2086
+		run linux $command "$dir/fifo"
+		ok "${command%% *}: a pipe of another user's: is refused" has ": a pipe of another user's, who would read it$"
+		ok "${command%% *}: a pipe of another user's: which is a failure" status_is 1
+	done
+	kill $reader
+	wait $reader 2>/dev/null
+	ok "a pipe of another user's: nothing was read" test ! -s "$dir/read"
+	chown 0 "$dir/fifo"
+fi
 in_background "$out/kvmi" info --cookie "$dir/fifo" >"$dir/out" 2>&1
 sleep 0.3
 ok "signal while a file is opened" ends_by TERM

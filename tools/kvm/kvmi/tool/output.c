@@ -4,7 +4,7 @@
  *
  * A regular file is written beside the one of that name and takes its place when all
  * of it is there, for the user's eyes only.  Anything else, a pipe or a device, is
- * written to as it is.
+ * written to as it is, unless it is a pipe that somebody else has put there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,6 +33,31 @@ static struct output *failed(struct output *o, const char *what)
 	return NULL;
 }
 
+/* In a directory such as /tmp anybody may have made it, and read what goes there */
+static bool is_foreign(const struct stat *st)
+{
+	return S_ISFIFO(st->st_mode) && st->st_uid && st->st_uid != geteuid();
+}
+
+/* What is no regular file */
+static struct output *open_special(struct output *o, const struct stat *there)
+{
+	struct stat st = *there;
+
+	/* Without a reader it cannot be opened yet: who made it is to be known before */
+	if (!is_foreign(&st)) {
+		o->fd = open(o->path, O_WRONLY | O_CLOEXEC);
+		if (o->fd < 0 || fstat(o->fd, &st))
+			return failed(o, "");
+	}
+	/* It may have been replaced */
+	if (!is_foreign(&st))
+		return o;
+	error("%s %s: a pipe of another user's, who would read it", o->option, o->path);
+	output_discard(o);
+	return NULL;
+}
+
 struct output *output_open(const char *option, const char *path)
 {
 	struct output *o = calloc(1, sizeof(*o));
@@ -49,10 +74,8 @@ struct output *output_open(const char *option, const char *path)
 	there = !stat(path, &st);
 	if (!there && errno != ENOENT)
 		return failed(o, "");
-	if (there && !S_ISREG(st.st_mode)) {
-		o->fd = open(path, O_WRONLY | O_CLOEXEC);
-		return o->fd < 0 ? failed(o, "") : o;
-	}
+	if (there && !S_ISREG(st.st_mode))
+		return open_special(o, &st);
 	if (asprintf(&o->beside, "%s.XXXXXX", path) < 0)
 		o->beside = NULL;
 	if (!o->beside)
