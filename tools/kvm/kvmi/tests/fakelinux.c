@@ -186,6 +186,21 @@ bool fake_linux_translate(uint64_t gva, __u64 *gpa)
 	return true;
 }
 
+/* The guest writes to the page of a copy just before it may not, and as soon as it may */
+static void race(uint64_t gpa, uint8_t access)
+{
+	static bool once;
+
+	if (access & KVMI_PAGE_ACCESS_W) {
+		ram[gpa + 0x30] = 0x41;
+		printf("it may write %#llx, which has %#x\n", (unsigned long long)gpa,
+		       ram[gpa + OPENAT % 4096]);
+	} else if (!once) {
+		once = true;
+		ram[gpa + 0x30] = 0x31;
+	}
+}
+
 static int set_access(const struct peer_msg *msg)
 {
 	const struct kvmi_vm_set_page_access *req = (const void *)msg->data;
@@ -194,6 +209,8 @@ static int set_access(const struct peer_msg *msg)
 	if (req->view >= VIEWS || !exists[req->view] || (req->as_id && !fake_has_smm()))
 		return -EINVAL;
 	for (i = 0; i < req->count; i++) {
+		if (strstr(fake_linux_maps, "race") && !req->view && !req->as_id)
+			race(req->entries[i].gpa, req->entries[i].access);
 		if (!fake_is_ram(req->entries[i].gpa, 4096) ||
 		    (req->as_id && !strcmp(getenv("FAKE_SMM"), "part") &&
 		     req->entries[i].gpa >= 0xb4000))
@@ -601,6 +618,9 @@ void fake_linux_end(void)
 		       ram[RAM + i * 4096 + OPENAT % 4096]);
 	if (spare && spare < RAM)
 		printf("the page of the copy is left with %#x\n", ram[spare + 0x20]);
+	if (strstr(fake_linux_maps, "race"))
+		printf("left of the guest's: %#x %#x, and of the copy %#x\n", ram[COPY + 0x30],
+		       ram[spare + 0x30], ram[spare + OPENAT % 4096]);
 }
 
 /* Returns true when the guest has nothing left to do */

@@ -653,6 +653,11 @@ ok "break: views of a tool that was lost: they are ended" \
 	sh -c "[ \$(grep -c '^view [12] destroyed$' $dir/vm) = 3 ]"
 ok "break: views of a tool that was lost: it stops" has 'vCPU 0  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
 unset FAKE_VIEWS_LEFT
+run linuxwriterace break --call openat --once
+ok "break: a page that the guest begins to use that moment is none for a copy" vm_has '^view 1: 0xb0 shows 0x9d$'
+ok "break: it may be written again" vm_has '^it may write 0x9e000, which has 0$'
+ok "break: no code is left where the guest may write" sh -c "! grep '^it may write' $dir/vm | grep -v ' 0$'"
+ok "break: what the guest has written stays" vm_has '^left of the guest.s: 0x[34]1 0x41, and of the copy 0$'
 run linuxwriteearly break --call openat --once
 ok "break: the copy follows what was written while it began" \
 	vm_has '^all are armed, the copy has 0x55$'

@@ -112,11 +112,57 @@ void hidden_explain(struct tool *tool)
 		printf("  as the device manager has no memory for the tool\n");
 }
 
-/* A page of the guest that is all zero, for the copy of that at @gpa */
-static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
+static int set_access(struct tool *tool, uint16_t view, uint64_t gpa, uint8_t access)
+{
+	struct kvmi_page_access_entry entry = { .gpa = gpa, .npages = 1, .access = access };
+
+	return kint_set_page_access(tool->conn, view, 0, &entry, 1);
+}
+
+/* In all views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
+static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
+{
+	uint8_t access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
+			 (allow ? KVMI_PAGE_ACCESS_W : 0);
+	int err = set_access(tool, hidden.view, gpa, access);
+
+	if (!err && hidden.step_view)
+		err = set_access(tool, hidden.step_view, gpa, access);
+	return err ? err : set_access(tool, 0, gpa, access);
+}
+
+/* Is there memory that is all zero?  -ENOENT if it is something else, or none. */
+static int check_zero(struct tool *tool, uint64_t gpa)
 {
 	static const unsigned char zero[PAGE_SIZE];
 	unsigned char data[PAGE_SIZE];
+	int err = kint_read_physical(tool->conn, gpa, data, sizeof(data));
+
+	return !err && memcmp(data, zero, sizeof(zero)) ? -ENOENT : err;
+}
+
+/*
+ * The guest may put something there that very moment: then it is to keep it.  So it may not
+ * write the page any more before it is looked at for the last time.
+ */
+static int take_spare(struct tool *tool, uint64_t gpa)
+{
+	int err = check_zero(tool, gpa), undone;
+
+	if (err)
+		return err;
+	err = allow_writing(tool, gpa, false);
+	if (!err)
+		err = check_zero(tool, gpa);
+	if (err != -ENOENT)
+		return err;
+	undone = allow_writing(tool, gpa, true);
+	return undone ? undone : err;
+}
+
+/* A page of the guest that is all zero, for the copy of that at @gpa; nobody writes it */
+static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
+{
 	uint64_t first = SPARE_FIRST;
 	int err;
 
@@ -128,13 +174,11 @@ static int find_spare(struct tool *tool, uint64_t gpa, uint64_t *spare)
 		if (hidden_has(hidden.spare_end) || hidden.spare_end == gpa ||
 		    hidden_is_copy(hidden.spare_end))
 			continue;
-		err = kint_read_physical(tool->conn, hidden.spare_end, data, sizeof(data));
-		if (err && err != -ENOENT)
-			return err;
-		if (err || memcmp(data, zero, sizeof(zero)))
+		err = take_spare(tool, hidden.spare_end);
+		if (err == -ENOENT)
 			continue;
 		*spare = hidden.spare_end;
-		return 0;
+		return err;
 	}
 	error("no page for a copy: none that is all zero is left %s; see --spare",
 	      hidden.given_size ? "there" : "below 640K");
@@ -212,32 +256,11 @@ int hidden_begin(struct tool *tool, uint8_t rest)
 	return err;
 }
 
-static int set_access(struct tool *tool, uint16_t view, uint64_t gpa, uint8_t access)
-{
-	struct kvmi_page_access_entry entry = { .gpa = gpa, .npages = 1, .access = access };
-
-	return kint_set_page_access(tool->conn, view, 0, &entry, 1);
-}
-
-/* In all views: a vCPU is in view 0 at times.  The guest may read it, and finds the copy. */
-static int allow_writing(struct tool *tool, uint64_t gpa, bool allow)
-{
-	uint8_t access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X |
-			 (allow ? KVMI_PAGE_ACCESS_W : 0);
-	int err = set_access(tool, hidden.view, gpa, access);
-
-	if (!err && hidden.step_view)
-		err = set_access(tool, hidden.step_view, gpa, access);
-	return err ? err : set_access(tool, 0, gpa, access);
-}
-
 /* Have the copy of a page, and nothing else, in page->spare */
 static int place_copy(struct tool *tool, const struct page *page)
 {
-	int err = page->ours ? 0 : allow_writing(tool, page->spare, false);
+	int err = write_copy(tool, page);
 
-	if (!err)
-		err = write_copy(tool, page);
 	return err ? err : kint_change_gfn(tool->conn, hidden.view, 0, page->gpa / PAGE_SIZE,
 					   page->spare / PAGE_SIZE);
 }
@@ -455,23 +478,28 @@ void hidden_end(struct tool *tool)
 	unsigned char copy[PAGE_SIZE], now[PAGE_SIZE];
 	uint64_t refused = kint_refused_accesses(tool->conn);
 	const struct page *page;
-	bool unused;
+	bool gone, unused;
 
-	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++)
-		if (!page->ours)
-			allow_writing(tool, page->spare, true);
-	unused = !kint_destroy_view(tool->conn, hidden.view) || show_own(tool);
-	if (hidden.step_view)
-		kint_destroy_view(tool->conn, hidden.step_view);
-	for (page = hidden.pages; page < hidden.pages + hidden.npages && unused; page++) {
-		if (page->ours) {
+	gone = !kint_destroy_view(tool->conn, hidden.view);
+	unused = gone || show_own(tool);
+	if (hidden.step_view && !kint_destroy_view(tool->conn, hidden.step_view))
+		hidden.step_view = 0;
+	for (page = hidden.pages; page < hidden.pages + hidden.npages; page++) {
+		if (page->ours && unused)
 			kint_free_page(tool->conn, page->spare / PAGE_SIZE);
+		if (page->ours)
 			continue;
-		}
+		/* A device may write there as well */
 		make_copy(page, copy);
-		if (!kint_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
+		if (unused && !kint_read_physical(tool->conn, page->spare, now, sizeof(now)) &&
 		    !memcmp(now, copy, sizeof(copy)))
 			kint_write_physical(tool->conn, page->spare, zero, sizeof(zero));
+		/* The last: from now on the guest puts something there */
+		if (!gone)
+			set_access(tool, hidden.view, page->spare, KVMI_PAGE_ACCESS_RWX);
+		if (hidden.step_view)
+			set_access(tool, hidden.step_view, page->spare, KVMI_PAGE_ACCESS_RWX);
+		set_access(tool, 0, page->spare, KVMI_PAGE_ACCESS_RWX);
 	}
 	hidden.npages = 0;
 	if (refused)
