@@ -13,7 +13,8 @@
  * while; "real" the guest is in 16-bit code; "old" a kernel without page access; "deny" few
  * events are allowed; "unhook" the device manager ends the session after a while; "close" so
  * does the VM; "rsm" CR3 has been loaded by something else than a write when the vCPU is
- * paused; "noxsave" and "notrap" refuse these.
+ * paused; "noxsave" and "notrap" refuse these; in "program" it runs, with page tables beside which
+ * are those of another, and in "isolated" those of a kernel that it does not see.
  *
  * The rules of a tool that was lost, see fakerules.c, decide nothing here.
  *
@@ -35,6 +36,8 @@
 #define BASE		0xffffffff81000000ull
 #define TABLES		0xb0000		/* of pages, from here on */
 #define NO_TABLES	0xa0000		/* which map nothing */
+#define PROGRAM_TABLES	0xa3000
+#define BESIDE_THEM	0xa2000
 #define VIEWS		3
 #define VCPUS		2
 #define MAX_GRANTS	8
@@ -108,6 +111,15 @@ static void make_guest(void)
 	put(TABLES + 511 * 8, (TABLES + 0x1000) | 3);
 	put(TABLES + 0x1000 + 510 * 8, (TABLES + 0x2000) | 3);
 	put(TABLES + 0x2000 + 8 * 8, 0 | 0x83);
+	if (is("program") || is("isolated")) {
+		cr3 = PROGRAM_TABLES;
+		put(BESIDE_THEM + 511 * 8, (TABLES + 0x1000) | 3);
+		put(BESIDE_THEM, 0xa4000 | 7);
+		put(0xa4000, 0xa5000 | 7);
+		put(0xa5000, 0 | 0x87);
+	}
+	if (is("program"))
+		put(PROGRAM_TABLES + 511 * 8, (TABLES + 0x1000) | 3);
 	for (i = 0; i < sizeof(program) / sizeof(program[0]); i++)
 		memset(ram + program[i].at, program[i].what == OWN_INT3 ? 0xcc : 0x90,
 		       program[i].length);
@@ -167,6 +179,7 @@ static void send_event(struct vcpu *v, uint16_t id, const void *data, size_t siz
 	a->sregs.cr4 = 0x3006f0;
 	a->sregs.efer = is("real") ? 0 : 0xd01;
 	a->sregs.cs.selector = 0x10;
+	a->sregs.ss.dpl = cr3 == PROGRAM_TABLES ? 3 : 0;
 	a->sregs.fs.base = 0xf5f5;
 	if (is("real")) {
 		a->sregs.cs.base = 0x4000;
@@ -598,8 +611,10 @@ static void vcpu_command(const struct peer_msg *msg)
 			v->view = d[0];
 		break;
 	case KVMI_VCPU_TRANSLATE_GVA:
-		if (is("real") ? gva->gva < RAM : cr3 == TABLES && gva->gva - BASE < RAM)
-			gpa.gpa = gva->gva - (is("real") ? 0 : BASE);
+		if (is("real") && gva->gva < RAM)
+			gpa.gpa = gva->gva;
+		if (!is("real") && (cr3 == TABLES || is("program")) && gva->gva - BASE < RAM)
+			gpa.gpa = gva->gva - BASE;
 		peer_reply(sock, msg, 0, &gpa, sizeof(gpa));
 		return;
 	case KVMI_VCPU_GET_XSAVE2:

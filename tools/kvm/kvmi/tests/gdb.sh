@@ -389,11 +389,12 @@ END
 words() { printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n'; }
 monitor() {
 	want=$2
-	serve '' && { echo "qRcmd,$(words "$1")"; for i in $3 1; do echo wait; done; echo D; } |
+	serve "$what" && { echo "qRcmd,$(words "$1")"; for i in $3 1; do echo wait; done; echo D; } |
 		timeout 60 "$out/tests/rsp" "$line" >"$dir/said" 2>&1
 	ended
 	ok "gdb: monitor $1" grep -q "^O$(words "$want")" "$dir/said"
 }
+what=
 monitor 'phys 0x5000 8' '000000005000  90 90 90 90 90 90 90 90'
 monitor 'phys' 'monitor phys ADDRESS'
 monitor 'phys 0x5000 999999' 'monitor phys ADDRESS'
@@ -407,6 +408,14 @@ monitor 'translate 0x5000' '0x5000: not mapped'
 monitor 'translate' 'monitor translate ADDRESS'
 monitor 'help' 'cr3  ' 4
 monitor 'nonsense' 'there is no such command' 5
+what=program
+monitor 'translate 0xffffffff81005000' '0xffffffff81005000 is at 0x5000'
+monitor 'translate 0x5000' '0x5000: not mapped'
+monitor 'translate 0xffffffff82005000' '0xffffffff82005000: not mapped'
+monitor 'filter this' 'breakpoints stop the process with CR3 0xa3000 only'
+what=isolated
+monitor 'translate 0xffffffff81005000' '0xffffffff81005000 is at 0x5000'
+monitor 'translate 0x5000' '0x5000: not mapped'
 
 # ---- The line
 exchange 'a line with errors' '' <<'END'

@@ -110,7 +110,8 @@ int gdb_break_end(struct tool *tool);
 uint16_t gdb_break_view(const struct gdb_vcpu *v);
 bool gdb_break_wants_crs(void);
 bool gdb_break_watches(uint64_t address);
-void gdb_break_filter(bool on, uint64_t cr3);
+void gdb_break_no_filter(void);
+int gdb_break_filter(struct tool *tool, const struct gdb_vcpu *v, uint64_t cr3);
 /* These answer the event, unless they set @v->reason */
 int gdb_on_breakpoint(struct tool *tool, struct gdb_vcpu *v);
 int gdb_on_page_fault(struct tool *tool, struct gdb_vcpu *v);

@@ -24,8 +24,8 @@
 #define MAX_ACCESS	64		/* bytes that an instruction accesses at once */
 #define LIKELY_ACCESS	8		/* if it cannot be found out */
 #define LONGEST_INSN	15
-/* Bits of CR3 that do not say which page tables: PCID, and the kernel's or the program's */
-#define NOT_TABLES	0x1fffull
+/* Bits of CR3 that do not say which page tables: PCID, and LAM */
+#define NOT_TABLES	(3ull << 61 | 0xfff)
 
 struct point {
 	struct point *next;
@@ -59,7 +59,7 @@ static struct {
 	struct restriction *restricted;
 	unsigned int nrestricted;
 	bool filter;
-	uint64_t cr3;
+	uint64_t cr3, not_tables;
 } brk;
 
 void gdb_break_options(bool visible)
@@ -122,16 +122,35 @@ uint16_t gdb_break_view(const struct gdb_vcpu *v)
 	return brk.hidden && (v->inside || !brk.around) ? hidden_view() : 0;
 }
 
-/* Only the stops of the process with these page tables count */
-void gdb_break_filter(bool on, uint64_t cr3)
+void gdb_break_no_filter(void)
 {
-	brk.filter = on;
+	brk.filter = false;
+}
+
+/*
+ * Only the stops of the process with these page tables count.  They may be two, the kernel's and
+ * the program's, where the kernel is isolated.
+ */
+int gdb_break_filter(struct tool *tool, const struct gdb_vcpu *v, uint64_t cr3)
+{
+	struct kvm_sregs sregs = v->event.common.arch.sregs;
+	int err;
+
+	sregs.cr3 = cr3 | PTI_USER_TABLE;
+	err = kernel_tables(tool, &sregs);
+	if (err && err != -EOPNOTSUPP)
+		return err;
+	brk.filter = true;
 	brk.cr3 = cr3;
+	brk.not_tables = NOT_TABLES;
+	if (!err && !(sregs.cr3 & PTI_USER_TABLE))
+		brk.not_tables |= PTI_USER_TABLE;
+	return 0;
 }
 
 static bool filtered(const struct gdb_vcpu *v)
 {
-	return brk.filter && (v->event.common.arch.sregs.cr3 ^ brk.cr3) & ~NOT_TABLES;
+	return brk.filter && (v->event.common.arch.sregs.cr3 ^ brk.cr3) & ~brk.not_tables;
 }
 
 /* ---- What gdb wants ---- */

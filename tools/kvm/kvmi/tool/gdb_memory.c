@@ -29,7 +29,7 @@ static int walk(struct tool *tool, const struct kvm_sregs *sregs, uint64_t gva, 
 int gdb_translate(struct tool *tool, const struct gdb_vcpu *v, const struct kvm_sregs *sregs,
 		  uint64_t gva, uint64_t *gpa)
 {
-	struct kvm_sregs kernel;
+	struct kvm_sregs kernel = v->event.common.arch.sregs;
 	int err;
 
 	if (sregs)
@@ -37,11 +37,13 @@ int gdb_translate(struct tool *tool, const struct gdb_vcpu *v, const struct kvm_
 	err = kint_translate_gva(tool->conn, v->nr, gva, gpa);
 	if (err != -EFAULT)
 		return err;
-	kernel = v->event.common.arch.sregs;
-	if (!(kernel.cr3 & PTI_USER_TABLE) || kernel.ss.dpl != 3)
+	if (!(gva & UPPER_HALF) || kernel.ss.dpl != 3)
 		return err;
-	kernel.cr3 &= ~PTI_USER_TABLE;
-	return walk(tool, &kernel, gva, gpa);
+	/* Where the kernel is not isolated beside these tables is somebody else's page */
+	err = kernel_tables(tool, &kernel);
+	if (!err && kernel.cr3 == v->event.common.arch.sregs.cr3)
+		err = -EFAULT;
+	return err ? err : walk(tool, &kernel, gva, gpa);
 }
 
 static size_t part_of(uint64_t gva, size_t size)

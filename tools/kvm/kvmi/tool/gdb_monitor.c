@@ -107,16 +107,19 @@ static void translate(struct tool *tool, struct gdb_vcpu *v, char **words)
 static void filter(struct tool *tool, struct gdb_vcpu *v, char **words)
 {
 	uint64_t value = v->event.common.arch.sregs.cr3;
+	int err;
 
-	(void)tool;
 	if (words[1] && !strcmp(words[1], "off")) {
-		gdb_break_filter(false, 0);
+		gdb_break_no_filter();
 		say("breakpoints stop every process\n");
 	} else if (words[1] && strcmp(words[1], "this") && !parse_number(words[1], &value)) {
 		say("monitor filter CR3|this|off\n");
 	} else if (words[1]) {
-		gdb_break_filter(true, value);
-		say("breakpoints stop the process with CR3 %#llx only\n", ull(value));
+		err = gdb_break_filter(tool, v, value);
+		if (err)
+			say("%s: %s\n", words[1], explain(err));
+		else
+			say("breakpoints stop the process with CR3 %#llx only\n", ull(value));
 	} else {
 		say("monitor filter CR3|this|off\n");
 	}
