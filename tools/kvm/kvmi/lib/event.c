@@ -307,10 +307,12 @@ int kint_next_event(struct kint_conn *conn, struct kint_event *event, int timeou
 int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg)
 {
 	struct kint_event event;
+	unsigned int n;
 	int ret;
 
+	/* What @handler does may have others arrive, without end: they are for the next time */
 	kint_receive(conn);
-	while (dequeue(conn, &event)) {
+	for (n = conn->nqueued; n && dequeue(conn, &event); n--) {
 		ret = kint_page_event(conn, &event);
 		if (!ret)
 			ret = handler(conn, &event, arg);
@@ -319,7 +321,7 @@ int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg)
 		if (ret)
 			return ret;
 	}
-	return conn->error;
+	return conn->nqueued ? 0 : conn->error;
 }
 
 static struct open_event **find_open(const struct kint_conn *conn, uint32_t seq)

@@ -91,6 +91,44 @@ static bool body_dispatch(struct kint_conn *conn)
 	return true;
 }
 
+/* vCPUs that come to something else whenever there is a command */
+static void peer_busy(int fd)
+{
+	struct peer_msg msg;
+	uint32_t seq = 100;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		if (msg.hdr.id == KVMI_VCPU_EVENT)
+			continue;
+		peer_vcpu_event(fd, ++seq, seq % 2, KVMI_VCPU_EVENT_CR, &cr_data, sizeof(cr_data));
+		peer_reply(fd, &msg, 0, NULL, 0);
+	}
+}
+
+static int send_command(struct kint_conn *conn, const struct kint_event *event, void *arg)
+{
+	int *count = arg, err;
+
+	err = kint_control_singlestep(conn, event->common.vcpu, true);
+	if (!err)
+		err = kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW);
+	return ++*count > 1000 ? 1 : err;
+}
+
+static bool body_busy(struct kint_conn *conn)
+{
+	struct pollfd pfd = { .fd = kint_fd(conn), .events = POLLIN };
+	int count = 0;
+
+	CHECK(!(last = kint_check_event(conn, 1)));
+	CHECK(!(last = kint_dispatch(conn, send_command, &count)) && count == 1);
+	CHECK(kint_pending(conn) == 1 && poll(&pfd, 1, 0) == 1);
+	CHECK(!(last = kint_dispatch(conn, send_command, &count)) && count == 2);
+	return true;
+}
+
 static void peer_one_event(int fd)
 {
 	struct peer_msg msg;
@@ -482,6 +520,7 @@ void event_tests(void)
 {
 	result("event in the middle of a command", adopt_with(peer_events, body_events));
 	result("events by kint_fd and kint_dispatch", adopt_with(peer_events, body_dispatch));
+	result("events without end", adopt_with(peer_busy, body_busy));
 	result("UNHOOK and PAUSE, and the actions they take",
 	       adopt_with(peer_vm_events, body_vm_events));
 	result("each kind of event, and the actions it accepts", test_kinds());

@@ -325,7 +325,7 @@ int stops_event(struct tool *tool, const struct kint_event *event)
 	return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
-/* What a device of the guest writes to its text is reported by no vCPU */
+/* What a device of the guest writes to its text is reported by no vCPU, nor by a stop */
 int stops_tick(struct tool *tool)
 {
 	return stops.open ? hidden_refresh(tool) : 0;

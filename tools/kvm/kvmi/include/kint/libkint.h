@@ -318,7 +318,8 @@ typedef int (*kint_event_handler)(struct kint_conn *conn, const struct kint_even
  * kint_dispatch - hand the events that have arrived to a function
  *
  * Does not wait.  Returns 0, what the handler returned if that was not 0, or an
- * error once no event is left.
+ * error once no event is left.  Those that arrive while the handler sends commands are for the
+ * next time: kint_fd() stays readable.
  */
 int kint_dispatch(struct kint_conn *conn, kint_event_handler handler, void *arg);
 
