@@ -50,12 +50,10 @@ static void unwake(struct kint_conn *conn)
 	(void)n;
 }
 
-static int enqueue(struct kint_conn *conn, const struct kint_event *event)
+static int push(struct kint_conn *conn, const struct kint_event *event)
 {
 	struct queued_event *q;
 
-	if (conn->nqueued == KINT_MAX_QUEUED_EVENTS)
-		return -ENOBUFS;
 	q = malloc(sizeof(*q));
 	if (!q)
 		return -ENOMEM;
@@ -68,16 +66,30 @@ static int enqueue(struct kint_conn *conn, const struct kint_event *event)
 	return 0;
 }
 
+/* A vCPU has one at most that it waits in */
+static int enqueue(struct kint_conn *conn, const struct kint_event *event)
+{
+	if (conn->nqueued - conn->nnotes >= KINT_MAX_QUEUED_EVENTS)
+		return -ENOBUFS;
+	return push(conn, event);
+}
+
 /*
  * Nothing waits for it.  As the guest goes on there can be any number of them, and the
  * events that vCPUs wait in are to find room.
  */
 static int enqueue_notification(struct kint_conn *conn, const struct kint_event *event)
 {
-	if (conn->nqueued < KINT_MAX_QUEUED_EVENTS / 2)
-		return enqueue(conn, event);
-	conn->nlost++;
-	return 0;
+	int err;
+
+	if (conn->nnotes == KINT_MAX_QUEUED_EVENTS / 2) {
+		conn->nlost++;
+		return 0;
+	}
+	err = push(conn, event);
+	if (!err)
+		conn->nnotes++;
+	return err;
 }
 
 static bool dequeue(struct kint_conn *conn, struct kint_event *event)
@@ -91,6 +103,8 @@ static bool dequeue(struct kint_conn *conn, struct kint_event *event)
 		conn->queue_end = &conn->queue;
 	*event = q->event;
 	free(q);
+	if (event->notified)
+		conn->nnotes--;
 	if (!--conn->nqueued)
 		unwake(conn);
 	return true;

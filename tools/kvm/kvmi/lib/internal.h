@@ -95,7 +95,7 @@ struct kint_conn {
 	unsigned int nlate;
 
 	struct queued_event *queue, **queue_end;
-	unsigned int nqueued;
+	unsigned int nqueued, nnotes;	/* the latter are notifications */
 	uint64_t nlost;		/* notifications for which @queue had no room */
 	struct open_event *open;
 	struct wish *wishes;

@@ -102,7 +102,8 @@ static void peer_busy(int fd)
 	while (peer_receive(fd, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT)
 			continue;
-		peer_vcpu_event(fd, ++seq, seq % 2, KVMI_VCPU_EVENT_CR, &cr_data, sizeof(cr_data));
+		seq++;
+		peer_vcpu_event(fd, seq, seq % 2, KVMI_VCPU_EVENT_CR, &cr_data, sizeof(cr_data));
 		peer_reply(fd, &msg, 0, NULL, 0);
 	}
 }
@@ -516,6 +517,32 @@ static bool body_notifies(struct kint_conn *conn)
 	return true;
 }
 
+/* An event of each vCPU that there can be, besides as many notifications as are kept */
+static void peer_crowd(int fd)
+{
+	const unsigned int notes = KINT_MAX_QUEUED_EVENTS / 2;
+	struct peer_msg msg;
+	uint32_t seq;
+
+	if (!version_first(fd, &msg) || !peer_receive(fd, &msg))
+		return;
+	for (seq = 1; seq <= notes; seq++)
+		peer_vcpu_notification(fd, seq, 0, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0);
+	for (; seq <= notes + KINT_MAX_QUEUED_EVENTS; seq++)
+		peer_vcpu_event(fd, seq, seq, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+	peer_reply(fd, &msg, -ENOENT, NULL, 0);
+	linger(fd);
+}
+
+static bool body_crowd(struct kint_conn *conn)
+{
+	kint_set_timeout(conn, 30000);
+	CHECK((last = kint_check_event(conn, 1)) == -ENOENT);
+	CHECK(kint_pending(conn) == KINT_MAX_QUEUED_EVENTS / 2 + KINT_MAX_QUEUED_EVENTS);
+	CHECK(!kint_lost_notifications(conn));
+	return true;
+}
+
 void event_tests(void)
 {
 	result("event in the middle of a command", adopt_with(peer_events, body_events));
@@ -531,6 +558,7 @@ void event_tests(void)
 	result("more events than can be", adopt_with(peer_flood, body_flood));
 	result("more notifications than there is room for",
 	       adopt_with(peer_notifies, body_notifies));
+	result("as many events as there can be", adopt_with(peer_crowd, body_crowd));
 
 	adopt_with(peer_events, body_events);
 	result("reply on the wire: SKIP",

@@ -33,7 +33,8 @@
  * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step.
+ * still; "nostep" does not answer when it is to step; "nomore" is "boot", and cannot say after a while
+ * how many vCPUs it has.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -506,6 +507,10 @@ static void command(const struct peer_msg *msg)
 	}
 	if (in_linux && fake_linux(sock, msg))
 		return;
+	if (!strcmp(what, "nomore") && msg->hdr.id == KVMI_VM_GET_INFO && paused >= VCPUS) {
+		peer_reply(sock, msg, -ENOMEM, NULL, 0);
+		return;
+	}
 	if (!strcmp(what, "manyvcpus"))
 		info.vcpu_count = 0x80000000;
 	if (!strcmp(what, "hangup") && msg->hdr.id == KVMI_VM_PAUSE_VCPU)

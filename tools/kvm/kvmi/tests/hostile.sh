@@ -302,6 +302,18 @@ ok "guard: which is a success" status_is 0
 wait $vm
 run bootdeaf guard --msr lstar --timeout 0.3 --once
 ok "guard: a VM that does not answer, once" status_is 1
+run nomore guard --msr lstar --once
+ok "guard: an error: is reported" has 'end after .*: Cannot allocate memory$'
+ok "guard: an error: nothing is undone" vm_has '^left on: 2 2 0 2$'
+ok "guard: an error: and that is told" has '^kvmi: guard: nothing is undone: that is left to the device manager$'
+ok "guard: an error: which is a failure" status_is 1
+: >"$dir/vm"
+start_vm unhook
+"$out/kvmi" guard --msr lstar --once >/dev/full 2>"$dir/out"
+status=$?
+wait $vm
+ok "guard: no room for lines, which may be there again" has 'lines were left out, nobody read them$'
+ok "guard: no room for lines: it guards" vm_has '0 msr 0xc0000082 SKIP'
 leaves linuxwritemute break --call openat
 ok "break: a vCPU that may be in the view has its own page" vm_has '^view 1: 0xb0 shows 0xb0$'
 ok "break: before that of the copy is empty" \

@@ -643,8 +643,10 @@ static int run_session(struct tool *tool)
 		leave_within(tool, LEAVE_VCPUS_MS);
 		left = gdb_break_end(tool);
 	}
-	detached = kint_detach(tool->conn);
-	detached = left ? left : detached;
+	/* As in monitor_run() */
+	if (left)
+		kint_close(tool->conn);
+	detached = left ? left : kint_detach(tool->conn);
 	tool->conn = NULL;
 	if (err && err != -EINTR && err != -ECANCELED && err != -EPIPE) {
 		error("gdb: %s", explain(err));

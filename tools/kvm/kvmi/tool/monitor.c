@@ -225,6 +225,17 @@ static int run_session(struct loop *loop)
 	return err;
 }
 
+/*
+ * Whoever guards is not to undo that because of an error, when the device manager may hold the
+ * guest without a tool.  One that has never begun has nothing to undo.
+ */
+static bool stays_guarded(const struct loop *loop, int err)
+{
+	if (!loop->monitor->late || loop->state == UNHOOKED || err == -EINTR || err == -EPIPE)
+		return false;
+	return may_come_again(loop->tool, err) || loop->armed >= loop->tool->vcpus;
+}
+
 int monitor_run(struct tool *tool, const struct monitor *monitor)
 {
 	static struct loop loop;
@@ -247,12 +258,16 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 		else
 			why = explain(err);
 		left = 0;
-		if (monitor->late && may_come_again(tool, err)) {
-			/* It stays guarded until then, as far as the VMM goes without a tool */
+		if (stays_guarded(&loop, err)) {
+			/* As far as the VMM goes without a tool */
 			kint_close(tool->conn);
 			tool->conn = NULL;
 			monitor->end(tool, why);
-			continue;
+			if (may_come_again(tool, err))
+				continue;
+			error("%s: nothing is undone: that is left to the device manager",
+			      tool->command);
+			return EXIT_ERROR;
 		}
 		if (err != -EPIPE) {
 			leave_within(tool, LEAVE_VCPUS_MS);
@@ -260,9 +275,13 @@ int monitor_run(struct tool *tool, const struct monitor *monitor)
 			if (loop.monitor->leave)
 				left = loop.monitor->leave(tool);
 		}
-		/* Before the last words: everything is undone when they appear */
-		detached = kint_detach(tool->conn);
-		detached = left ? left : detached;
+		/*
+		 * Before the last words: everything is undone when they appear.  A vCPU may be at
+		 * breakpoints of the tool's still if that failed: no event is to be turned off.
+		 */
+		if (left)
+			kint_close(tool->conn);
+		detached = left ? left : kint_detach(tool->conn);
 		tool->conn = NULL;
 		if (err == -EINTR)
 			why = detached ? "interrupted; left to the device manager to undo" :

@@ -75,6 +75,8 @@ static size_t put(struct stream *s, const char *buf, size_t size)
 		n = write(s->fd, buf + done, n);
 		if (n >= 0)
 			done += n;
+		else if (errno == ENOSPC && !is_for_reading)
+			break;	/* as a reader that does not read: there may be room again */
 		else if (errno != EINTR && errno != EAGAIN)
 			s->gone = true;
 	}

@@ -294,9 +294,9 @@ unsigned int kint_pending(const struct kint_conn *conn);
 /**
  * kint_lost_notifications - number of notifications that were lost in the library
  *
- * When half of KINT_MAX_QUEUED_EVENTS wait for the caller, events that have
- * kint_event.notified set are dropped and counted: the others, which vCPUs wait in,
- * need the room.  Those that the kernel drops are another number, see
+ * Events that have kint_event.notified set are dropped and counted when half of
+ * KINT_MAX_QUEUED_EVENTS of them wait for the caller: there can be any number.  The others,
+ * which vCPUs wait in, have room of their own.  Those that the kernel drops are another number, see
  * kint_get_rules().
  */
 uint64_t kint_lost_notifications(const struct kint_conn *conn);
