@@ -7,7 +7,8 @@
  *
  * WHAT: "boot" (default) plays a boot and an attack as soon as every vCPU has
  * had its PAUSE event, then waits for the tool to leave; "unhook" then asks the
- * tool to leave; "close" then closes; "stopped" never answers a vCPU; "early"
+ * tool to leave, as does "repeat", where a signal has the first write to LSTAR asked about
+ * once more; "close" then closes; "stopped" never answers a vCPU; "early"
  * refuses everything for 100 ms; "badcookie" closes after the handshake; "zoo"
  * plays one event of each kind and asks to leave; "old" is a kernel of the first
  * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
@@ -17,9 +18,8 @@
  * "linuxlateseals" is in the middle of making its memory read-only then,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
- * vCPU that the tool has not come to yet does, in
- * "linuxwriterace" the guest writes to pages of copies at the worst moments, "linuxholes", "linuxfirsthole" and
- * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
+ * vCPU that the tool has not come to yet does, in "linuxwriterace" the guest writes to pages
+ * of copies at the worst moments, "linuxholes", "linuxfirsthole" and "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
  * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
  * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
@@ -33,8 +33,8 @@
  * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step; "nomore" is "boot", and cannot say after a while
- * how many vCPUs it has.
+ * still; "nostep" does not answer when it is to step; "nomore" is "boot", and
+ * cannot say after a while how many vCPUs it has.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -42,8 +42,8 @@
  * With FAKE_SMM the attack of "linux" comes from SMM, whose memory is that of the others,
  * but for what lies above 0xb4000 if FAKE_SMM is "part", and nothing if it is "empty":
  * then it does not come from there.  With FAKE_VIEWS_LEFT "linux" has views of a tool that
- * was lost, which may not be listed with FAKE_NO_LIST, nor left with FAKE_NO_SET_VIEW, and FAKE_PENDING is what a vCPU has
- * stopped for since.
+ * was lost, which may not be listed with FAKE_NO_LIST, nor left with FAKE_NO_SET_VIEW, and
+ * FAKE_PENDING is what a vCPU has stopped for since.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -196,12 +196,18 @@ static bool send_zoo(void)
 
 static void step_done(unsigned int action, const char *how)
 {
+	static bool repeated;
 	const struct step *s = &boot[step++];
 
 	if (s->msr)
 		printf("%u msr %#x %s%s\n", s->vcpu, s->msr, actions[action], how);
 	else
 		printf("%u cr%u %s%s\n", s->vcpu, s->cr, actions[action], how);
+	if (s->msr == LSTAR && !strcmp(what, "repeat") && !repeated) {
+		repeated = true;
+		step--;
+		return;
+	}
 	if (s->msr == LSTAR && action == KVMI_EVENT_ACTION_ALLOW)
 		lstar[s->vcpu] = s->new;
 }
@@ -259,8 +265,8 @@ static void send_step(void)
 		;
 	if (step < STEPS)
 		return;
-	if (!strcmp(what, "unhook") || !strcmp(what, "oldboot") || strstr(what, "mute") ||
-	    strstr(what, "stuck") || strstr(what, "deaf"))
+	if (!strcmp(what, "unhook") || !strcmp(what, "repeat") || !strcmp(what, "oldboot") ||
+	    strstr(what, "mute") || strstr(what, "stuck") || strstr(what, "deaf"))
 		finished();
 	if (!strcmp(what, "close"))
 		exit(0);
@@ -299,7 +305,7 @@ static uint32_t pending;
 static bool send_pending(uint16_t vcpu)
 {
 	const char *kind = getenv("FAKE_PENDING");
-	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000080 };
+	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000090 };
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = IMAGE + 0x800, .insn_len = 1 };
 	struct kvmi_vcpu_event_pf pf = { .access = KVMI_PAGE_ACCESS_W };
 

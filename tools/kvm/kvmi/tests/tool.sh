@@ -372,8 +372,13 @@ run unhook guard --once --quiet --msr lstar
 ok "guard: quiet: who may still write is asked about" vm_has '^rules of event 15: 0/0x28 0/0x28 2/0x20$'
 ok "guard: quiet: the first write of each" sh -c "[ \$(grep -c '0xc0000082 ALLOW$' $dir/vm) = 2 ]"
 ok "guard: quiet: no other" vm_has '0 msr 0xc0000082 SKIP'
+run repeat guard --once --quiet --msr lstar
+ok "guard: quiet: a write that is asked about again is the same" \
+	sh -c "[ \$(grep -c '^0 msr 0xc0000082 ALLOW$' $dir/vm) = 2 ]"
+ok "guard: quiet: and counted once" has 'end after 18 writes allowed, 1 blocked'
+ok "guard: quiet: others are refused" vm_has '^0 msr 0xc0000082 SKIP'
 run_then TERM boot guard --quiet --msr lstar
-ok "guard: quiet: who has no writes left is not asked about" vm_has '^rules of event 15: 2/0x20$'
+ok "guard: quiet: who has been refused one is not asked about" vm_has '^rules of event 15: 0/0x28 2/0x20$'
 ok "guard: quiet: and leaves nothing" sh -c "! grep -q 'are left' $dir/vm"
 run unhook guard --once --quiet --msr lstar --allow-first 0 --action allow
 ok "guard: quiet, and only reports" sh -c "[ \$(grep -c '0xc0000082 ALLOW by rule$' $dir/vm) = 3 ]"

@@ -23,6 +23,12 @@ struct budget {
 	struct budget *next;
 	uint16_t vcpu;
 	uint64_t left[MAX_MSRS];
+	/* What was allowed last, if anything was.  The guest may come to the same write again. */
+	struct {
+		bool any;
+		uint64_t old, new;
+	} last[MAX_MSRS];
+	bool closed[MAX_MSRS];		/* a write was refused: what was allowed is done */
 };
 
 static struct {
@@ -35,6 +41,7 @@ static struct {
 	bool json, quiet, explain;
 	struct budget *budgets;
 	bool ruled, rules_outdated;
+	bool repeated;			/* the event is of a write that was allowed already */
 	unsigned long long allowed, denied;
 } guard = { .allow_first = 1 };
 
@@ -120,14 +127,18 @@ static void refuse_clearing(struct rule_list *list, uint64_t number, uint64_t bi
 	}
 }
 
-/* Who may still write the MSR is asked about: how often is for the tool to know */
+/*
+ * Who may still write the MSR is asked about: how often is for the tool to know.  So is who may
+ * have the last of these writes before it: the kernel asks again about a write whose answer
+ * was not used yet when rules change, or a signal ends KVM_RUN.
+ */
 static void refuse_msr(struct rule_list *list, unsigned int i)
 {
 	struct kvmi_rule *rule;
 	const struct budget *b;
 
 	for (b = guard.budgets; b; b = b->next) {
-		if (!b->left[i])
+		if (!b->left[i] && (b->closed[i] || !b->last[i].any))
 			continue;
 		rule = rules_add_numbers(list, RULE_ASKS, KVMI_RULE_ASK, guard.msrs[i],
 					 guard.msrs[i]);
@@ -257,10 +268,24 @@ static bool msr_allowed(const struct kint_event *event)
 			break;
 	if (i == guard.nmsrs)
 		return true;
-	if (!b || !b->left[i])
+	if (!b)
 		return false;
-	if (!--b->left[i])
-		guard.rules_outdated = true;
+	/* The same write, which had no effect yet */
+	if (b->last[i].any && b->last[i].old == event->msr.old_value &&
+	    b->last[i].new == event->msr.new_value &&
+	    event->msr.old_value != event->msr.new_value) {
+		guard.repeated = true;
+		return true;
+	}
+	if (!b->left[i]) {
+		guard.rules_outdated |= b->last[i].any && !b->closed[i];
+		b->closed[i] = true;
+		return false;
+	}
+	b->left[i]--;
+	b->last[i].any = true;
+	b->last[i].old = event->msr.old_value;
+	b->last[i].new = event->msr.new_value;
 	return true;
 }
 
@@ -317,12 +342,14 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 			report(tool, event, "allowed");
 		return 0;
 	}
+	guard.repeated = false;
 	allowed = event_allowed(event);
-	if (allowed)
-		guard.allowed++;
-	else
+	if (!allowed)
 		guard.denied++;
-	line = (!allowed || event->id == KVMI_VCPU_EVENT_MSR) && has_line(tool, event);
+	else if (!guard.repeated)
+		guard.allowed++;
+	line = (!allowed || (event->id == KVMI_VCPU_EVENT_MSR && !guard.repeated)) &&
+	       has_line(tool, event);
 	/* A line may take its time */
 	err = kint_reply(tool->conn, event,
 			 allowed ? KVMI_EVENT_ACTION_ALLOW : answers[guard.action]);
