@@ -1326,7 +1326,7 @@ FIXTURE_SETUP(kvmi_access_event)
 	kvmi_guest_run_normally(g);
 	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
 	if (variant->event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, variant->rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)variant->rcx, 0);
 }
 
 FIXTURE_TEARDOWN(kvmi_access_event)

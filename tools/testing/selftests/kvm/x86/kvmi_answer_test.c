@@ -171,7 +171,7 @@ static void ask(struct _test_data_kvmi_answer *self, const struct question *q)
 
 	kvmi_guest_reset(g);
 	if (q->event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, q->rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)q->rcx, 0);
 
 	kvmi_guest_park(g, &pause);
 	if (q->event == KVMI_VCPU_EVENT_CR)

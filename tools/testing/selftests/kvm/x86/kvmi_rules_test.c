@@ -185,7 +185,7 @@ FIXTURE_SETUP(kvmi_rules)
 	__kvmi_guest_code(g, q->code, strlen((char *)q->code));
 	kvmi_guest_run_normally(g);
 	if (q->event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, q->rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)q->rcx, 0);
 
 	kvmi_guest_park(g, &self->pause);
 	kvmi_get_features(s, &features);
@@ -407,7 +407,7 @@ static void check_conditions(struct _test_data_kvmi_rules *self,
 	kvmi_guest_stop_normally(g);
 	kvmi_guest_reset(g);
 	if (q->event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, q->rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)q->rcx, 0);
 	kvmi_guest_park(g, &self->pause);
 }
 
@@ -512,7 +512,7 @@ KVMI_TEST(kvmi_rules, tool_lost)
 	kvmi_guest_stop(g);
 	kvmi_guest_reset(g);
 	if (variant->q.event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, variant->q.rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)variant->q.rcx, 0);
 	kvmi_hook_with(&g->s, g->vm, (struct kvm_introspection_hook) {
 		.on_loss = KVM_INTROSPECTION_STOP,
 	});
@@ -531,7 +531,7 @@ KVMI_TEST(kvmi_rules, tool_lost)
 
 	kvmi_guest_reset(g);
 	if (variant->q.event == KVMI_VCPU_EVENT_MSR)
-		vcpu_set_msr(g->vcpu, variant->q.rcx, 0);
+		vcpu_set_msr(g->vcpu, (u32)variant->q.rcx, 0);
 	kvmi_close(&g->s);
 	kvmi_attach_when_lost(&g->s, g->vm);
 	kvmi_close(&g->s);
