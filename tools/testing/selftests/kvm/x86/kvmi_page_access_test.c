@@ -684,6 +684,51 @@ KVMI_TEST(kvmi_no_page_access, events)
 	kvmi_run_wait_sync(&self->r, &uc);
 }
 
+#define PTE_GVA		0x30000000ul
+#define NR_SWITCHES	6
+
+static u64 *switched_page, *switched_pte;
+
+/* Map one of two pages, in turn, by a write to the page table. */
+static void guest_switch_pages(void)
+{
+	u64 ptes[] = { switched_pte[0], switched_pte[1] };
+	int i;
+
+	for (i = 0; i < NR_SWITCHES; i++) {
+		WRITE_ONCE(switched_pte[0], ptes[i % 2]);
+		set_cr3(get_cr3());
+		GUEST_SYNC(READ_ONCE(*switched_page));
+	}
+}
+
+/*
+ * What the guest writes to a page table that KVM shadows has effect.  That KVM syncs
+ * the page table, and does not throw it away with a warning, the kernel's log shows.
+ */
+KVMI_TEST(kvmi_no_page_access, page_table)
+{
+	struct ucall uc;
+	gva_t page;
+	gpa_t gpa;
+	int i;
+
+	page = vm_alloc_pages(self->vm, 2);
+	gpa = addr_hva2gpa(self->vm, vm_get_pte(self->vm, page));
+	virt_map(self->vm, PTE_GVA, gpa & -PAGE, 1);
+	write_guest_global(self->vm, switched_page, (u64 *)page);
+	write_guest_global(self->vm, switched_pte,
+			   (u64 *)(PTE_GVA + (gpa & (PAGE - 1))));
+	for (i = 0; i < 2; i++)
+		*(u64 *)addr_gva2hva(self->vm, page + i * PAGE) = i + 1;
+
+	vcpu_arch_set_entry_point(self->vcpu, guest_switch_pages);
+	for (i = 0; i < NR_SWITCHES; i++) {
+		kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+		TEST_ASSERT_EQ(uc.args[1], i % 2 + 1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
