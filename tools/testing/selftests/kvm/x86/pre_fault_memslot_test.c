@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY comes to an end if a memslot is deleted meanwhile, i.e.
- * if the root of the vCPU's page tables becomes obsolete.
+ * KVM_PRE_FAULT_MEMORY comes to an end if a memslot is deleted before it or
+ * meanwhile, i.e. if the root of the vCPU's page tables becomes obsolete.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -73,28 +73,27 @@ static int register_uffd(void *hva)
 	return uffd;
 }
 
+static void begin_prefault(struct prefault *p, struct kvm_vcpu *vcpu, int nr)
+{
+	p->vcpu = vcpu;
+	p->nr = nr;
+	kvm_pthread_create(&p->thread, NULL, prefault_thread, p);
+}
+
 /* Start to prefault page @nr, and return when there has to be memory for it. */
 static void start_prefault(struct prefault *p, struct kvm_vcpu *vcpu, int nr,
 			   int uffd)
 {
 	struct uffd_msg msg;
 
-	p->vcpu = vcpu;
-	p->nr = nr;
-	kvm_pthread_create(&p->thread, NULL, prefault_thread, p);
+	begin_prefault(p, vcpu, nr);
 	TEST_ASSERT_EQ(read(uffd, &msg, sizeof(msg)), sizeof(msg));
 	TEST_ASSERT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
 }
 
-static void end_prefault(struct prefault *p, void *hva, int uffd)
+static void finish_prefault(struct prefault *p)
 {
-	struct uffdio_zeropage zero = {
-		.range.start = (u64)hva + p->nr * getpagesize(),
-		.range.len = getpagesize(),
-	};
 	struct timespec timeout;
-
-	TEST_ASSERT(!ioctl(uffd, UFFDIO_ZEROPAGE, &zero), "UFFDIO_ZEROPAGE");
 
 	clock_gettime(CLOCK_REALTIME, &timeout);
 	timeout.tv_sec += TIMEOUT_SECONDS;
@@ -104,6 +103,17 @@ static void end_prefault(struct prefault *p, void *hva, int uffd)
 	}
 	TEST_ASSERT(!p->ret, "Page %d: errno %d%s", p->nr, p->err,
 		    p->err == EINTR ? ", i.e. tried until there was a signal" : "");
+}
+
+static void end_prefault(struct prefault *p, void *hva, int uffd)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (u64)hva + p->nr * getpagesize(),
+		.range.len = getpagesize(),
+	};
+
+	TEST_ASSERT(!ioctl(uffd, UFFDIO_ZEROPAGE, &zero), "UFFDIO_ZEROPAGE");
+	finish_prefault(p);
 }
 
 /* Wait until the thread that deletes the slot sleeps in the kernel. */
@@ -128,11 +138,37 @@ static void wait_for_delete(void)
 
 static void guest_code(void)
 {
+	GUEST_DONE();
 }
 
-int main(int argc, char *argv[])
+static struct kvm_vm *create_vm(struct kvm_vcpu **vcpus)
 {
-	const struct sigaction action = { .sa_handler = handle_signal };
+	struct kvm_vm *vm;
+
+	vm = vm_create_with_vcpus(2, guest_code, vcpus);
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, SLOT_GPA, SLOT, 2, 0);
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, OTHER_GPA, OTHER_SLOT, 1, 0);
+	return vm;
+}
+
+/* The vCPU has a root, which nothing but the prefault can replace. */
+static void test_deleted_before(void)
+{
+	struct kvm_vcpu *vcpus[2];
+	struct prefault prefault;
+	struct kvm_vm *vm;
+
+	vm = create_vm(vcpus);
+	vcpu_run(vcpus[0]);
+	TEST_ASSERT_EQ(get_ucall(vcpus[0], NULL), UCALL_DONE);
+	vm_mem_region_delete(vm, OTHER_SLOT);
+	begin_prefault(&prefault, vcpus[0], 0);
+	finish_prefault(&prefault);
+	kvm_vm_free(vm);
+}
+
+static void test_deleted_meanwhile(void)
+{
 	struct prefault first, second;
 	struct kvm_vcpu *vcpus[2];
 	pthread_t delete;
@@ -140,12 +176,7 @@ int main(int argc, char *argv[])
 	void *hva;
 	int uffd;
 
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-
-	sigaction(SIGUSR1, &action, NULL);
-	vm = vm_create_with_vcpus(2, guest_code, vcpus);
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, SLOT_GPA, SLOT, 2, 0);
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, OTHER_GPA, OTHER_SLOT, 1, 0);
+	vm = create_vm(vcpus);
 	hva = addr_gpa2hva(vm, SLOT_GPA);
 	uffd = register_uffd(hva);
 
@@ -166,6 +197,17 @@ int main(int argc, char *argv[])
 	kvm_pthread_join(delete, NULL);
 	close(uffd);
 	kvm_vm_free(vm);
+}
+
+int main(int argc, char *argv[])
+{
+	const struct sigaction action = { .sa_handler = handle_signal };
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+
+	sigaction(SIGUSR1, &action, NULL);
+	test_deleted_before();
+	test_deleted_meanwhile();
 
 	return 0;
 }

@@ -9,6 +9,7 @@
  */
 
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <time.h>
 #include <sys/eventfd.h>
@@ -81,6 +82,21 @@ typedef vm_vaddr_t gva_t;
 	TEST_FAIL("No register %d", reg);					\
 	0;									\
 })
+
+static inline void kvm_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+				      void *(*fn)(void *), void *arg)
+{
+	int ret = pthread_create(thread, attr, fn, arg);
+
+	TEST_ASSERT(!ret, "pthread_create() failed: %s", strerror(ret));
+}
+
+static inline void kvm_pthread_join(pthread_t thread, void **retval)
+{
+	int ret = pthread_join(thread, retval);
+
+	TEST_ASSERT(!ret, "pthread_join() failed: %s", strerror(ret));
+}
 
 static inline int kvm_new_eventfd(void)
 {
