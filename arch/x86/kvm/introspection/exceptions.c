@@ -18,6 +18,7 @@
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "pages.h"
+#include "registers.h"
 #include "regs.h"
 #include "step.h"
 #include "x86.h"
@@ -188,8 +189,38 @@ static bool has_error_code(struct kvm_vcpu *vcpu, u8 vector)
 }
 
 /*
+ * Return true if KVM can deliver an exception at all.  With VMX without
+ * unrestricted guest it can't while it emulates the guest in protected mode, and
+ * has no way to go on with a vCPU that has one.
+ */
+static bool kvmi_can_deliver(struct kvm_vcpu *vcpu)
+{
+	struct kvm_queued_exception *ex = &vcpu->arch.exception;
+	bool was_injected = ex->injected, can;
+
+	ex->injected = true;
+	can = !kvm_x86_call(unhandleable_emulation_required)(vcpu);
+	ex->injected = was_injected;
+
+	return can;
+}
+
+/*
+ * Return true if an exception can be injected now.  It can't in place of an
+ * interrupt or NMI whose delivery has begun: whoever has sent that waits for the
+ * guest to handle it, and does not send it again.
+ */
+static bool kvmi_can_inject(struct kvm_vcpu *vcpu)
+{
+	return !vcpu->arch.nmi_injected && !kvmi_delivers_interrupt(vcpu) &&
+	       kvmi_can_deliver(vcpu);
+}
+
+/*
  * Queue the exception that the tool has injected.  One that is queued already
- * takes precedence: drop the request, and let the TRAP event report that.
+ * takes precedence: drop the request, and let the TRAP event report that.  Drop
+ * the request without an event if the VMM, or the end of the instruction that was
+ * executed since, has made it impossible.
  *
  * Unhooking may clear the request at any time; an exception that was queued
  * stays.
@@ -198,6 +229,8 @@ static void queue_injection(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	struct kvmi_injection *injection = &vi->arch.injection;
+	bool queued = vcpu->arch.exception.pending || vcpu->arch.exception.injected;
+	bool can = kvmi_can_inject(vcpu);
 
 	guard(spinlock)(&vi->lock);
 
@@ -205,9 +238,8 @@ static void queue_injection(struct kvm_vcpu *vcpu)
 		return;
 
 	WRITE_ONCE(injection->pending, false);
-	WRITE_ONCE(injection->reported, true);
-
-	if (vcpu->arch.exception.pending || vcpu->arch.exception.injected)
+	WRITE_ONCE(injection->reported, queued || can);
+	if (queued || !can)
 		return;
 
 	/* As for an INT3 or INTO without prefixes at RIP */
@@ -366,6 +398,8 @@ int kvmi_vcpu_inject_exception(struct kvmi_vcpu_request *req)
 		return -KVM_EINVAL;
 	if (injection->pending || kvmi_step_is_wanted(&req->vi->arch.step) ||
 	    (injection->reported && !trap_is_open(req)))
+		return -KVM_EBUSY;
+	if (!kvmi_can_inject(req->vcpu))
 		return -KVM_EBUSY;
 
 	injection->pending = true;

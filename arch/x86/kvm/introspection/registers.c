@@ -160,8 +160,8 @@ static bool regs_are_valid(struct kvm_vcpu *vcpu, const struct kvm_regs *regs)
 	       regs->rip == kvm_rip_read(vcpu);
 }
 
-/* Return true if an interrupt is about to be injected. */
-static bool delivers_interrupt(struct kvm_vcpu *vcpu)
+/* Return true if the delivery of an interrupt, and not of INT n, has begun. */
+bool kvmi_delivers_interrupt(struct kvm_vcpu *vcpu)
 {
 	return vcpu->arch.interrupt.injected && !vcpu->arch.interrupt.soft;
 }
@@ -182,7 +182,7 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 
 	if (!regs_are_valid(vcpu, regs))
 		return;
-	if (delivers_interrupt(vcpu))
+	if (kvmi_delivers_interrupt(vcpu))
 		regs->rflags |= X86_EFLAGS_IF;
 
 	/*
@@ -349,7 +349,7 @@ int kvmi_vcpu_set_registers(struct kvmi_vcpu_request *req)
 		return -KVM_EOPNOTSUPP;
 	if (req->size < sizeof(*regs) || !regs_are_valid(req->vcpu, regs))
 		return -KVM_EINVAL;
-	if (!(regs->rflags & X86_EFLAGS_IF) && delivers_interrupt(req->vcpu))
+	if (!(regs->rflags & X86_EFLAGS_IF) && kvmi_delivers_interrupt(req->vcpu))
 		return -KVM_EBUSY;
 
 	event->regs = *regs;

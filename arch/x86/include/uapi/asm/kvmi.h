@@ -294,7 +294,9 @@ struct kvmi_vcpu_get_cpuid_reply {
  * delivered the request is dropped, and the TRAP event is about that one.
  *
  * Errors: -KVM_EPERM the TRAP event is not allowed; -KVM_EINVAL padding or @nr;
- * -KVM_EBUSY the TRAP event of an earlier request has not been sent yet.
+ * -KVM_EBUSY the TRAP event of an earlier request has not been sent yet,
+ * KVMI_VCPU_CONTROL_SINGLESTEP is on, the delivery of an interrupt or NMI has
+ * begun, or KVM emulates the guest in protected mode and can't deliver.
  */
 struct kvmi_vcpu_inject_exception {
 	__u8 nr;

@@ -18,6 +18,8 @@
 
 #define ERROR_CODE	0x1234
 #define ADDRESS		0x12345678
+/* An interrupt */
+#define IRQ_VECTOR	0x30
 
 #define KVMI_GUEST_FIXTURE	kvmi_inject
 #include "kvmi_guest_modes.h"
@@ -479,6 +481,68 @@ KVMI_TEST(kvmi_inject, breakpoint_at_a_breakpoint)
 	stop_with(g, BP_VECTOR, KVMI_GUEST_CODE + 1);
 }
 
+/* The VMM has begun to deliver an interrupt, or an NMI. */
+static void deliver(struct kvmi_guest *g, u8 vector)
+{
+	struct kvm_vcpu_events events;
+
+	vcpu_events_get(g->vcpu, &events);
+	if (vector == NMI_VECTOR) {
+		events.nmi.injected = 1;
+	} else {
+		events.interrupt.injected = 1;
+		events.interrupt.nr = vector;
+	}
+	vcpu_events_set(g->vcpu, &events);
+}
+
+/* It comes first, as it would be lost, unlike an exception of an instruction. */
+KVMI_TEST(kvmi_inject, in_delivery_of_an_interrupt)
+{
+	static const u8 vectors[] = { IRQ_VECTOR, NMI_VECTOR };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+	int i;
+
+	g->start.regs.rflags |= X86_EFLAGS_IF;
+	for (i = 0; i < ARRAY_SIZE(vectors); i++) {
+		kvmi_guest_reset(g);
+		deliver(g, vectors[i]);
+		kvmi_guest_park(g, &pause);
+		TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0),
+				 -KVM_EBUSY);
+		kvmi_unpark(&g->s, &pause);
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), vectors[i]);
+		TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE);
+	}
+}
+
+/* The VMM begins when the tool has been answered: there is no TRAP then. */
+KVMI_TEST(kvmi_inject, before_an_interrupt)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	g->start.regs.rflags |= X86_EFLAGS_IF;
+	kvmi_guest_reset(g);
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0), 0);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	deliver(g, IRQ_VECTOR);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_unpark(&g->s, &ev);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), IRQ_VECTOR);
+	TEST_ASSERT_EQ(g->frame.rip, KVMI_GUEST_CODE);
+
+	/* It has been dropped, and the tool can ask again. */
+	kvmi_guest_reset(g);
+	inject(g, UD_VECTOR);
+	wait_trap(g, UD_VECTOR, KVMI_GUEST_CODE, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	stop_with(g, UD_VECTOR, KVMI_GUEST_CODE);
+}
+
 /* The answer arrives while nobody runs the vCPU, and is used once. */
 KVMI_TEST(kvmi_inject, signal)
 {
@@ -642,6 +706,87 @@ KVMI_TEST(kvmi_inject_errors, busy)
 	wait_trap(g, GP_VECTOR, KVMI_GUEST_CODE, &ev);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 	kvmi_guest_stop_unchanged(g);
+}
+
+/* In protected mode with segments that not every processor enters a guest with */
+FIXTURE(kvmi_inject_emulated) {
+	struct kvmi_guest g;
+	bool emulated;
+};
+
+FIXTURE_SETUP(kvmi_inject_emulated)
+{
+	struct kvmi_guest *g = &self->g;
+
+	kvmi_guest_create(g, KVMI_GUEST_PROT);
+	kvmi_guest_code(g, CPUID NOP);
+	self->emulated = host_cpu_is_intel && !kvm_is_unrestricted_guest_enabled();
+}
+
+FIXTURE_TEARDOWN(kvmi_inject_emulated)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* As the guest is between MOV to CR0 and the next jump.  The CPL is still 0. */
+static void load_other_rpl(struct kvmi_guest *g)
+{
+	struct kvm_sregs sregs;
+
+	vcpu_sregs_get(g->vcpu, &sregs);
+	sregs.ss.selector |= 1;
+	vcpu_sregs_set(g->vcpu, &sregs);
+}
+
+/* KVM has no way to deliver an exception. */
+KVMI_TEST(kvmi_inject_emulated, instruction)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	load_other_rpl(g);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_CPUID, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0),
+			 self->emulated ? -KVM_EBUSY : 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	if (!self->emulated) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+		TEST_ASSERT_EQ(ev.trap.nr, GP_VECTOR);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), GP_VECTOR);
+		return;
+	}
+
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT(g->state.regs.rdx, "CPUID has not been executed");
+}
+
+/* Nor when it was asked for before.  There is no TRAP then. */
+KVMI_TEST(kvmi_inject_emulated, before)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, GP_VECTOR, ERROR_CODE, 0), 0);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	load_other_rpl(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	kvmi_unpark(&g->s, &ev);
+	if (!self->emulated) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+		TEST_ASSERT_EQ(ev.trap.nr, GP_VECTOR);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		TEST_ASSERT_EQ(kvmi_guest_stop(g), GP_VECTOR);
+		return;
+	}
+
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	/* Neither does it come when it could. */
+	kvmi_guest_reset(g);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 }
 
 int main(int argc, char **argv)

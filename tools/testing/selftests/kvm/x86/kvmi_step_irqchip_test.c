@@ -61,6 +61,26 @@ static void guest_code_hlt(u64 *page)
 	GUEST_SYNC2(interrupts, seen);
 }
 
+/* Wait for an interrupt with the stack at the end of the page. */
+static void guest_code_stack(u64 *page)
+{
+	x2apic_enable();
+	for (;;) {
+		GUEST_SYNC(0);
+		asm volatile("mov %%rsp, %%rbx\n\t"
+			     "lea 4096(%%rdi), %%rsp\n\t"
+			     "sti\n\t"
+			     "1: pause\n\t"
+			     "cmpq $0, %[interrupts]\n\t"
+			     "je 1b\n\t"
+			     "cli\n\t"
+			     "mov %%rbx, %%rsp"
+			     : : "D"(page), [interrupts] "m"(interrupts) : "rbx", "memory");
+		GUEST_SYNC2(interrupts, seen);
+		interrupts = 0;
+	}
+}
+
 FIXTURE(kvmi_irqchip) {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
@@ -151,6 +171,55 @@ KVMI_TEST(kvmi_irqchip, allowed_access)
 	TEST_ASSERT_EQ(uc.args[0], 1);
 	TEST_ASSERT_EQ(uc.args[1], 1);
 	TEST_ASSERT_EQ(*self->hva, 1);
+}
+
+/* Have an interrupt ask about what its delivery pushes. */
+static void wait_delivery(struct _test_data_kvmi_irqchip *self, struct kvmi_event *ev)
+{
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1, RX), 0);
+	kvmi_park(&self->r, &self->s, self->vcpu, ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	kvmi_unpark(&self->s, ev);
+	send_msi(self->vm, VECTOR);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PF, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa & ~0xfffull, self->gpa);
+	TEST_ASSERT_EQ(ev->pf.access, KVMI_PAGE_ACCESS_W);
+	TEST_ASSERT_EQ(ev->pf.flags, KVMI_PF_DELIVERY);
+}
+
+static void allow_stack(struct _test_data_kvmi_irqchip *self)
+{
+	TEST_ASSERT_KVMI(kvmi_set_page_access(&self->s, 0, self->gpa, 1,
+					      KVMI_PAGE_ACCESS_RWX), 0);
+}
+
+static void expect_interrupt(struct _test_data_kvmi_irqchip *self)
+{
+	struct ucall uc;
+
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 1);
+}
+
+/* The local APIC has handed the interrupt out: no exception takes its place. */
+KVMI_TEST(kvmi_irqchip, delivery_and_injection)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+
+	create(self, guest_code_stack);
+	if (!kvmi_has_page_access())
+		SKIP(return, "Access to pages cannot be taken away");
+	wait_delivery(self, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&self->s, 0, UD_VECTOR, 0, 0), -KVM_EBUSY);
+	allow_stack(self);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	expect_interrupt(self);
+
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	send_msi(self->vm, VECTOR);
+	expect_interrupt(self);
 }
 
 /* What SIPI starts is another instruction than the one that was allowed. */
