@@ -22,6 +22,7 @@
 #include "grants.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
+#include "lapic.h"
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
 #include "mmu/spte.h"
@@ -29,6 +30,7 @@
 #include "mmu/view.h"
 #include "page_walk.h"
 #include "pages.h"
+#include "registers.h"
 #include "regs.h"
 #include "step.h"
 #include "x86.h"
@@ -362,19 +364,6 @@ bool kvmi_may_execute(struct kvm_vcpu *vcpu, gva_t gva, gfn_t gfn)
 				NULL) == INVALID_GPA ? xs : xu;
 }
 
-/* Drop the exception or interrupt that is being delivered. */
-static void drop_delivery(struct kvm_vcpu *vcpu)
-{
-	kvm_clear_exception_queue(vcpu);
-	kvm_clear_interrupt_queue(vcpu);
-
-	if (!vcpu->arch.nmi_injected)
-		return;
-	vcpu->arch.nmi_injected = false;
-	/* There will be no IRET to end it. */
-	kvm_x86_call(set_nmi_mask)(vcpu, false);
-}
-
 /*
  * Report a failed emulation with the next PF event, which the instruction
  * raises.
@@ -406,6 +395,63 @@ static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 	/* Includes traps at the end of an instruction. */
 	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP | EMULTYPE_NO_DECODE |
 					     EMULTYPE_COMPLETE_USER_EXIT);
+}
+
+/* Return true if the instruction at RIP is INT n, INT3 or INTO. */
+static bool is_int_insn(struct kvm_vcpu *vcpu)
+{
+	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+
+	return x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) ==
+	       EMULATION_OK && ctxt->opcode_len == 1 &&
+	       ctxt->b >= 0xcc && ctxt->b <= 0xce;
+}
+
+/*
+ * Tell whoever has sent the interrupt that is being delivered that the guest has
+ * handled it.  Return false if that is not in KVM's hands, with userspace's
+ * interrupt controller, or is only known to the guest, with a PIC.
+ */
+static bool end_interrupt(struct kvm_vcpu *vcpu)
+{
+	u8 nr = vcpu->arch.interrupt.nr;
+
+	if (!lapic_in_kernel(vcpu))
+		return false;
+
+	if (kvm_lapic_get_reg(vcpu->arch.apic, APIC_ISR + (nr >> 5) * 0x10) &
+	    BIT(nr & 31)) {
+		kvm_lapic_set_eoi(vcpu);
+		return true;
+	}
+
+	/* Others don't wait. */
+	return !kvm_apic_accept_pic_intr(vcpu);
+}
+
+/*
+ * Drop the exception or interrupt that is being delivered, if there is no more to
+ * it than that.  Return what to return to the run loop.
+ */
+static int drop_delivery(struct kvm_vcpu *vcpu)
+{
+	bool soft = (vcpu->arch.interrupt.injected && vcpu->arch.interrupt.soft) ||
+		    (vcpu->arch.exception.injected &&
+		     kvm_exception_is_soft(vcpu->arch.exception.vector));
+
+	if (kvmi_delivers_interrupt(vcpu) && !end_interrupt(vcpu))
+		return 1;
+
+	kvm_clear_exception_queue(vcpu);
+	kvm_clear_interrupt_queue(vcpu);
+	if (vcpu->arch.nmi_injected) {
+		vcpu->arch.nmi_injected = false;
+		/* There will be no IRET to end it. */
+		kvm_x86_call(set_nmi_mask)(vcpu, false);
+	}
+
+	/* Unless the tool has injected #BP or #OF without such an instruction */
+	return soft && is_int_insn(vcpu) ? kvmi_skip_insn(vcpu) : 1;
 }
 
 /* Return true if emulating the instruction at RIP has just failed. */
@@ -534,11 +580,11 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 		break;
 	case KVMI_SKIP:
 		kvmi_step_cancel(vcpu);
-		/* There is no instruction to skip, and not always something to drop. */
+		/* There is not always an instruction to skip, or something to drop. */
 		if (!(event->flags & KVMI_PF_DELIVERY))
 			*r = kvmi_skip_insn(vcpu);
 		else if (kvm_event_needs_reinjection(vcpu))
-			drop_delivery(vcpu);
+			*r = drop_delivery(vcpu);
 		break;
 	case KVMI_RETRY:
 		/*

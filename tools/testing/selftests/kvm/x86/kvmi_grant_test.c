@@ -21,6 +21,8 @@
 #define SOURCE		0xd000
 #define TARGET		0xe000
 #define STACK_TOP	0xf800
+/* An interrupt */
+#define IRQ_VECTOR	0x30
 /* RSI and RDI are this far behind the beginning of their pages. */
 #define OFFSET		0x100
 
@@ -884,6 +886,88 @@ KVMI_TEST(kvmi_grant_event, nmi)
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
 	TEST_ASSERT_EQ(g->state.mem[TARGET], 1);
+}
+
+/* INT n, INT3 and INTO are instructions: SKIP moves RIP past them. */
+KVMI_TEST(kvmi_grant_event, skip_int)
+{
+	static const struct {
+		const char *code;
+		size_t size;
+	} codes[] = {
+		/* INT 0x80; INT3, also with a prefix */
+		{ "\xcd\x80", 2 },
+		{ "\xcc", 1 },
+		{ "\x2e\xcc", 2 },
+	};
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		__kvmi_guest_code(g, (const u8 *)codes[i].code, codes[i].size);
+		kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		kvmi_guest_stop_unchanged(g);
+	}
+}
+
+/* KVM cannot tell the VMM's interrupt controller that one is over. */
+KVMI_TEST(kvmi_grant_event, skip_interrupt_of_the_vmm)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+	struct kvmi_event ev;
+	int i;
+
+	g->start.regs.rflags |= X86_EFLAGS_IF;
+	kvmi_guest_reset(g);
+	vcpu_events_get(g->vcpu, &events);
+	events.interrupt.injected = 1;
+	events.interrupt.nr = IRQ_VECTOR;
+	vcpu_events_set(g->vcpu, &events);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	for (i = 0; i < 2; i++) {
+		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	}
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), IRQ_VECTOR);
+}
+
+/* An exception of the tool's is not the instruction's. */
+KVMI_TEST(kvmi_grant_event, skip_exception)
+{
+	static const u8 vectors[] = { GP_VECTOR, BP_VECTOR };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vectors); i++) {
+		kvmi_guest_reset(g);
+		kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, vectors[i], 0, 0), 0);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		/* SVM delivers no #BP where there is no INT3. */
+		if (ev.pf.flags == KVMI_PF_DELIVERY) {
+			TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+			kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+			kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		}
+		TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+		TEST_ASSERT_EQ(ev.pf.flags, 0);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		kvmi_guest_stop_unchanged(g);
+	}
 }
 
 /* The tool moves the guest before the instruction that it has allowed. */

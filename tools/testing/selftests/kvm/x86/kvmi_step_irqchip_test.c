@@ -9,6 +9,8 @@
 #include "apic.h"
 
 #define VECTOR	0x50
+/* Of a lower priority: it waits for the end of the other one */
+#define LOW	0x40
 #define RX	(KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X)
 
 /* What the guest's handler has seen of the page */
@@ -111,6 +113,7 @@ static void create_with(struct _test_data_kvmi_irqchip *self, void *code,
 		vm_enable_cap(self->vm, KVM_CAP_X86_DISABLE_EXITS, disabled_exits);
 	self->vcpu = vm_vcpu_add(self->vm, 0, code);
 	vm_install_exception_handler(self->vm, VECTOR, guest_irq);
+	vm_install_exception_handler(self->vm, LOW, guest_irq);
 	self->gpa = addr_gva2gpa(self->vm, page);
 	self->hva = addr_gva2hva(self->vm, page);
 	vcpu_args_set(self->vcpu, 1, page);
@@ -214,6 +217,34 @@ KVMI_TEST(kvmi_irqchip, delivery_and_injection)
 	TEST_ASSERT_KVMI(kvmi_inject(&self->s, 0, UD_VECTOR, 0, 0), -KVM_EBUSY);
 	allow_stack(self);
 	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	expect_interrupt(self);
+
+	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	send_msi(self->vm, VECTOR);
+	expect_interrupt(self);
+}
+
+/* For the local APIC, an interrupt that is dropped is over. */
+KVMI_TEST(kvmi_irqchip, delivery_skip)
+{
+	struct kvmi_event ev;
+	struct ucall uc;
+	u64 rip;
+
+	create(self, guest_code_stack);
+	if (!kvmi_has_page_access())
+		SKIP(return, "Access to pages cannot be taken away");
+	wait_delivery(self, &ev);
+	rip = ev.common.arch.regs.rip;
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_KVMI(kvmi_pause(&self->s, 0, 0), 0);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	TEST_ASSERT(ev.common.arch.regs.rip - rip + 16 < 32, "RIP: 0x%llx, was 0x%lx",
+		    ev.common.arch.regs.rip, rip);
+	allow_stack(self);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	send_msi(self->vm, LOW);
 	expect_interrupt(self);
 
 	kvmi_run_to_sync(&self->s, self->vcpu, &uc);
