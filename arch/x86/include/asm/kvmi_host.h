@@ -142,8 +142,6 @@ enum kvmi_emulation_mode {
 	KVMI_EMULATE_CHECKED,
 	/* Accesses that the vCPU's view denies are reported with their data */
 	KVMI_EMULATE_TRACED,
-	/* Not, the tool has allowed the instruction */
-	KVMI_EMULATE_ALLOWED,
 };
 
 /* Most bytes of an access that are checked at once */

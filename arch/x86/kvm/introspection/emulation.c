@@ -261,7 +261,6 @@ unsigned int __kvmi_read_ahead(struct kvm_vcpu *vcpu, unsigned int size,
 	case KVMI_EMULATE_TRACED:
 		return 1;
 	case KVMI_EMULATE_FREELY:
-	case KVMI_EMULATE_ALLOWED:
 		break;
 	}
 
@@ -353,7 +352,6 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			return false;
 		break;
 	case KVMI_EMULATE_FREELY:
-	case KVMI_EMULATE_ALLOWED:
 		break;
 	}
 

@@ -96,15 +96,12 @@ bool kvmi_arch_event_supported(u16 id)
 /*
  * Report an INT3.  Tools place it in a page that a view maps instead of the
  * guest's own.  Without a reply, the guest executes its own instruction.
- *
- * @r: with KVMI_RETRY, what to return to the run loop
  */
-static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
+static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
 {
 	struct kvmi_vcpu_event_breakpoint event = { };
 	enum kvmi_verdict v;
 
-	*r = 1;
 	/* Unhooked since, and the page with the INT3 is not mapped any more. */
 	if (!READ_ONCE(kvmi_to_vcpu(vcpu)->session))
 		return KVMI_RETRY;
@@ -118,7 +115,7 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, int *r)
 	v = kvmi_action_to_verdict(kvmi_event(vcpu, KVMI_VCPU_EVENT_BREAKPOINT,
 					      &event, sizeof(event), NULL, 0));
 	if (v == KVMI_ALLOW && !kvmi_event_answered(vcpu) &&
-	    kvmi_execute_own(vcpu, event.gpa, r))
+	    kvmi_execute_own(vcpu, event.gpa))
 		return KVMI_RETRY;
 
 	return v;
@@ -150,16 +147,14 @@ static void queue_exception(struct kvm_vcpu *vcpu, u8 vector,
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			u32 error_code, unsigned long address)
 {
-	int r;
-
 	if (vector == BP_VECTOR) {
-		switch (ask_breakpoint(vcpu, &r)) {
+		switch (ask_breakpoint(vcpu)) {
 		case KVMI_ALLOW:
 			break;
 		case KVMI_SKIP:
 			return kvm_skip_emulated_instruction(vcpu);
 		case KVMI_RETRY:
-			return r;
+			return 1;
 		}
 	}
 

@@ -48,7 +48,8 @@ u32 kvmi_arch_page_access(void)
 {
 	u32 access = KVMI_PAGE_ACCESS_W | KVMI_PAGE_ACCESS_X;
 
-	if (!tdp_mmu_enabled)
+	/* What the tool allows is executed in a single step. */
+	if (!tdp_mmu_enabled || !kvm_caps.has_single_step)
 		return 0;
 	/* With NPT, a page that can be accessed can be read. */
 	if (shadow_xs_mask)
@@ -67,9 +68,9 @@ u32 kvmi_arch_feature_flags(void)
 
 	if (kvm_caps.has_single_step)
 		flags |= KVMI_FEATURE_SINGLESTEP;
-	if (tdp_mmu_enabled && kvm_caps.has_exec_only)
+	if (kvmi_arch_page_access() && kvm_caps.has_exec_only)
 		flags |= KVMI_FEATURE_EXEC_ONLY;
-	if (tdp_mmu_enabled && kvm_caps.has_user_exec)
+	if (kvmi_arch_page_access() && kvm_caps.has_user_exec)
 		flags |= KVMI_FEATURE_USER_EXEC;
 
 	return flags;
@@ -513,11 +514,6 @@ static bool kvmi_allow_access(struct kvm_vcpu *vcpu,
 			      const struct kvmi_vcpu_event_pf *event, gfn_t gfn,
 			      bool asked, int *r)
 {
-	if (!kvm_caps.has_single_step) {
-		*r = kvmi_emulate(vcpu, KVMI_EMULATE_ALLOWED);
-		return false;
-	}
-
 	*r = 1;
 	if (!kvmi_step_allow(vcpu, gpa_to_gfn(event->gpa), event->access, asked) ||
 	    gpa_to_gfn(event->gpa) != gfn)
@@ -599,17 +595,15 @@ static bool kvmi_report_fault(struct kvm_vcpu *vcpu,
 
 /*
  * Execute the guest's own instruction, once, at @gpa that its view remaps.
- * Return false if it is not remapped; else *@r is what to return to the run
- * loop.
+ * Return false if it is not remapped.
  */
-bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r)
+bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 	gfn_t gfn = gpa_to_gfn(gpa);
 	/* Reads return the guest's own page. */
 	u8 access = KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_X;
 
-	*r = 1;
 	/* Remapping ends with the session. */
 	if (!READ_ONCE(vi->session))
 		return true;
@@ -617,10 +611,7 @@ bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r)
 		return false;
 
 	vi->arch.asked = READ_ONCE(vi->nr_sessions);
-	if (kvm_caps.has_single_step)
-		kvmi_step_allow(vcpu, gfn, access, false);
-	else if (kvmi_grant(vcpu, gfn, access))
-		*r = kvmi_emulate(vcpu, KVMI_EMULATE_ALLOWED);
+	kvmi_step_allow(vcpu, gfn, access, false);
 
 	return true;
 }

@@ -8,7 +8,7 @@ struct kvm_vcpu;
 
 bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access);
 bool kvmi_may_execute(struct kvm_vcpu *vcpu, gva_t gva, gfn_t gfn);
-bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa, int *r);
+bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa);
 int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 access);
 
 #endif /* __KVMI_X86_PAGES_H */
