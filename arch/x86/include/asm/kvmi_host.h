@@ -304,6 +304,8 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu);
 bool __kvmi_deliver_exception(struct kvm_vcpu *vcpu);
 int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			u32 error_code, unsigned long address);
+enum kvmi_verdict __kvmi_emulated_exception(struct kvm_vcpu *vcpu, u8 vector,
+					    u8 insn_len);
 bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu);
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
 int kvmi_single_step_exit(struct kvm_vcpu *vcpu);
@@ -512,6 +514,18 @@ static inline u32 kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	if (kvmi_hooks_vcpu(vcpu))
 		return __kvmi_wants_exceptions(vcpu);
 	return 0;
+}
+
+/*
+ * KVM's emulator is about to deliver #BP or #OF of an instruction.  KVMI_SKIP: the
+ * instruction does nothing.  KVMI_RETRY: it is not for the emulator to execute.
+ */
+static inline enum kvmi_verdict
+kvmi_emulated_exception(struct kvm_vcpu *vcpu, u8 vector, u8 insn_len)
+{
+	if (kvmi_hooks_vcpu(vcpu))
+		return __kvmi_emulated_exception(vcpu, vector, insn_len);
+	return KVMI_ALLOW;
 }
 
 /*
@@ -785,6 +799,12 @@ static inline int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector,
 				      unsigned long address)
 {
 	return 1;
+}
+
+static inline enum kvmi_verdict
+kvmi_emulated_exception(struct kvm_vcpu *vcpu, u8 vector, u8 insn_len)
+{
+	return KVMI_ALLOW;
 }
 
 static inline bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu) { return false; }

@@ -96,10 +96,11 @@ bool kvmi_arch_event_supported(u16 id)
 /*
  * Report an INT3.  Tools place it in a page that a view maps instead of the
  * guest's own.  Without a reply, the guest executes its own instruction.
+ * @insn_len: 0 if the INT3 has caused a VM exit
  */
-static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
+static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu, u8 insn_len)
 {
-	struct kvmi_vcpu_event_breakpoint event = { };
+	struct kvmi_vcpu_event_breakpoint event = { .insn_len = insn_len };
 	enum kvmi_verdict v;
 
 	/* Unhooked since, and the page with the INT3 is not mapped any more. */
@@ -108,7 +109,7 @@ static enum kvmi_verdict ask_breakpoint(struct kvm_vcpu *vcpu)
 	if (!kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT))
 		return KVMI_ALLOW;
 
-	if (!kvmi_get_insn_len(vcpu, &event.insn_len))
+	if (!insn_len && !kvmi_get_insn_len(vcpu, &event.insn_len))
 		return KVMI_RETRY;
 
 	event.gpa = kvmi_translate_gva(vcpu, kvm_get_linear_rip(vcpu));
@@ -148,7 +149,7 @@ int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			u32 error_code, unsigned long address)
 {
 	if (vector == BP_VECTOR) {
-		switch (ask_breakpoint(vcpu)) {
+		switch (ask_breakpoint(vcpu, 0)) {
 		case KVMI_ALLOW:
 			break;
 		case KVMI_SKIP:
@@ -163,6 +164,33 @@ int kvmi_exception_exit(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 	return 1;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_exception_exit);
+
+/*
+ * KVM's emulator, which can deliver exceptions in real mode, is about to do so for
+ * INT3 or INTO.  Have the exception injected instead, for it to be reported.
+ */
+enum kvmi_verdict __kvmi_emulated_exception(struct kvm_vcpu *vcpu, u8 vector,
+					    u8 insn_len)
+{
+	enum kvmi_verdict v;
+
+	if (!(__kvmi_wants_exceptions(vcpu) & BIT(vector)))
+		return KVMI_ALLOW;
+	/* The guest can execute it. */
+	if (__kvmi_emulation_failed(vcpu))
+		return KVMI_RETRY;
+
+	if (vector == BP_VECTOR) {
+		v = ask_breakpoint(vcpu, insn_len);
+		if (v != KVMI_ALLOW)
+			return v;
+	}
+
+	vcpu->arch.event_exit_inst_len = insn_len;
+	queue_exception(vcpu, vector, false, 0, 0);
+
+	return KVMI_RETRY;
+}
 
 /*
  * Return true if an exception of the guest's CPU has an error code.  Those

@@ -1475,6 +1475,49 @@ KVMI_TEST(kvmi_access_hypercall, not_emulated)
 	kvmi_guest_stop_normally(g);
 }
 
+/* KVM's emulator delivers in real mode, without the events for an exception. */
+FIXTURE(kvmi_access_real) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_access_real)
+{
+	if (!setup(&self->g, KVMI_GUEST_REAL))
+		SKIP(return, "Access to pages cannot be taken away");
+	if (!kvmi_guest_int3_is_intercepted())
+		SKIP(return, "The (emulated) processor does not intercept INT3");
+}
+
+FIXTURE_TEARDOWN(kvmi_access_real)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_access_real, breakpoint)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* INT3 */
+	kvmi_guest_code(g, "\xcc");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, BP_VECTOR);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_BREAKPOINT, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 1), 0);
+	reply_trap(g, &ev);
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	allow(g, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
+	allow(g, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(ev.trap.nr, BP_VECTOR);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));

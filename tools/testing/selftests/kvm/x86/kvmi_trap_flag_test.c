@@ -459,6 +459,90 @@ KVMI_TEST(kvmi_int_emulated, vectors)
 	}
 }
 
+/* It is the instruction's exception that is reported, with the address of that. */
+static void start_emulated(struct kvmi_guest *g, u16 event, struct kvmi_event *ev)
+{
+	kvmi_guest_run_normally(g);
+	kvmi_guest_park(g, ev);
+	if (event != KVMI_VCPU_EVENT_TRAP)
+		TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, event, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 1), 0);
+	kvmi_unpark(&g->s, ev);
+	for (;;) {
+		kvmi_wait_event(&g->s, event, ev);
+		/* That of the prefix is KVM's, and not always known as such beforehand */
+		if (event != KVMI_VCPU_EVENT_TRAP || ev->trap.nr != UD_VECTOR)
+			break;
+		kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
+	}
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE + 5);
+}
+
+#define PREFIX	"\x0f\x0bkvm"
+
+KVMI_TEST(kvmi_int_emulated, breakpoint)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_code(g, PREFIX "\xcc");
+	start_emulated(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	TEST_ASSERT_EQ(g->normal_vector, BP_VECTOR);
+	TEST_ASSERT_EQ(ev.breakpoint.gpa, CODE + 5);
+	TEST_ASSERT_EQ(ev.breakpoint.insn_len, 1);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(ev.trap.nr, BP_VECTOR);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 5);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_int_emulated, breakpoint_skip)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_code(g, PREFIX "\x2e\xcc");
+	start_emulated(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	TEST_ASSERT_EQ(ev.breakpoint.insn_len, 2);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_int_emulated, breakpoint_retry)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	kvmi_guest_code(g, PREFIX "\xcc");
+	start_emulated(g, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	/* NOP */
+	*(u8 *)addr_gpa2hva(g->vm, CODE + 5) = 0x90;
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	g->start.mem[CODE + 5] = 0x90;
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_int_emulated, overflow)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	/* There is none without OF. */
+	kvmi_guest_code(g, PREFIX "\xce");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, KVMI_GUEST_NO_EXCEPTION);
+
+	g->start.regs.rflags |= X86_EFLAGS_OF;
+	kvmi_guest_code(g, PREFIX "\xce");
+	start_emulated(g, KVMI_VCPU_EVENT_TRAP, &ev);
+	TEST_ASSERT_EQ(g->normal_vector, OF_VECTOR);
+	TEST_ASSERT_EQ(ev.trap.nr, OF_VECTOR);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));
