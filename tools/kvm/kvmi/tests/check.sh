@@ -151,7 +151,25 @@ ok "check: an old processor: MBEC" has '^limit    page access  .*: the processor
 new_host intel
 timeout 20 env -u KVMI_LISTEN PATH="$host" "$out/tests/fakehost" check --root "$host" >"$dir/out" 2>&1
 status=$?
-lacks "no QEMU" 1 '^missing  QEMU         no qemu-system-x86_64: give --qemu'
+lacks "no QEMU" 1 '^missing  QEMU         no qemu-system-x86_64: install qemu-system-x86-kvmi, or give --qemu'
+# One that is there already, and then that of the package beside it
+cp "$host/bin/qemu" "$host/bin/qemu-system-x86_64"
+by_default() {
+	timeout 20 env -u KVMI_LISTEN PATH="$host/bin" "$out/tests/fakehost" check --root "$host" >"$dir/out" 2>&1
+	status=$?
+}
+by_default
+lacks "QEMU by default" 0 '^ok       QEMU         qemu-system-x86_64 (QEMU emulator version 10.0.2)$'
+sed 's/10.0.2/10.0.13/' "$host/bin/qemu" >"$host/bin/qemu-system-x86_64-kvmi"
+chmod +x "$host/bin/qemu-system-x86_64-kvmi"
+by_default
+lacks "QEMU of the package" 0 '^ok       QEMU         qemu-system-x86_64-kvmi (QEMU emulator version 10.0.13)$'
+# If it is there and broken, the other one is not what is wanted
+put bin/qemu-system-x86_64-kvmi '#!/nowhere\n'
+chmod 644 "$host/bin/qemu-system-x86_64-kvmi"
+by_default
+lacks "QEMU of the package, broken" 1 '^missing  QEMU         qemu-system-x86_64-kvmi --version: Permission denied'
+rm "$host/bin/qemu-system-x86_64" "$host/bin/qemu-system-x86_64-kvmi"
 examine --qemu none
 lacks "another VMM" 0 '^ok       VM'
 ok "check: another VMM: no QEMU" sh -c "! grep -q QEMU $dir/out"
@@ -159,7 +177,7 @@ examine --qemu "$host/etc/passwd"
 lacks "no program" 1 '^missing  QEMU         .*/etc/passwd --version: Permission denied'
 put bin/qemu '#!/bin/sh\ncase $1 in --version) printf "QEMU \\033[2J\\n";; *) echo invalid object type; exit 1;; esac\n'
 examine
-lacks "QEMU without the object" 1 "^missing  QEMU .* has no object .introspection.: build"
+lacks "QEMU without the object" 1 "^missing  QEMU .* has no object .introspection.: install qemu-system-x86-kvmi"
 ok "check: what QEMU says is printed as text" has 'QEMU \\x1b\[2J'
 put bin/qemu '#!/bin/sh\ncase $2 in introspection,help) printf "x:\\n  chardev=<string>\\n";; help) echo tcg;; *) echo QEMU;; esac\n'
 examine

@@ -104,8 +104,13 @@ write_report --qemu "$dir/bin/qemu" --guest /dev/null --limit 1
 ok "report: a guest that is lost" status_is 1
 ok "report: a guest that is lost: so it says" reported '^FAILED   guest: its boot, watched '
 ok "report: no page access" reported '^skipped  guest: its kernel, protected  *no page access$'
+# The package's is the one to take
 FAKE=
-write_report --qemu "$dir/bin/qemu" --guest /dev/null --limit 1
+mv "$dir/bin/qemu" "$dir/bin/qemu-system-x86_64-kvmi"
+printf '#!/bin/sh\nexit 1\n' >"$dir/bin/qemu-system-x86_64"
+chmod +x "$dir/bin/qemu-system-x86_64"
+write_report --guest /dev/null --limit 1
+ok "report: QEMU by default" reported '^QEMU  *QEMU emulator version 10.0.2$'
 ok "report: no guest comes" reported '^failed: .guest: what is possible, before it runs.$'
 unset FAKE
 

@@ -47,7 +47,8 @@ static int usage(void)
 	       "  limit    guests can be introspected, but not in every way\n"
 	       "  missing  without it they cannot\n"
 	       "  unknown  it could not be looked at, for lack of rights say\n"
-	       "  --qemu PROGRAM    the QEMU to look at (qemu-system-x86_64); none: another VMM\n"
+	       "  --qemu PROGRAM    the QEMU to look at (qemu-system-x86_64-kvmi, or else\n"
+	       "                    qemu-system-x86_64); none: another VMM\n"
 	       "  --qemu-user USER  may QEMU connect to the socket as this user?  A name, or\n"
 	       "                    numbers, UID or UID:GID\n"
 	       "  --root DIR        look at DIR/proc, DIR/sys, DIR/dev and DIR/etc\n"
@@ -65,7 +66,7 @@ int cmd_check(struct tool *tool, int argc, char **argv)
 		{ "root", required_argument, NULL, 'r' },
 		{ 0 }
 	};
-	struct check c = { .tool = tool, .root = "", .qemu = "qemu-system-x86_64" };
+	struct check c = { .tool = tool, .root = "" };
 	int opt;
 
 	while ((opt = next_option(tool, argc, argv, options)) != -1) {

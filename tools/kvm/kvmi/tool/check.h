@@ -18,7 +18,7 @@ enum verdict {
 struct check {
 	const struct tool *tool;
 	const char *root;	/* --root: where /proc, /sys, /dev and /etc are looked for */
-	const char *qemu;	/* --qemu */
+	const char *qemu;	/* --qemu, or NULL */
 	const char *qemu_user;	/* --qemu-user, or NULL */
 	unsigned int count[CHECK_VERDICTS];
 };

@@ -13,6 +13,10 @@
 #include <unistd.h>
 #include "check.h"
 
+/* The program of the package of QEMU with introspection, and everybody's */
+#define QEMU_OF_PACKAGE	"qemu-system-x86_64-kvmi"
+#define QEMU_OF_OTHERS	"qemu-system-x86_64"
+
 static int spawn(const char *program, char *const argv[], int output, pid_t *pid)
 {
 	posix_spawn_file_actions_t files;
@@ -115,12 +119,22 @@ void check_qemu(struct check *c)
 	char text[16384], version[128];
 	int status;
 
-	if (!strcmp(c->qemu, "none"))
+	if (c->qemu && !strcmp(c->qemu, "none"))
 		return;
-	status = run_qemu(c, "--version", NULL, text, sizeof(text));
+	if (c->qemu) {
+		status = run_qemu(c, "--version", NULL, text, sizeof(text));
+	} else {
+		c->qemu = QEMU_OF_PACKAGE;
+		status = run_qemu(c, "--version", NULL, text, sizeof(text));
+		if (status == -ENOENT) {
+			c->qemu = QEMU_OF_OTHERS;
+			status = run_qemu(c, "--version", NULL, text, sizeof(text));
+		}
+	}
 	if (status == -ENOENT) {
 		report(c, CHECK_MISSING, "QEMU",
-		       "no %s: give --qemu PROGRAM, or --qemu none for another VMM", c->qemu);
+		       "no %s: install qemu-system-x86-kvmi, or give --qemu PROGRAM, or --qemu none for another VMM",
+		       c->qemu);
 		return;
 	}
 	if (status) {
@@ -134,7 +148,7 @@ void check_qemu(struct check *c)
 	status = run_qemu(c, "-object", "introspection,help", text, sizeof(text));
 	if (status || !has_property(text, "chardev")) {
 		report(c, CHECK_MISSING, "QEMU",
-		       "%s (%s) has no object 'introspection': build it with patches/qemu, and give --qemu PROGRAM",
+		       "%s (%s) has no object 'introspection': install qemu-system-x86-kvmi, or build it with patches/qemu and give --qemu PROGRAM",
 		       c->qemu, version);
 		return;
 	}
