@@ -13,7 +13,7 @@ export KVMI_CACHE BASE LINUX QEMU_SRC BOCHS JOBS
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
-.PHONY: all help lab-packages packages packages-check tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
+.PHONY: all help lab-packages packages packages-qemu packages-check tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
 	test test-all test-debug test-kcsan bench shell demo check series apply export kernel report clean distclean \
 	test-can bench-can shell-can kernel-deb-can report-can
 
@@ -41,6 +41,7 @@ help:
 	@echo '  make apply LINUX=dir   Apply the series to your kernel tree'
 	@echo '  make kernel CONFIG=file  Debian packages of a patched host kernel'
 	@echo '  make packages          Debian packages of tool, libraries and documentation'
+	@echo '  make packages-qemu     One of QEMU with introspection, beside the one you have'
 	@echo '  make packages-check    Install them in a clean Debian, RELEASE=trixie for another'
 	@echo '  make report            On a host that runs such a kernel: test it, write a file to mail'
 	@echo 'Variables: KVMI_CACHE= where to build, JOBS= how parallel; BASE=6.12 for Linux'
@@ -132,6 +133,11 @@ kernel: kernel-deb-can lab-packages
 # Debian packages of tool, libraries and documentation, in DEBS= or the cache
 packages: lab-packages
 	@$(LAB)/debs $(DEBS)
+	@echo "  more      of QEMU: make packages-qemu; of a kernel: make kernel"
+
+# One of QEMU, which takes its time
+packages-qemu: lab-packages
+	@$(LAB)/qemu-deb $(DEBS)
 
 # RELEASE= another Debian release than this machine's
 packages-check: lab-packages
