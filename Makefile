@@ -13,7 +13,7 @@ export KVMI_CACHE BASE LINUX QEMU_SRC BOCHS JOBS
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
-.PHONY: all help lab-packages packages packages-qemu packages-check tree bochs qemu kernel-host kernel-debug kernel-kcsan user images \
+.PHONY: all help lab-packages packages packages-qemu packages-check tree bochs qemu qemu-newest kernel-host kernel-debug kernel-kcsan user images \
 	test test-all test-debug test-kcsan bench shell demo check series apply export kernel report clean distclean \
 	test-can bench-can shell-can kernel-deb-can report-can
 
@@ -34,6 +34,7 @@ help:
 	@echo '  make check             checkpatch, sparse, W=1, builds with options off'
 	@echo '  make check STEPS=...   Some of its steps only, e.g. "readme style"'
 	@echo '  make export            Write the commits of build/linux back to patches/linux'
+	@echo '  make qemu-newest       Merge patches/qemu with a newer QEMU, and build that; QEMU_SRC='
 	@echo '  make clean             Remove what was built, keep sources and downloads'
 	@echo '  make distclean         Remove everything'
 	@echo 'To use it'
@@ -62,6 +63,10 @@ bochs: lab-packages
 
 qemu: lab-packages
 	@$(LAB)/qemu
+
+# QEMU_SRC= the newer one, by default the newest that Debian has
+qemu-newest: lab-packages
+	@$(LAB)/qemu-newest
 
 kernel-host: tree
 	@$(LAB)/kernel host

@@ -4,6 +4,12 @@
 
 P=$REPO/patches/qemu
 
+# As the lab has it, static, for what it is to emulate and to run
+LAB_OPTIONS="--target-list=x86_64-softmmu --static --without-default-features --enable-kvm
+	--enable-tcg --disable-docs --disable-tools --disable-install-blobs --disable-pie
+	--disable-debug-info"
+
+# unpack [ITEM]: from QEMU_SRC=, or what `fetch` calls so
 unpack() {
 	git -C "$S" rev-parse -q --verify refs/heads/base >/dev/null 2>&1 && return
 	[ ! -e "$S" ] || [ -e "$S/.incomplete" ] ||
@@ -12,8 +18,8 @@ unpack() {
 	mkdir "$S"
 	: >"$S/.incomplete"
 	if [ -z "$QEMU_SRC" ]; then
-		"$LAB/fetch" qemu
-		QEMU_SRC=$B/downloads/$(awk '{ print $2 }' "$B/downloads/qemu.sha256")
+		"$LAB/fetch" "${1:-qemu}"
+		QEMU_SRC=$B/downloads/$(awk '{ print $2 }' "$B/downloads/${1:-qemu}.sha256")
 	fi
 	say unpack "$(basename "$QEMU_SRC")"
 	if [ -d "$QEMU_SRC" ]; then
@@ -23,7 +29,7 @@ unpack() {
 		tar -xf "$QEMU_SRC" --no-same-owner --strip-components=1 -C "$S"
 	fi
 	[ -f "$S/accel/kvm/kvm-all.c" ] || die "$QEMU_SRC holds no QEMU source"
-	fits qemu "$(cat "$S/VERSION")" || say note "$(what_fits qemu QEMU "$(cat "$S/VERSION")")"
+	[ -n "$1" ] || fits qemu "$(cat "$S/VERSION")" || say note "$(what_fits qemu QEMU "$(cat "$S/VERSION")")"
 	# Debian's source lacks these firmware images, which we do not use
 	# either; the build only wants the files to be there
 	sed -n "s/^ *'\(edk2-.*\.fd\)',/\1/p" "$S/pc-bios/meson.build" | while read -r f; do
