@@ -277,6 +277,81 @@ KVMI_TEST(kvmi_rsm, skip)
 	kvmi_guest_stop_normally(g);
 }
 
+static void set_smm(struct kvm_vcpu *vcpu, bool smm)
+{
+	struct kvm_vcpu_events events;
+
+	vcpu_events_get(vcpu, &events);
+	events.flags |= KVM_VCPUEVENT_VALID_SMM;
+	events.smi.smm = smm;
+	vcpu_events_set(vcpu, &events);
+}
+
+static void report_cr3(struct kvmi_guest *g)
+{
+	struct kvmi_event pause;
+
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_cr(&g->s, 0, 3, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CR, 1), 0);
+	kvmi_unpark(&g->s, &pause);
+}
+
+/* There was no SMI: what counts is what was when the VMM did this. */
+KVMI_TEST(kvmi_rsm, entered_by_the_vmm)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_sregs sregs;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+
+	inject_smi(g->vcpu);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	wait_smi_handler(g);
+	vcpu_run_complete_io(g->vcpu);
+	vcpu_sregs_get(g->vcpu, &sregs);
+	vcpu_regs_get(g->vcpu, &regs);
+	set_smm(g->vcpu, false);
+	kvmi_guest_reset(g);
+	report_cr3(g);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+
+	vcpu_sregs_set(g->vcpu, &sregs);
+	vcpu_regs_set(g->vcpu, &regs);
+	set_smm(g->vcpu, true);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_change(g, CHANGED_CR3, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.sregs.cr3, g->normal.sregs.cr3);
+}
+
+/* Not what was before an SMI that the VMM has ended without RSM */
+KVMI_TEST(kvmi_rsm, left_and_entered_by_the_vmm)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	inject_smi(g->vcpu);
+	report_cr3(g);
+	wait_smi_handler(g);
+	vcpu_run_complete_io(g->vcpu);
+	vcpu_sregs_get(g->vcpu, &sregs);
+	vcpu_regs_get(g->vcpu, &regs);
+	set_smm(g->vcpu, false);
+	sregs.cr3 ^= CR3_FLIP;
+	vcpu_sregs_set(g->vcpu, &sregs);
+	vcpu_regs_set(g->vcpu, &regs);
+	set_smm(g->vcpu, true);
+
+	/* RSM loads the same. */
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.sregs.cr3, g->normal.sregs.cr3 ^ CR3_FLIP);
+}
+
 static void set_shadow(struct kvm_vcpu *vcpu, u8 shadow)
 {
 	struct kvm_vcpu_events events;
