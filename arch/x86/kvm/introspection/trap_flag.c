@@ -173,6 +173,41 @@ bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_step_emulate);
 
+/*
+ * Have KVM deliver the event of an instruction, which the processor then does not
+ * fetch.  Return what to return to the run loop.
+ */
+static int queue_event(struct kvm_vcpu *vcpu, enum kvmi_step_insn insn, u8 vector)
+{
+	unsigned long rflags;
+	int r = 1;
+
+	if (kvm_vcpu_check_code_breakpoint(vcpu, 0, &r))
+		return r;
+
+	switch (insn) {
+	case KVMI_STEP_INT:
+		kvm_queue_interrupt(vcpu, vector, true);
+		break;
+	case KVMI_STEP_INT3:
+		r = kvmi_exception_exit(vcpu, BP_VECTOR, false, 0, 0);
+		break;
+	default:
+		r = kvmi_exception_exit(vcpu, OF_VECTOR, false, 0, 0);
+		break;
+	}
+
+	/* What is pushed is for the instruction behind this one. */
+	rflags = kvm_get_rflags(vcpu);
+	if ((rflags & X86_EFLAGS_RF) &&
+	    (vcpu->arch.exception.pending || vcpu->arch.interrupt.injected))
+		kvm_set_rflags(vcpu, rflags & ~X86_EFLAGS_RF);
+	if (insn == KVMI_STEP_INT)
+		kvmi_step_delivers(vcpu);
+
+	return r;
+}
+
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -194,14 +229,9 @@ bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r)
 		/* The trap is delayed by one instruction. */
 		return !kvmi_step_emulate(vcpu, r);
 	case KVMI_STEP_INT:
-		kvm_queue_interrupt(vcpu, insn.vector, true);
-		kvmi_step_delivers(vcpu);
-		return false;
 	case KVMI_STEP_INT3:
-		*r = kvmi_exception_exit(vcpu, BP_VECTOR, false, 0, 0);
-		return false;
 	case KVMI_STEP_INTO:
-		*r = kvmi_exception_exit(vcpu, OF_VECTOR, false, 0, 0);
+		*r = queue_event(vcpu, vi->arch.step.insn, insn.vector);
 		return false;
 	default:
 		return true;

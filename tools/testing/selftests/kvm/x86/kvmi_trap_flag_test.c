@@ -402,6 +402,56 @@ KVMI_TEST(kvmi_trap_flag_long, end_of_page_is_restricted)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The guest's own breakpoint on an instruction comes before it. */
+static void load_breakpoint(struct kvmi_guest *g, u64 rflags)
+{
+	g->start.debugregs.db[0] = CODE + 1;
+	/* L0, of execution */
+	g->start.debugregs.dr7 |= 1;
+	g->start.regs.rip = CODE + 1;
+	g->start.regs.rflags |= rflags;
+}
+
+KVMI_TEST(kvmi_trap_flag_long, breakpoint_on_int)
+{
+	static const struct {
+		const char *code;
+		size_t size;
+	} codes[] = {
+		/* NOP; INT 0x80, or INT3 */
+		{ "\x90\xcd\x80", 3 },
+		{ "\x90\xcc", 2 },
+	};
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	load_breakpoint(g, 0);
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		__kvmi_guest_code(g, (const u8 *)codes[i].code, codes[i].size);
+		kvmi_guest_run_normally(g);
+		if (g->normal_vector != DB_VECTOR)
+			SKIP(return, "The processor has no breakpoints");
+		TEST_ASSERT_EQ(g->normal_frame.rip, CODE + 1);
+		step(g);
+		kvmi_guest_reset(g);
+	}
+}
+
+/* With RF set it does not come, and RF is clear behind the instruction. */
+KVMI_TEST(kvmi_trap_flag_long, resume_at_int)
+{
+	struct kvmi_guest *g = &self->g;
+
+	load_breakpoint(g, X86_EFLAGS_RF);
+	kvmi_guest_code(g, "\x90\xcd\x80");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, 0x80);
+	if (g->normal_frame.rflags & X86_EFLAGS_RF)
+		SKIP(return, "The (emulated) processor pushes RF");
+	step(g);
+	TEST_ASSERT_EQ(g->frame.rflags, g->normal_frame.rflags);
+}
+
 /* The guest's own trap comes after the instruction, once. */
 KVMI_TEST(kvmi_trap_flag_long, own_trap)
 {
