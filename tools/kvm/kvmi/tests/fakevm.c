@@ -19,7 +19,8 @@
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
  * vCPU that the tool has not come to yet does, in "linuxwriterace" the guest writes to pages
- * of copies at the worst moments, "linuxholes", "linuxfirsthole" and "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
+ * of copies at the worst moments, "linuxholes", "linuxfirsthole" and "linuxlarge" have page
+ * tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
  * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
  * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
