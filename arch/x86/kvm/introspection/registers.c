@@ -196,6 +196,9 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 
 	__kvm_set_regs(vcpu, regs);
 	vcpu->arch.exception.pending = pending;
+	/* A processor that halts must not do so with TF set. */
+	if (regs->rflags & X86_EFLAGS_TF)
+		kvm_x86_call(update_single_step)(vcpu);
 
 	/*
 	 * An instruction that is being emulated completes with these registers.

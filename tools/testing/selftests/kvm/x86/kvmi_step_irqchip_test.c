@@ -360,6 +360,36 @@ KVMI_TEST(kvmi_irqchip, halted)
 		SKIP(return, "No single-stepping");
 }
 
+static void guest_db(struct ex_regs *regs)
+{
+	regs->rflags &= ~X86_EFLAGS_TF;
+}
+
+/* The processor that halts has executed its HLT, which is not what traps. */
+KVMI_TEST(kvmi_irqchip, halted_in_guest_with_trap_flag)
+{
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+	struct ucall uc;
+
+	if (!(kvm_check_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		SKIP(return, "HLT always exits");
+	create_with(self, guest_code_hlt, KVM_X86_DISABLE_EXITS_HLT);
+	vm_install_exception_handler(self->vm, DB_VECTOR, guest_db);
+	kvmi_run_start(&self->r, &self->s, self->vcpu);
+	usleep(100000);
+	TEST_ASSERT_KVMI(kvmi_pause(&self->s, 0, 0), 0);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_PAUSE, &ev);
+	regs = ev.common.arch.regs;
+	regs.rflags |= X86_EFLAGS_TF;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&self->s, 0, &regs), 0);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	usleep(100000);
+	send_msi(self->vm, VECTOR);
+	kvmi_run_wait_sync(&self->r, &uc);
+	TEST_ASSERT_EQ(uc.args[0], 1);
+}
+
 /* The processor itself halts, without a VM exit. */
 KVMI_TEST(kvmi_irqchip, halted_in_guest)
 {
