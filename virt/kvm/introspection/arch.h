@@ -19,6 +19,7 @@ struct kvmi_operands;
 struct kvmi_place;
 struct kvmi_rule;
 struct kvmi_vcpu_event_arch;
+struct kvmi_vcpu_event_trap;
 struct kvmi_vcpu_request;
 
 void kvmi_arch_features(struct kvmi_features *features);
@@ -45,6 +46,8 @@ bool kvmi_arch_event_supported(u16 id);
 int kvmi_arch_vcpu_check_event(struct kvm_vcpu *vcpu, u16 id);
 bool kvmi_arch_event_pending(const struct kvmi_arch_vcpu *arch, u16 id);
 bool kvmi_arch_vcpu_trap_due(struct kvm_vcpu *vcpu);
+bool kvmi_arch_same_trap(const struct kvmi_vcpu_event_trap *before,
+			 const struct kvmi_vcpu_event_trap *now);
 void kvmi_arch_vcpu_recalc(struct kvm_vcpu *vcpu);
 void kvmi_arch_vm_recalc(struct kvm *kvm);
 u32 kvmi_arch_page_access(void);
@@ -65,6 +68,7 @@ unsigned int kvmi_arch_vcpu_step_in_view(struct kvm_vcpu *vcpu, unsigned int vie
 					 bool delivery);
 void kvmi_arch_vcpu_step_once(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_retry(struct kvm_vcpu *vcpu);
+void kvmi_arch_vcpu_drop_exception(struct kvm_vcpu *vcpu);
 void kvmi_arch_vcpu_get_place(struct kvm_vcpu *vcpu, struct kvmi_place *at);
 u16 kvmi_arch_rule_conditions(u16 id);
 bool kvmi_arch_check_rule(u16 id, const struct kvmi_rule *rule);

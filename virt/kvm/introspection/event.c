@@ -606,6 +606,10 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	if (event->action == KVMI_EVENT_ACTION_RETRY &&
 	    event->id == KVMI_VCPU_EVENT_PF)
 		kvmi_arch_vcpu_retry(vcpu);
+	/* There is nothing to deliver before the instruction. */
+	if (event->action == KVMI_EVENT_ACTION_RETRY &&
+	    event->id == KVMI_VCPU_EVENT_TRAP)
+		kvmi_arch_vcpu_drop_exception(vcpu);
 	if (steps & KVMI_REPLY_STEP_IN_VIEW)
 		kvmi_view_step(vcpu, session, event->view, raised_again(event->id));
 	else if (steps & KVMI_REPLY_SINGLESTEP)
@@ -712,6 +716,8 @@ static bool same_data(const struct kvmi_event *event, const u8 *data, size_t siz
 
 	if (event->data_size != size)
 		return false;
+	if (event->id == KVMI_VCPU_EVENT_TRAP)
+		return kvmi_arch_same_trap((const void *)event->data, (const void *)data);
 	if (!old)
 		return !memcmp(event->data, data, size);
 

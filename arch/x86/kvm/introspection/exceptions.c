@@ -300,10 +300,30 @@ static void fill_trap(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_trap *event)
 	event->flags = retry_allowed(vcpu) ? KVMI_TRAP_RETRY : 0;
 	if (ex->has_error_code && is_protmode(vcpu))
 		event->error_code = ex->error_code;
-	if (ex->has_payload)
+	/* Of #NM it is what is in MSR_IA32_XFD_ERR. */
+	if (ex->has_payload && (ex->vector == DB_VECTOR || ex->vector == PF_VECTOR))
 		event->address = ex->payload;
 	else if (ex->vector == PF_VECTOR)
 		event->address = vcpu->arch.cr2;
+}
+
+/* The tool has the guest repeat the instruction that has raised the exception. */
+void kvmi_arch_vcpu_drop_exception(struct kvm_vcpu *vcpu)
+{
+	vcpu->arch.exception.pending = false;
+	vcpu->arch.exception.injected = false;
+}
+
+/*
+ * Return true if two events are about the same exception.  What a #DB adds to DR6
+ * is unknown once the VMM has made it an injected one, as that adds it.
+ */
+bool kvmi_arch_same_trap(const struct kvmi_vcpu_event_trap *before,
+			 const struct kvmi_vcpu_event_trap *now)
+{
+	return before->nr == now->nr && before->flags == now->flags &&
+	       before->error_code == now->error_code &&
+	       (before->address == now->address || now->nr == DB_VECTOR);
 }
 
 static bool deliver_exception(struct kvm_vcpu *vcpu)
@@ -335,10 +355,6 @@ static bool deliver_exception(struct kvm_vcpu *vcpu)
 		return false;
 
 	WRITE_ONCE(injection->reported, false);
-	if (action == KVMI_EVENT_ACTION_RETRY) {
-		ex->pending = false;
-		ex->injected = false;
-	}
 
 	return action == KVMI_EVENT_ACTION_ALLOW;
 }

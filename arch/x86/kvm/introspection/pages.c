@@ -393,6 +393,10 @@ static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 	    EMULATION_OK)
 		return cannot_emulate(vcpu);
 
+	/* An IRET that is skipped unblocks nothing. */
+	if (kvm_x86_call(get_nmi_mask)(vcpu))
+		kvm_x86_call(set_nmi_mask)(vcpu, true);
+
 	/* Includes traps at the end of an instruction. */
 	return kvm_emulate_instruction(vcpu, EMULTYPE_SKIP | EMULTYPE_NO_DECODE |
 					     EMULTYPE_COMPLETE_USER_EXIT);

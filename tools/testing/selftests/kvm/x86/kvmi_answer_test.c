@@ -900,6 +900,26 @@ KVMI_TEST(kvmi_kept, trap_crash)
 	expect_crashed(g);
 }
 
+/* With what the VMM does DR6 has changed, and there is no more to say. */
+KVMI_TEST(kvmi_kept, trap_of_db)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+
+	g->start.regs.rflags |= X86_EFLAGS_TF;
+	kvmi_guest_code(g, NOPS);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_TRAP, &self->ev);
+	TEST_ASSERT_EQ(self->ev.trap.nr, DB_VECTOR);
+	TEST_ASSERT(self->ev.trap.address, "Nothing is added to DR6");
+	interrupt(g);
+	vcpu_events_get(g->vcpu, &events);
+	TEST_ASSERT_EQ(events.exception.injected, 1);
+	vcpu_events_set(g->vcpu, &events);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	run(g);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), DB_VECTOR);
+}
+
 /* The VMM has the guest take another one. */
 KVMI_TEST(kvmi_kept, trap_of_another_exception)
 {

@@ -278,6 +278,42 @@ KVMI_TEST(kvmi_reply, step_in_view_of_breakpoint)
 	TEST_ASSERT_EQ(g->state.regs.rip, g->end);
 }
 
+/* With RETRY there is no exception to deliver any more, pending or injected. */
+KVMI_TEST(kvmi_reply, step_in_view_of_trap)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_vcpu_events events;
+	struct kvmi_event ev;
+	int i;
+
+	/* DEC ECX; JNZ back to WRITE */
+	g->start.regs.rcx = 2;
+	BEGIN(self, WRITE "\xff\xc9\x75\xfa");
+	memcpy(addr_gpa2hva(g->vm, OTHER), addr_gpa2hva(g->vm, CODE), 4096);
+	memcpy(addr_gpa2hva(g->vm, OTHER), UD2, 2);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, CODE, OTHER), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_TRAP, 1), 0);
+	kvmi_reply(&g->s, &self->pause, ALLOW);
+	for (i = 0; i < 2; i++) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+		TEST_ASSERT_EQ(ev.trap.nr, UD_VECTOR);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
+		TEST_ASSERT_EQ(written(g), i);
+		if (i) {
+			kvmi_run_signal(&g->r);
+			kvmi_run_wait_eintr(&g->r);
+			vcpu_events_get(g->vcpu, &events);
+			TEST_ASSERT_EQ(events.exception.injected, 1);
+			vcpu_events_set(g->vcpu, &events);
+			kvmi_run_start(&g->r, &g->s, g->vcpu);
+		}
+		kvmi_reply_flags(&g->s, &ev, RETRY, STEP_IN_VIEW, self->view);
+	}
+	kvmi_guest_stop(g);
+	TEST_ASSERT_EQ(written(g), 2);
+	TEST_ASSERT_EQ(g->state.regs.rip, g->end);
+}
+
 /* An instruction that is over without a step, or not executed at all */
 KVMI_TEST(kvmi_reply, step_in_view_of_an_exit)
 {
