@@ -280,10 +280,8 @@ KVMI_TEST(kvmi_entry, interrupt)
 		kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
 		vcpu_regs_get(g->vcpu, &regs);
 		TEST_ASSERT_EQ(regs.rdx, 0x1234);
-		if (actions[i] == KVMI_EVENT_ACTION_SKIP)
-			TEST_ASSERT_EQ(regs.rip, g->end);
-		else
-			TEST_ASSERT_EQ(regs.rip, KVMI_GUEST_HANDLERS + VECTOR * 16);
+		/* What the VMM has sent is not dropped by SKIP: it waits for the EOI. */
+		TEST_ASSERT_EQ(regs.rip, KVMI_GUEST_HANDLERS + VECTOR * 16);
 	}
 }
 
