@@ -303,7 +303,6 @@ KVMI_TEST(kvmi_memory, bad_requests)
 	ASSERT_SAME(self->a, before, sizeof(before));
 }
 
-/* The padding of a cookie is padding, too. */
 /* What KVM has put into the guest's address space is no memory of the guest's. */
 KVMI_TEST(kvmi_memory, slots_of_kvm)
 {
@@ -317,6 +316,7 @@ KVMI_TEST(kvmi_memory, slots_of_kvm)
 			 kvmi_has_page_access() ? -KVM_EINVAL : -KVM_EOPNOTSUPP);
 }
 
+/* The padding of a cookie is padding, too. */
 KVMI_TEST(kvmi_memory, cookie_padding)
 {
 	struct kvmi_mem_cookie mc = {
