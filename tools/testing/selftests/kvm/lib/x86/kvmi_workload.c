@@ -93,8 +93,6 @@ static void guest_code(void)
 {
 	u64 i, start;
 
-	if (this_cpu_has(X86_FEATURE_XSAVE))
-		set_cr4(get_cr4() | X86_CR4_OSXSAVE);
 	for (;;) {
 		for (i = 0; i < guest_ops; i++) {
 			start = rdtsc();
@@ -167,10 +165,24 @@ static bool exits_for_xsetbv(struct kvm_vcpu *vcpu)
 	return with.exits > without.exits;
 }
 
+/* For XSETBV; the guest itself must not execute anything that it is not told to. */
+static void enable_xsave(struct kvm_vcpu *vcpu)
+{
+	struct kvm_sregs sregs;
+
+	if (!kvm_cpu_has(X86_FEATURE_XSAVE))
+		return;
+
+	vcpu_sregs_get(vcpu, &sregs);
+	sregs.cr4 |= X86_CR4_OSXSAVE;
+	vcpu_sregs_set(vcpu, &sregs);
+}
+
 struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 {
 	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, guest_code);
 
+	enable_xsave(*vcpu);
 	vm_install_exception_handler(vm, BP_VECTOR, guest_int3_handler);
 
 	guest_xcr0[0] = kvm_cpu_supported_xcr0();
@@ -184,7 +196,10 @@ struct kvm_vm *kvmi_workload_create(struct kvm_vcpu **vcpu)
 
 struct kvm_vcpu *kvmi_workload_add_vcpu(struct kvm_vm *vm, u32 id)
 {
-	return vm_vcpu_add(vm, id, guest_code);
+	struct kvm_vcpu *vcpu = vm_vcpu_add(vm, id, guest_code);
+
+	enable_xsave(vcpu);
+	return vcpu;
 }
 
 void kvmi_workload_add_memory(struct kvm_vm *vm, u64 npages)
