@@ -83,6 +83,11 @@ typedef vm_vaddr_t gva_t;
 	0;									\
 })
 
+static inline bool kvm_is_unrestricted_guest_enabled(void)
+{
+	return get_kvm_intel_param_bool("unrestricted_guest");
+}
+
 static inline void kvm_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 				      void *(*fn)(void *), void *arg)
 {
