@@ -116,11 +116,8 @@ static const struct kvmi_event_desc events[KVMI_NR_EVENT_IDS] = {
 		.actions = ALLOW | CRASH,
 	},
 	[KVMI_VCPU_EVENT_CPUID] = INSTRUCTION(0),
-	[KVMI_VCPU_EVENT_ACCESS] = {
-		.kind = KVMI_EVENT_OF_INSTRUCTION,
-		.actions = ALLOW | SKIP | CRASH,
-		.reply_size = sizeof(struct kvmi_vcpu_event_access_reply),
-	},
+	[KVMI_VCPU_EVENT_ACCESS] =
+		INSTRUCTION(sizeof(struct kvmi_vcpu_event_access_reply)),
 	[KVMI_VCPU_EVENT_CREATE_VCPU] = {
 		.kind = KVMI_EVENT_OF_NEW_VCPU,
 		.actions = ALLOW | CRASH,
@@ -604,7 +601,8 @@ static int take_answer(struct kvm_vcpu *vcpu, struct kvm_introspection *session,
 	}
 	/* The accesses of the instruction, which may be another one, begin anew. */
 	if (event->action == KVMI_EVENT_ACTION_RETRY &&
-	    event->id == KVMI_VCPU_EVENT_PF)
+	    (event->id == KVMI_VCPU_EVENT_PF ||
+	     event->id == KVMI_VCPU_EVENT_ACCESS))
 		kvmi_arch_vcpu_retry(vcpu);
 	/* There is nothing to deliver before the instruction. */
 	if (event->action == KVMI_EVENT_ACTION_RETRY &&

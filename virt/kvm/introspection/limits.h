@@ -60,8 +60,8 @@
 #define KVMI_MAX_EVENT_REPLY		32
 
 /*
- * Views of guest memory, including the first one.  Together with the one that is
- * used for single-stepping they have to fit in kvm_mmu_page_role.view.
+ * Views of guest memory, including the first one.  They have to fit in
+ * kvm_mmu_page_role.view.
  */
 #define KVMI_NR_VIEWS			7
 

@@ -127,7 +127,6 @@ int domain_leave(struct domain *d, int err);
 int event_id_of(int v7_id);
 void pump(struct domain *d);
 int make_up_pause(struct domain *d, uint16_t vcpu);
-int ask(struct domain *d, const struct kint_event *event);
 void events_free(struct domain *d);
 
 /* reply.c */
@@ -138,7 +137,6 @@ struct reply {
 	} how;
 	unsigned int action;
 	bool allows;			/* the access that the caller was asked about */
-	bool again;			/* it is to be asked again */
 	uint64_t value;
 	unsigned char data[32];
 	struct kvmi_event_pf_reply context;

@@ -255,7 +255,7 @@ static bool answer_alone(struct domain *d, struct vcpu *v, const struct kint_eve
 }
 
 /* Give the caller an event to answer */
-int ask(struct domain *d, const struct kint_event *event)
+static int ask(struct domain *d, const struct kint_event *event)
 {
 	const struct kvmi_vcpu_event_pf *pf = &event->pf;
 	struct kint_event known = as_known(event);

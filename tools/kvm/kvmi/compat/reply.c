@@ -152,34 +152,24 @@ static void set_context(struct vcpu *v, const struct kint_event *event,
 
 /*
  * The caller has answered what is a page fault to it, and an access of an instruction that
- * is in the middle, which cannot begin anew.
+ * is in the middle.
  */
-static void prepare_access(struct domain *d, bool goes_on, const unsigned char *data, size_t size,
-			   struct reply *r)
+static void prepare_access(const struct domain *d, bool goes_on, const unsigned char *data,
+			   size_t size, struct reply *r)
 {
 	const struct kint_event *event = &r->open->event;
-	bool write = event->access.access == KVMI_PAGE_ACCESS_W;
 	struct vcpu seen = { .context = { 0 } };
-	uint64_t gpa = event->access.gpa;
-	uint8_t left = 0;
 
+	r->action = KVMI_EVENT_ACTION_RETRY;
+	if (!goes_on || is_elsewhere(d, r->open))
+		return;
 	r->action = KVMI_EVENT_ACTION_ALLOW;
-	if (goes_on && !is_elsewhere(d, r->open)) {
-		r->allows = true;
-		if (write || !get_context(data, size, &r->context))
-			return;
-		set_context(&seen, event, &r->context);
-		replace(&seen, &event->access, r->data);
-		r->how = REPLY_DATA;
-	} else if (r->open->moved && write) {
-		r->action = KVMI_EVENT_ACTION_SKIP;
-	} else if (r->open->moved) {
-		r->how = REPLY_DATA;	/* nothing */
-	} else if (kint_get_page_access(d->conn, d->vcpus[event->common.vcpu].view, 0, &gpa,
-					&left, 1) || !(left & event->access.access)) {
-		r->how = REPLY_NOTHING;
-		r->again = true;
-	}
+	r->allows = true;
+	if (event->access.access == KVMI_PAGE_ACCESS_W || !get_context(data, size, &r->context))
+		return;
+	set_context(&seen, event, &r->context);
+	replace(&seen, &event->access, r->data);
+	r->how = REPLY_DATA;
 }
 
 /* What @data, as the caller gave it, asks for */
@@ -290,18 +280,6 @@ static void remember_allowed(struct vcpu *v, const struct kint_event *event)
 	v->nallowed++;
 }
 
-/* In the view that the vCPU is in by now */
-static void ask_again(struct domain *d, const struct open_event *open)
-{
-	struct kint_event event = open->event;
-
-	event.common.arch.view = d->vcpus[event.common.vcpu].view;
-	if (!ask(d, &event))
-		return;
-	note(KVMI_LOG_LEVEL_ERROR, "no memory for an event of vCPU %u", event.common.vcpu);
-	kint_reply(d->conn, &event, KVMI_EVENT_ACTION_ALLOW);
-}
-
 /* It has been sent; @r->open is freed */
 void reply_done(struct domain *d, struct reply *r)
 {
@@ -310,8 +288,6 @@ void reply_done(struct domain *d, struct reply *r)
 
 	if (open->made_up)
 		made_up_done(d, r);
-	else if (r->again)
-		ask_again(d, open);
 	if (r->allows)
 		remember_allowed(&d->vcpus[event->common.vcpu], event);
 	if (r->allows && r->context.ctx_size)

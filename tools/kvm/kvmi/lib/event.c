@@ -157,8 +157,6 @@ uint32_t kint_event_actions(uint16_t id)
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
 	case KVMI_VCPU_EVENT_SINGLESTEP:
 		return ALLOW | CRASH;
-	case KVMI_VCPU_EVENT_ACCESS:
-		return ALLOW | CRASH | SKIP;
 	case KVMI_VCPU_EVENT_TRAP:
 		return ALLOW | CRASH | RETRY;
 	case KVMI_VCPU_EVENT_HYPERCALL:
@@ -169,6 +167,7 @@ uint32_t kint_event_actions(uint16_t id)
 	case KVMI_VCPU_EVENT_MSR:
 	case KVMI_VCPU_EVENT_PF:
 	case KVMI_VCPU_EVENT_CPUID:
+	case KVMI_VCPU_EVENT_ACCESS:
 		return ALLOW | CRASH | RETRY | SKIP;
 	default:
 		return 0;

@@ -246,9 +246,9 @@ static const struct kind {
 	{ KVMI_VCPU_EVENT_SINGLESTEP, { 1 }, 8, 0x5 },
 	{ KVMI_VCPU_EVENT_CPUID, { 7, [4] = 1, [8] = 2 }, 16, 0xf },
 	{ KVMI_VCPU_EVENT_ACCESS, { 0x56, [8] = 0x34, [16] = 1, 2, [24] = 'h', 'i', [55] = 9 },
-	  56, 0x5 },
+	  56, 0x7 },
 	{ KVMI_VCPU_EVENT_ACCESS, { 0x56, [8] = 0x34, [16] = 2, 2, [24] = 'h', 'i', [55] = 9 },
-	  56, 0xd },
+	  56, 0xf },
 	{ KVMI_VCPU_EVENT_CREATE_VCPU, "", 0, 0x5 },
 	/* of a newer kernel */
 	{ 51, "", 0, 0x5 },
@@ -353,7 +353,7 @@ static bool test_kinds(void)
 			CHECK(kint_event_actions(kind->id) == kind->actions);
 	}
 	CHECK(kint_event_actions(KVMI_VCPU_EVENT_TRAP) == 0x7 && !kint_event_actions(51));
-	CHECK(kint_event_actions(KVMI_VCPU_EVENT_ACCESS) == 0xd);
+	CHECK(kint_event_actions(KVMI_VCPU_EVENT_ACCESS) == 0xf);
 	return true;
 }
 

@@ -242,14 +242,172 @@ KVMI_TEST(kvmi_access, bad_action)
 	kvmi_guest_stop_normally(g);
 }
 
-KVMI_TEST(kvmi_access, retry_is_no_action)
+KVMI_TEST(kvmi_access, retry)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+	reply_trap(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* There may be nothing to ask about any more. */
+KVMI_TEST(kvmi_access, retry_with_access)
 {
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 
 	start_write(g, &ev);
+	restrict_page(g, DATA, RX | KVMI_PAGE_ACCESS_W);
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
-	kvmi_expect_closed(&g->s);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The instruction has read, and begins with what the tool has stored. */
+KVMI_TEST(kvmi_access, retry_with_registers)
+{
+	u64 val = DATA_VALUE + RAX_VALUE, other = DATA_VALUE + 1;
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	/* XADD [RDI], RAX */
+	START(g, "\x48\x0f\xc1\x07");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	regs = ev.common.arch.regs;
+	regs.rax = 1;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rax, 1);
+	reply_trap(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &other, sizeof(other), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), other);
+	TEST_ASSERT_EQ(g->state.regs.rax, DATA_VALUE);
+}
+
+/* To go on elsewhere is to leave out the instruction, whatever it has done so far. */
+static void retry_elsewhere(struct kvmi_guest *g, const struct kvmi_event *ev)
+{
+	struct kvm_regs regs = ev->common.arch.regs;
+
+	regs.rip = g->normal.regs.rip;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_guest_stop_unchanged(g);
+}
+
+KVMI_TEST(kvmi_access, retry_elsewhere)
+{
+	struct kvmi_event ev;
+
+	start_write(&self->g, &ev);
+	retry_elsewhere(&self->g, &ev);
+}
+
+KVMI_TEST(kvmi_access, retry_elsewhere_push)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rsp = THIRD + PAGE;
+	restrict_page(g, THIRD, RX);
+	START(g, "\x50");
+	wait_access(g, THIRD + PAGE - 8, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	retry_elsewhere(g, &ev);
+}
+
+/* The access of the page with the code is granted again by the next PF only. */
+KVMI_TEST(kvmi_access, retry_code)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R);
+	START(g, WRITE);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+	restrict_page(g, CODE, RX | KVMI_PAGE_ACCESS_W);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The answer to an event that a signal has interrupted */
+KVMI_TEST(kvmi_access, retry_after_signal)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	start_write(g, &ev);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_access, retry_read)
+{
+	u64 val = DATA_VALUE, other = 7;
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	restrict_page(g, DATA, X);
+	START(g, READ);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_R, &val, sizeof(val), &ev);
+	*(u64 *)addr_gpa2hva(g->vm, DATA) = other;
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_R, &other, sizeof(other), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rax, other);
+}
+
+/* Iterations that are done stay so. */
+KVMI_TEST(kvmi_access, retry_repeat)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = RAX_VALUE;
+	struct kvmi_event ev;
+
+	g->start.regs.rcx = 2;
+	restrict_page(g, DATA, RX);
+	START(g, "\xf3\x48\xab");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	wait_access(g, DATA + 8, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA + 8);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rcx, 1);
+	TEST_ASSERT_EQ(value_at(g, DATA), RAX_VALUE);
+	allow(g, &ev);
 	kvmi_guest_stop_normally(g);
 }
 

@@ -275,14 +275,14 @@ KVMI_TEST(kvmi_timeout, crash)
 }
 
 /* A tool that works on a vCPU takes longer, but not for ever. */
-KVMI_TEST(kvmi_timeout, renewed)
+static void renew(struct _test_data_kvmi_timeout *self, u32 on_timeout)
 {
 	struct kvmi_vcpu_get_info_reply info;
 	struct kvmi_guest *g = &self->g;
 	struct timespec begin, now;
 	u32 seq;
 
-	hook_timeout(g, 1500, 5000, KVM_INTROSPECTION_STOP);
+	hook_timeout(g, 1500, 5000, on_timeout);
 	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	while (kvmi_run_is_going(&g->r)) {
@@ -294,15 +294,50 @@ KVMI_TEST(kvmi_timeout, renewed)
 						 &info, sizeof(info)), 0);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
-		    self->ev.hdr.seq);
 	/* It can take longer than the limit, but never less. */
 	TEST_ASSERT(now.tv_sec - begin.tv_sec >= 4, "It took %lu s",
 		    now.tv_sec - begin.tv_sec);
+}
+
+KVMI_TEST(kvmi_timeout, renewed)
+{
+	struct kvmi_guest *g = &self->g;
+
+	renew(self, KVM_INTROSPECTION_STOP);
+	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
+		    self->ev.hdr.seq);
 	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
 	kvmi_close(&g->s);
 	run(g);
 	kvmi_guest_stop_normally(g);
+}
+
+KVMI_TEST(kvmi_timeout, renewed_allow)
+{
+	struct kvmi_guest *g = &self->g;
+
+	renew(self, KVM_INTROSPECTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+	TEST_ASSERT_EQ(stat(g, "introspection_timeouts"), 1);
+	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+	kvmi_close(&g->s);
+}
+
+KVMI_TEST(kvmi_timeout, renewed_crash)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	renew(self, KVM_INTROSPECTION_CRASH);
+	for (i = 0; i < 3; i++) {
+		expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
+			    self->ev.hdr.seq);
+		run(g);
+	}
+	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
+		    self->ev.hdr.seq);
+	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+	kvmi_close(&g->s);
 }
 
 /* Rules, of which each command waits for all vCPUs */
@@ -750,6 +785,38 @@ KVMI_TEST(kvmi_loss, half_closed)
 	end_asked(self, variant->event);
 }
 
+/* What the event is about is refused by a rule, for as long as nobody replaces that. */
+static void refuse_by_rule(struct kvmi_session *s, u16 event)
+{
+	struct {
+		struct kvmi_vm_set_rules hdr;
+		struct kvmi_rule rule;
+	} req = {
+		.hdr = { .event = event, .count = 1 },
+		.rule = { .verdict = KVMI_RULE_SKIP },
+	};
+
+	TEST_ASSERT_KVMI(kvmi_cmd(s, KVMI_VM_SET_RULES, &req, sizeof(req), NULL, 0), 0);
+}
+
+KVMI_TEST(kvmi_loss, rule_decides)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event pause;
+
+	if (variant->event == KVMI_VCPU_EVENT_TRAP)
+		SKIP(return, "An exception cannot be skipped");
+
+	kvmi_guest_park(g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, variant->event, 1), 0);
+	refuse_by_rule(&g->s, variant->event);
+	kvmi_reply(&g->s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	g->r.s = NULL;
+	kvmi_close(&g->s);
+	wait_told(self);
+	kvmi_guest_stop_unchanged(g);
+}
+
 /* Nothing is lost that is unhooked. */
 KVMI_TEST(kvmi_loss, nobody_is_told_of_unhooking)
 {
@@ -877,6 +944,34 @@ FIXTURE_SETUP(kvmi_loss_allow)
 FIXTURE_TEARDOWN(kvmi_loss_allow)
 {
 	kvmi_guest_free(&self->g);
+}
+
+/* Not even a rule refuses anything then. */
+KVMI_TEST(kvmi_loss_allow, rule)
+{
+	struct kvmi_guest *g = &self->g;
+	int lost = eventfd(0, 0);
+	u64 count;
+
+	TEST_ASSERT(lost >= 0, "eventfd()");
+	kvmi_unhook(&g->s);
+	kvmi_hook_with(&g->s, g->vm, (struct kvm_introspection_hook) {
+		.on_loss = KVM_INTROSPECTION_ALLOW,
+		.eventfd = lost,
+	});
+	refuse_by_rule(&g->s, KVMI_VCPU_EVENT_CPUID);
+	kvmi_guest_park(g, &self->ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_CPUID, 1), 0);
+	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
+	g->r.s = NULL;
+	kvmi_guest_stop_unchanged(g);
+
+	kvmi_close(&g->s);
+	TEST_ASSERT_EQ(read(lost, &count, sizeof(count)), sizeof(count));
+	kvmi_guest_reset(g);
+	run(g);
+	kvmi_guest_stop_normally(g);
+	close(lost);
 }
 
 KVMI_TEST(kvmi_loss_allow, attach)

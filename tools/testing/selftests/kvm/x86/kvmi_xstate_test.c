@@ -30,13 +30,14 @@ union image {
 
 /* What the guest loads first, and what it has in the end. */
 static union image guest_in, guest_out;
-static u64 guest_mask, guest_ready, guest_go;
+static u64 guest_mask, guest_xcr0, guest_ready, guest_go;
 
 static void guest_xstate(void)
 {
 	u32 low = guest_mask, high = guest_mask >> 32;
 
 	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
+	xsetbv(0, guest_xcr0);
 	/* Nothing but these instructions uses the registers. */
 	asm volatile("xrstor64 %[in]\n\t"
 		     "movq $1, %[ready]\n"
@@ -138,6 +139,8 @@ static void compare(struct kvm_vcpu *vcpu, u64 mask, const u8 *image,
 
 FIXTURE_SETUP(kvmi_xstate)
 {
+	u64 xcr0;
+
 	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_XSAVE));
 
 	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_xstate);
@@ -146,6 +149,8 @@ FIXTURE_SETUP(kvmi_xstate)
 	make_image(self->vcpu, self->mask, &self->in, 3);
 	write_guest_global(self->vm, guest_in, self->in);
 	write_guest_global(self->vm, guest_mask, self->mask);
+	xcr0 = kvm_cpu_supported_xcr0();
+	write_guest_global(self->vm, guest_xcr0, xcr0);
 
 	/* The registers are loaded and the vCPU is in an event. */
 	kvmi_hook(&self->s, self->vm);
@@ -529,6 +534,7 @@ KVMI_TEST(kvmi_xstate, component_the_guest_has_not_got)
 	write_guest_global(vm, guest_in, self->in);
 	self->mask &= ~XFEATURE_MASK_YMM;
 	write_guest_global(vm, guest_mask, self->mask);
+	write_guest_global(vm, guest_xcr0, self->mask);
 	write_guest_global(vm, guest_go, one);
 
 	kvmi_hook(&s, vm);

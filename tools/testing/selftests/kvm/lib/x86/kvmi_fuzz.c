@@ -311,7 +311,7 @@ static const struct event events[] = {
 	{ KVMI_VCPU_EVENT_SINGLESTEP, ACTION(ALLOW) | ACTION(CRASH) },
 	{ KVMI_VCPU_EVENT_CPUID, ALL_ACTIONS },
 	/* SKIP is for writes. */
-	{ KVMI_VCPU_EVENT_ACCESS, ACTION(ALLOW) | ACTION(CRASH),
+	{ KVMI_VCPU_EVENT_ACCESS, ACTION(ALLOW) | ACTION(RETRY) | ACTION(CRASH),
 	  sizeof(struct kvmi_vcpu_event_access_reply) },
 	{ KVMI_VCPU_EVENT_CREATE_VCPU, ACTION(ALLOW) | ACTION(CRASH) },
 };
