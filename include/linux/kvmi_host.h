@@ -73,6 +73,31 @@ static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 	return 1;
 }
 
+void __kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu);
+
+/* Called before the outer run loop. */
+static inline void kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu)
+{
+	if (static_branch_unlikely(&kvmi_known_key.key) &&
+	    READ_ONCE(vcpu->introspection))
+		__kvmi_vcpu_begin_run(vcpu);
+}
+
+int __kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r);
+
+/*
+ * Called when the outer run loop has ended for what userspace may ignore, i.e. a
+ * signal, or that an interrupt can be injected.  A crash precedes that.  Return what
+ * KVM_RUN has to return.
+ */
+static inline int kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r)
+{
+	if (static_branch_unlikely(&kvmi_known_key.key) &&
+	    READ_ONCE(vcpu->introspection))
+		return __kvmi_vcpu_end_run(vcpu, r);
+	return r;
+}
+
 bool __kvmi_vm_hooked(struct kvm *kvm);
 
 /* Return true from KVM_INTROSPECTION_HOOK to KVM_INTROSPECTION_UNHOOK. */
@@ -89,6 +114,8 @@ static inline void kvmi_vm_destroy(struct kvm *kvm) { }
 static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }
 static inline void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu) { }
 static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu) { return 1; }
+static inline void kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu) { }
+static inline int kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r) { return r; }
 static inline bool kvmi_vm_hooked(struct kvm *kvm) { return false; }
 
 #endif /* CONFIG_KVM_INTROSPECTION */

@@ -1155,6 +1155,8 @@ int __kvmi_event(struct kvm_vcpu *vcpu, u16 id, u8 forbidden, const void *data,
 	int r;
 
 	vi->answered = false;
+	/* It may be the rest of an instruction, before the run loop. */
+	WRITE_ONCE(vi->in_run, vcpu->wants_to_run);
 	session = decides_at_once(vi, id);
 	if (session) {
 		r = decide(vcpu, session, id, forbidden, data, size, reply);

@@ -195,7 +195,7 @@ static void send_pending(struct kvm_introspection *session)
  * sent before the session ends count, but a tool that floods the socket, or
  * whose commands take long, has to be stopped.
  */
-static bool too_late(struct kvm_introspection *session)
+bool kvmi_session_too_late(struct kvm_introspection *session)
 {
 	/* Pairs with smp_store_release() in stop_receiver(). */
 	bool ending = smp_load_acquire(&session->ending);
@@ -308,7 +308,7 @@ static int receive_message(struct kvm_introspection *session)
 		if (!session->late_messages++)
 			session->late_since = jiffies;
 	}
-	r = too_late(session) ? -ENOTCONN : kvmi_command_receive(session);
+	r = kvmi_session_too_late(session) ? -ENOTCONN : kvmi_command_receive(session);
 	/* Nothing that follows counts. */
 	if (r)
 		session->reader.error = r;
@@ -338,10 +338,10 @@ static bool kvmi_receive(void *data)
 	 */
 	do {
 		r = receive_message(session);
+		if (r && r != -EINTR)
+			r = end_after_replies(session, r);
 	} while ((!r || r == -EINTR) && READ_ONCE(session->ending) &&
-		 !too_late(session) && !fatal_signal_pending(current));
-	if (r && r != -EINTR)
-		r = end_after_replies(session, r);
+		 !kvmi_session_too_late(session) && !fatal_signal_pending(current));
 	if (r && r != -EINTR) {
 		scoped_guard(mutex, &session->reader.lock)
 			kvmi_vm_finish_shutdown(session);
@@ -748,7 +748,7 @@ static void stop_receiver(struct kvm_introspection *session)
 {
 	/* vCPUs stop waiting for the tool, but what it has sent counts. */
 	session->ending_since = jiffies;
-	/* Pairs with smp_load_acquire() in too_late(). */
+	/* Pairs with smp_load_acquire() in kvmi_session_too_late(). */
 	smp_store_release(&session->ending, true);
 	kernel_sock_shutdown(session->sock, SHUT_WR);
 	kvmi_session_wake_receiver(session);

@@ -174,6 +174,7 @@ struct kvm_introspection {
 };
 
 void kvmi_session_wake_receiver(struct kvm_introspection *session);
+bool kvmi_session_too_late(struct kvm_introspection *session);
 
 /* Return true if the tool is lost and the guest goes on without it. */
 static inline bool kvmi_goes_on_without_tool(struct kvm_introspection *session)

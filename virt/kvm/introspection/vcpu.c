@@ -27,6 +27,8 @@ int kvmi_vcpu_attach(struct kvm_vcpu *vcpu, struct kvm_introspection *session)
 		if (!vi)
 			return -ENOMEM;
 		vi->vcpu = vcpu;
+		/* It may be, and does not begin then. */
+		vi->in_run = true;
 		spin_lock_init(&vi->lock);
 		init_waitqueue_head(&vi->wait);
 		INIT_LIST_HEAD(&vi->commands);
@@ -116,7 +118,7 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	 * was asked about must not be executed.  A vCPU that waits for INIT was not
 	 * asked, and executes nothing until it is another's guest.
 	 */
-	if (vi->crashed && !vi->crash_reported &&
+	if (vi->crashed && !vi->crash_reported && READ_ONCE(vi->in_run) &&
 	    READ_ONCE(vi->vcpu->wants_to_run) && kvmi_arch_vcpu_ready(vi->vcpu))
 		vi->crash_left = true;
 	vi->crash_reported = false;
@@ -126,9 +128,8 @@ void kvmi_vcpu_detach(struct kvm_vcpu_introspection *vi, bool forget)
 	vi->expired = 0;
 	vi->answers_late = false;
 	vi->create_pending = false;
-	kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
-	if (vi->crash_left)
-		kvm_make_request(KVM_REQ_INTROSPECTION, vi->vcpu);
+	if (!vi->crash_left)
+		kvm_clear_request(KVM_REQ_INTROSPECTION, vi->vcpu);
 	kvmi_replies_drop(&vi->replies);
 	WRITE_ONCE(vi->event.state, KVMI_EVENT_NONE);
 	/*
@@ -630,6 +631,21 @@ static void wait_until_lost(struct kvm_vcpu *vcpu)
 	kvmi_vcpu_leave(vi);
 }
 
+static void take_crash(struct kvm_vcpu *vcpu, struct kvmi_exit *why)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	lockdep_assert_held(&vi->lock);
+
+	*why = vi->crash;
+	vi->crash_reported = vi->crashed;
+	/* It is permanent as long as the session is. */
+	if (vi->crashed)
+		kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
+	vi->crash_left = false;
+	WRITE_ONCE(vi->in_run, false);
+}
+
 /*
  * Return true if KVM_RUN has to return before the vCPU does anything else, which it
  * then does.  @crashed: not NULL if it may return because the vCPU has crashed
@@ -647,12 +663,7 @@ static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *cras
 		if (!crashed)
 			return false;
 		*crashed = true;
-		*why = vi->crash;
-		vi->crash_reported = vi->crashed;
-		/* It is permanent as long as the session is. */
-		if (vi->crashed)
-			kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
-		vi->crash_left = false;
+		take_crash(vcpu, why);
 		return true;
 	}
 	if (!vi->session || !why->reason)
@@ -661,9 +672,48 @@ static bool has_to_stop(struct kvm_vcpu *vcpu, struct kvmi_exit *why, bool *cras
 	/* There is still a reply to wait for. */
 	kvm_make_request(KVM_REQ_INTROSPECTION, vcpu);
 	/* Another tool may be attached. */
-	return why->reason != KVM_INTROSPECTION_EXIT_LOST ||
-	       (why->attachment == READ_ONCE(vi->session->attachment) &&
-		(READ_ONCE(vi->session->defunct) || READ_ONCE(vi->session->broken)));
+	if (why->reason == KVM_INTROSPECTION_EXIT_LOST &&
+	    (why->attachment != READ_ONCE(vi->session->attachment) ||
+	     (!READ_ONCE(vi->session->defunct) && !READ_ONCE(vi->session->broken))))
+		return false;
+
+	WRITE_ONCE(vi->in_run, false);
+	return true;
+}
+
+/*
+ * Return true if KVM_RUN has to return for a crash instead of what it was about to
+ * return for.  From here on it is userspace that decides what the vCPU executes.
+ */
+static bool crash_unreported(struct kvm_vcpu *vcpu, struct kvmi_exit *why)
+{
+	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
+
+	guard(spinlock)(&vi->lock);
+
+	if (vi->crash_left || (vi->crashed && !vi->crash_reported)) {
+		take_crash(vcpu, why);
+		return true;
+	}
+
+	WRITE_ONCE(vi->in_run, false);
+	return false;
+}
+
+void __kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu)
+{
+	WRITE_ONCE(kvmi_to_vcpu(vcpu)->in_run, true);
+}
+
+int __kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r)
+{
+	struct kvmi_exit why;
+
+	if (!crash_unreported(vcpu, &why))
+		return r;
+
+	kvmi_arch_vcpu_shutdown(vcpu);
+	return stop_run(vcpu, &why);
 }
 
 int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
@@ -694,7 +744,7 @@ int __kvmi_vcpu_service(struct kvm_vcpu *vcpu)
 
 	if (r) {
 		kvm_handle_signal_exit(vcpu);
-		return r;
+		return __kvmi_vcpu_end_run(vcpu, r);
 	}
 
 	/* Userspace, or the tool, may have set other registers. */

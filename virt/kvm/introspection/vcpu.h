@@ -172,8 +172,13 @@ struct kvm_vcpu_introspection {
 	bool crashed;
 	/* KVM_RUN has returned for that */
 	bool crash_reported;
-	/* KVM_RUN has to return for a crash of a session that has ended */
+	/* KVM_RUN has to return for a crash of a session that has ended; under @lock */
 	bool crash_left;
+	/*
+	 * The vCPU is in KVM_RUN, which reports a crash before it returns for
+	 * something else; written by the vCPU's thread, cleared under @lock
+	 */
+	bool in_run;
 	/* Why; written before @crashed */
 	struct kvmi_exit crash;
 	/* Why KVM_RUN returns once; written by the vCPU's thread */

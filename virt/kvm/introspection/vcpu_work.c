@@ -75,9 +75,11 @@ static bool hand_over(struct kvm_vcpu *vcpu, struct kvmi_vcpu_work *work)
 	return work->ran;
 }
 
-static bool is_ending(struct kvm_introspection *session)
+/* What was sent before the session ends is still done. */
+static bool gives_up(struct kvm_introspection *session)
 {
-	return READ_ONCE(session->defunct) || READ_ONCE(session->ending);
+	return READ_ONCE(session->defunct) || kvmi_session_too_late(session) ||
+	       fatal_signal_pending(current);
 }
 
 /*
@@ -115,7 +117,7 @@ int kvmi_run_on_vcpu(struct kvm_introspection *session,
 		} else if (room) {
 			schedule_timeout_idle(KVMI_VCPU_WORK_TIMEOUT);
 		}
-	} while (room && !is_ending(session));
+	} while (room && !gives_up(session));
 
 	return -KVM_EAGAIN;
 }

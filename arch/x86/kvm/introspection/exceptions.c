@@ -326,6 +326,12 @@ bool kvmi_arch_same_trap(const struct kvmi_vcpu_event_trap *before,
 	       (before->address == now->address || now->nr == DB_VECTOR);
 }
 
+static bool trap_wanted(struct kvm_vcpu *vcpu)
+{
+	return is_new(vcpu) && !(NOT_REPORTED & BIT(vcpu->arch.exception.vector)) &&
+	       kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP);
+}
+
 static bool deliver_exception(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
@@ -341,8 +347,7 @@ static bool deliver_exception(struct kvm_vcpu *vcpu)
 	/* Userspace may have cleared it with KVM_SET_VCPU_EVENTS. */
 	if (!ex->pending && !ex->injected)
 		WRITE_ONCE(injection->reported, false);
-	if (!READ_ONCE(injection->reported) &&
-	    !(is_new(vcpu) && kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_TRAP)))
+	if (!READ_ONCE(injection->reported) && !trap_wanted(vcpu))
 		return true;
 
 	fill_trap(vcpu, &event);

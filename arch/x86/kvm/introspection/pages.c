@@ -20,6 +20,7 @@
 #include "introspection/view.h"
 #include "emulation.h"
 #include "grants.h"
+#include "hyperv.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "lapic.h"
@@ -402,14 +403,52 @@ static int kvmi_skip_insn(struct kvm_vcpu *vcpu)
 					     EMULTYPE_COMPLETE_USER_EXIT);
 }
 
-/* Return true if the instruction at RIP is INT n, INT3 or INTO. */
-static bool is_int_insn(struct kvm_vcpu *vcpu)
+/* Return true if the instruction at RIP is the INT n, INT3 or INTO for a vector. */
+static bool is_int_insn(struct kvm_vcpu *vcpu, u8 vector)
 {
 	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
 
-	return x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) ==
-	       EMULATION_OK && ctxt->opcode_len == 1 &&
-	       ctxt->b >= 0xcc && ctxt->b <= 0xce;
+	if (x86_decode_emulated_instruction(vcpu, EMULTYPE_SKIP, NULL, 0) !=
+	    EMULATION_OK || ctxt->opcode_len != 1)
+		return false;
+
+	switch (ctxt->b) {
+	case 0xcc:
+		return vector == BP_VECTOR;
+	case 0xcd:
+		return vector == (u8)ctxt->src.val;
+	case 0xce:
+		return vector == OF_VECTOR;
+	default:
+		return false;
+	}
+}
+
+/* Return the vector of the INT n, INT3 or INTO that may be being delivered, or -1. */
+static int delivered_by_insn(struct kvm_vcpu *vcpu)
+{
+	const struct kvm_queued_exception *ex = &vcpu->arch.exception;
+	const struct kvm_queued_interrupt *irq = &vcpu->arch.interrupt;
+
+	if (irq->injected && irq->soft)
+		return irq->nr;
+	if (ex->injected && kvm_exception_is_soft(ex->vector))
+		return ex->vector;
+	return -1;
+}
+
+/* Return true if the local APIC is waiting for the end of a vector, and of it first. */
+static bool is_in_service(struct kvm_lapic *apic, u8 nr)
+{
+	u32 isr = kvm_lapic_get_reg(apic, APIC_ISR + (nr >> 5) * 0x10);
+	unsigned int i;
+
+	if (isr >> (nr & 31) != 1)
+		return false;
+	for (i = (nr >> 5) + 1; i < 8; i++)
+		if (kvm_lapic_get_reg(apic, APIC_ISR + i * 0x10))
+			return false;
+	return true;
 }
 
 /*
@@ -424,14 +463,13 @@ static bool end_interrupt(struct kvm_vcpu *vcpu)
 	if (!lapic_in_kernel(vcpu))
 		return false;
 
-	if (kvm_lapic_get_reg(vcpu->arch.apic, APIC_ISR + (nr >> 5) * 0x10) &
-	    BIT(nr & 31)) {
+	if (is_in_service(vcpu->arch.apic, nr)) {
 		kvm_lapic_set_eoi(vcpu);
 		return true;
 	}
 
-	/* Others don't wait. */
-	return !kvm_apic_accept_pic_intr(vcpu);
+	/* Others don't wait, but for the guest to tell a PIC. */
+	return kvm_hv_synic_auto_eoi_set(vcpu, nr) || !kvm_apic_accept_pic_intr(vcpu);
 }
 
 /*
@@ -440,9 +478,7 @@ static bool end_interrupt(struct kvm_vcpu *vcpu)
  */
 static int drop_delivery(struct kvm_vcpu *vcpu)
 {
-	bool soft = (vcpu->arch.interrupt.injected && vcpu->arch.interrupt.soft) ||
-		    (vcpu->arch.exception.injected &&
-		     kvm_exception_is_soft(vcpu->arch.exception.vector));
+	int vector = delivered_by_insn(vcpu);
 
 	if (kvmi_delivers_interrupt(vcpu) && !end_interrupt(vcpu))
 		return 1;
@@ -456,7 +492,7 @@ static int drop_delivery(struct kvm_vcpu *vcpu)
 	}
 
 	/* Unless the tool has injected #BP or #OF without such an instruction */
-	return soft && is_int_insn(vcpu) ? kvmi_skip_insn(vcpu) : 1;
+	return vector >= 0 && is_int_insn(vcpu, vector) ? kvmi_skip_insn(vcpu) : 1;
 }
 
 /* Return true if emulating the instruction at RIP has just failed. */

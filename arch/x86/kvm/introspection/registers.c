@@ -166,6 +166,22 @@ bool kvmi_delivers_interrupt(struct kvm_vcpu *vcpu)
 	return vcpu->arch.interrupt.injected && !vcpu->arch.interrupt.soft;
 }
 
+/* The guest goes on elsewhere. */
+static void leave_instruction(struct kvm_vcpu *vcpu)
+{
+	struct kvm_queued_exception *ex = &vcpu->arch.exception;
+
+	/* An IRET that was begun unblocks nothing. */
+	if (kvm_x86_call(get_nmi_mask)(vcpu))
+		kvm_x86_call(set_nmi_mask)(vcpu, true);
+
+	/* INT n, INT3 and INTO end with what they deliver. */
+	if (vcpu->arch.interrupt.injected && vcpu->arch.interrupt.soft)
+		kvm_clear_interrupt_queue(vcpu);
+	if (ex->injected && kvm_exception_is_soft(ex->vector))
+		ex->injected = false;
+}
+
 /*
  * Load the general registers, as accepted by kvmi_vcpu_set_registers().  Unlike
  * with KVM_SET_REGS, a pending exception stays pending.
@@ -193,6 +209,8 @@ void kvmi_arch_vcpu_set_regs(struct kvm_vcpu *vcpu, struct kvm_regs *regs)
 	if (changed & (X86_EFLAGS_IF | X86_EFLAGS_TF) ||
 	    regs->rip != kvm_rip_read(vcpu))
 		kvm_x86_call(set_interrupt_shadow)(vcpu, 0);
+	if (regs->rip != kvm_rip_read(vcpu))
+		leave_instruction(vcpu);
 
 	__kvm_set_regs(vcpu, regs);
 	vcpu->arch.exception.pending = pending;

@@ -5,6 +5,7 @@
  * The write is recorded in the ring of any vCPU, whatever the vCPUs do.
  */
 #include <asm/barrier.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include "kvmi_test_harness.h"
@@ -577,6 +578,91 @@ KVMI_TEST(kvmi_dirty_ring, tool_leaves_with_writes_to_do)
 			       KVM_INTROSPECTION_EXIT_LOST);
 	}
 	kvmi_close(&self->s);
+}
+
+static void pin(pthread_t thread, int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	TEST_ASSERT(!pthread_setaffinity_np(thread, sizeof(cpus), &cpus),
+		    "pthread_setaffinity_np()");
+}
+
+/* Longer than the receiver waits for a vCPU at a time, less than the session for it */
+#define HOG_MS	200
+
+struct hog {
+	int cpu;
+	/* 1 when nothing else runs on the CPU, -1 if it cannot be had */
+	int state;
+};
+
+static void *hog_thread(void *arg)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	struct timespec begin, now;
+	struct hog *hog = arg;
+
+	pin(pthread_self(), hog->cpu);
+	if (sched_setscheduler(0, SCHED_FIFO, &param)) {
+		WRITE_ONCE(hog->state, -1);
+		return NULL;
+	}
+	WRITE_ONCE(hog->state, 1);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - begin.tv_sec) * 1000 +
+		 (now.tv_nsec - begin.tv_nsec) / 1000000 < HOG_MS);
+	return NULL;
+}
+
+/* They are in KVM_RUN, and do not run when the session is to end. */
+KVMI_TEST(kvmi_dirty_ring, tool_leaves_while_vcpus_are_preempted)
+{
+	struct hog hog = { };
+	pthread_t thread;
+	cpu_set_t cpus;
+	int i, nr = 0;
+
+	TEST_ASSERT(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity()");
+	for (i = 0; i < CPU_SETSIZE && nr < 2; i++) {
+		if (!CPU_ISSET(i, &cpus))
+			continue;
+		if (nr++)
+			hog.cpu = i;
+		else
+			pin(pthread_self(), i);
+	}
+	if (nr < 2)
+		SKIP(return, "Needs two CPUs");
+
+	/* With a receiver on this CPU */
+	kvmi_unhook(&self->s);
+	kvmi_hook(&self->s, self->vm);
+	for (i = 0; i < NR_VCPUS; i++) {
+		spin(self, i);
+		pin(self->r[i].thread, hog.cpu);
+		self->r[i].s = NULL;
+	}
+	pthread_create(&thread, NULL, hog_thread, &hog);
+	while (!READ_ONCE(hog.state))
+		usleep(1000);
+	if (hog.state > 0) {
+		send_write(&self->s, GPA, 0x33);
+		kvmi_close(&self->s);
+		TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
+		TEST_ASSERT_EQ(self->mem[0], 0x33);
+		TEST_ASSERT_EQ(harvest(self), BIT(0));
+		kvmi_hook(&self->s, self->vm);
+	}
+	pthread_join(thread, NULL);
+	for (i = 0; i < NR_VCPUS; i++)
+		release(self, i);
+	if (hog.state < 0)
+		SKIP(return, "Needs real-time scheduling");
 }
 
 /* Memory that is not tracked needs no vCPU. */

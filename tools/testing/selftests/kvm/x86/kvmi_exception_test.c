@@ -1045,6 +1045,32 @@ KVMI_TEST(kvmi_control_protection, code_is_restricted_and_allow)
 	stop_with_error_code(g);
 }
 
+#define MCI_STATUS_VAL	BIT_ULL(63)
+#define MCI_STATUS_UC	BIT_ULL(61)
+
+/* What the VMM reports of the host's hardware is nothing that the guest has done. */
+TEST(kvmi_machine_check)
+{
+	struct kvm_x86_mce mce = { .status = MCI_STATUS_VAL | MCI_STATUS_UC };
+	struct kvmi_event pause;
+	struct kvmi_guest g;
+	u64 banks = 1;
+
+	kvmi_guest_create(&g, KVMI_GUEST_LONG);
+	g.start.sregs.cr4 |= X86_CR4_MCE;
+	kvmi_guest_code(&g, NOP);
+	kvmi_guest_park(&g, &pause);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g.s, 0, KVMI_VCPU_EVENT_TRAP, 1), 0);
+	kvmi_run_signal(&g.r);
+	kvmi_run_wait_eintr(&g.r);
+	vcpu_ioctl(g.vcpu, KVM_X86_SETUP_MCE, &banks);
+	vcpu_ioctl(g.vcpu, KVM_X86_SET_MCE, &mce);
+	kvmi_reply(&g.s, &pause, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_start(&g.r, &g.s, g.vcpu);
+	TEST_ASSERT_EQ(kvmi_guest_stop(&g), MC_VECTOR);
+	kvmi_guest_free(&g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));

@@ -888,29 +888,50 @@ KVMI_TEST(kvmi_grant_event, nmi)
 	TEST_ASSERT_EQ(g->state.mem[TARGET], 1);
 }
 
+static const struct {
+	const char *code;
+	size_t size;
+} ints[] = {
+	/* INT 0x80; INT3, also with a prefix */
+	{ "\xcd\x80", 2 },
+	{ "\xcc", 1 },
+	{ "\x2e\xcc", 2 },
+};
+
 /* INT n, INT3 and INTO are instructions: SKIP moves RIP past them. */
 KVMI_TEST(kvmi_grant_event, skip_int)
 {
-	static const struct {
-		const char *code;
-		size_t size;
-	} codes[] = {
-		/* INT 0x80; INT3, also with a prefix */
-		{ "\xcd\x80", 2 },
-		{ "\xcc", 1 },
-		{ "\x2e\xcc", 2 },
-	};
 	struct kvmi_guest *g = &self->g;
 	struct kvmi_event ev;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(codes); i++) {
-		__kvmi_guest_code(g, (const u8 *)codes[i].code, codes[i].size);
+	for (i = 0; i < ARRAY_SIZE(ints); i++) {
+		__kvmi_guest_code(g, (const u8 *)ints[i].code, ints[i].size);
 		kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
 		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
 		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
 		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+		kvmi_guest_stop_unchanged(g);
+	}
+}
+
+/* And they are not done where the tool has the guest go on. */
+KVMI_TEST(kvmi_grant_event, int_elsewhere)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ints); i++) {
+		__kvmi_guest_code(g, (const u8 *)ints[i].code, ints[i].size);
+		kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+		regs = ev.common.arch.regs;
+		regs.rip += ints[i].size;
+		TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
 		kvmi_guest_stop_unchanged(g);
 	}
 }
@@ -968,6 +989,88 @@ KVMI_TEST(kvmi_grant_event, skip_exception)
 		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
 		kvmi_guest_stop_unchanged(g);
 	}
+}
+
+/* Not even of one that is for another vector */
+KVMI_TEST(kvmi_grant_event, skip_exception_before_int)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "SVM delivers no #BP where there is no INT3");
+
+	/* INT 0x80 */
+	kvmi_guest_code(g, "\xcd\x80");
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_KVMI(kvmi_inject(&g->s, 0, BP_VECTOR, 0, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_TRAP, &ev);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	/* The tool's #BP, and the instruction */
+	for (i = 0; i < 2; i++) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+		TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+		TEST_ASSERT_EQ(ev.pf.flags, KVMI_PF_DELIVERY);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+		kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	}
+	kvmi_guest_stop_unchanged(g);
+}
+
+/* The tool has the guest leave an IRET, which then does not unblock NMIs. */
+KVMI_TEST(kvmi_grant_event, iret_elsewhere)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	struct kvm_regs regs;
+	u64 handler;
+
+	kvmi_guest_count_nmis(g);
+	kvmi_guest_reset(g);
+	kvmi_guest_restrict(g, TARGET, R | X);
+	kvmi_guest_restrict(g, STACK_TOP, R | W | X);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	handler = ev.common.arch.regs.rip;
+	kvmi_guest_restrict(g, STACK_TOP, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler + 2);
+	regs = ev.common.arch.regs;
+	regs.rip = handler;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, TARGET);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, STACK_TOP & -PAGE);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler + 2);
+	kvmi_guest_restrict(g, STACK_TOP, R | W | X);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	/* The next NMI, and the instruction */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_SKIP);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.mem[TARGET], 3);
 }
 
 /* The tool moves the guest before the instruction that it has allowed. */

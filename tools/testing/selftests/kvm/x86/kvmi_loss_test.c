@@ -5,6 +5,7 @@
  * What KVM_INTROSPECTION_HOOK chooses for that, and KVM_INTROSPECTION_ATTACH.
  */
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -844,6 +845,57 @@ KVMI_TEST(kvmi_loss, crash_and_unhook)
 		expect_exit(g, KVM_INTROSPECTION_EXIT_CRASH, variant->event,
 			    self->ev.hdr.seq);
 
+		run(g);
+		kvmi_guest_stop_normally(g);
+		kvmi_guest_reset(g);
+		close(self->eventfd);
+		hook_loss(self);
+		if (variant->event == KVMI_VCPU_EVENT_PF)
+			kvmi_guest_restrict(g, KVMI_GUEST_DATA, RX);
+	}
+}
+
+/* Return false if this thread cannot have a CPU for itself. */
+static bool set_policy(int policy)
+{
+	struct sched_param param = {
+		.sched_priority = policy == SCHED_FIFO,
+	};
+
+	return !sched_setscheduler(0, policy, &param);
+}
+
+/* Nor does a signal come before it: KVM_RUN has the answer when it sees the signal. */
+KVMI_TEST(kvmi_loss, crash_and_signal)
+{
+	struct kvmi_guest *g = &self->g;
+	cpu_set_t cpus;
+	bool alone;
+	int i;
+
+	/* Threads that begin from here on have the same CPU. */
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity()");
+	for (i = 0; i < 10; i++) {
+		start(g, variant->event, &self->ev);
+		/* Until it waits */
+		usleep(20000);
+		alone = set_policy(SCHED_FIFO);
+		kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_CRASH);
+		kvmi_run_signal(&g->r);
+		if (!alone) {
+			kvmi_run_wait(&g->r);
+			SKIP(return, "Needs real-time scheduling");
+		}
+		set_policy(SCHED_OTHER);
+		expect_exit(g, KVM_INTROSPECTION_EXIT_CRASH, variant->event,
+			    self->ev.hdr.seq);
+
+		/* It is over with the session. */
+		TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+		kvmi_close(&g->s);
+		kvmi_guest_reset(g);
 		run(g);
 		kvmi_guest_stop_normally(g);
 		kvmi_guest_reset(g);

@@ -30,14 +30,13 @@ union image {
 
 /* What the guest loads first, and what it has in the end. */
 static union image guest_in, guest_out;
-static u64 guest_mask, guest_xcr0, guest_ready, guest_go;
+static u64 guest_mask, guest_ready, guest_go;
 
 static void guest_xstate(void)
 {
 	u32 low = guest_mask, high = guest_mask >> 32;
 
 	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
-	xsetbv(0, guest_xcr0);
 	/* Nothing but these instructions uses the registers. */
 	asm volatile("xrstor64 %[in]\n\t"
 		     "movq $1, %[ready]\n"
@@ -137,20 +136,29 @@ static void compare(struct kvm_vcpu *vcpu, u64 mask, const u8 *image,
 	}
 }
 
+/* With all components that it can have */
+static struct kvm_vm *create_vm(struct kvm_vcpu **vcpu)
+{
+	struct kvm_xcrs xcrs = {
+		.nr_xcrs = 1,
+		.xcrs[0].value = kvm_cpu_supported_xcr0(),
+	};
+	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, guest_xstate);
+
+	vcpu_xcrs_set(*vcpu, &xcrs);
+	return vm;
+}
+
 FIXTURE_SETUP(kvmi_xstate)
 {
-	u64 xcr0;
-
 	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_XSAVE));
 
-	self->vm = vm_create_with_one_vcpu(&self->vcpu, guest_xstate);
+	self->vm = create_vm(&self->vcpu);
 	self->mask = kvm_cpu_supported_xcr0() &
 		     (XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM);
 	make_image(self->vcpu, self->mask, &self->in, 3);
 	write_guest_global(self->vm, guest_in, self->in);
 	write_guest_global(self->vm, guest_mask, self->mask);
-	xcr0 = kvm_cpu_supported_xcr0();
-	write_guest_global(self->vm, guest_xcr0, xcr0);
 
 	/* The registers are loaded and the vCPU is in an event. */
 	kvmi_hook(&self->s, self->vm);
@@ -525,7 +533,7 @@ KVMI_TEST(kvmi_xstate, component_the_guest_has_not_got)
 	if (!(self->mask & XFEATURE_MASK_YMM))
 		SKIP(return, "The host has no AVX to hide");
 
-	vm = vm_create_with_one_vcpu(&vcpu, guest_xstate);
+	vm = create_vm(&vcpu);
 	vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_AVX);
 	leaf = __vcpu_get_cpuid_entry(vcpu, 0xd, 0);
 	leaf->eax = XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
@@ -534,7 +542,6 @@ KVMI_TEST(kvmi_xstate, component_the_guest_has_not_got)
 	write_guest_global(vm, guest_in, self->in);
 	self->mask &= ~XFEATURE_MASK_YMM;
 	write_guest_global(vm, guest_mask, self->mask);
-	write_guest_global(vm, guest_xcr0, self->mask);
 	write_guest_global(vm, guest_go, one);
 
 	kvmi_hook(&s, vm);
