@@ -1051,7 +1051,11 @@ KVMI_TEST(kvmi_control_protection, code_is_restricted_and_allow)
 /* What the VMM reports of the host's hardware is nothing that the guest has done. */
 TEST(kvmi_machine_check)
 {
-	struct kvm_x86_mce mce = { .status = MCI_STATUS_VAL | MCI_STATUS_UC };
+	struct kvm_x86_mce mce = {
+		.status = MCI_STATUS_VAL | MCI_STATUS_UC,
+		/* RIPV */
+		.mcg_status = BIT(0),
+	};
 	struct kvmi_event pause;
 	struct kvmi_guest g;
 	u64 banks = 1;
