@@ -203,6 +203,36 @@ bool kint_event_accepts(const struct kint_event *event, unsigned int action)
 	return event->is_vcpu && action <= 31 && actions_of(event) & (1u << action);
 }
 
+/*
+ * Has this connection asked for it?  Else a tool has that was lost, and whose session goes on.
+ * What lets nothing through counts as its own.
+ */
+static bool is_own(struct kint_conn *conn, uint16_t vcpu, uint16_t id)
+{
+	switch (id) {
+	case KVMI_VCPU_EVENT_PAUSE:
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		return true;
+	case KVMI_VCPU_EVENT_CREATE_VCPU:
+		return kint_wishes(conn, WISH_VM_EVENT, 0, id);
+	case KVMI_VCPU_EVENT_TRAP:
+		/* Of an exception that was injected, or of the one that came first instead */
+		if (kint_wishes(conn, WISH_TRAP, vcpu, 0))
+			return !kint_wish_update(conn, WISH_TRAP, vcpu, 0, false, 0);
+	}
+	return kint_wishes(conn, WISH_EVENT, vcpu, id);
+}
+
+/* Something was turned on: those that arrived from then on may be of that */
+void kint_events_wished(struct kint_conn *conn, uint64_t from)
+{
+	struct open_event *open;
+
+	for (open = conn->open; open; open = open->next)
+		if (open->nr >= from && !open->own)
+			open->own = is_own(conn, open->vcpu, open->id);
+}
+
 /* An error means that the kernel broke the protocol, or no memory */
 int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 		       const unsigned char *payload)
@@ -252,6 +282,8 @@ int kint_event_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hdr,
 	open->id = event.id;
 	open->vcpu = event.common.vcpu;
 	open->actions = actions_of(&event);
+	open->nr = conn->narrived++;
+	open->own = is_own(conn, open->vcpu, open->id);
 	err = enqueue(conn, &event);
 	if (err) {
 		free(open);
@@ -344,6 +376,13 @@ static struct open_event **find_open(const struct kint_conn *conn, uint32_t seq)
 	for (p = (struct open_event **)&conn->open; *p && (*p)->seq != seq; p = &(*p)->next)
 		;
 	return p;
+}
+
+bool kint_event_is_own(const struct kint_conn *conn, const struct kint_event *event)
+{
+	const struct open_event *open = event->is_vcpu ? *find_open(conn, event->seq) : NULL;
+
+	return open && open->own;
 }
 
 /* A reply to the open event with number @seq */
@@ -490,11 +529,13 @@ int kint_reply_access(struct kint_conn *conn, const struct kint_event *event, co
 }
 
 /*
- * Let every vCPU go on, the caller being about to leave.  The first that cannot be
- * answered ends it: the others could not be either.
+ * Let every vCPU go on that this connection has stopped, the caller being about to leave.  What
+ * a lost tool was to be asked about stays open, for the one after this.  The first that cannot
+ * be answered ends it: the others could not be either.
  */
-int kint_allow_all(struct kint_conn *conn)
+int kint_allow_own(struct kint_conn *conn)
 {
+	struct open_event *open, *next;
 	struct kint_event event;
 	struct answer answer;
 	int err = kint_receive(conn);
@@ -505,15 +546,18 @@ int kint_allow_all(struct kint_conn *conn)
 		err = kint_page_event(conn, &event);
 		if (err > 0)
 			err = 0;
-		else if (!err && event.is_vcpu && !event.notified)
+		else if (!err && kint_event_is_own(conn, &event))
 			err = kint_reply(conn, &event, KVMI_EVENT_ACTION_ALLOW);
 	}
 	/*
 	 * What the caller was given and did not answer: without the value, which
 	 * means the guest's own to all but the first KVMI kernels.
 	 */
-	while (!err && conn->open) {
-		seq = conn->open->seq;
+	for (open = conn->open; !err && open; open = next) {
+		next = open->next;
+		if (!open->own)
+			continue;
+		seq = open->seq;
 		size = make_answer(conn, seq, KVMI_EVENT_ACTION_ALLOW, NULL, 0, &answer);
 		err = send_answer(conn, seq, &answer, size);
 	}

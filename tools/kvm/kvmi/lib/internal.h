@@ -32,16 +32,22 @@ struct open_event {
 	uint16_t vcpu;
 	uint16_t id;
 	uint32_t actions;	/* bit n: it accepts KVMI_EVENT_ACTION_ n */
+	uint64_t nr;		/* in the order of arrival */
+	bool own;		/* see kint_event_is_own() */
 };
 
-/* Something turned on in the guest, to be turned off by kint_detach() */
-enum wish_kind { WISH_VM_EVENT, WISH_RULES, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP };
+/*
+ * Something turned on in the guest, to be turned off by kint_detach(); or, a WISH_TRAP, the
+ * event that an injected exception causes, once, which nothing turns off.
+ */
+enum wish_kind { WISH_VM_EVENT, WISH_RULES, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP, WISH_TRAP };
 
 struct wish {
 	struct wish *next;
 	enum wish_kind kind;
 	uint16_t vcpu;
 	uint32_t id;
+	bool tried;		/* to be turned off, in vain */
 };
 
 /* What a command asks for, in up to three pieces that need not be adjacent */
@@ -98,6 +104,8 @@ struct kint_conn {
 	unsigned int nqueued, nnotes;	/* the latter are notifications */
 	uint64_t nlost;		/* notifications for which @queue had no room */
 	struct open_event *open;
+	uint64_t narrived;	/* events that were open at some time */
+	uint64_t narrived_then;	/* when the reply to the last command did */
 	struct wish *wishes;
 	struct tool_pages *pages;	/* pages.c */
 	uint64_t views;		/* bit n: the caller has made view n */
@@ -139,13 +147,14 @@ int kint_answer_pf(const struct kint_conn *conn, const struct kint_event *event,
 int kint_answer_access(const struct kint_conn *conn, const struct kint_event *event,
 		       const void *data, struct answer *answer);
 void kint_answered(struct kint_conn *conn, uint32_t seq);
+void kint_events_wished(struct kint_conn *conn, uint64_t from);
 void kint_events_free(struct kint_conn *conn);
-int kint_allow_all(struct kint_conn *conn);
+int kint_allow_own(struct kint_conn *conn);
 
 /* wish.c */
 int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id,
 		     bool enable, int result);
-bool kint_wishes_event(const struct kint_conn *conn, uint16_t vcpu, uint16_t id);
+bool kint_wishes(const struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id);
 void kint_wishes_free(struct kint_conn *conn);
 
 /* pages.c */

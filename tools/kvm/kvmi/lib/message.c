@@ -165,8 +165,10 @@ static int message_arrived(struct kint_conn *conn, const struct kvmi_msg_hdr *hd
 		return kint_event_arrived(conn, hdr, payload);
 
 	for (i = 0; i < conn->nrun; i++)
-		if (conn->run[i].seq == hdr->seq && !conn->run[i].replied)
+		if (conn->run[i].seq == hdr->seq && !conn->run[i].replied) {
+			conn->narrived_then = conn->narrived;
 			return reply_arrived(&conn->run[i], hdr, payload);
+		}
 	return forget_late(conn, hdr->seq) ? 0 : -EPROTO;
 }
 

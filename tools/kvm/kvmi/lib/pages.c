@@ -391,7 +391,7 @@ static int answer_pf(struct kint_conn *conn, const struct kint_event *event)
 		return kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
 	if (event->pf.flags & KVMI_PF_NOT_EMULATED)
 		return kint_reply(conn, event, KVMI_EVENT_ACTION_SKIP);
-	if (!kint_wishes_event(conn, vcpu, KVMI_VCPU_EVENT_ACCESS))
+	if (!kint_wishes(conn, WISH_EVENT, vcpu, KVMI_VCPU_EVENT_ACCESS))
 		err = kint_control_events(conn, vcpu, KVMI_VCPU_EVENT_ACCESS, true);
 	if (!err)
 		return kint_reply_pf(conn, event, KVMI_PF_TRAP_ACCESS);

@@ -35,8 +35,10 @@ int kint_inject_exception(struct kint_conn *conn, uint16_t vcpu, uint8_t nr,
 		.nr = nr, .error_code = error_code, .address = address,
 	};
 
-	return kint_vcpu_command(conn, KVMI_VCPU_INJECT_EXCEPTION, vcpu, &msg, sizeof(msg),
-				 NULL, 0);
+	int ret = kint_vcpu_command(conn, KVMI_VCPU_INJECT_EXCEPTION, vcpu, &msg, sizeof(msg),
+				    NULL, 0);
+
+	return kint_wish_update(conn, WISH_TRAP, vcpu, 0, true, ret);
 }
 
 int kint_get_xcr(struct kint_conn *conn, uint16_t vcpu, uint8_t xcr, uint64_t *value)

@@ -40,17 +40,19 @@ int kint_wish_update(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu,
 		wish->id = id;
 		wish->next = conn->wishes;
 		conn->wishes = wish;
+		/* Some may have arrived right behind the reply */
+		kint_events_wished(conn, unsure ? conn->narrived : conn->narrived_then);
 	}
 	return result;
 }
 
-/* Has the caller, or the library, turned the event on? */
-bool kint_wishes_event(const struct kint_conn *conn, uint16_t vcpu, uint16_t id)
+/* Has the caller, or the library, turned it on? */
+bool kint_wishes(const struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu, uint32_t id)
 {
 	const struct wish *wish;
 
 	for (wish = conn->wishes; wish; wish = wish->next)
-		if (wish->kind == WISH_EVENT && wish->vcpu == vcpu && wish->id == id)
+		if (wish->kind == kind && wish->vcpu == vcpu && wish->id == id)
 			return true;
 	return false;
 }
@@ -92,36 +94,46 @@ static int turn_off(struct kint_conn *conn, const struct wish *wish)
 	}
 }
 
+/* The next one that kint_detach() has to turn off */
+static struct wish *next_to_undo(const struct kint_conn *conn)
+{
+	struct wish *wish;
+
+	for (wish = conn->wishes; wish; wish = wish->next)
+		if (!wish->tried && wish->kind != WISH_TRAP)
+			break;
+	return wish;
+}
+
 int kint_detach(struct kint_conn *conn)
 {
 	int64_t deadline = kint_deadline(UNDO_ALL);
 	int dead_vcpu = -1, first, err;
-	struct wish wish;
+	struct wish wish, *next;
 
 	kint_set_interrupt_fd(conn, -1);
 	kint_set_timeout(conn, UNDO_EACH);
 	kint_set_deadline(conn, DETACH);
 	/* As long as events are on that keep the guest from them */
 	first = kint_pages_undo(conn, deadline);
-	while (conn->wishes && !conn->error && kint_now_ms() < deadline) {
-		wish = *conn->wishes;
+	while ((next = next_to_undo(conn)) && !conn->error && kint_now_ms() < deadline) {
+		/* What cannot be turned off stays in the list: its events are the caller's */
+		next->tried = true;
+		wish = *next;
 		err = needs_vcpu(&wish) && wish.vcpu == dead_vcpu ?
 		      -ETIMEDOUT : turn_off(conn, &wish);
 		if (err == -ETIMEDOUT && needs_vcpu(&wish))
 			dead_vcpu = wish.vcpu;
-		/* Gone from the list, whatever became of it; then the next one */
-		if (err)
-			kint_wish_update(conn, wish.kind, wish.vcpu, wish.id, false, 0);
 		if (err && !first)
 			first = err;
 	}
-	if (conn->wishes && !first)
+	if (next && !first)
 		first = conn->error ? conn->error : -ETIMEDOUT;
 	/*
 	 * A vCPU answers a command after it has sent its events, so all those
 	 * there will ever be have arrived.
 	 */
-	err = kint_allow_all(conn);
+	err = kint_allow_own(conn);
 	if (err && !first)
 		first = err;
 	kint_close(conn);

@@ -83,6 +83,7 @@ static bool test_detach(bool silent)
 	CHECK(!(last = kint_control_vm_events(conn, KVMI_VM_EVENT_UNHOOK, true)));
 	CHECK(!(last = kint_set_rules(conn, KVMI_VCPU_EVENT_MSR, &rule, 1)));
 	CHECK(!(last = kint_control_events(conn, 0, KVMI_VCPU_EVENT_MSR, true)));
+	CHECK(!(last = kint_control_events(conn, 1, KVMI_VCPU_EVENT_MSR, true)));
 	CHECK(!(last = kint_control_msr(conn, 0, 0xc0000082, true)));
 	CHECK(!(last = kint_control_msr(conn, 1, 0xc0000082, true)));
 	CHECK(!(last = kint_control_cr(conn, 0, 4, true)));
@@ -91,17 +92,91 @@ static bool test_detach(bool silent)
 	CHECK(!(last = kint_control_singlestep(conn, 1, true)));
 	last = kint_detach(conn);
 	pthread_join(thread, NULL);
-	CHECK(on_count == 9);
+	CHECK(on_count == 10);
 	if (silent) {
 		CHECK(last == -ETIMEDOUT);
 		CHECK(kint_now_ms() - start_ms < TEST_TIMEOUT_MS);
 	} else {
 		CHECK(!last);
-		CHECK(off_count == 8);
+		CHECK(off_count == 9);
 		/* What the rules decide is off by then */
 		CHECK(last_but_one_off == KVMI_VM_SET_RULES);
 	}
 	CHECK(allowed == 2);
+	return true;
+}
+
+/* ---- Events that a tool was to be asked about that was lost ---- */
+static uint32_t answered_vcpus;	/* bit n: an event of vCPU n was answered */
+
+/* One of a vCPU each, from the first on */
+static const uint16_t left_events[] = {
+	KVMI_VCPU_EVENT_MSR, KVMI_VCPU_EVENT_BREAKPOINT, KVMI_VCPU_EVENT_PF,
+	KVMI_VCPU_EVENT_TRAP, KVMI_VCPU_EVENT_CREATE_VCPU, KVMI_VCPU_EVENT_SINGLESTEP,
+	KVMI_VCPU_EVENT_PAUSE,
+};
+
+#define NR_LEFT (sizeof(left_events) / sizeof(left_events[0]))
+
+static void peer_left(int fd)
+{
+	static const unsigned char zero[56];
+	struct kvmi_vcpu_event_cr cr = { .cr = 4 };
+	struct kvmi_vcpu_event_trap trap = { .nr = 14 };
+	struct peer_msg msg;
+	unsigned int i;
+
+	if (!version_first(fd, &msg))
+		return;
+	for (i = 0; i < NR_LEFT; i++)
+		peer_vcpu_event(fd, 100 + i, i, left_events[i], zero, sizeof(zero));
+	while (peer_receive(fd, &msg)) {
+		if (msg.hdr.id == KVMI_VCPU_EVENT) {
+			answered_vcpus |= 1u << msg.data[0];
+			continue;
+		}
+		peer_reply(fd, &msg, 0, NULL, 0);
+		/* Of the caller's doing; and of another vCPU, which is none of it */
+		if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS && msg.data[10]) {
+			peer_vcpu_event(fd, 120, msg.data[0], msg.data[8], &cr, sizeof(cr));
+			peer_vcpu_event(fd, 121, msg.data[0] + 1, msg.data[8], &cr, sizeof(cr));
+		} else if (msg.hdr.id == KVMI_VCPU_INJECT_EXCEPTION) {
+			peer_vcpu_event(fd, 122, msg.data[0], KVMI_VCPU_EVENT_TRAP, &trap,
+					sizeof(trap));
+		} else if (msg.hdr.id == KVMI_VM_CONTROL_EVENTS && msg.data[2]) {
+			peer_vcpu_event(fd, 123, 24, KVMI_VCPU_EVENT_CREATE_VCPU, NULL, 0);
+		}
+	}
+}
+
+static bool test_left(void)
+{
+	struct kint_options opts = { .timeout_ms = TEST_TIMEOUT_MS };
+	struct kint_conn *conn = NULL;
+	struct script script;
+	struct kint_event ev;
+	pthread_t thread;
+	unsigned int i;
+	int fd;
+
+	answered_vcpus = 0;
+	start(&script, &thread, peer_left, &fd);
+	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
+	/* Some of them the caller has been given, and keeps */
+	for (i = 0; i < 2; i++) {
+		CHECK(!(last = kint_next_event(conn, &ev, TEST_TIMEOUT_MS)));
+		CHECK(!kint_event_is_own(conn, &ev));
+	}
+	CHECK(!(last = kint_control_events(conn, 20, KVMI_VCPU_EVENT_CR, true)));
+	CHECK(!(last = kint_inject_exception(conn, 23, 14, 0, 0)));
+	CHECK(!(last = kint_control_vm_events(conn, KVMI_VCPU_EVENT_CREATE_VCPU, true)));
+	/* What is turned off was turned on all the same when it happened */
+	CHECK(!(last = kint_control_events(conn, 20, KVMI_VCPU_EVENT_CR, false)));
+	last = kint_detach(conn);
+	pthread_join(thread, NULL);
+	CHECK(!last);
+	/* SINGLESTEP and PAUSE let nothing through */
+	CHECK(answered_vcpus == (1u << 5 | 1u << 6 | 1u << 20 | 1u << 23 | 1u << 24));
 	return true;
 }
 
@@ -209,6 +284,7 @@ void detach_tests(void)
 	result("detach turns off a set of events", test_kept(true));
 	result("detach without cleanup leaves control registers", test_kept(false));
 	result("detach undoes everything and lets the vCPUs go", test_detach(false));
+	result("detach leaves what a lost tool was to be asked about", test_left());
 	result("detach when no vCPU answers", test_detach(true));
 	result("a last moment for commands", test_deadline());
 }

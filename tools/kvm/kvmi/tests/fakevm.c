@@ -302,30 +302,38 @@ static void boot_linux(void)
  * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write.
  */
 static uint32_t pending;
+static bool pause_owed;
 
-static bool send_pending(uint16_t vcpu)
+static void send_pending(void)
 {
 	const char *kind = getenv("FAKE_PENDING");
 	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000090 };
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = IMAGE + 0x800, .insn_len = 1 };
 	struct kvmi_vcpu_event_pf pf = { .access = KVMI_PAGE_ACCESS_W };
 
-	if (!kind || vcpu || pending)
-		return false;
+	if (!kind)
+		return;
 	pending = ++seq;
-	peer_view = fake_linux_view(vcpu);
+	peer_view = fake_linux_view(0);
 	if (!strcmp(kind, "msr")) {
-		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
+		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
 	} else if (!strcmp(kind, "breakpoint")) {
-		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &bp, sizeof(bp));
+		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_BREAKPOINT, &bp, sizeof(bp));
 	} else {
 		pf.gpa = strtoull(kind, NULL, 0);
 		pf.gva = pf.gpa;
 		pf.view = peer_view;
-		peer_vcpu_event(sock, seq, vcpu, KVMI_VCPU_EVENT_PF, &pf, sizeof(pf));
+		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_PF, &pf, sizeof(pf));
 	}
 	peer_view = 0;
-	return true;
+}
+
+static void send_pause(uint16_t vcpu)
+{
+	if (vcpu || !pending)
+		peer_vcpu_event(sock, ++seq, vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+	else
+		pause_owed = true;
 }
 
 static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
@@ -333,7 +341,9 @@ static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
 	printf("pending %s, view %u%s\n", actions[rpl->action & 3], fake_linux_view(0),
 	       size > sizeof(*rpl) && *(const uint32_t *)(rpl + 1) &&
 	       rpl->event == KVMI_VCPU_EVENT_PF ? ", traced" : "");
-	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+	pending = 0;
+	if (pause_owed)
+		send_pause(0);
 }
 
 static void event_reply(const struct peer_msg *msg)
@@ -458,7 +468,7 @@ static void pause_all(const struct peer_msg *msg)
 	peer_reply(sock, msg, 0, &reply, sizeof(reply));
 	asked = true;
 	for (i = 0; i < (lonely ? 1 : VCPUS) && !stopped; i++)
-		peer_vcpu_event(sock, ++seq, i, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+		send_pause(i);
 }
 
 /* What this kernel, or this device manager, refuses */
@@ -569,8 +579,8 @@ static void command(const struct peer_msg *msg)
 			return;
 		}
 		peer_reply(sock, msg, 0, NULL, 0);
-		if (!stopped && !send_pending(d[0]))
-			peer_vcpu_event(sock, ++seq, d[0], KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+		if (!stopped)
+			send_pause(d[0]);
 		return;
 	case KVMI_VM_CONTROL_EVENTS:
 		on[0] += d[2] ? 1 : -1;
@@ -669,6 +679,7 @@ int main(int argc, char **argv)
 		return 0;
 
 	fake_rules_begin();
+	send_pending();
 	start = now_ms();
 	while (peer_receive(sock, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT)
@@ -683,6 +694,8 @@ int main(int argc, char **argv)
 	if (in_linux)
 		fake_linux_end();
 	fake_rules_end();
+	if (pending)
+		printf("pending is left open\n");
 	printf("left on: %d %d %d %d\n", on[0], on[1], on[2], on[3]);
 	return 0;
 }

@@ -158,13 +158,15 @@ static bool slow;	/* reads after a while, else never */
 static void peer_deaf(int fd)
 {
 	const struct kvmi_vcpu_event_msr data = { .msr = 0xc0000082 };
+	/* Leaving answers those that let nothing through */
+	uint16_t id = slow ? KVMI_VCPU_EVENT_MSR : KVMI_VCPU_EVENT_PAUSE;
 	struct peer_msg msg;
 	unsigned int i;
 
 	if (!version_first(fd, &msg))
 		return;
 	for (i = 0; i < NR_EVENTS; i++)
-		if (!peer_vcpu_event(fd, 100 + i, i, KVMI_VCPU_EVENT_MSR, &data, sizeof(data)))
+		if (!peer_vcpu_event(fd, 100 + i, i, id, &data, sizeof(data)))
 			return;
 	/* The other side is in the middle of its answers, with no room for more */
 	usleep(200 * 1000);

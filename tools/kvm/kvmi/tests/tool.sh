@@ -529,7 +529,36 @@ for FAKE_NO_LIST in '' 1; do
 	ok "protect: views of a tool that was lost$with: its INT3 is nothing to the guest" \
 		vm_has '^pending RETRY, view 0$'
 done
-unset FAKE_NO_LIST FAKE_PENDING
+unset FAKE_NO_LIST
+# Commands that do not take its place: what it was to be asked about stays open
+run linux regs
+ok "regs: the INT3 of a tool that was lost is left to the next one" vm_has '^pending is left open$'
+unset FAKE_VIEWS_LEFT
+FAKE_PENDING=msr
+rm -f "$dir/core"
+for command in info regs "mem 0x7ff0 32" "mem --search nothing" "pause --for 0" \
+	"pause --for 0 --vcpu 1" "views list" "ps --running" ps "dump $dir/core" slots; do
+	# shellcheck disable=SC2086
+	run linuxtasks $command
+	ok "${command%% /*}: what a lost tool was to be asked about is left to the next one" \
+		sh -c "grep -q '^pending is left open$' $dir/vm && ! grep -q 'not stop' $dir/out"
+done
+ok "dump: such a vCPU stands still" test -s "$dir/core"
+run linux pause --for 0
+ok "pause: so it does here" has '^vCPU 0  paused at '
+for command in step "inject UD"; do
+	# shellcheck disable=SC2086
+	run boot $command
+	ok "${command%% *}: is told about it" has 'vCPU 0 waits for the answer of a tool that was lost (MSR)'
+	ok "${command%% *}: and leaves it open" vm_has '^pending is left open$'
+done
+run boot inject UD --vcpu 1
+ok "inject: another vCPU is free" vm_has '^injected exception ALLOW'
+run boot guard --once --msr 0x666
+ok "guard: one that fails before it guards lets nothing pass" vm_has '^pending is left open$'
+unset FAKE_PENDING
+FAKE_VIEWS_LEFT=1
+export FAKE_VIEWS_LEFT
 run linux protect --kernel --once
 ok "protect: views of a tool that was lost: they are ended" \
 	sh -c "[ \$(grep -c '^view [12] destroyed$' $dir/vm) = 2 ]"

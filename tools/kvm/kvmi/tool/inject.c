@@ -43,8 +43,9 @@ static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
 			return -ECANCELED;
-		if (event.id != KVMI_VCPU_EVENT_TRAP || event.common.vcpu != vcpu) {
-			err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		if (event.id != KVMI_VCPU_EVENT_TRAP || event.common.vcpu != vcpu ||
+		    !kint_event_is_own(tool->conn, &event)) {
+			err = pass_by_unless(tool, &event, vcpu);
 			if (err)
 				return err;
 			continue;
@@ -55,7 +56,7 @@ static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (!err && event.trap.nr != x->nr) {
 			error("inject: that one came first and yours was dropped; try again");
-			return -EEXIST;
+			return MONITOR_TOLD;
 		}
 		return err;
 	}
@@ -129,7 +130,7 @@ int cmd_inject(struct tool *tool, int argc, char **argv)
 	}
 	if (!err)
 		err = wait_for_trap(tool, vcpu, &x);
-	if (err && err != -EEXIST)
+	if (err && err != MONITOR_TOLD)
 		error("inject: vCPU %d: %s", vcpu, explain(err));
 	return err ? EXIT_ERROR : EXIT_OK;
 }

@@ -76,7 +76,7 @@ int still_wanted(struct tool *tool)
 		/* A vCPU that began to run after the others were paused waits with them */
 		if (event.id == KVMI_VCPU_EVENT_PAUSE)
 			continue;
-		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = pass_by(tool, &event);
 		if (err)
 			return err;
 	}

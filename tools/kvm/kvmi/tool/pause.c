@@ -35,14 +35,20 @@ static int ask(struct tool *tool, int vcpu, struct held *held)
 	return err;
 }
 
-/* Take events until as many vCPUs stand still as are wanted */
-static int collect(struct tool *tool, struct held *held, bool tell)
+/*
+ * Take events until as many vCPUs stand still as are wanted.  One with an event that pass_by()
+ * leaves open does, and stays so.
+ */
+static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
 {
 	int64_t deadline = now_ns() + tool->timeout_ms * 1000000ll;
 	struct kint_event event;
+	unsigned int left_open;
 	int64_t left;
 	int err;
 
+	if (vcpu < 0)
+		held->wanted -= tool->left_open < held->wanted ? tool->left_open : held->wanted;
 	while (held->n < held->wanted) {
 		left = (deadline - now_ns()) / 1000000;
 		err = kint_next_event(tool->conn, &event, left > 0 ? left : 0);
@@ -56,9 +62,15 @@ static int collect(struct tool *tool, struct held *held, bool tell)
 				print_state(&event);
 			continue;
 		}
-		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		left_open = tool->left_open;
+		err = pass_by(tool, &event);
 		if (err)
 			return err;
+		if (tool->left_open == left_open || (vcpu >= 0 && event.common.vcpu != vcpu))
+			continue;
+		held->wanted--;
+		if (tell)
+			print_state(&event);
 	}
 	return 0;
 }
@@ -78,7 +90,7 @@ int hold_vcpus(struct tool *tool, int vcpu, unsigned int not_started, bool tell,
 	if (!err) {
 		held->events = calloc(held->wanted + (size_t)1, sizeof(*held->events));
 		held->wanted -= not_started < held->wanted ? not_started : held->wanted;
-		err = held->events ? collect(tool, held, tell) : -ENOMEM;
+		err = held->events ? collect(tool, vcpu, held, tell) : -ENOMEM;
 	}
 	if (err == -ETIMEDOUT && held->events)
 		error("%s: %u of %u vCPUs did not stop: %s", tool->command,
@@ -146,7 +158,7 @@ static int hold(struct tool *tool, int hold_ms)
 			return err;
 		if (!event.is_vcpu)
 			return -ECANCELED;
-		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = pass_by(tool, &event);
 		if (err)
 			return err;
 	}

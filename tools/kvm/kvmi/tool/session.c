@@ -108,6 +108,7 @@ static int begin_session(struct tool *tool)
 	int err;
 
 	tool->start_ns = now_ns();
+	tool->left_open = 0;
 	err = kint_get_info(tool->conn, &info);
 	if (err) {
 		tell_failure(tool, "number of vCPUs", err);
@@ -184,6 +185,29 @@ int session_open(struct tool *tool)
 		if (!try_next(tool, err) || poll(&leave, 1, RETRY_MS) > 0)
 			return EXIT_ERROR;
 	}
+}
+
+/*
+ * Of a command that the event means nothing to: let the vCPU go on.  What a tool was to be asked
+ * about that was lost stays open, for the next one that knows what to answer.
+ */
+int pass_by(struct tool *tool, const struct kint_event *event)
+{
+	if (kint_event_is_own(tool->conn, event))
+		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+	/* Nothing waits for an answer to a notification, by a rule of that tool's */
+	tool->left_open += !event->notified;
+	return 0;
+}
+
+/* It is not to be let pass, and the vCPU is needed: MONITOR_TOLD.  Else as pass_by(). */
+int pass_by_unless(struct tool *tool, const struct kint_event *event, uint16_t vcpu)
+{
+	if (event->common.vcpu != vcpu || event->notified || kint_event_is_own(tool->conn, event))
+		return pass_by(tool, event);
+	error("%s: vCPU %u waits for the answer of a tool that was lost (%s): start that one first",
+	      tool->command, vcpu, event_name(event->id));
+	return MONITOR_TOLD;
 }
 
 void session_close(struct tool *tool)

@@ -17,7 +17,7 @@ static int wait_for_end(struct tool *tool)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
 			return 0;
-		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+		err = pass_by(tool, &event);
 		if (err)
 			return err;
 	}

@@ -67,7 +67,7 @@ static int wait_for(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_e
 			return -ECANCELED;
 		if (event->id == id && event->common.vcpu == vcpu)
 			return 0;
-		err = kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
+		err = pass_by_unless(tool, event, vcpu);
 		if (err)
 			return err;
 	}

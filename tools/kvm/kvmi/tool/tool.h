@@ -23,6 +23,7 @@ struct tool {
 	struct kint_listener *listener;
 	struct kint_conn *conn;
 	unsigned int vcpus;
+	unsigned int left_open;		/* events, each of another vCPU, see pass_by() */
 	const char *doing;		/* what an error is about, for monitor.c */
 	int64_t start_ns;		/* of the session, for time stamps */
 	const char *told_doing;		/* the last failure to begin one */
@@ -94,6 +95,8 @@ int64_t now_ns(void);
 double session_seconds(const struct tool *tool);
 const char *explain(int err);
 int session_open(struct tool *tool);
+int pass_by(struct tool *tool, const struct kint_event *event);
+int pass_by_unless(struct tool *tool, const struct kint_event *event, uint16_t vcpu);
 void session_close(struct tool *tool);
 void leave_within(struct tool *tool, int ms);
 bool vcpu_exists(const struct tool *tool, int vcpu);

@@ -174,8 +174,7 @@ static int stay(struct tool *tool, int stay_ms)
 		if (err == -EAGAIN || err == -EINTR)
 			return 0;
 		if (!err)
-			err = event.is_vcpu ? kint_reply(tool->conn, &event,
-							 KVMI_EVENT_ACTION_ALLOW) : -ECANCELED;
+			err = event.is_vcpu ? pass_by(tool, &event) : -ECANCELED;
 		if (err)
 			return err;
 	}

@@ -194,12 +194,12 @@ int kint_adopt(int fd, const struct kint_options *opts, struct kint_conn **conn)
  * kint_detach - undo everything, then close
  *
  * Turns off every event, control register and MSR that was turned on through
- * this connection, takes its rules back, answers the open events with ALLOW, and
- * closes.  The last that was turned on is the first to be undone: set rules before
- * their event is turned on, and what they decide is not asked meanwhile.  Takes 1.5
- * seconds at most, whatever the other side does: closing is what counts, since the
- * device manager unhooks the VM then.  Control registers and MSRs stay chosen after
- * kint_control_cleanup() with false.
+ * this connection, takes its rules back, answers with ALLOW the open events that are
+ * its own, see kint_event_is_own(), and closes.  The last that was turned on is the first
+ * to be undone: set rules before their event is turned on, and what they decide is not
+ * asked meanwhile.  Takes 1.5 seconds at most, whatever the other side does: closing is
+ * what counts, since the device manager unhooks the VM then.  Control registers and MSRs
+ * stay chosen after kint_control_cleanup() with false.
  *
  * Returns 0 if everything is undone, or the first error met on the way, -ETIMEDOUT
  * if there was no time for all of it; @conn is freed in any case.
@@ -350,6 +350,20 @@ uint32_t kint_event_actions(uint16_t id);
  * KVMI_CHANGE_DONE.  kint_reply() refuses what is not accepted.
  */
 bool kint_event_accepts(const struct kint_event *event, unsigned int action);
+
+/**
+ * kint_event_is_own - has this connection asked for the event?
+ *
+ * Where a tool was lost, and the VMM keeps the session for the next one, vCPUs stop for what
+ * that tool was to be asked about.  A tool that takes its place answers all of it; one that does
+ * not had better leave unanswered what is not its own, as it knows nothing of it: the next tool
+ * is asked then.  The vCPU waits until then, and takes commands.
+ *
+ * Its own are the events of a vCPU that it has turned on there, CREATE_VCPU if it has turned
+ * that on, the TRAP of an exception that it has injected, and PAUSE and SINGLESTEP whoever has
+ * asked for them.  False for an event that is not open.
+ */
+bool kint_event_is_own(const struct kint_conn *conn, const struct kint_event *event);
 
 /**
  * kint_reply - answer an event of a vCPU
