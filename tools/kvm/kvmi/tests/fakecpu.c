@@ -71,6 +71,7 @@ static const struct insn {
 
 static struct vcpu {
 	bool started, open, step, trap, delivered;
+	bool hit;		/* a breakpoint of a tool that was lost, not reported yet */
 	uint16_t event, view;
 	uint32_t seq;
 	unsigned int pauses;
@@ -156,6 +157,12 @@ static void make_guest(void)
 		vcpus[i].regs.rip = (is("real") ? 0 : BASE) + CODE + i * 0x1000;
 		vcpus[i].regs.rsp = BASE + 0x9000;
 		vcpus[i].regs.rflags = 2;
+	}
+	/* At that breakpoint: it comes to that before anything else */
+	if (getenv("FAKE_VIEWS_LEFT") && !strcmp(getenv("FAKE_VIEWS_LEFT"), "hit")) {
+		vcpus[0].hit = true;
+		vcpus[0].events = 1ull << KVMI_VCPU_EVENT_BREAKPOINT;
+		vcpus[0].regs.rip += 3;
 	}
 }
 
@@ -303,10 +310,16 @@ static bool do_insn(struct vcpu *v, const struct insn *insn)
 	return true;
 }
 
+/* RIP, in physical memory */
+static uint64_t where(const struct vcpu *v)
+{
+	return v->regs.rip - (is("real") ? 0 : BASE);
+}
+
 static void execute(struct vcpu *v)
 {
 	struct kvmi_vcpu_event_singlestep step = { 0 };
-	uint64_t gpa = v->regs.rip - (is("real") ? 0 : BASE);
+	uint64_t gpa = where(v);
 	struct kvmi_vcpu_event_cr cr = {
 		.cr = 3, .flags = KVMI_CHANGE_DONE, .old_value = TABLES, .new_value = cr3,
 	};
@@ -317,7 +330,7 @@ static void execute(struct vcpu *v)
 		send_event(v, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
 		return;
 	}
-	if (v->pauses) {
+	if (v->pauses && !v->hit) {
 		v->pauses--;
 		send_event(v, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 		return;
@@ -329,6 +342,7 @@ static void execute(struct vcpu *v)
 		       (unsigned long long)v->regs.rip);
 		exit(1);
 	}
+	v->hit = false;
 	if (!do_insn(v, &program[i]))
 		return;
 	v->regs.rip += program[i].what == JUMP ? (uint64_t)program[i].to - program[i].at :
@@ -364,6 +378,8 @@ static void event_reply(const struct peer_msg *msg)
 	}
 	if (v->event == KVMI_VCPU_EVENT_BREAKPOINT || v->event == KVMI_VCPU_EVENT_CR)
 		v->delivered = true;
+	if (v->event == KVMI_VCPU_EVENT_BREAKPOINT && ram[where(v)] != 0xcc)
+		printf("the guest gets the tool's breakpoint\n");
 	if (v->event == KVMI_VCPU_EVENT_PF) {
 		grant(v, v->pf_gfn, v->pf_access);
 		v->trap = msg->hdr.size > 16 && pf->flags & KVMI_PF_TRAP_ACCESS;

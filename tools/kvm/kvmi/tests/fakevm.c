@@ -298,15 +298,16 @@ static void boot_linux(void)
 }
 
 /*
- * What vCPU 0 has stopped for before the tool came, which it is asked about before a PAUSE
- * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write.
+ * What a vCPU has stopped for before the tool came, which it is asked about before a PAUSE
+ * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "leaving" is
+ * a breakpoint of vCPU 1, which is not asked about before the tool is to leave.
  */
 static uint32_t pending;
+static uint16_t pending_vcpu;
 static bool pause_owed;
 
-static void send_pending(void)
+static void send_pending(const char *kind)
 {
-	const char *kind = getenv("FAKE_PENDING");
 	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000090 };
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = IMAGE + 0x800, .insn_len = 1 };
 	struct kvmi_vcpu_event_pf pf = { .access = KVMI_PAGE_ACCESS_W };
@@ -314,11 +315,12 @@ static void send_pending(void)
 	if (!kind)
 		return;
 	pending = ++seq;
-	peer_view = fake_linux_view(0);
+	peer_view = fake_linux_view(pending_vcpu);
 	if (!strcmp(kind, "msr")) {
 		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
-	} else if (!strcmp(kind, "breakpoint")) {
-		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_BREAKPOINT, &bp, sizeof(bp));
+	} else if (!strcmp(kind, "breakpoint") || !strcmp(kind, "leaving")) {
+		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &bp,
+				sizeof(bp));
 	} else {
 		pf.gpa = strtoull(kind, NULL, 0);
 		pf.gva = pf.gpa;
@@ -330,7 +332,7 @@ static void send_pending(void)
 
 static void send_pause(uint16_t vcpu)
 {
-	if (vcpu || !pending)
+	if (vcpu != pending_vcpu || !(pending || vcpu))
 		peer_vcpu_event(sock, ++seq, vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 	else
 		pause_owed = true;
@@ -338,11 +340,11 @@ static void send_pause(uint16_t vcpu)
 
 static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
 {
-	printf("pending %s, view %u%s\n", actions[rpl->action & 3], fake_linux_view(0),
+	printf("pending %s, view %u%s\n", actions[rpl->action & 3], fake_linux_view(pending_vcpu),
 	       size > sizeof(*rpl) && *(const uint32_t *)(rpl + 1) &&
 	       rpl->event == KVMI_VCPU_EVENT_PF ? ", traced" : "");
 	pending = 0;
-	if (pause_owed)
+	if (pause_owed && !pending_vcpu)
 		send_pause(0);
 }
 
@@ -358,6 +360,11 @@ static void event_reply(const struct peer_msg *msg)
 	}
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
 		paused++;
+	if (pending_vcpu && !pending) {
+		unhook();
+		send_pending("leaving");
+		return;
+	}
 	if (in_linux) {
 		if (fake_linux_reply(sock, rpl)) {
 			finished();
@@ -613,6 +620,7 @@ static long now_ms(void)
 int main(int argc, char **argv)
 {
 	const char *name = getenv("FAKE_NAME"), *end = getenv("FAKE_MAX_GPA"), *version;
+	const char *pending_kind = getenv("FAKE_PENDING");
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct peer_msg msg;
 	uint8_t cookie[20];
@@ -679,7 +687,10 @@ int main(int argc, char **argv)
 		return 0;
 
 	fake_rules_begin();
-	send_pending();
+	if (pending_kind && !strcmp(pending_kind, "leaving"))
+		pending_vcpu = 1;
+	else
+		send_pending(pending_kind);
 	start = now_ms();
 	while (peer_receive(sock, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT)

@@ -68,6 +68,11 @@ vCont;c => T05(swbreak:;)?thread:1;
 z0,$text00b,1 => OK
 D => OK
 END
+FAKE_VIEWS_LEFT=hit
+exchange 'a vCPU at a breakpoint of a tool that was lost' '' <<'END'
+? => T05thread:1;
+D => OK
+END
 unset FAKE_VIEWS_LEFT
 
 exchange 'what gdb asks first' '' <<'END'

@@ -686,7 +686,20 @@ run linuxwrite break --call openat --once
 ok "break: views of a tool that was lost: they are ended" \
 	sh -c "[ \$(grep -c '^view [12] destroyed$' $dir/vm) = 3 ]"
 ok "break: views of a tool that was lost: it stops" has 'vCPU 0  openat(AT_FDCWD, "/etc/hostname", 0x8000, 0)$'
+FAKE_PENDING=breakpoint
+export FAKE_PENDING
+run linuxwrite break 0x999999 --once
+ok "break: a breakpoint of a tool that was lost, and it cannot begin: nothing to the guest" \
+	vm_has '^pending RETRY, view 0$'
+FAKE_PENDING=leaving
+run linuxwrite break --call openat --once
+ok "break: a breakpoint of a tool that was lost, and it is to leave: nothing to the guest" \
+	vm_has '^pending RETRY, view 0$'
 unset FAKE_VIEWS_LEFT
+FAKE_PENDING=msr
+run linuxwrite break 0x999999 --once
+ok "break: what it was to be asked about, and it cannot begin" vm_has '^pending is left open$'
+unset FAKE_PENDING
 run linuxwriterace break --call openat --once
 ok "break: a page that the guest begins to use that moment is none for a copy" vm_has '^view 1: 0xb0 shows 0x9d$'
 ok "break: it may be written again" vm_has '^it may write 0x9e000, which has 0$'

@@ -53,6 +53,7 @@ struct gdb_vcpu {
 	uint16_t nr;
 	bool armed;		/* what is to be reported is turned on */
 	bool stopped;		/* @event waits for the answer, and gdb may look */
+	bool repeats;		/* it is of another tool's view, see takeover_repeats() */
 	bool silent;		/* not started by the guest, or the VM is stopped */
 	bool singlestep;	/* is on */
 	bool crs;		/* CR events are on */

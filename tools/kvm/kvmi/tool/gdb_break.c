@@ -799,12 +799,23 @@ int gdb_on_cr(struct tool *tool, struct gdb_vcpu *v)
 }
 
 /* ---- The end ---- */
+static void last_event(struct tool *tool, const struct kint_event *event, bool repeats)
+{
+	if (repeats || is_ours(event))
+		kint_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
+	else
+		pass_by(tool, event);
+}
+
 static int last_events(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
-	(void)arg;
-	if (event->is_vcpu)
-		kint_reply(conn, event, is_ours(event) ? KVMI_EVENT_ACTION_RETRY :
-			   KVMI_EVENT_ACTION_ALLOW);
+	const struct gdb_vcpu *v;
+
+	(void)conn;
+	if (!event->is_vcpu)
+		return 0;
+	v = gdb_vcpu(event->common.vcpu);
+	last_event(arg, event, !(v && v->armed) && takeover_repeats(event));
 	return 0;
 }
 
@@ -827,9 +838,9 @@ int gdb_break_end(struct tool *tool)
 			err = err ? err : ret;
 		}
 		if (v->stopped)
-			last_events(tool->conn, &v->event, NULL);
+			last_event(tool, &v->event, v->repeats);
 	}
-	kint_dispatch(tool->conn, last_events, NULL);
+	kint_dispatch(tool->conn, last_events, tool);
 	leave_within(tool, LEAVE_VM_MS);
 	for (i = 0; i < brk.nrestricted; i++) {
 		brk.restricted[i].access = KVMI_PAGE_ACCESS_RWX;

@@ -132,6 +132,7 @@ static int prepare(struct tool *tool, struct gdb_vcpu *v)
 	if (!err)
 		err = set_crs(tool, v);
 	v->stopped = false;
+	v->repeats = false;
 	return err;
 }
 
@@ -256,7 +257,7 @@ static int release(struct tool *tool, struct gdb_vcpu *v)
 	v->reason = GDB_NO_REASON;
 	v->from = v->event.common.arch.regs.rip;
 	v->xsave_read = false;
-	return gdb_answer(tool, v, action_of(&v->event));
+	return gdb_answer(tool, v, v->repeats ? KVMI_EVENT_ACTION_RETRY : action_of(&v->event));
 }
 
 /* Have the vCPUs do what they are wanted to */
@@ -322,7 +323,6 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 {
 	uint16_t id = event->id;
 	struct gdb_vcpu *v;
-	bool repeats = false;
 	int err = 0;
 
 	if (!event->is_vcpu)
@@ -336,8 +336,10 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 	v->silent = false;
 	if (id == KVMI_VCPU_EVENT_PAUSE && v->pauses)
 		v->pauses--;
+	/* Until it goes on, or for good */
+	v->stopped = true;
 	if (!v->armed) {
-		repeats = takeover_repeats(event);
+		v->repeats = takeover_repeats(event);
 		err = takeover_vcpu(tool, v->nr);
 		if (!err)
 			err = gdb_break_arm(tool, v);
@@ -347,9 +349,7 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 		v->event.common.arch.view = 0;
 	}
 
-	/* Until it goes on, or for good */
-	v->stopped = true;
-	if (repeats && run.state == RUNNING)
+	if (v->repeats && run.state == RUNNING)
 		err = gdb_answer(tool, v, KVMI_EVENT_ACTION_RETRY);
 	else if (id == KVMI_VCPU_EVENT_ACCESS)
 		err = gdb_on_access(tool, v);

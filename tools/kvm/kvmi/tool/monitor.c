@@ -104,7 +104,7 @@ static int on_event(struct kint_conn *conn, const struct kint_event *event, void
 {
 	struct loop *loop = arg;
 	bool repeats;
-	int err = 0;
+	int err = 0, ret;
 
 	if (!event->is_vcpu) {
 		if (event->id == KVMI_VM_EVENT_UNHOOK)
@@ -123,10 +123,13 @@ static int on_event(struct kint_conn *conn, const struct kint_event *event, void
 	/* What is waited for is looked for at a PAUSE event, and not whatever happens */
 	if (is_pause(event) || !loop->told_later)
 		err = arm(loop, event->common.vcpu);
+	/* Also if it could not be armed: it has left that view by then */
+	if (repeats) {
+		ret = kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
+		return err ? err : ret;
+	}
 	if (err)
 		return err;
-	if (repeats)
-		return kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
 	return is_pause(event) ? kint_reply(conn, event, KVMI_EVENT_ACTION_ALLOW) :
 				 loop->monitor->event(loop->tool, event);
 }

@@ -333,18 +333,20 @@ int stops_tick(struct tool *tool)
 
 /*
  * Before breakpoints are no longer reported no vCPU may run into one: all go back
- * to view 0, where there are none.  What had been hit until then is retried.
+ * to view 0, where there are none.  What had been hit until then is retried, also in the view
+ * of another tool, by a vCPU that had not been armed yet.
  */
 static int last_events(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
-	unsigned int action = KVMI_EVENT_ACTION_ALLOW;
+	uint16_t view = event->common.arch.view;
 
-	(void)arg;
 	if (!event->is_vcpu)
 		return 0;
-	if (event->id == KVMI_VCPU_EVENT_BREAKPOINT && point_of(event) < stops.npoints)
-		action = KVMI_EVENT_ACTION_RETRY;
-	kint_reply(conn, event, action);
+	if ((event->id == KVMI_VCPU_EVENT_BREAKPOINT && point_of(event) < stops.npoints) ||
+	    (view != hidden_view() && view != hidden_step_view() && takeover_repeats(event)))
+		kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
+	else
+		pass_by(arg, event);
 	return 0;
 }
 
@@ -356,11 +358,11 @@ int stops_leave(struct tool *tool)
 	if (!stops.open)
 		return 0;
 	err = hidden_leave(tool, tool->vcpus);
-	kint_dispatch(tool->conn, last_events, NULL);
+	kint_dispatch(tool->conn, last_events, tool);
 	leave_within(tool, LEAVE_VM_MS);
 	hidden_end(tool);
 	/* Of a vCPU that has not answered, and comes to a breakpoint now */
-	kint_dispatch(tool->conn, last_events, NULL);
+	kint_dispatch(tool->conn, last_events, tool);
 	stops.open = false;
 	return err;
 }
