@@ -71,6 +71,7 @@ static const struct insn {
 
 static struct vcpu {
 	bool started, open, step, trap, delivered;
+	bool done;		/* the event is of a register that has its new value already */
 	bool hit;		/* a breakpoint of a tool that was lost, not reported yet */
 	uint16_t event, view;
 	uint32_t seq;
@@ -196,6 +197,7 @@ static void send_event(struct vcpu *v, uint16_t id, const void *data, size_t siz
 	if (size)
 		memcpy(ev.data, data, size);
 	v->open = true;
+	v->done = false;
 	v->event = id;
 	v->seq = ++seq;
 	peer_send(sock, KVMI_VCPU_EVENT, seq, &ev, sizeof(ev.hdr) + sizeof(ev.common) + size);
@@ -328,6 +330,7 @@ static void execute(struct vcpu *v)
 	/* By RSM, say, which comes before a pause */
 	if (v->pauses && is("rsm") && !v->delivered && wants(v, KVMI_VCPU_EVENT_CR)) {
 		send_event(v, KVMI_VCPU_EVENT_CR, &cr, sizeof(cr));
+		v->done = true;
 		return;
 	}
 	if (v->pauses && !v->hit) {
@@ -368,7 +371,7 @@ static void event_reply(const struct peer_msg *msg)
 	}
 	v->open = false;
 	v->trap = false;
-	if (is("rsm") && v->event == KVMI_VCPU_EVENT_CR && rpl->action == KVMI_EVENT_ACTION_RETRY) {
+	if (v->done && rpl->action == KVMI_EVENT_ACTION_RETRY) {
 		printf("what is done is tried again\n");
 		exit(1);
 	}
