@@ -81,6 +81,7 @@ struct vcpu {
 	bool context_is_gpa;		/* it begins at this address too: */
 	uint64_t context_gpa;
 	bool traces;			/* it has ACCESS events */
+	bool stepped;			/* the caller has had it step */
 	/* What the caller has allowed of the instruction that is emulated */
 	struct {
 		uint64_t gfn;

@@ -244,6 +244,12 @@ static bool answer_alone(struct domain *d, struct vcpu *v, const struct kint_eve
 		if (v->events & 1u << KVMI_EVENT_TRAP)
 			return false;
 		break;
+	case KVMI_VCPU_EVENT_SINGLESTEP:
+		if (v->stepped)
+			return false;
+		/* Of a tool that was lost.  The guest's interrupts wait as long as that is on. */
+		kint_control_singlestep(d->conn, event->common.vcpu, false);
+		break;
 	case KVMI_VCPU_EVENT_PF:
 		return answer_pf(d, v, event);
 	default:

@@ -101,6 +101,7 @@ static int fulfil(struct domain *d, uint16_t vcpu, enum wish_kind kind, unsigned
 	case WISH_MSR:
 		return kint_control_msr(d->conn, vcpu, id, enable);
 	case WISH_STEP:
+		d->vcpus[vcpu].stepped |= enable;
 		return kint_control_singlestep(d->conn, vcpu, enable);
 	default:
 		return kint_set_view(d->conn, vcpu, id);

@@ -2,9 +2,14 @@
 /*
  * What the caller has turned on in the guest, so that it can be turned off.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "internal.h"
+
+#define MSRS_OF_RANGE	8192	/* that can be chosen, of each of the two ranges */
+
+static_assert(sizeof(struct kvmi_vcpu_get_control_reply) == 24 + 4 * MSRS_OF_RANGE / 8, "wire");
 
 /* Time limits of kint_detach(), in milliseconds: of a command, of all, and of all it does */
 #define UNDO_EACH	250
@@ -92,6 +97,45 @@ static int turn_off(struct kint_conn *conn, const struct wish *wish)
 	default:
 		return kint_control_msr(conn, wish->vcpu, wish->id, false);
 	}
+}
+
+/* What is not there, or not allowed, nobody has turned on */
+static int off(int err)
+{
+	return err == -EPERM || err == -EOPNOTSUPP || err == -ENOSYS ? 0 : err;
+}
+
+/* By the place of a bit in kvmi_vcpu_get_control_reply */
+static uint32_t msr_of(unsigned int bit)
+{
+	return bit < MSRS_OF_RANGE ? bit : 0xc0000000 + (bit - MSRS_OF_RANGE);
+}
+
+int kint_clear_control(struct kint_conn *conn, uint16_t vcpu)
+{
+	struct kvmi_vcpu_get_control_reply on;
+	unsigned int bit;
+	int err = kint_vcpu_command(conn, KVMI_VCPU_GET_CONTROL, vcpu, NULL, 0, &on, sizeof(on));
+
+	if (err && off(err))
+		return err;
+	/* The guest may hang with it, and it is no loss if it was off */
+	if (err)
+		on = (struct kvmi_vcpu_get_control_reply){ .singlestep = 1 };
+	err = 0;
+	if (on.singlestep && !kint_wishes(conn, WISH_STEP, vcpu, 0))
+		err = off(kint_control_singlestep(conn, vcpu, false));
+	for (bit = 0; bit < 64 && !err; bit++)
+		if (on.events >> bit & 1 && !kint_wishes(conn, WISH_EVENT, vcpu, bit))
+			err = off(kint_control_events(conn, vcpu, bit, false));
+	for (bit = 0; bit < 32 && !err; bit++)
+		if (on.crs >> bit & 1 && !kint_wishes(conn, WISH_CR, vcpu, bit))
+			err = off(kint_control_cr(conn, vcpu, bit, false));
+	for (bit = 0; bit < 2 * MSRS_OF_RANGE && !err; bit++)
+		if (on.msrs[bit / 64] >> bit % 64 & 1 &&
+		    !kint_wishes(conn, WISH_MSR, vcpu, msr_of(bit)))
+			err = off(kint_control_msr(conn, vcpu, msr_of(bit), false));
+	return err;
 }
 
 /* The next one that kint_detach() has to turn off */

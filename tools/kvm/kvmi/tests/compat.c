@@ -1220,6 +1220,27 @@ static void test_views_left(void)
 	tool_end(&t);
 }
 
+/* A vCPU that another tool steps gets no interrupts */
+static void test_steps_left(void)
+{
+	struct tool t;
+
+	tool_begin(&t, path);
+	vm_singlestep(t.vm, 1);
+	CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+	CHECK(vm_order(t.vm, "step 1 off", "reply 1 SINGLESTEP ALLOW"));
+	/* Of the caller's own */
+	CHECK(!kvmi_control_singlestep(t.dom, 1, true));
+	vm_forget(t.vm);
+	vm_singlestep(t.vm, 1);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(!kvmi_control_singlestep(t.dom, 1, false));
+	vm_singlestep(t.vm, 1);
+	CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+	CHECK(vm_count(t.vm, "step 1 off") == 1);
+	tool_end(&t);
+}
+
 /* ---- A function for messages that calls back ---- */
 static void *log_dom;
 static int log_errno;
@@ -1325,6 +1346,7 @@ int main(void)
 	run("messages whose function calls back", test_log_calls);
 	run("rules of another tool that cannot be taken back", test_rules);
 	run("views of another tool", test_views_left);
+	run("steps of another tool", test_steps_left);
 	if (rmdir(dir)) {
 		printf("not ok %d nothing is left in the directory\n", ++number);
 		failures++;

@@ -476,6 +476,13 @@ void vm_trap(struct vm *vm, unsigned int vcpu, unsigned int vector)
 	happen(vm, vcpu, KVMI_VCPU_EVENT_TRAP, &data, sizeof(data));
 }
 
+void vm_singlestep(struct vm *vm, unsigned int vcpu)
+{
+	struct kvmi_vcpu_event_singlestep data = { 0 };
+
+	happen(vm, vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &data, sizeof(data));
+}
+
 void vm_unhook(struct vm *vm)
 {
 	struct kvmi_event_hdr hdr = { .event = KVMI_VM_EVENT_UNHOOK };

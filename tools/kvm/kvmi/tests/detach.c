@@ -180,6 +180,67 @@ static bool test_left(void)
 	return true;
 }
 
+/* ---- kint_clear_control() ---- */
+static char turned_off[256];
+static int control_error;
+
+static void peer_control(int fd)
+{
+	struct kvmi_vcpu_get_control_reply now = {
+		.events = 1 << KVMI_VCPU_EVENT_CR | 1 << KVMI_VCPU_EVENT_MSR |
+			  1 << KVMI_VCPU_EVENT_CPUID,
+		.crs = 1 << 3 | 1 << 4, .singlestep = 1,
+		.msrs = { [0x174 / 64] = 1ull << 0x174 % 64, [128 + 2] = 1 << 2 | 1 << 1 },
+	};
+	const struct kvmi_vcpu_control_msr *msr;
+	struct peer_msg msg;
+	char *end;
+
+	if (!version_first(fd, &msg))
+		return;
+	while (peer_receive(fd, &msg)) {
+		end = turned_off + strlen(turned_off);
+		msr = (const void *)(msg.data + 8);
+		if (msg.hdr.id == KVMI_VCPU_GET_CONTROL) {
+			peer_reply(fd, &msg, control_error, &now, control_error ? 0 : sizeof(now));
+			continue;
+		}
+		if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS && !msg.data[10])
+			sprintf(end, "event %u;", msg.data[8]);
+		else if (msg.hdr.id == KVMI_VCPU_CONTROL_CR && !msg.data[9])
+			sprintf(end, "CR%u;", msg.data[8]);
+		else if (msg.hdr.id == KVMI_VCPU_CONTROL_MSR && !msr->enable)
+			sprintf(end, "MSR %x;", msr->msr);
+		else if (msg.hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP && !msg.data[8])
+			sprintf(end, "steps;");
+		/* What the host does not have is no reason to fail */
+		peer_reply(fd, &msg, msg.hdr.id == KVMI_VCPU_CONTROL_CR && !msg.data[9] ?
+			   -EOPNOTSUPP : 0, NULL, 0);
+	}
+}
+
+static bool body_control(struct kint_conn *conn)
+{
+	turned_off[0] = 0;
+	CHECK(!(last = kint_control_events(conn, 1, KVMI_VCPU_EVENT_MSR, true)));
+	CHECK(!(last = kint_control_msr(conn, 1, 0xc0000082, true)));
+	CHECK(!(last = kint_control_cr(conn, 1, 4, true)));
+	/* Of another vCPU */
+	CHECK(!(last = kint_control_events(conn, 0, KVMI_VCPU_EVENT_CR, true)));
+	return !(last = kint_clear_control(conn, 1));
+}
+
+static bool test_clear_control(void)
+{
+	control_error = 0;
+	CHECK(adopt_with(peer_control, body_control));
+	CHECK(!strcmp(turned_off, "steps;event 7;event 21;CR3;MSR 174;MSR c0000081;"));
+	control_error = -1000;
+	CHECK(adopt_with(peer_control, body_control));
+	CHECK(!strcmp(turned_off, "steps;"));
+	return true;
+}
+
 /* ---- kint_set_deadline() ---- */
 static unsigned int commands, replies;
 
@@ -286,5 +347,6 @@ void detach_tests(void)
 	result("detach undoes everything and lets the vCPUs go", test_detach(false));
 	result("detach leaves what a lost tool was to be asked about", test_left());
 	result("detach when no vCPU answers", test_detach(true));
+	result("what another tool has turned on is turned off", test_clear_control());
 	result("a last moment for commands", test_deadline());
 }

@@ -159,6 +159,10 @@ static void make_guest(void)
 		vcpus[i].regs.rsp = BASE + 0x9000;
 		vcpus[i].regs.rflags = 2;
 	}
+	if (getenv("FAKE_CONTROL_LEFT")) {
+		vcpus[0].events = 1ull << KVMI_VCPU_EVENT_MSR | 1ull << KVMI_VCPU_EVENT_CPUID;
+		vcpus[0].step = true;
+	}
 	/* At that breakpoint: it comes to that before anything else */
 	if (getenv("FAKE_VIEWS_LEFT") && !strcmp(getenv("FAKE_VIEWS_LEFT"), "hit")) {
 		vcpus[0].hit = true;
@@ -600,6 +604,7 @@ static void vcpu_command(const struct peer_msg *msg)
 	struct vcpu *v = &vcpus[((const struct kvmi_vcpu_hdr *)msg->data)->vcpu % VCPUS];
 	const struct kvmi_vcpu_translate_gva *gva = (const void *)(msg->data + 8);
 	struct kvmi_vcpu_translate_gva_reply gpa = { .gpa = ~0ull };
+	struct kvmi_vcpu_get_control_reply control = { 0 };
 	const unsigned char *d = msg->data + 8;
 	int err = 0;
 
@@ -624,6 +629,11 @@ static void vcpu_command(const struct peer_msg *msg)
 	case KVMI_VCPU_CONTROL_SINGLESTEP:
 		v->step = d[0];
 		break;
+	case KVMI_VCPU_GET_CONTROL:
+		control.events = v->events;
+		control.singlestep = v->step;
+		peer_reply(sock, msg, 0, &control, sizeof(control));
+		return;
 	case KVMI_VCPU_SET_VIEW:
 		err = d[0] < VIEWS && exists[d[0]] ? 0 : -EINVAL;
 		if (!err)

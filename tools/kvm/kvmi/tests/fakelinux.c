@@ -166,6 +166,8 @@ void fake_linux_boot(void)
 		view_of[0] = 1;
 		view_of[1] = 1;
 	}
+	if (getenv("FAKE_CONTROL_LEFT"))
+		stepping[0] = true;
 	tasks = strstr(fake_linux_maps, "tasks");
 	if (tasks)
 		fake_tasks_boot(tasks[5] ? tasks + 6 : "");
@@ -367,6 +369,8 @@ bool fake_linux(int sock, const struct peer_msg *msg)
 		return true;
 	case KVMI_VCPU_CONTROL_SINGLESTEP:
 		stepping[vcpu] = msg->data[8];
+		if (getenv("FAKE_CONTROL_LEFT"))
+			printf("vCPU %u: steps %u\n", vcpu, stepping[vcpu]);
 		peer_reply(sock, msg, 0, NULL, 0);
 		return true;
 	default:

@@ -44,7 +44,9 @@
  * but for what lies above 0xb4000 if FAKE_SMM is "part", and nothing if it is "empty":
  * then it does not come from there.  With FAKE_VIEWS_LEFT "linux" has views of a tool that
  * was lost, which may not be listed with FAKE_NO_LIST, nor left with FAKE_NO_SET_VIEW, and
- * FAKE_PENDING is what a vCPU has stopped for since.
+ * FAKE_PENDING is what a vCPU has stopped for since.  With FAKE_CONTROL_LEFT that tool has turned
+ * on events, and steps in "linux"; what is turned on and off is printed.  It may not be asked for
+ * with FAKE_NO_LIST.
  *
  * Prints the answers to its events, and at the end what is still turned on.
  */
@@ -123,6 +125,7 @@ static const struct event {
 
 static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
+static struct kvmi_vcpu_get_control_reply control[VCPUS + 1];
 unsigned char ram[RAM + MAX_TOOL_MEMORY];
 static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
@@ -508,6 +511,58 @@ static int refusal(const struct peer_msg *msg)
 	return 0;
 }
 
+/* @vcpu is to have what @bit of @word stands for; @count is of all vCPUs */
+static void turn(const char *what_it_is, uint16_t vcpu, uint64_t *word, unsigned int bit,
+		 bool enable, int *count)
+{
+	if ((*word >> bit & 1) == enable)
+		return;
+	*word ^= 1ull << bit;
+	*count += enable ? 1 : -1;
+	if (getenv("FAKE_CONTROL_LEFT"))
+		printf("vCPU %u: %s %u %s\n", vcpu, what_it_is, bit, enable ? "on" : "off");
+}
+
+static void turn_event(uint16_t vcpu, uint16_t event, bool enable)
+{
+	uint64_t events = control[vcpu].events;
+
+	turn("event", vcpu, &events, event, enable, &on[1]);
+	control[vcpu].events = events;
+}
+
+static void turn_cr(uint16_t vcpu, uint8_t cr, bool enable)
+{
+	uint64_t crs = control[vcpu].crs;
+
+	turn("CR", vcpu, &crs, cr, enable, &on[2]);
+	control[vcpu].crs = crs;
+}
+
+static void turn_msr(uint16_t vcpu, uint32_t msr, bool enable)
+{
+	unsigned int word = (msr & 0x1fff) / 64 + (msr >= EFER ? 128 : 0);
+	uint64_t bits = control[vcpu].msrs[word];
+
+	turn(msr >= EFER ? "MSR 0xc0000000 and" : "MSR", vcpu, &bits, msr % 64, enable, &on[3]);
+	control[vcpu].msrs[word] = bits;
+}
+
+/* What a tool was to be asked about that was lost */
+static void control_left(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < VCPUS && getenv("FAKE_CONTROL_LEFT"); i++) {
+		turn_event(i, KVMI_VCPU_EVENT_CR, true);
+		turn_event(i, KVMI_VCPU_EVENT_MSR, true);
+		turn_event(i, KVMI_VCPU_EVENT_PF, true);
+		turn_cr(i, 3, true);
+		turn_msr(i, 0x174, true);
+		turn_msr(i, LSTAR, true);
+	}
+}
+
 static void command(const struct peer_msg *msg)
 {
 	struct kvmi_vm_get_info_reply info = { .vcpu_count = vcpus, .address_spaces = 2 };
@@ -593,18 +648,24 @@ static void command(const struct peer_msg *msg)
 		on[0] += d[2] ? 1 : -1;
 		break;
 	case KVMI_VCPU_CONTROL_EVENTS:
-		on[1] += d[10] ? 1 : -1;
+		turn_event(d[0], d[8], d[10]);
 		if (d[10])
 			fake_events_on |= 1ull << d[8];
 		break;
 	case KVMI_VCPU_CONTROL_CR:
-		on[2] += d[9] ? 1 : -1;
+		turn_cr(d[0], d[8], d[9]);
 		break;
 	case KVMI_VCPU_CONTROL_MSR:
 		if (in_zoo && d[0] == VCPUS && d[8])
 			printf("new vCPU: MSR watched\n");
-		on[3] += d[8] ? 1 : -1;
+		turn_msr(d[0], *(const uint32_t *)(d + 12), d[8]);
 		break;
+	case KVMI_VCPU_GET_CONTROL:
+		if (getenv("FAKE_NO_LIST"))
+			peer_reply(sock, msg, -EPERM, NULL, 0);
+		else
+			peer_reply(sock, msg, 0, &control[d[0]], sizeof(control[0]));
+		return;
 	}
 	peer_reply(sock, msg, 0, NULL, 0);
 }
@@ -687,6 +748,7 @@ int main(int argc, char **argv)
 		return 0;
 
 	fake_rules_begin();
+	control_left();
 	if (pending_kind && !strcmp(pending_kind, "leaving"))
 		pending_vcpu = 1;
 	else

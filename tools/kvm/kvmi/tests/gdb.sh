@@ -68,6 +68,16 @@ vCont;c => T05(swbreak:;)?thread:1;
 z0,$text00b,1 => OK
 D => OK
 END
+FAKE_CONTROL_LEFT=1
+export FAKE_CONTROL_LEFT
+exchange 'what a tool that was lost has turned on' '' <<'END'
+? => T05thread:1;
+Z0,$text00b,1 => OK
+vCont;c => T05(swbreak:;)?thread:1;
+z0,$text00b,1 => OK
+D => OK
+END
+unset FAKE_CONTROL_LEFT
 FAKE_VIEWS_LEFT=hit
 exchange 'a vCPU at a breakpoint of a tool that was lost' '' <<'END'
 ? => T05thread:1;

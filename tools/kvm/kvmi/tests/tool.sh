@@ -569,6 +569,24 @@ ok "protect: views of a tool that was lost: it may not leave them" \
 	has "^kvmi: vCPU 0: taking it back from another tool's view: not allowed by the device manager"
 ok "protect: which is a failure" sh -c "[ $status = 1 ] && ! grep -q '  protected:' $dir/out"
 unset FAKE_NO_SET_VIEW FAKE_VIEWS_LEFT
+FAKE_CONTROL_LEFT=1
+export FAKE_CONTROL_LEFT
+run linux protect --kernel --once
+ok "protect: what a tool that was lost has turned on is off" vm_has '^left on: 0 0 0 0$'
+ok "protect: also while it protects" \
+	sh -c "sed -n '/^event 17 SKIP/q;p' $dir/vm | grep -c ' off$' | grep -qx 10"
+ok "protect: but not what it wants itself" \
+	sh -c "! sed -n '/^event 17 SKIP/q;p' $dir/vm | grep ' event 17 off$'"
+ok "protect: such a vCPU is not stepped" vm_has '^event 17 SKIP, view 0$'
+run boot guard --once --msr 0x666
+ok "guard: one that fails before it guards has taken nothing back" vm_has '^left on: 0 6 2 4$'
+run linux regs
+ok "regs: neither does another command" vm_has '^left on: 0 6 2 4$'
+FAKE_NO_LIST=1
+export FAKE_NO_LIST
+run linux protect --kernel --once
+ok "protect: which may not be listed: it is not stepped" vm_has '^event 17 SKIP, view 0$'
+unset FAKE_CONTROL_LEFT FAKE_NO_LIST
 
 # wrote: what has been written of the page of the table, by "linuxbytes"
 wrote() {

@@ -343,6 +343,8 @@ int gdb_event(struct tool *tool, const struct kint_event *event)
 		err = takeover_vcpu(tool, v->nr);
 		if (!err)
 			err = gdb_break_arm(tool, v);
+		if (!err)
+			err = takeover_armed(tool, v->nr);
 		if (err)
 			return err;
 		v->armed = true;

@@ -62,6 +62,8 @@ static int arm(struct loop *loop, uint16_t vcpu)
 		tool->doing = "arming";
 		err = loop->monitor->arm(tool, vcpu);
 	}
+	if (!err)
+		err = takeover_armed(tool, vcpu);
 	if (err == -EPIPE || err == -EINTR)
 		return err;
 	if (err == MONITOR_LATER && !tool->once) {

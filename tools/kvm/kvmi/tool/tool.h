@@ -131,6 +131,7 @@ int monitor_run(struct tool *tool, const struct monitor *monitor);
 /* takeover.c: what a tool has left that was lost */
 int takeover_begin(struct tool *tool);
 int takeover_vcpu(struct tool *tool, uint16_t vcpu);
+int takeover_armed(struct tool *tool, uint16_t vcpu);
 bool takeover_repeats(const struct kint_event *event);
 
 /* rules.c */

@@ -825,6 +825,22 @@ int kint_control_event_set(struct kint_conn *conn, uint16_t vcpu, uint64_t enabl
 			   uint64_t disable, uint64_t *enabled);
 
 /**
+ * kint_clear_control - turn off what another tool has turned on at a vCPU
+ *
+ * As with kint_clear_rules() that may be events, control registers and MSRs, and
+ * single-stepping, where the device manager keeps a session that has lost its tool.  What this
+ * connection has turned on stays so.  For a tool that takes the place of that one, when it has
+ * turned on what it wants itself: until then nothing is to be let through.  A vCPU that is
+ * stepped should be set free at once, with kint_control_singlestep(): its interrupts wait.
+ *
+ * If it cannot be told what is on, by an older kernel or as the VMM does not allow it,
+ * single-stepping is turned off, and the rest stays: such events come as if asked for.
+ *
+ * Errors: those of the commands; not what the VMM does not allow.
+ */
+int kint_clear_control(struct kint_conn *conn, uint16_t vcpu);
+
+/**
  * struct kint_registers - registers of a vCPU
  * @mode: KVMI_X86_MODE_*
  * @regs: general registers, RIP and RFLAGS
