@@ -1241,6 +1241,24 @@ static void test_steps_left(void)
 	tool_end(&t);
 }
 
+/* Events that nobody asked for, one after the other: no call goes on for ever for that */
+static void test_storm(void)
+{
+	struct kvmi_dom_event *event;
+	struct tool t;
+
+	tool_begin(&t, path);
+	vm_storm(t.vm, 2000);
+	CHECK(kvmi_pop_event(t.dom, &event) && errno == EAGAIN);
+	CHECK(vm_storm_answers(t.vm) < 50);
+	CHECK(kvmi_wait_event(t.dom, 0) && errno == ETIMEDOUT);
+	CHECK(vm_storm_answers(t.vm) < 100);
+	/* All of them have their answers in the end */
+	while (vm_storm_answers(t.vm) < 2000 && !broken)
+		CHECK(kvmi_wait_event(t.dom, 100) && errno == ETIMEDOUT);
+	tool_end(&t);
+}
+
 /* ---- A function for messages that calls back ---- */
 static void *log_dom;
 static int log_errno;
@@ -1347,6 +1365,7 @@ int main(void)
 	run("rules of another tool that cannot be taken back", test_rules);
 	run("views of another tool", test_views_left);
 	run("steps of another tool", test_steps_left);
+	run("events that do not end", test_storm);
 	if (rmdir(dir)) {
 		printf("not ok %d nothing is left in the directory\n", ++number);
 		failures++;

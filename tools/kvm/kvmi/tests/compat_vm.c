@@ -36,6 +36,7 @@ struct vm {
 	uint16_t views;
 	bool view_left;
 	uint8_t access[16];		/* of the first pages, in view 0 */
+	unsigned int storm, answers;	/* see vm_storm() */
 	char log[65536];
 	size_t size;
 };
@@ -99,6 +100,37 @@ static const char *name_of(uint16_t id)
 	}
 }
 
+/* There is room for them in the socket, and libkint does not read all of them at once */
+#define STORM_BEGIN 60
+
+static void trap_events(struct vm *vm, unsigned int n)
+{
+	struct kvmi_vcpu_event_trap data = { .nr = 14 };
+
+	for (; n && vm->storm > 1; n--, vm->storm--)
+		send_event(vm, 0, KVMI_VCPU_EVENT_TRAP, &data, sizeof(data));
+}
+
+void vm_storm(struct vm *vm, unsigned int n)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->storm = n + 1;
+	trap_events(vm, STORM_BEGIN);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+unsigned int vm_storm_answers(struct vm *vm)
+{
+	unsigned int n;
+
+	/* Those that are under way */
+	usleep(5 * WAIT_US);
+	pthread_mutex_lock(&vm->lock);
+	n = vm->answers;
+	pthread_mutex_unlock(&vm->lock);
+	return n;
+}
+
 static void event_reply(struct vm *vm, const struct peer_msg *msg)
 {
 	static const char *const actions[] = { "ALLOW", "RETRY", "CRASH", "SKIP" };
@@ -107,6 +139,11 @@ static void event_reply(struct vm *vm, const struct peer_msg *msg)
 	size_t size = msg->hdr.size - 16, i;
 	uint64_t value;
 
+	if (vm->storm) {
+		vm->answers++;
+		trap_events(vm, 1);
+		return;
+	}
 	say(vm, "reply %u %s %s", msg->data[0], name_of(r->event), actions[r->action & 3]);
 	if (r->event == KVMI_VCPU_EVENT_CR && size == 8) {
 		memcpy(&value, data, sizeof(value));

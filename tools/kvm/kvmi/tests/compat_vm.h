@@ -38,6 +38,9 @@ void vm_pf(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, unsigne
 void vm_access(struct vm *vm, unsigned int vcpu, uint64_t gva, uint64_t gpa, bool write,
 	       const char *data);
 void vm_trap(struct vm *vm, unsigned int vcpu, unsigned int vector);
+/* @n TRAP events in all, one for each answer and some at first; how many were answered */
+void vm_storm(struct vm *vm, unsigned int n);
+unsigned int vm_storm_answers(struct vm *vm);
 void vm_singlestep(struct vm *vm, unsigned int vcpu);
 void vm_unhook(struct vm *vm);
 
