@@ -115,6 +115,7 @@ struct domain {
 	struct open_event *open;
 	struct kvmi_dom_event *queue, **queue_end;
 	size_t nqueued;
+	uint64_t refused;		/* the last kint_refused_accesses() */
 
 	void *widened;			/* access.c */
 };

@@ -275,6 +275,13 @@ static int ask(struct domain *d, const struct kint_event *event)
 	return enqueue(d, event, v7_id_of(&known), false);
 }
 
+/* What the vCPU is to read, and may do, is of an instruction that is over */
+static void forget_instruction(struct vcpu *v)
+{
+	v->context.ctx_size = 0;
+	v->nallowed = 0;
+}
+
 static void arrived(struct domain *d, const struct kint_event *event)
 {
 	struct vcpu *v;
@@ -293,10 +300,8 @@ static void arrived(struct domain *d, const struct kint_event *event)
 		kint_reply(d->conn, event, KVMI_EVENT_ACTION_ALLOW);
 		return;
 	}
-	if (event->id != KVMI_VCPU_EVENT_ACCESS) {
-		v->context.ctx_size = 0;
-		v->nallowed = 0;
-	}
+	if (event->id != KVMI_VCPU_EVENT_ACCESS)
+		forget_instruction(v);
 	if (answer_alone(d, v, event))
 		return;
 	if (ask(d, event)) {
@@ -311,11 +316,26 @@ static bool is_full(const struct domain *d)
 	return d->nqueued >= KINT_MAX_QUEUED_EVENTS;
 }
 
+/*
+ * Page faults of the tool's own pages are answered by libkint.  An instruction may begin with one,
+ * and it is not known of which vCPU it was: who is in the middle of another one is asked again.
+ */
+static void notice_others(struct domain *d)
+{
+	uint64_t refused = kint_refused_accesses(d->conn);
+	unsigned int i;
+
+	for (i = 0; i < d->nvcpus && refused != d->refused; i++)
+		forget_instruction(&d->vcpus[i]);
+	d->refused = refused;
+}
+
 static int on_event(struct kint_conn *conn, const struct kint_event *event, void *arg)
 {
 	struct domain *d = arg;
 
 	(void)conn;
+	notice_others(d);
 	arrived(d, event);
 	return is_full(d);
 }

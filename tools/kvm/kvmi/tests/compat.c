@@ -985,6 +985,42 @@ static void test_pages(void)
 	tool_end(&t);
 }
 
+/* An instruction begins with a page fault, also if libkint answers that */
+static void test_pages_and_others(void)
+{
+	unsigned long long gpa = 0x5000;
+	unsigned char none = 0;
+	struct tool t;
+	__u64 first;
+	int i;
+
+	tool_begin_events(&t, path);
+	CHECK(!kvmi_get_next_available_gfn(t.dom, &first) && !kvmi_alloc_gfn(t.dom, first));
+	CHECK(!kvmi_set_page_access(t.dom, &gpa, &none, 1, 0));
+	for (i = 0; i < 2; i++) {
+		vm_pf(t.vm, 0, RIP, first << 12, KVMI_PAGE_ACCESS_W, false);
+		vm_access(t.vm, 0, 0x15008, 0x5008, true, "1234");
+		CHECK(!reply(&t, next_event(&t), KVMI_EVENT_ACTION_CONTINUE));
+		CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+		/* The same instruction: a part of it is not asked about again */
+		vm_forget(t.vm);
+		vm_access(t.vm, 0, 0x1500c, 0x500c, true, "5678");
+		CHECK(kvmi_wait_event(t.dom, 50) && errno == ETIMEDOUT);
+		CHECK(vm_saw(t.vm, "reply 0 ACCESS ALLOW\n"));
+		vm_forget(t.vm);
+	}
+	/* What it is to read instead is no matter of the next one's, either */
+	for (i = 0; i < 2; i++) {
+		vm_pf(t.vm, 0, RIP, first << 12, KVMI_PAGE_ACCESS_R, false);
+		vm_access(t.vm, 0, 0x15008, 0x5008, false, "real");
+		reply_context(&t, NULL, next_event(&t), i ? "more" : "word");
+		CHECK(vm_saw(t.vm, i ? "reply 0 ACCESS ALLOW 'more'\n" :
+			     "reply 0 ACCESS ALLOW 'word'\n"));
+		vm_forget(t.vm);
+	}
+	tool_end(&t);
+}
+
 static void test_batch(void)
 {
 	struct {
@@ -1356,6 +1392,7 @@ int main(void)
 	run("page access that goes together", test_access);
 	run("state and memory", test_state);
 	run("pages of the tool", test_pages);
+	run("pages of the tool, and what the caller is asked about", test_pages_and_others);
 	run("batches", test_batch);
 	run("what there is not", test_missing);
 	run("a VM that was closed stays closed", test_handles);
