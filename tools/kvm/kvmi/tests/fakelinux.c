@@ -19,6 +19,7 @@
 #define NR_OPENAT	257
 #define ENTRY		(TABLE + NR_OPENAT * 8)	/* of openat() in the table */
 #define OPENAT		(IMAGE + 0x100 + NR_OPENAT * 8)
+#define LINUX_BANNER	(IMAGE + 0x7f00)
 #define NAME		0x2000
 #define LATE_NAME	0x3000
 #define VIEWS		7
@@ -159,6 +160,7 @@ void fake_linux_boot(void)
 	memcpy(ram + NAME, "/etc/hostname", 14);
 	memcpy(ram + LATE_NAME, "/late", 6);
 	memset(ram + OPENAT, 0x90, 16);
+	memcpy(ram + LINUX_BANNER, "Linux version 9.9.9", 19);
 	/* As are these views, one with every vCPU in it and one with none */
 	if (getenv("FAKE_VIEWS_LEFT")) {
 		exists[1] = true;

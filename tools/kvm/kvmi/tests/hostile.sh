@@ -93,6 +93,53 @@ ok "protect: a kernel that is about to protect itself: at once" \
 	sh -c "[ \$(grep -c 'access 5$' $dir/vm) = 2 ]"
 ends_by TERM
 wait $vm
+# By its symbols: what is not read-only yet may be what they say
+printf '%s\n' 'ffffffff82000000 T _text' 'ffffffff82000040 T entry_SYSCALL_64' \
+	'ffffffff82000908 T __x64_sys_openat' 'ffffffff82004c00 R sys_call_table' \
+	'ffffffff82007f00 R linux_banner' >"$dir/ownmap"
+start_vm linuxlateseals
+in_background "$out/kvmi" protect --kernel --symbols "$dir/ownmap" >"$dir/out" 2>&1
+until_seen 'event 17 SKIP' "$dir/vm"
+ok "protect: a kernel that is about to protect itself, and its symbols" \
+	vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+ok "protect: they are those of this kernel" sh -c "! grep 'another kernel' $dir/out"
+ends_by TERM
+wait $vm
+# A guest may run another kernel next time, and come back
+sed 's/908 T/910 T/' "$dir/ownmap" >"$dir/nextmap"
+start_vm linux
+in_background "$out/kvmi" protect --kernel --range 0x1000+8K --symbols "$dir/nextmap" \
+	--trust _text --trust entry_SYSCALL_64 >"$dir/out" 2>&1
+until_seen '^left on' "$dir/vm"
+ok "protect: another kernel than its symbols say: the range is protected" \
+	vm_has '^view 0: 0x1000, 2 pages: access 5$'
+ok "protect: another kernel than its symbols say: that is told" \
+	sh -c "[ \$(grep -c 'symbols: of another kernel than the guest.s; waiting' $dir/out) = 1 ]"
+ok "protect: another kernel than its symbols say: nothing of it is protected" \
+	sh -c "! grep '0xb.*access 5$' $dir/vm"
+ok "protect: another kernel than its symbols say: nothing is trusted" \
+	sh -c "grep -q '^event 17 SKIP' $dir/vm && ! grep 'event 17 ALLOW' $dir/vm"
+start_vm linuxlate
+until_seen '^left on' "$dir/vm"
+ok "protect: no kernel: the range is protected" vm_has '^view 0: 0x1000, 2 pages: access 5$'
+ok "protect: it is there all the time" ends_by TERM
+ok "protect: and ends well" status_is 0
+FAKE_RULES=1
+export FAKE_RULES
+start_vm linux
+in_background "$out/kvmi" protect --kernel --range 0x1000+8K --symbols "$dir/nextmap" \
+	--trust _text --quiet >"$dir/out" 2>&1
+until_seen '^left on' "$dir/vm"
+ok "protect: another kernel than its symbols say: nothing is trusted by a rule" \
+	sh -c "grep -q '^event 17 SKIP.*by rule' $dir/vm && ! grep 'event 17 ALLOW' $dir/vm"
+unset FAKE_RULES
+ends_by TERM
+start_vm linux
+in_background "$out/kvmi" protect --kernel --symbols "$dir/ownmap" >"$dir/out" 2>&1
+until_seen 'event 17 SKIP' "$dir/vm"
+ok "protect: the symbols of the guest's kernel" vm_has '^view 0: 0xb4000, 4 pages: access 5$'
+ends_by TERM
+wait $vm
 start_vm linuxlatelonely
 "$out/kvmi" protect --kernel >"$dir/out" 2>&1 &
 tool=$!

@@ -205,6 +205,25 @@ int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64
 	return err ? err : -ENOENT;
 }
 
+/* What kernel_find() has returned, in words; NULL if it is another error */
+const char *kernel_missing(int err)
+{
+	switch (err) {
+	case MONITOR_LATER:
+		return "the guest runs no 64-bit Linux kernel, or has not booted yet";
+	case MONITOR_OTHER:
+		return "--symbols: of another kernel than the guest's";
+	default:
+		return NULL;
+	}
+}
+
+/* Has the kernel made it read-only?  One that boots does so piece by piece. */
+static bool is_sealed(const struct guest_kernel *k, uint64_t address)
+{
+	return kernel_range_of(k, address - k->offset);
+}
+
 /*
  * The entry is where it is in many kernels.  What else the file says of this one: where
  * calls are made, and a text.  What it does not say does not count.
@@ -227,18 +246,20 @@ static int check_symbols(struct tool *tool, const struct guest_kernel *k)
 
 	for (i = 0; k->call_table && i < sizeof(calls) / sizeof(calls[0]); i++)
 		if (symbol_address(calls[i].name, &address) && address != k->calls[calls[i].nr])
-			return MONITOR_TOLD;
+			return MONITOR_OTHER;
+	if (!k->call_table && symbol_address("sys_call_table", &address) && !is_sealed(k, address))
+		return MONITOR_LATER;
 	if (!symbol_address("linux_banner", &address))
 		return 0;
-	if (!kernel_range_of(k, address - k->offset))
-		return MONITOR_TOLD;
+	if (!is_sealed(k, address))
+		return MONITOR_LATER;
 	err = kint_read_physical(tool->conn, address - k->offset, text, sizeof(text));
 	if (err && err != -ENOENT)
 		return err;
-	return err || memcmp(text, banner, sizeof(text)) ? MONITOR_TOLD : 0;
+	return err || memcmp(text, banner, sizeof(text)) ? MONITOR_OTHER : 0;
 }
 
-/* Fill in @k by what the vCPU sees.  MONITOR_TOLD, or MONITOR_LATER without a word. */
+/* Fill in @k by what the vCPU sees.  MONITOR_LATER or MONITOR_OTHER: kernel_missing(). */
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 {
 	static const uint32_t lstar = MSR_LSTAR;
@@ -262,8 +283,5 @@ int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 	err = find_call_table(tool, k);
 	if (err || !symbols_loaded())
 		return err;
-	err = symbols_relocate(k->entry) ? check_symbols(tool, k) : MONITOR_TOLD;
-	if (err == MONITOR_TOLD)
-		error("--symbols: of another kernel than the guest's");
-	return err;
+	return symbols_relocate(k->entry) ? check_symbols(tool, k) : MONITOR_OTHER;
 }

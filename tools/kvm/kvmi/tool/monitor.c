@@ -25,7 +25,8 @@ struct loop {
 	const struct monitor *monitor;
 	unsigned int paused, armed;
 	enum state state;
-	bool later, told_later;		/* a vCPU is to be armed again */
+	bool later;			/* a vCPU is to be armed again */
+	unsigned int told_later;	/* bit n: why, which is MONITOR_ n, has been told */
 	unsigned char is_armed[MAX_VCPUS / 8];
 	unsigned char is_asked[MAX_VCPUS / 8];	/* for a PAUSE event, which will come */
 };
@@ -66,17 +67,17 @@ static int arm(struct loop *loop, uint16_t vcpu)
 		err = takeover_armed(tool, vcpu);
 	if (err == -EPIPE || err == -EINTR)
 		return err;
-	if (err == MONITOR_LATER && !tool->once) {
+	if (kernel_missing(err) && !tool->once) {
 		/* As after a reboot: who ends a protection by that has gained nothing */
-		if (!loop->told_later)
-			error(NO_KERNEL "; waiting for it");
-		loop->told_later = true;
+		if (!(loop->told_later & 1u << err))
+			error("%s; waiting for it", kernel_missing(err));
+		loop->told_later |= 1u << err;
 		loop->later = true;
 		return 0;
 	}
 	if (err) {
-		if (err == MONITOR_LATER)
-			error(NO_KERNEL);
+		if (kernel_missing(err))
+			error("%s", kernel_missing(err));
 		else if (err != MONITOR_TOLD)
 			error("vCPU %u: %s: %s", vcpu, tool->doing, explain(err));
 		if (may_come_again(tool, err))

@@ -15,6 +15,7 @@
 static struct {
 	bool wanted;
 	bool hopeless;		/* and told so */
+	bool told_other;	/* another kernel than --symbols says runs */
 	bool guards;		/* what is refused is allowed if the answer is late */
 	bool idle;		/* no event is open that matters, as far as is known */
 	int64_t gave_up;	/* it took too long, or 0 */
@@ -44,6 +45,7 @@ void process_guards(void)
 void process_begin(void)
 {
 	who.hopeless = false;
+	who.told_other = false;
 	who.gave_up = 0;
 	who.tried = 0;
 	who.guest.known = false;
@@ -69,6 +71,10 @@ static void look_again(struct tool *tool, uint16_t vcpu)
 	if (!err)
 		err = process_find(tool, vcpu, &who.kernel);
 	who.hopeless = err == MONITOR_TOLD;
+	if (err == MONITOR_OTHER && !who.told_other) {
+		error("%s", kernel_missing(err));
+		who.told_other = true;
+	}
 	who.tried = now_ns();
 }
 

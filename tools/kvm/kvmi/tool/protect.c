@@ -43,6 +43,7 @@ static struct {
 	bool json, exact, quiet, explain;
 
 	bool begun, boots;
+	bool ranged;			/* the ranges are protected, and a kernel waited for */
 	struct guest_kernel before;	/* as it was at the last look, while it boots */
 	int64_t looked;
 	struct range gaps[MAX_GAPS];	/* by address */
@@ -93,6 +94,16 @@ static int find_trusted(void)
 		t->size = end - t->gpa;
 	}
 	return 0;
+}
+
+/* Names say nothing of a kernel that is not known */
+static void forget_trusted(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < protect.ntrusted; i++)
+		if (protect.trusted_names[i])
+			protect.trusted[i] = (struct range){ 0 };
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -208,6 +219,8 @@ static void make_page_rules(struct rule_list *list)
 
 	rules_new(list);
 	for (i = 0; i < protect.ntrusted && (protect.quiet || !process_wanted()); i++) {
+		if (!protect.trusted[i].size)
+			continue;
 		/* Of all addresses: where it says which, a rule that allows is not for SMM */
 		rule = rules_add_numbers(list, RULE_ALLOWS,
 					 protect.quiet ? KVMI_RULE_ALLOW : KVMI_RULE_NOTIFY,
@@ -296,7 +309,7 @@ static int find_kernel(struct tool *tool, uint16_t vcpu)
 {
 	int err = kernel_find(tool, vcpu, &protect.k);
 
-	if (err == MONITOR_LATER) {
+	if (kernel_missing(err)) {
 		protect.boots = true;
 		protect.before.nranges = 0;
 	}
@@ -334,9 +347,10 @@ static int take_all(struct tool *tool)
 	unsigned int i;
 	int err = 0;
 
-	for (i = 0; i < protect.nranges && !err; i++)
+	for (i = 0; i < protect.nranges && !protect.ranged && !err; i++)
 		err = restrict_pages(tool, protect.ranges[i].gpa, protect.ranges[i].size,
 				     protect.left);
+	protect.ranged = !err;
 	if (!protect.kernel)
 		return err;
 	/* What the guest maps is the guest's to say: it is no reason to leave all else alone */
@@ -354,21 +368,52 @@ static int take_all(struct tool *tool)
 	return err;
 }
 
-static int on_arm(struct tool *tool, uint16_t vcpu)
+static int turn_on(struct tool *tool, uint16_t vcpu)
 {
 	int err = 0;
 
-	if (!protect.begun)
-		err = prepare(tool, vcpu);
-	if (err)
-		return err;
 	tool->doing = "turning the ACCESS event on";
 	if (protect.exact)
 		err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_ACCESS, true);
 	if (err)
 		return err;
 	tool->doing = "turning the PF event on";
-	err = kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+	return kint_control_events(tool->conn, vcpu, KVMI_VCPU_EVENT_PF, true);
+}
+
+/* While a kernel is waited for: the ranges, which are protected whatever runs */
+static int protect_ranges(struct tool *tool, uint16_t vcpu)
+{
+	bool first = !protect.ranged;
+	int err = 0;
+
+	memset(&protect.k, 0, sizeof(protect.k));
+	find_gaps();
+	if (first)
+		err = set_rules(tool);
+	if (!err)
+		err = turn_on(tool, vcpu);
+	if (err || !first)
+		return err;
+	err = take_all(tool);
+	if (!err && !protect.json)
+		printf("%9.3f  so far it is --range that is protected\n", session_seconds(tool));
+	return err;
+}
+
+static int on_arm(struct tool *tool, uint16_t vcpu)
+{
+	int err = 0, later;
+
+	if (!protect.begun)
+		err = prepare(tool, vcpu);
+	if (kernel_missing(err) && protect.nranges && !tool->once) {
+		later = err;
+		err = protect_ranges(tool, vcpu);
+		return err ? err : later;
+	}
+	if (!err)
+		err = turn_on(tool, vcpu);
 	if (err || protect.begun)
 		return err;
 	err = take_all(tool);
@@ -532,6 +577,8 @@ static void on_begin(struct tool *tool)
 {
 	protect.begun = false;
 	protect.boots = false;
+	protect.ranged = false;
+	forget_trusted();
 	process_begin();
 	rate_begin();
 	protect.nseen = 0;

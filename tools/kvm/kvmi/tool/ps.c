@@ -86,8 +86,8 @@ static void tell(const struct tool *tool, int err)
 {
 	const char *more = ps.running ? "; it may have changed meanwhile, try again" : "";
 
-	if (err == MONITOR_LATER)
-		error(NO_KERNEL);
+	if (kernel_missing(err))
+		error("%s", kernel_missing(err));
 	else if (err == -EFAULT)
 		error("ps: the guest's list of processes leads nowhere after %u%s", ps.found, more);
 	else if (err == -ELOOP)

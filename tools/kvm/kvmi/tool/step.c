@@ -164,8 +164,8 @@ int cmd_step(struct tool *tool, int argc, char **argv)
 	err = symbols_loaded() ? kernel_find(tool, vcpu, &kernel) : 0;
 	if (!err)
 		err = run_steps(tool, vcpu);
-	if (err == MONITOR_LATER)
-		error("step: " NO_KERNEL);
+	if (kernel_missing(err))
+		error("step: %s", kernel_missing(err));
 	else if (err && err != MONITOR_TOLD)
 		error("step: %s: %s", tool->doing, explain(err));
 	return err ? EXIT_ERROR : EXIT_OK;

@@ -103,8 +103,11 @@ bool vcpu_exists(const struct tool *tool, int vcpu);
 void session_describe(const struct tool *tool, FILE *out);
 
 /* monitor.c: the loop of the commands that live on events */
-/* Of arm(): it failed, and said so; the guest has no kernel to look at yet */
-enum { MONITOR_TOLD = 1, MONITOR_LATER };
+/*
+ * Of arm(): it failed, and said so; the guest has no kernel to look at yet, or another one than
+ * --symbols says, see kernel_missing()
+ */
+enum { MONITOR_TOLD = 1, MONITOR_LATER, MONITOR_OTHER };
 
 struct monitor {
 	/* it cannot do without CREATE_VCPU events; they are used anyway if allowed */
@@ -112,7 +115,8 @@ struct monitor {
 	/* what is not done to a vCPU before it runs if there are none; or NULL */
 	const char *late;
 	/* an event of the vCPU is open: turn on what is wanted; sets tool->doing */
-	int (*arm)(struct tool *tool, uint16_t vcpu);	/* again after MONITOR_LATER */
+	/* ... again, unless there is --once, if kernel_missing() */
+	int (*arm)(struct tool *tool, uint16_t vcpu);
 	/* answer the event, which is of a vCPU and no PAUSE or CREATE_VCPU */
 	int (*event)(struct tool *tool, const struct kint_event *event);
 	/* a vCPU that was added is about to run; may be NULL */
@@ -320,8 +324,7 @@ struct guest_kernel {
 	unsigned int left_out;	/* pieces for which there is no room in @ranges */
 };
 
-#define NO_KERNEL "the guest runs no 64-bit Linux kernel, or has not booted yet"
-
+const char *kernel_missing(int err);
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
 int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64_t *call);
 const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);

@@ -117,7 +117,7 @@ int vmcoreinfo_find(struct tool *tool, bool always, char **text)
 	int err;
 
 	err = kernel_find(tool, 0, &kernel);
-	if (err && err != MONITOR_LATER && err != -EAGAIN)
+	if (err && !kernel_missing(err) && err != -EAGAIN)
 		return err;
 	if (*text && is_of_kernel(*text, &kernel))
 		return 0;
