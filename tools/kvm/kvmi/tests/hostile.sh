@@ -211,6 +211,8 @@ ok "mem: no room" has '--output /dev/full: No space left on device'
 ok "mem: which is a failure" status_is 1
 run boot mem 0 64 --output /dev/stdout
 ok "mem: to standard output" status_is 0
+ok "mem: which is a file" cmp -s -n 64 "$dir/out" /dev/zero
+ok "mem: and not replaced" test -L /dev/stdout
 run boot mem 0 64 --output "$dir/no/where"
 ok "mem: to a directory that is not there" has "where: .*No such file"
 
@@ -229,7 +231,27 @@ if chown 12345 "$dir/fifo" 2>/dev/null; then
 	kill $reader
 	wait $reader 2>/dev/null
 	ok "a pipe of another user's: nothing was read" test ! -s "$dir/read"
+	# That may be standard output all the same: whoever runs the tool has said so
+	cat "$dir/fifo" >"$dir/read" 2>/dev/null &
+	reader=$!
+	start_vm boot
+	timeout 20 "$out/kvmi" mem 0x2000 16 --output /dev/stdout >"$dir/fifo" 2>"$dir/out"
+	status=$?
+	wait $vm
+	wait $reader
+	ok "a pipe of another user's: as standard output" \
+		sh -c "[ $status = 0 ] && head -c 16 $dir/read | cmp -s -n 16 - /dev/zero"
 	chown 0 "$dir/fifo"
+fi
+# A terminal is one, and shows it
+if mknod "$dir/device" c 1 3 2>/dev/null && chown 12345 "$dir/device"; then
+	run linux mem 0x2000 16 --output "$dir/device"
+	ok "mem: a device of another user's: is refused" has ": a device of another user's, who would read it$"
+	ok "mem: a device of another user's: which is a failure" status_is 1
+	chown 0 "$dir/device"
+	run linux mem 0x2000 16 --output "$dir/device"
+	ok "mem: a device of root's" status_is 0
+	rm "$dir/device"
 fi
 in_background "$out/kvmi" info --cookie "$dir/fifo" >"$dir/out" 2>&1
 sleep 0.3

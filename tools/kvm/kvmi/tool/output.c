@@ -4,7 +4,7 @@
  *
  * A regular file is written beside the one of that name and takes its place when all
  * of it is there, for the user's eyes only.  Anything else, a pipe or a device, is
- * written to as it is, unless it is a pipe that somebody else has put there.
+ * written to as it is, unless it is somebody else's; and so is standard output, whatever that is.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,10 +33,26 @@ static struct output *failed(struct output *o, const char *what)
 	return NULL;
 }
 
-/* In a directory such as /tmp anybody may have made it, and read what goes there */
+/* Is it standard output or error, by the name of /dev/stdout say?  Else -1. */
+static int stream_of(const struct stat *st)
+{
+	struct stat stream;
+	int fd;
+
+	for (fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+		if (!fstat(fd, &stream) && stream.st_dev == st->st_dev &&
+		    stream.st_ino == st->st_ino)
+			return fd;
+	return -1;
+}
+
+/*
+ * In a directory such as /tmp anybody may have made it, and read what goes there; and a terminal
+ * is looked at by its user.
+ */
 static bool is_foreign(const struct stat *st)
 {
-	return S_ISFIFO(st->st_mode) && st->st_uid && st->st_uid != geteuid();
+	return !S_ISDIR(st->st_mode) && st->st_uid && st->st_uid != geteuid();
 }
 
 /* What is no regular file */
@@ -53,7 +69,8 @@ static struct output *open_special(struct output *o, const struct stat *there)
 	/* It may have been replaced */
 	if (!is_foreign(&st))
 		return o;
-	error("%s %s: a pipe of another user's, who would read it", o->option, o->path);
+	error("%s %s: a %s of another user's, who would read it", o->option, o->path,
+	      S_ISFIFO(st.st_mode) ? "pipe" : S_ISREG(st.st_mode) ? "file" : "device");
 	output_discard(o);
 	return NULL;
 }
@@ -63,6 +80,7 @@ struct output *output_open(const char *option, const char *path)
 	struct output *o = calloc(1, sizeof(*o));
 	struct stat st;
 	bool there;
+	int stream;
 
 	if (!o) {
 		error("%s %s: %s", option, path, strerror(errno));
@@ -74,6 +92,13 @@ struct output *output_open(const char *option, const char *path)
 	there = !stat(path, &st);
 	if (!there && errno != ENOENT)
 		return failed(o, "");
+	/* Whoever runs the tool has opened it, and the name may be that of a link */
+	stream = there ? stream_of(&st) : -1;
+	if (stream >= 0) {
+		fflush(stdout);
+		o->fd = fcntl(stream, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		return o->fd < 0 ? failed(o, "") : o;
+	}
 	if (there && !S_ISREG(st.st_mode))
 		return open_special(o, &st);
 	if (asprintf(&o->beside, "%s.XXXXXX", path) < 0)
