@@ -34,7 +34,7 @@
  * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step; "nomore" is "boot", and
+ * still; "nostep" does not answer when it is to step; "nomore" and "nomorelonely" are "boot", and
  * cannot say after a while how many vCPUs it has.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
@@ -586,7 +586,8 @@ static void command(const struct peer_msg *msg)
 	}
 	if (in_linux && fake_linux(sock, msg))
 		return;
-	if (!strcmp(what, "nomore") && msg->hdr.id == KVMI_VM_GET_INFO && paused >= VCPUS) {
+	if (!strncmp(what, "nomore", 6) && msg->hdr.id == KVMI_VM_GET_INFO &&
+	    paused >= (lonely ? 1 : VCPUS)) {
 		peer_reply(sock, msg, -ENOMEM, NULL, 0);
 		return;
 	}

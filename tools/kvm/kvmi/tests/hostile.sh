@@ -375,6 +375,8 @@ run nomore guard --msr lstar --once
 ok "guard: an error: is reported" has 'end after .*: Cannot allocate memory$'
 ok "guard: an error: nothing is undone" vm_has '^left on: 2 2 0 2$'
 ok "guard: an error: and that is told" has '^kvmi: guard: nothing is undone: that is left to the device manager$'
+run nomorelonely guard --msr lstar --once
+ok "guard: an error, and a vCPU that is not started: nothing is undone" vm_has '^left on: 2 1 0 1$'
 ok "guard: an error: which is a failure" status_is 1
 : >"$dir/vm"
 start_vm unhook

@@ -233,13 +233,16 @@ static int run_session(struct loop *loop)
 
 /*
  * Whoever guards is not to undo that because of an error, when the device manager may hold the
- * guest without a tool.  One that has never begun has nothing to undo.
+ * guest without a tool.  One that has never begun has nothing to undo.  One that has begun on a
+ * single vCPU has: others may never be started, and all have been asked for a PAUSE event, or
+ * announce themselves, and so come to that before their first instruction, whoever is asked then.
  */
 static bool stays_guarded(const struct loop *loop, int err)
 {
 	if (!loop->monitor->late || loop->state == UNHOOKED || err == -EINTR || err == -EPIPE)
 		return false;
-	return may_come_again(loop->tool, err) || loop->armed >= loop->tool->vcpus;
+	/* While a kernel is waited for something may be guarded already */
+	return may_come_again(loop->tool, err) || loop->armed || loop->told_later;
 }
 
 int monitor_run(struct tool *tool, const struct monitor *monitor)
