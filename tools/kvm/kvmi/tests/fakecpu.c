@@ -70,7 +70,7 @@ static const struct insn {
 };
 
 static struct vcpu {
-	bool started, open, step, trap, delivered;
+	bool started, open, step, trap, delivered, skipped;
 	bool done;		/* the event is of a register that has its new value already */
 	bool hit;		/* a breakpoint of a tool that was lost, not reported yet */
 	uint16_t event, view;
@@ -289,8 +289,9 @@ static bool do_insn(struct vcpu *v, const struct insn *insn)
 		if (!may(v, insn->to, KVMI_PAGE_ACCESS_W) ||
 		    trapped(v, insn, KVMI_PAGE_ACCESS_W))
 			return false;
-		if (insn->what == WRITE)
+		if (insn->what == WRITE && !v->skipped)
 			ram[insn->to]++;
+		v->skipped = false;
 		break;
 	case READ:
 	case READ_WIDE:
@@ -378,6 +379,12 @@ static void event_reply(const struct peer_msg *msg)
 	if (v->done && rpl->action == KVMI_EVENT_ACTION_RETRY) {
 		printf("what is done is tried again\n");
 		exit(1);
+	}
+	/* It is made by the tool instead: with LOCK another vCPU may write in between */
+	if (v->event == KVMI_VCPU_EVENT_ACCESS && rpl->action == KVMI_EVENT_ACTION_SKIP) {
+		printf("the guest's write is in two pieces\n");
+		v->skipped = true;
+		return;
 	}
 	if (rpl->action != KVMI_EVENT_ACTION_ALLOW) {
 		v->ngrants = 0;

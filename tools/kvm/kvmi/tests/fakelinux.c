@@ -450,6 +450,7 @@ pokes[] = {
 	ACT(PF, RAM, KVMI_PAGE_ACCESS_X),
 	/* The other page of an instruction that KVM emulates */
 	{ KVMI_VCPU_EVENT_ACCESS, IMAGE + 0x10, KVMI_PAGE_ACCESS_W, 0, { .nr = 0 }, 1 },
+	ACT(SINGLESTEP, 0, 0),
 },
 /* System calls of two processes; each ends with that of the other under way */
 calls[] = {
@@ -524,6 +525,10 @@ static bool act_done(unsigned int action, bool trace, const char *how)
 
 	printf("event %u %s, view %u%s%s%s\n", id, actions[action & 3], view_of[act->vcpu],
 	       stepping[act->vcpu] ? ", stepping" : "", trace ? ", traced" : "", how);
+	if (act->id == KVMI_VCPU_EVENT_ACCESS && action == KVMI_EVENT_ACTION_ALLOW) {
+		printf("KVM has written %#llx\n", (unsigned long long)act->gpa);
+		ram[act->gpa] = 0x44;
+	}
 	/* The page with the breakpoint: the guest's own has changed */
 	if (act->gpa == COPY + 0x10)
 		printf("the page of the first copy has %#x, the copy %#x\n", ram[COPY + 0x10],

@@ -273,6 +273,17 @@ vCont;c => T05(watch:ffffffff81007010|rwatch:ffffffff81007020);thread:1;
 vCont;c => T05(watch:ffffffff81007010|rwatch:ffffffff81007020);thread:1;
 D => OK
 END
+exchange 'watchpoints beside breakpoints' svm <<'END'
+Z0,$data060,1 => OK
+Z4,$data014,4 => OK
+Hg1 => OK
+vCont;c => T05awatch:ffffffff81007014;thread:1;
+p10 => 07500081ffffffff
+m$data010,1 => 01
+vCont;c => T05awatch:ffffffff81007014;thread:1;
+m$data010,1 => 02
+D => OK
+END
 exchange 'watchpoints without the events of accesses' notrap <<'END'
 Z3,$data038,8 => OK
 no-answer vCont;c

@@ -567,11 +567,16 @@ static bool is_ours(const struct kint_event *event)
 	       copy_at(event->breakpoint.gpa);
 }
 
-/* In the guest's own memory, for an instruction */
-static int make_excursion(struct tool *tool, struct gdb_vcpu *v)
+/* In the guest's own memory, for an instruction, from the answer on */
+static void begin_excursion(struct gdb_vcpu *v)
 {
 	v->excursion = true;
 	v->from = v->event.common.arch.regs.rip;
+}
+
+static int make_excursion(struct tool *tool, struct gdb_vcpu *v)
+{
+	begin_excursion(v);
 	return gdb_answer(tool, v, KVMI_EVENT_ACTION_RETRY);
 }
 
@@ -666,10 +671,8 @@ static int on_data(struct tool *tool, struct gdb_vcpu *v)
 	if (is_hidden(v->event.common.arch.view) && hidden_has(pf->gpa))
 		return make_excursion(tool, v);
 	/* In the guest's own memory, which the copy has to follow */
-	if (brk.around && brk.hidden && hidden_has(pf->gpa) && (pf->access & KVMI_PAGE_ACCESS_W)) {
-		v->excursion = true;
-		v->from = v->event.common.arch.regs.rip;
-	}
+	if (brk.around && brk.hidden && hidden_has(pf->gpa) && (pf->access & KVMI_PAGE_ACCESS_W))
+		begin_excursion(v);
 	if (filtered(v))
 		return gdb_answer(tool, v, KVMI_EVENT_ACTION_ALLOW);
 	if (!v->watching)
@@ -710,10 +713,12 @@ int gdb_on_access(struct tool *tool, struct gdb_vcpu *v)
 	int ret;
 
 	look_at_access(v, a->gpa, a->size, a->access, true);
-	ret = brk.hidden ? hidden_store(tool, a) : 0;
+	ret = brk.hidden ? hidden_on_access(tool, a) : 0;
 	if (ret < 0)
 		return ret;
-	return gdb_answer(tool, v, ret ? KVMI_EVENT_ACTION_SKIP : KVMI_EVENT_ACTION_ALLOW);
+	if (ret)
+		begin_excursion(v);
+	return gdb_answer(tool, v, KVMI_EVENT_ACTION_ALLOW);
 }
 
 /* Has anything that is watched for writes changed? */

@@ -407,23 +407,17 @@ int hidden_refresh(struct tool *tool)
 
 /*
  * An instruction that is emulated is about to access a page.  What it writes to one that has
- * breakpoints is written here: the copy follows before anything is executed from it.
- * Returns 1 if that is done, 0 if the access is to be made.
+ * breakpoints the copy has to follow before anything is executed from it.  KVM is to write it,
+ * and not the tool: in one go, if it is a locked instruction.
+ * Returns 1 if the vCPU has to be in the guest's own memory until the instruction is over.
  */
-int hidden_store(struct tool *tool, const struct kvmi_vcpu_event_access *access)
+int hidden_on_access(struct tool *tool, const struct kvmi_vcpu_event_access *access)
 {
-	int err;
-
 	if (access->access != KVMI_PAGE_ACCESS_W)
 		return 0;
 	if (hidden_is_copy(access->gpa))
 		return hidden_move(tool, access->gpa);
-	if (!hidden_has(access->gpa))
-		return 0;
-	err = kint_write_physical(tool->conn, access->gpa, access->data, access->size);
-	if (!err)
-		err = hidden_refresh(tool);
-	return err ? err : 1;
+	return hidden_has(access->gpa);
 }
 
 /*

@@ -227,8 +227,11 @@ static unsigned int point_of(const struct kint_event *event)
 	return i;
 }
 
-/* Have the instruction executed in the guest's own memory, and say when it is done */
-static int step_over(struct tool *tool, const struct kint_event *event)
+/*
+ * Have the instruction executed in the guest's own memory, and say when it is done.  @action:
+ * RETRY, or ALLOW if it is in the middle.
+ */
+static int step_over(struct tool *tool, const struct kint_event *event, unsigned int action)
 {
 	uint16_t vcpu = event->common.vcpu;
 	struct excursion *e = excursion_of(vcpu);
@@ -239,12 +242,12 @@ static int step_over(struct tool *tool, const struct kint_event *event)
 	e->under_way = true;
 	e->from = event->common.arch.regs.rip;
 	if (hidden_step_view())
-		return kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_RETRY,
+		return kint_reply_flags(tool->conn, event, action,
 					KVMI_REPLY_SET_VIEW | KVMI_REPLY_SINGLESTEP, 0);
 	err = kint_set_view(tool->conn, vcpu, 0);
 	if (!err)
 		err = kint_control_singlestep(tool->conn, vcpu, true);
-	return err ? err : kint_reply(tool->conn, event, KVMI_EVENT_ACTION_RETRY);
+	return err ? err : kint_reply(tool->conn, event, action);
 }
 
 static int come_back(struct tool *tool, const struct kint_event *event)
@@ -288,19 +291,19 @@ static int on_breakpoint(struct tool *tool, const struct kint_event *event)
 		err = kint_reply_flags(tool->conn, event, KVMI_EVENT_ACTION_RETRY,
 				       KVMI_REPLY_STEP_IN_VIEW, hidden_step_view());
 	else
-		err = step_over(tool, event);
+		err = step_over(tool, event, KVMI_EVENT_ACTION_RETRY);
 	return err ? err : ret;
 }
 
 /* Of an instruction that is emulated as it uses memory that is for the tool */
 static int on_access(struct tool *tool, const struct kint_event *event)
 {
-	int ret = hidden_store(tool, &event->access);
+	int ret = hidden_on_access(tool, &event->access);
 
 	if (ret < 0)
 		return ret;
-	return kint_reply(tool->conn, event,
-			  ret ? KVMI_EVENT_ACTION_SKIP : KVMI_EVENT_ACTION_ALLOW);
+	return ret ? step_over(tool, event, KVMI_EVENT_ACTION_ALLOW) :
+		     kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 }
 
 int stops_event(struct tool *tool, const struct kint_event *event)
@@ -316,7 +319,7 @@ int stops_event(struct tool *tool, const struct kint_event *event)
 		return on_access(tool, event);
 	case KVMI_VCPU_EVENT_PF:
 		if (hidden_has(event->pf.gpa))
-			return step_over(tool, event);
+			return step_over(tool, event, KVMI_EVENT_ACTION_RETRY);
 		if (!hidden_is_copy(event->pf.gpa))
 			break;
 		err = hidden_move(tool, event->pf.gpa);

@@ -389,7 +389,7 @@ int hidden_begin(struct tool *tool, uint8_t rest);
 int hidden_add(struct tool *tool, uint64_t gpa, uint8_t access);
 int hidden_remove(struct tool *tool, uint64_t gpa);
 int hidden_refresh(struct tool *tool);
-int hidden_store(struct tool *tool, const struct kvmi_vcpu_event_access *access);
+int hidden_on_access(struct tool *tool, const struct kvmi_vcpu_event_access *access);
 bool hidden_is_copy(uint64_t gpa);
 int hidden_move(struct tool *tool, uint64_t gpa);
 bool hidden_has(uint64_t gpa);
