@@ -620,6 +620,20 @@ bool fake_linux_run(int sock)
 	return act && send_act(sock);
 }
 
+/* The tool is asked about something, and has answered */
+void fake_linux_asked(void)
+{
+	asked = true;
+}
+
+void fake_linux_answered(void)
+{
+	if (reads)
+		printf("answered after %u reads\n", reads);
+	reads = 0;
+	asked = false;
+}
+
 void fake_linux_end(void)
 {
 	unsigned int i;
@@ -647,10 +661,7 @@ bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl)
 			send_step(sock);
 		return false;
 	}
-	if (reads)
-		printf("answered after %u reads\n", reads);
-	reads = 0;
-	asked = false;
+	fake_linux_answered();
 	/* Zero if there is none */
 	if (rpl->event == KVMI_VCPU_EVENT_PF)
 		memcpy(&pf, rpl + 1, sizeof(pf));

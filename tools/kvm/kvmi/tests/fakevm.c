@@ -15,7 +15,8 @@
  * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
  * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
  * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event, and
- * "linuxlateseals" is in the middle of making its memory read-only then,
+ * "linuxlateseals" is in the middle of making its memory read-only then, "linuxlateidle"
+ * does nothing else for a while,
  * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
  * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
  * vCPU that the tool has not come to yet does, in "linuxwriterace" the guest writes to pages
@@ -51,6 +52,7 @@
  * Prints the answers to its events, and at the end what is still turned on.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,7 @@
 #define KERNEL_GS_BASE 0xc0000102
 #define NR_CHATTY 3000
 #define NR_ROUNDS 600
+#define IDLE_MS 4000
 #define BANNER 0x7ffa		/* crosses into the next page */
 #define VERSION 14		/* of 5 bytes */
 
@@ -130,11 +133,20 @@ unsigned char ram[RAM + MAX_TOOL_MEMORY];
 static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
+static long booted;		/* when "linuxlate" was, in ms; or 0 */
 static const char *what = "boot";
 static bool stopped, stuck, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
 
 static void unhook(void)
 {
@@ -303,7 +315,8 @@ static void boot_linux(void)
 /*
  * What a vCPU has stopped for before the tool came, which it is asked about before a PAUSE
  * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "leaving" is
- * a breakpoint of vCPU 1, which is not asked about before the tool is to leave.
+ * a breakpoint of vCPU 1, which is not asked about before the tool is to leave, and "last" an MSR
+ * of vCPU 1, when vCPU 0 has had its PAUSE event.
  */
 static uint32_t pending;
 static uint16_t pending_vcpu;
@@ -318,9 +331,10 @@ static void send_pending(const char *kind)
 	if (!kind)
 		return;
 	pending = ++seq;
+	fake_linux_asked();
 	peer_view = fake_linux_view(pending_vcpu);
-	if (!strcmp(kind, "msr")) {
-		peer_vcpu_event(sock, seq, 0, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
+	if (!strcmp(kind, "msr") || !strcmp(kind, "last")) {
+		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_MSR, &msr, sizeof(msr));
 	} else if (!strcmp(kind, "breakpoint") || !strcmp(kind, "leaving")) {
 		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &bp,
 				sizeof(bp));
@@ -347,6 +361,9 @@ static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
 	       size > sizeof(*rpl) && *(const uint32_t *)(rpl + 1) &&
 	       rpl->event == KVMI_VCPU_EVENT_PF ? ", traced" : "");
 	pending = 0;
+	fake_linux_answered();
+	if (pending_vcpu)
+		unhook();
 	if (pause_owed && !pending_vcpu)
 		send_pause(0);
 }
@@ -364,8 +381,9 @@ static void event_reply(const struct peer_msg *msg)
 	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
 		paused++;
 	if (pending_vcpu && !pending) {
-		unhook();
-		send_pending("leaving");
+		if (!strcmp(getenv("FAKE_PENDING"), "leaving"))
+			unhook();
+		send_pending(getenv("FAKE_PENDING"));
 		return;
 	}
 	if (in_linux) {
@@ -379,6 +397,7 @@ static void event_reply(const struct peer_msg *msg)
 				finished();
 		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && late && paused == VCPUS) {
 			boot_linux();
+			booted = now_ms();
 		}
 		return;
 	}
@@ -671,12 +690,18 @@ static void command(const struct peer_msg *msg)
 	peer_reply(sock, msg, 0, NULL, 0);
 }
 
-static long now_ms(void)
+/* In "idle" the guest does what it does a while after it has booted */
+static bool wait_for_tool(void)
 {
-	struct timespec ts;
+	struct pollfd fd = { .fd = sock, .events = POLLIN };
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	while (booted && strstr(what, "idle") && poll(&fd, 1, 100) == 0) {
+		if (now_ms() - booted < IDLE_MS)
+			continue;
+		booted = 0;
+		fake_linux_run(sock);
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -750,12 +775,12 @@ int main(int argc, char **argv)
 
 	fake_rules_begin();
 	control_left();
-	if (pending_kind && !strcmp(pending_kind, "leaving"))
+	if (pending_kind && (!strcmp(pending_kind, "leaving") || !strcmp(pending_kind, "last")))
 		pending_vcpu = 1;
 	else
 		send_pending(pending_kind);
 	start = now_ms();
-	while (peer_receive(sock, &msg)) {
+	while (wait_for_tool() && peer_receive(sock, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT)
 			event_reply(&msg);
 		else if (msg.hdr.id == KVMI_GET_VERSION)

@@ -50,6 +50,8 @@ void fake_put(uint64_t gpa, uint64_t value);
 bool fake_linux_translate(uint64_t gva, __u64 *gpa);
 bool fake_linux(int sock, const struct peer_msg *msg);
 bool fake_linux_run(int sock);
+void fake_linux_asked(void);
+void fake_linux_answered(void);
 void fake_linux_end(void);
 uint16_t fake_linux_view(uint16_t vcpu);
 bool fake_linux_reply(int sock, const struct kvmi_vcpu_event_reply *rpl);

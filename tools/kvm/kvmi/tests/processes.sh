@@ -96,6 +96,17 @@ ok "protect: all is denied all the same" sh -c "[ \$(grep -c 'event 17 SKIP' $di
 ok "protect: and has its line" has 'denied  .*write of 0xb0048 (kernel text'
 run linuxtasks-lag protect --kernel --process --once --policy crash --json
 ok "protect: JSON: nor is it waited for" soon
+# What a vCPU has stopped for before, when the last one is armed
+FAKE_PENDING=last
+export FAKE_PENDING
+run linuxtasks-lag guard --msr lstar --process --once
+ok "guard: who begins does not hold what it has to refuse" soon
+ok "guard: which is refused" vm_has '^pending SKIP'
+unset FAKE_PENDING
+# It boots when the tool is there, and there is time enough before it does something
+run linuxlateidletasks-lag protect --range 0xb5000+4K --process --once
+ok "protect: a guest that has booted meanwhile is known" has 'denied  *server\[45]  write of 0xb5408'
+ok "protect: and not looked at when it counts" soon
 run linuxtasks-nobtf protect --kernel --process --once
 ok "protect: a process that cannot be told" has 'denied  *?  write of 0xb5408'
 ok "protect: all is denied as ever" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"

@@ -20,6 +20,7 @@
 #define ENTRY_SIZE	512	/* of the code where system calls enter */
 #define CALL		0xe8
 #define CALL_SIZE	5
+#define BOOT_NS		500000000ll	/* longer than a kernel is in the middle of it */
 
 static int add_range(void *arg, const struct mapping *m)
 {
@@ -284,4 +285,43 @@ int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k)
 	if (err || !symbols_loaded())
 		return err;
 	return symbols_relocate(k->entry) ? check_symbols(tool, k) : MONITOR_OTHER;
+}
+
+static bool is_as_before(const struct guest_kernel *k, const struct guest_kernel *before)
+{
+	const struct kernel_range *r = k->ranges, *s = before->ranges;
+	unsigned int i;
+
+	if (k->nranges != before->nranges)
+		return false;
+	for (i = 0; i < k->nranges; i++, r++, s++)
+		if (r->gva != s->gva || r->gpa != s->gpa || r->size != s->size ||
+		    r->text != s->text)
+			return false;
+	return true;
+}
+
+/*
+ * As kernel_find().  A kernel that boots makes itself read-only piece by piece, and frees then
+ * what is left between the pieces: while it is waited for, two looks have to see the same, and not
+ * just one after the other on two vCPUs.
+ */
+int kernel_wait_for(struct tool *tool, uint16_t vcpu, struct guest_kernel *k,
+		    struct kernel_wait *w)
+{
+	int err = kernel_find(tool, vcpu, k);
+
+	if (kernel_missing(err)) {
+		w->boots = true;
+		w->before.nranges = 0;
+	}
+	if (err || !w->boots)
+		return err;
+	if (is_as_before(k, &w->before) && now_ns() - w->looked > BOOT_NS)
+		return 0;
+	if (!is_as_before(k, &w->before)) {
+		w->before = *k;
+		w->looked = now_ns();
+	}
+	return MONITOR_LATER;
 }

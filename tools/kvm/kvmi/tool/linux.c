@@ -217,16 +217,23 @@ static uint64_t size_of_btf(const struct btf_start *h, uint64_t room)
 	return size <= room && size <= MAX_BTF && h->str_off >= h->type_len ? size : 0;
 }
 
-static int try_btf(struct tool *tool, uint64_t gpa, uint64_t size, struct layout *layout)
+static int try_btf(struct tool *tool, struct guest_linux *l, uint64_t gpa, uint64_t size)
 {
-	void *data = malloc(size);
-	int err;
+	unsigned char *data = malloc(size);
+	uint64_t at, part;
+	int err = 0;
 
 	if (!data)
 		return -ENOMEM;
-	err = kint_read_physical(tool->conn, gpa, data, size);
+	/* It is the guest that says how much it is */
+	for (at = 0; at < size && !err; at += part) {
+		part = size - at < CHUNK ? size - at : CHUNK;
+		err = may_go_on(tool, l);
+		if (!err)
+			err = kint_read_physical(tool->conn, gpa + at, data + at, part);
+	}
 	if (!err)
-		err = layout_of_btf(data, size, layout);
+		err = layout_of_btf(data, size, &l->layout);
 	free(data);
 	return err;
 }
@@ -260,7 +267,7 @@ static int look_for_btf(struct tool *tool, struct guest_linux *l, const struct k
 			if (!size)
 				continue;
 			--*tries;
-			err = try_btf(tool, r->gpa + at + (hit - buf), size, &l->layout);
+			err = try_btf(tool, l, r->gpa + at + (hit - buf), size);
 			if (err != -ENOENT)
 				return err;
 		}

@@ -24,6 +24,7 @@ struct loop {
 	struct tool *tool;
 	const struct monitor *monitor;
 	unsigned int paused, armed;
+	uint16_t last_armed;
 	enum state state;
 	bool later;			/* a vCPU is to be armed again */
 	unsigned int told_later;	/* bit n: why, which is MONITOR_ n, has been told */
@@ -88,10 +89,9 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	set_bit(loop->is_armed, vcpu, true);
 	if (vcpu >= tool->vcpus)
 		tool->vcpus = vcpu + 1;
+	loop->last_armed = vcpu;
 	if (++loop->armed != tool->vcpus)
 		return 0;
-	if (loop->monitor->late)
-		process_look(tool, vcpu);
 	if (loop->monitor->armed)
 		loop->monitor->armed(tool);
 	return 0;
@@ -227,6 +227,9 @@ static int run_session(struct loop *loop)
 		if (fds[1].revents)
 			return -EINTR;
 		err = kint_dispatch(tool->conn, on_event, loop);
+		/* All events have their answers: what a vCPU waits with does not wait for this */
+		if (!err && loop->monitor->late && loop->armed)
+			process_look(tool, loop->last_armed);
 	}
 	return err;
 }

@@ -64,6 +64,7 @@ static int walk_table(const struct walk *w, unsigned int level, uint64_t table, 
 	err = w->seen ? look_once(w, table) : 0;
 	if (err)
 		return err > 0 ? 0 : err;
+	process_hurry(w->tool);
 	err = kint_read_physical(w->tool->conn, table, entries, sizeof(entries));
 	if (err)
 		return err == -ENOENT ? 0 : err;

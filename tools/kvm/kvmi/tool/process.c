@@ -8,6 +8,7 @@
 #include "tool.h"
 
 #define RETRY_NS 1000000000ll	/* between two looks for a kernel */
+#define MAX_STALLS 16
 /* How long an event of a guard's may wait for it, and how long it may take if none does */
 #define EVENT_MS 250
 #define IDLE_MS 10000
@@ -20,7 +21,9 @@ static struct {
 	bool idle;		/* no event is open that matters, as far as is known */
 	int64_t gave_up;	/* it took too long, or 0 */
 	int64_t tried;
+	unsigned int stalls;	/* looks, one after the other, that took too long */
 	struct guest_kernel kernel;
+	struct kernel_wait wait;
 	struct guest_linux guest;
 
 	bool is_known;
@@ -48,6 +51,8 @@ void process_begin(void)
 	who.told_other = false;
 	who.gave_up = 0;
 	who.tried = 0;
+	who.stalls = 0;
+	who.wait = (struct kernel_wait){ 0 };
 	who.guest.known = false;
 }
 
@@ -61,13 +66,13 @@ int process_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k)
 	return err;
 }
 
-static void look_again(struct tool *tool, uint16_t vcpu)
+static int look_again(struct tool *tool, uint16_t vcpu)
 {
 	int err;
 
 	if (who.hopeless || (who.tried && now_ns() - who.tried < RETRY_NS))
-		return;
-	err = kernel_find(tool, vcpu, &who.kernel);
+		return 0;
+	err = kernel_wait_for(tool, vcpu, &who.kernel, &who.wait);
 	if (!err)
 		err = process_find(tool, vcpu, &who.kernel);
 	who.hopeless = err == MONITOR_TOLD;
@@ -76,6 +81,7 @@ static void look_again(struct tool *tool, uint16_t vcpu)
 		who.told_other = true;
 	}
 	who.tried = now_ns();
+	return err;
 }
 
 /* While it is looked for: is somebody waiting by now? */
@@ -87,15 +93,26 @@ void process_hurry(struct tool *tool)
 	kint_set_deadline(tool->conn, EVENT_MS);
 }
 
-/* All is armed: get to know the guest before there is an event to show */
+/*
+ * Get to know the guest before there is an event to show, now and then until it has booted.  For
+ * when no event is open: it may take long, and what a vCPU waits with may not.  A vCPU that does
+ * not answer, as its VM is frozen, is asked less and less: the kernel keeps what it is asked.
+ */
 void process_look(struct tool *tool, uint16_t vcpu)
 {
-	if (!who.wanted || who.guest.known)
+	int err;
+
+	if (!who.wanted || who.guest.known || kint_pending(tool->conn) ||
+	    (who.stalls && now_ns() - who.tried < RETRY_NS << who.stalls))
 		return;
 	who.idle = true;
 	kint_set_deadline(tool->conn, IDLE_MS);
-	look_again(tool, vcpu);
+	err = look_again(tool, vcpu);
 	kint_set_deadline(tool->conn, -1);
+	if (err != -ETIMEDOUT)
+		who.stalls = 0;
+	else if (who.idle && who.stalls < MAX_STALLS)
+		who.stalls++;
 	who.idle = false;
 }
 
@@ -112,8 +129,10 @@ int process_of(struct tool *tool, const struct kint_event *event, struct process
 		err = linux_current(tool, &who.guest, event, p);
 	if (err != -EFAULT)
 		return err;
-	look_again(tool, vcpu);
-	return who.guest.known ? linux_current(tool, &who.guest, event, p) : -EFAULT;
+	err = look_again(tool, vcpu);
+	if (who.guest.known)
+		return linux_current(tool, &who.guest, event, p);
+	return err == -ETIMEDOUT ? err : -EFAULT;
 }
 
 /* name[PID], or name[PID/TID] of a thread that is not the first */

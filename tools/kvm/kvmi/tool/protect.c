@@ -17,7 +17,6 @@
 #define MAX_TRUSTED	16
 #define MAX_SEEN	256
 #define MAX_GAPS	(2 * MAX_RANGES)
-#define BOOT_NS		500000000ll	/* longer than a kernel is in the middle of it */
 
 enum policy { REPORT, DENY, CRASH };
 
@@ -42,10 +41,9 @@ static struct {
 	unsigned int ntrusted;
 	bool json, exact, quiet, explain;
 
-	bool begun, boots;
+	bool begun;
 	bool ranged;			/* the ranges are protected, and a kernel waited for */
-	struct guest_kernel before;	/* as it was at the last look, while it boots */
-	int64_t looked;
+	struct kernel_wait wait;
 	struct range gaps[MAX_GAPS];	/* by address */
 	unsigned int ngaps;
 	struct guest_kernel k;
@@ -286,51 +284,13 @@ static void explain_rules(void)
 		rules_explain(KVMI_VCPU_EVENT_ACCESS, &list);
 }
 
-static bool is_as_before(void)
-{
-	const struct kernel_range *r = protect.k.ranges, *s = protect.before.ranges;
-	unsigned int i;
-
-	if (protect.k.nranges != protect.before.nranges)
-		return false;
-	for (i = 0; i < protect.k.nranges; i++, r++, s++)
-		if (r->gva != s->gva || r->gpa != s->gpa || r->size != s->size ||
-		    r->text != s->text)
-			return false;
-	return true;
-}
-
-/*
- * A kernel that boots makes itself read-only piece by piece, and frees then what is left
- * between the pieces: while it is waited for, two looks have to see the same, and not just
- * one after the other on two vCPUs.
- */
-static int find_kernel(struct tool *tool, uint16_t vcpu)
-{
-	int err = kernel_find(tool, vcpu, &protect.k);
-
-	if (kernel_missing(err)) {
-		protect.boots = true;
-		protect.before.nranges = 0;
-	}
-	if (err || !protect.boots)
-		return err;
-	if (is_as_before() && now_ns() - protect.looked > BOOT_NS)
-		return 0;
-	if (!is_as_before()) {
-		protect.before = protect.k;
-		protect.looked = now_ns();
-	}
-	return MONITOR_LATER;
-}
-
 /* On the first vCPU: what holds for all of them */
 static int prepare(struct tool *tool, uint16_t vcpu)
 {
 	int err = check_access(tool, protect.left);
 
 	if (!err && (protect.kernel || symbols_loaded()))
-		err = find_kernel(tool, vcpu);
+		err = kernel_wait_for(tool, vcpu, &protect.k, &protect.wait);
 	if (!err)
 		err = find_trusted();
 	if (err)
@@ -576,7 +536,7 @@ static int on_event(struct tool *tool, const struct kint_event *event)
 static void on_begin(struct tool *tool)
 {
 	protect.begun = false;
-	protect.boots = false;
+	protect.wait = (struct kernel_wait){ 0 };
 	protect.ranged = false;
 	forget_trusted();
 	process_begin();

@@ -326,6 +326,16 @@ struct guest_kernel {
 
 const char *kernel_missing(int err);
 int kernel_find(struct tool *tool, uint16_t vcpu, struct guest_kernel *k);
+
+/* Of one that may boot meanwhile; zero it when a session begins */
+struct kernel_wait {
+	bool boots;
+	struct guest_kernel before;	/* as it was at the last look */
+	int64_t looked;
+};
+
+int kernel_wait_for(struct tool *tool, uint16_t vcpu, struct guest_kernel *k,
+		    struct kernel_wait *w);
 int kernel_find_dispatch(struct tool *tool, const struct guest_kernel *k, uint64_t *call);
 const struct kernel_range *kernel_range_of(const struct guest_kernel *k, uint64_t gpa);
 
