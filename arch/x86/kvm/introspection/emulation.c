@@ -358,6 +358,18 @@ bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 	return read_shown(vcpu, gpa, val, bytes);
 }
 
+/*
+ * Return true for an instruction that must not be interrupted when it writes: the tool
+ * would see the CS that a far CALL is about to have.
+ */
+static bool is_far_call(struct kvm_vcpu *vcpu)
+{
+	const struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
+
+	return ctxt->opcode_len == 1 &&
+	       (ctxt->b == 0x9a || (ctxt->b == 0xff && (ctxt->modrm >> 3 & 7) == 3));
+}
+
 bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   bool system, const void **val, unsigned int bytes)
 {
@@ -382,6 +394,10 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 		return true;
 	if (WARN_ON_ONCE(bytes > sizeof(event.data)))
 		return false;
+	if (is_far_call(vcpu)) {
+		emulation->failed = true;
+		return false;
+	}
 
 	memcpy(event.data, *val, bytes);
 	memcpy(reply.data, *val, bytes);

@@ -1302,6 +1302,29 @@ KVMI_TEST(kvmi_access, not_emulated_allow)
 	kvmi_guest_stop_normally(g);
 }
 
+/* The emulator has loaded CS by the time that it pushes. */
+KVMI_TEST(kvmi_access, not_emulated_far_call)
+{
+	struct kvmi_guest *g = &self->g;
+	struct {
+		u32 offset;
+		u16 selector;
+	} __packed target = { CODE + 2, KVMI_GUEST_KERNEL_CS };
+	struct kvmi_event ev;
+
+	memcpy(g->start.mem + DATA, &target, sizeof(target));
+	g->start.regs.rsp = THIRD + PAGE;
+	/* CALL FAR [RDI], of what follows */
+	kvmi_guest_code(g, "\xff\x1f");
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal.regs.rsp, THIRD + PAGE - 8);
+	restrict_page(g, THIRD, RX);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
 /* To insist does not help, nor does it do harm. */
 KVMI_TEST(kvmi_access, not_emulated_trap_again)
 {
@@ -1674,6 +1697,62 @@ KVMI_TEST(kvmi_access_real, breakpoint)
 	TEST_ASSERT_EQ(ev.trap.nr, BP_VECTOR);
 	allow(g, &ev);
 	kvmi_guest_stop_normally(g);
+}
+
+/* An IRET that KVM emulates lets the next NMI come, as that of a processor. */
+KVMI_TEST(kvmi_access_real, iret_and_nmi)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u64 handler;
+	int i;
+
+	g->start.regs.rbx = DATA;
+	g->start.regs.rsp = THIRD + PAGE / 2;
+	kvmi_guest_count_nmis(g);
+	/* NOPs */
+	kvmi_guest_code(g, "\x90\x90\x90\x90");
+	restrict_page(g, DATA, RX);
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	allow(g, &ev);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+
+	/* The next one comes in the handler of this one. */
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	handler = ev.common.arch.regs.rip;
+	restrict_page(g, THIRD, 0);
+	kvmi_run_signal(&g->r);
+	kvmi_run_wait_eintr(&g->r);
+	vcpu_ioctl(g->vcpu, KVM_NMI, NULL);
+	allow(g, &ev);
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, THIRD);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler + 2);
+	reply_trap(g, &ev);
+	/* IP, CS, FLAGS */
+	for (i = 0; i < 3; i++) {
+		kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_ACCESS, &ev);
+		TEST_ASSERT_EQ(ev.access.gpa & -PAGE, THIRD);
+		TEST_ASSERT_EQ(ev.access.access, KVMI_PAGE_ACCESS_R);
+		if (i == 2)
+			restrict_page(g, THIRD, RX | KVMI_PAGE_ACCESS_W);
+		allow(g, &ev);
+	}
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.pf.gpa, DATA);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, handler);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE + 2);
 }
 
 int main(int argc, char **argv)
