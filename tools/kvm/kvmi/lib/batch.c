@@ -150,9 +150,10 @@ int kint_queue_pause_vcpu(struct kint_batch *batch, uint16_t vcpu, bool wait)
 {
 	struct kvmi_vm_pause_vcpu msg = { .vcpu = vcpu, .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_VCPU, { &msg }, { sizeof(msg) } };
+	int err = kint_pause_asked(batch->conn, vcpu, 0);
 	struct command *cmd;
 
-	return queue(batch, &req, &cmd);
+	return err ? err : queue(batch, &req, &cmd);
 }
 
 int kint_queue_set_view(struct kint_batch *batch, uint16_t vcpu, uint16_t view)
@@ -225,6 +226,15 @@ int kint_queue_reply_access(struct kint_batch *batch, const struct kint_event *e
 	return queue_answer(batch, event->seq, &answer, size);
 }
 
+/* If it asks for a PAUSE event: one more, or less.  There is room for that since it was queued. */
+static void count_pause(struct kint_conn *conn, const struct command *cmd, int n)
+{
+	const struct kvmi_vm_pause_vcpu *msg = cmd->req.part[0];
+
+	if (cmd->req.id == KVMI_VM_PAUSE_VCPU)
+		kint_pause_asked(conn, msg->vcpu, n);
+}
+
 int kint_batch_commit(struct kint_batch *batch)
 {
 	unsigned int i, done, n;
@@ -235,6 +245,8 @@ int kint_batch_commit(struct kint_batch *batch)
 	batch->committed = true;
 	for (i = 0; i < batch->n; i++)
 		batch->cmds[i].err = -ECANCELED;
+	for (i = 0; i < batch->n; i++)
+		count_pause(batch->conn, &batch->cmds[i], 1);
 	/* No more at a time than can be given up on */
 	for (done = 0; done < batch->n && !err; done += n) {
 		struct command *cmds = batch->cmds + done;
@@ -248,6 +260,10 @@ int kint_batch_commit(struct kint_batch *batch)
 				cmds[i].err = err;
 		}
 	}
+	/* One that was sent and has no reply may still be carried out */
+	for (i = 0; i < batch->n; i++)
+		if (batch->cmds[i].err && !(batch->cmds[i].sent && !batch->cmds[i].replied))
+			count_pause(batch->conn, &batch->cmds[i], -1);
 	for (i = 0; i < batch->n && !err; i++)
 		err = batch->cmds[i].err;
 	return err;

@@ -112,6 +112,7 @@ void kint_close(struct kint_conn *conn)
 	if (conn->wake_fd >= 0)
 		kint_events_free(conn);
 	kint_wishes_free(conn);
+	free(conn->pauses);
 	kint_pages_free(conn);
 	if (conn->poll_fd >= 0)
 		close(conn->poll_fd);

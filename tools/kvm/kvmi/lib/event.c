@@ -204,21 +204,61 @@ bool kint_event_accepts(const struct kint_event *event, unsigned int action)
 }
 
 /*
- * Has this connection asked for it?  Else a tool has that was lost, and whose session goes on.
- * What lets nothing through counts as its own.
+ * @n more PAUSE events of the vCPU are asked for; or a negative number: that has failed, or one has
+ * come.  They are counted before the command is sent: the event may be faster than the reply.
  */
+int kint_pause_asked(struct kint_conn *conn, uint16_t vcpu, int n)
+{
+	unsigned int room = vcpu + 1u;
+	int *pauses;
+
+	if (room > conn->npauses) {
+		pauses = realloc(conn->pauses, room * sizeof(*pauses));
+		if (!pauses)
+			return -ENOMEM;
+		memset(pauses + conn->npauses, 0, (room - conn->npauses) * sizeof(*pauses));
+		conn->pauses = pauses;
+		conn->npauses = room;
+	}
+	conn->pauses[vcpu] += n;
+	return 0;
+}
+
+/*
+ * One PAUSE event is like another: where a lost tool has asked for some as well it does not matter
+ * which of them is left to the next one, as the guest executes nothing in between.
+ */
+static bool is_own_pause(struct kint_conn *conn, uint16_t vcpu)
+{
+	int64_t asked = conn->pause_alls;
+
+	if (vcpu < conn->npauses)
+		asked += conn->pauses[vcpu];
+	return asked > 0 && !kint_pause_asked(conn, vcpu, -1);
+}
+
+/* An event that is to come once has come: was there such a one? */
+static bool is_own_once(struct kint_conn *conn, enum wish_kind kind, uint16_t vcpu)
+{
+	return kint_wishes(conn, kind, vcpu, 0) &&
+	       !kint_wish_update(conn, kind, vcpu, 0, false, 0);
+}
+
+/* Has this connection asked for it?  Else a tool has that was lost, and whose session goes on. */
 static bool is_own(struct kint_conn *conn, uint16_t vcpu, uint16_t id)
 {
 	switch (id) {
 	case KVMI_VCPU_EVENT_PAUSE:
+		return is_own_pause(conn, vcpu);
 	case KVMI_VCPU_EVENT_SINGLESTEP:
-		return true;
+		return is_own_once(conn, WISH_STEP_ONCE, vcpu) ||
+		       kint_wishes(conn, WISH_STEP, vcpu, 0);
 	case KVMI_VCPU_EVENT_CREATE_VCPU:
 		return kint_wishes(conn, WISH_VM_EVENT, 0, id);
 	case KVMI_VCPU_EVENT_TRAP:
 		/* Of an exception that was injected, or of the one that came first instead */
-		if (kint_wishes(conn, WISH_TRAP, vcpu, 0))
-			return !kint_wish_update(conn, WISH_TRAP, vcpu, 0, false, 0);
+		if (is_own_once(conn, WISH_TRAP, vcpu))
+			return true;
 	}
 	return kint_wishes(conn, WISH_EVENT, vcpu, id);
 }
@@ -495,13 +535,16 @@ int kint_reply_flags(struct kint_conn *conn, const struct kint_event *event,
 	const uint32_t known = KVMI_REPLY_SET_VIEW | KVMI_REPLY_SINGLESTEP |
 			       KVMI_REPLY_STEP_IN_VIEW;
 	struct answer answer;
-	int size = kint_answer_action(conn, event, action, &answer);
+	int size = kint_answer_action(conn, event, action, &answer), err;
 
 	if (size < 0 || flags & ~known)
 		return -EINVAL;
 	answer.reply.flags = flags;
 	answer.reply.view = view;
-	return send_answer(conn, event->seq, &answer, size);
+	err = send_answer(conn, event->seq, &answer, size);
+	if (err || !(flags & KVMI_REPLY_SINGLESTEP))
+		return err;
+	return kint_wish_update(conn, WISH_STEP_ONCE, event->common.vcpu, 0, true, 0);
 }
 
 int kint_reply_value(struct kint_conn *conn, const struct kint_event *event, uint64_t value)

@@ -37,10 +37,14 @@ struct open_event {
 };
 
 /*
- * Something turned on in the guest, to be turned off by kint_detach(); or, a WISH_TRAP, the
- * event that an injected exception causes, once, which nothing turns off.
+ * Something turned on in the guest, to be turned off by kint_detach(); or, from WISH_TRAP on, an
+ * event that comes once, which nothing turns off: of an exception that was injected, and of the
+ * instruction that KVMI_REPLY_SINGLESTEP is about.
  */
-enum wish_kind { WISH_VM_EVENT, WISH_RULES, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP, WISH_TRAP };
+enum wish_kind {
+	WISH_VM_EVENT, WISH_RULES, WISH_EVENT, WISH_CR, WISH_MSR, WISH_STEP,
+	WISH_TRAP, WISH_STEP_ONCE
+};
 
 struct wish {
 	struct wish *next;
@@ -107,6 +111,9 @@ struct kint_conn {
 	uint64_t narrived;	/* events that were open at some time */
 	uint64_t narrived_then;	/* when the reply to the last command did */
 	struct wish *wishes;
+	int *pauses;		/* of each vCPU: PAUSE events asked for, less those that came */
+	unsigned int npauses;	/* vCPUs that @pauses has room for */
+	unsigned int pause_alls;	/* how often they were asked for of all of them */
 	struct tool_pages *pages;	/* pages.c */
 	uint64_t views;		/* bit n: the caller has made view n */
 	bool no_cleanup;	/* the last kint_control_cleanup() */
@@ -148,6 +155,7 @@ int kint_answer_access(const struct kint_conn *conn, const struct kint_event *ev
 		       const void *data, struct answer *answer);
 void kint_answered(struct kint_conn *conn, uint32_t seq);
 void kint_events_wished(struct kint_conn *conn, uint64_t from);
+int kint_pause_asked(struct kint_conn *conn, uint16_t vcpu, int n);
 void kint_events_free(struct kint_conn *conn);
 int kint_allow_own(struct kint_conn *conn);
 

@@ -69,12 +69,24 @@ int kint_control_vm_events(struct kint_conn *conn, uint16_t event, bool enable)
 				kint_command(conn, &req, NULL, 0, NULL));
 }
 
+/* A command that was given up on may still be carried out */
+static bool has_failed(int err)
+{
+	return err && err != -ETIMEDOUT && err != -EINTR;
+}
+
 int kint_pause_vcpu(struct kint_conn *conn, uint16_t vcpu, bool wait)
 {
 	struct kvmi_vm_pause_vcpu msg = { .vcpu = vcpu, .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_VCPU, { &msg }, { sizeof(msg) } };
+	int err = kint_pause_asked(conn, vcpu, 1);
 
-	return kint_command(conn, &req, NULL, 0, NULL);
+	if (err)
+		return err;
+	err = kint_command(conn, &req, NULL, 0, NULL);
+	if (has_failed(err))
+		kint_pause_asked(conn, vcpu, -1);
+	return err;
 }
 
 int kint_pause_all(struct kint_conn *conn, bool wait, uint32_t *count)
@@ -82,8 +94,12 @@ int kint_pause_all(struct kint_conn *conn, bool wait, uint32_t *count)
 	struct kvmi_vm_pause_all msg = { .wait = wait };
 	struct request req = { KVMI_VM_PAUSE_ALL, { &msg }, { sizeof(msg) } };
 	struct kvmi_vm_pause_all_reply reply;
-	int err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
+	int err;
 
+	conn->pause_alls++;
+	err = kint_command(conn, &req, &reply, sizeof(reply), NULL);
+	if (has_failed(err))
+		conn->pause_alls--;
 	if (!err)
 		err = kint_bounded(conn, reply.count, MAX_VCPUS);
 	if (!err && count)

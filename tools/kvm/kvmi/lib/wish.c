@@ -144,7 +144,7 @@ static struct wish *next_to_undo(const struct kint_conn *conn)
 	struct wish *wish;
 
 	for (wish = conn->wishes; wish; wish = wish->next)
-		if (!wish->tried && wish->kind != WISH_TRAP)
+		if (!wish->tried && wish->kind < WISH_TRAP)
 			break;
 	return wish;
 }

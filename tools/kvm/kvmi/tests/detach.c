@@ -108,6 +108,7 @@ static bool test_detach(bool silent)
 
 /* ---- Events that a tool was to be asked about that was lost ---- */
 static uint32_t answered_vcpus;	/* bit n: an event of vCPU n was answered */
+static unsigned int answered_pauses;	/* of vCPU 25, which owes one to that tool as well */
 
 /* One of a vCPU each, from the first on */
 static const uint16_t left_events[] = {
@@ -123,6 +124,8 @@ static void peer_left(int fd)
 	static const unsigned char zero[56];
 	struct kvmi_vcpu_event_cr cr = { .cr = 4 };
 	struct kvmi_vcpu_event_trap trap = { .nr = 14 };
+	struct kvmi_vm_pause_all_reply all = { .count = 2 };
+	const struct kvmi_vcpu_event_reply *rpl;
 	struct peer_msg msg;
 	unsigned int i;
 
@@ -133,9 +136,22 @@ static void peer_left(int fd)
 	while (peer_receive(fd, &msg)) {
 		if (msg.hdr.id == KVMI_VCPU_EVENT) {
 			answered_vcpus |= 1u << msg.data[0];
+			if (msg.data[0] == 25 && !answered_pauses++)
+				peer_vcpu_event(fd, 125, 25, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+			rpl = (const void *)(msg.data + 8);
+			if (rpl->flags & KVMI_REPLY_SINGLESTEP)
+				peer_vcpu_event(fd, 129, msg.data[0], KVMI_VCPU_EVENT_SINGLESTEP,
+						zero, 8);
 			continue;
 		}
-		peer_reply(fd, &msg, 0, NULL, 0);
+		if (msg.hdr.id == KVMI_VM_PAUSE_ALL) {
+			/* Some are faster than the reply */
+			peer_vcpu_event(fd, 126, 26, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+			peer_reply(fd, &msg, 0, &all, sizeof(all));
+			continue;
+		}
+		peer_reply(fd, &msg, msg.hdr.id == KVMI_VM_PAUSE_VCPU && msg.data[0] == 28 ?
+			   -EBUSY : 0, NULL, 0);
 		/* Of the caller's doing; and of another vCPU, which is none of it */
 		if (msg.hdr.id == KVMI_VCPU_CONTROL_EVENTS && msg.data[10]) {
 			peer_vcpu_event(fd, 120, msg.data[0], msg.data[8], &cr, sizeof(cr));
@@ -145,8 +161,54 @@ static void peer_left(int fd)
 					sizeof(trap));
 		} else if (msg.hdr.id == KVMI_VM_CONTROL_EVENTS && msg.data[2]) {
 			peer_vcpu_event(fd, 123, 24, KVMI_VCPU_EVENT_CREATE_VCPU, NULL, 0);
+		} else if (msg.hdr.id == KVMI_VM_PAUSE_VCPU) {
+			if (msg.data[0] != 28)
+				peer_vcpu_event(fd, 124, msg.data[0], KVMI_VCPU_EVENT_PAUSE, NULL,
+						0);
+		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_MSR && msg.data[8]) {
+			/* At last one of many that were owed */
+			peer_vcpu_event(fd, 128, msg.data[0], KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+		} else if (msg.hdr.id == KVMI_VCPU_CONTROL_SINGLESTEP && msg.data[8]) {
+			peer_vcpu_event(fd, 127, msg.data[0], KVMI_VCPU_EVENT_SINGLESTEP, zero, 8);
 		}
 	}
+}
+
+/* The next event of a vCPU; others are left to kint_detach() */
+static bool next_of(struct kint_conn *conn, uint16_t vcpu, struct kint_event *ev)
+{
+	do {
+		last = kint_next_event(conn, ev, TEST_TIMEOUT_MS);
+	} while (!last && ev->common.vcpu != vcpu);
+	return !last;
+}
+
+/* One PAUSE for each that was asked for, by a batch or not, and what is stepped */
+static bool asks_for_pauses(struct kint_conn *conn)
+{
+	struct kint_batch *batch;
+	struct kint_event ev;
+
+	CHECK(!(last = kint_pause_vcpu(conn, 25, false)));
+	CHECK(next_of(conn, 25, &ev) && kint_event_is_own(conn, &ev));
+	CHECK(!(last = kint_reply(conn, &ev, KVMI_EVENT_ACTION_ALLOW)));
+	CHECK(next_of(conn, 25, &ev) && !kint_event_is_own(conn, &ev));
+	/* It owes so many that this one was not taken */
+	CHECK((last = kint_pause_vcpu(conn, 28, false)) == -EBUSY);
+	CHECK(!(last = kint_control_msr(conn, 28, 0xc0000082, true)));
+	CHECK(next_of(conn, 28, &ev) && !kint_event_is_own(conn, &ev));
+	CHECK(!(last = kint_batch_new(conn, &batch)));
+	CHECK(kint_queue_pause_vcpu(batch, 29, false) == 0);
+	last = kint_batch_commit(batch);
+	kint_batch_free(batch);
+	CHECK(!last && next_of(conn, 29, &ev) && kint_event_is_own(conn, &ev));
+	CHECK(!(last = kint_reply_flags(conn, &ev, KVMI_EVENT_ACTION_ALLOW,
+					KVMI_REPLY_SINGLESTEP, 0)));
+	CHECK(next_of(conn, 29, &ev) && kint_event_is_own(conn, &ev));
+	CHECK(!(last = kint_pause_all(conn, false, NULL)));
+	CHECK(next_of(conn, 26, &ev) && kint_event_is_own(conn, &ev));
+	CHECK(!(last = kint_control_singlestep(conn, 27, true)));
+	return true;
 }
 
 static bool test_left(void)
@@ -160,6 +222,7 @@ static bool test_left(void)
 	int fd;
 
 	answered_vcpus = 0;
+	answered_pauses = 0;
 	start(&script, &thread, peer_left, &fd);
 	CHECK(!(last = kint_adopt(fd, &opts, &conn)));
 	/* Some of them the caller has been given, and keeps */
@@ -172,11 +235,13 @@ static bool test_left(void)
 	CHECK(!(last = kint_control_vm_events(conn, KVMI_VCPU_EVENT_CREATE_VCPU, true)));
 	/* What is turned off was turned on all the same when it happened */
 	CHECK(!(last = kint_control_events(conn, 20, KVMI_VCPU_EVENT_CR, false)));
+	CHECK(asks_for_pauses(conn));
 	last = kint_detach(conn);
 	pthread_join(thread, NULL);
 	CHECK(!last);
-	/* SINGLESTEP and PAUSE let nothing through */
-	CHECK(answered_vcpus == (1u << 5 | 1u << 6 | 1u << 20 | 1u << 23 | 1u << 24));
+	CHECK(answered_vcpus == (1u << 20 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26 | 1u << 27 |
+				 1u << 29));
+	CHECK(answered_pauses == 1);
 	return true;
 }
 

@@ -314,7 +314,8 @@ static void boot_linux(void)
 
 /*
  * What a vCPU has stopped for before the tool came, which it is asked about before a PAUSE
- * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "leaving" is
+ * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "pause" is a
+ * PAUSE that such a tool has asked for, and "step" what it was to be told of; "leaving" is
  * a breakpoint of vCPU 1, which is not asked about before the tool is to leave, and "last" an MSR
  * of vCPU 1, when vCPU 0 has had its PAUSE event.
  */
@@ -327,6 +328,7 @@ static void send_pending(const char *kind)
 	struct kvmi_vcpu_event_msr msr = { .msr = LSTAR, .new_value = 0xffffffff81000090 };
 	struct kvmi_vcpu_event_breakpoint bp = { .gpa = IMAGE + 0x800, .insn_len = 1 };
 	struct kvmi_vcpu_event_pf pf = { .access = KVMI_PAGE_ACCESS_W };
+	struct kvmi_vcpu_event_singlestep insn = { 0 };
 
 	if (!kind)
 		return;
@@ -338,6 +340,11 @@ static void send_pending(const char *kind)
 	} else if (!strcmp(kind, "breakpoint") || !strcmp(kind, "leaving")) {
 		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_BREAKPOINT, &bp,
 				sizeof(bp));
+	} else if (!strcmp(kind, "pause")) {
+		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
+	} else if (!strcmp(kind, "step")) {
+		peer_vcpu_event(sock, seq, pending_vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &insn,
+				sizeof(insn));
 	} else {
 		pf.gpa = strtoull(kind, NULL, 0);
 		pf.gva = pf.gpa;

@@ -534,18 +534,26 @@ unset FAKE_NO_LIST
 run linux regs
 ok "regs: the INT3 of a tool that was lost is left to the next one" vm_has '^pending is left open$'
 unset FAKE_VIEWS_LEFT
-FAKE_PENDING=msr
-rm -f "$dir/core"
-for command in info regs "mem 0x7ff0 32" "mem --search nothing" "pause --for 0" \
-	"pause --for 0 --vcpu 1" "views list" "ps --running" ps "dump $dir/core" slots; do
-	# shellcheck disable=SC2086
-	run linuxtasks $command
-	ok "${command%% /*}: what a lost tool was to be asked about is left to the next one" \
-		sh -c "grep -q '^pending is left open$' $dir/vm && ! grep -q 'not stop' $dir/out"
+# It is a PAUSE of a vCPU that was not guarded yet when a guard was lost
+for FAKE_PENDING in msr pause step; do
+	rm -f "$dir/core"
+	for command in info regs "mem 0x7ff0 32" "mem --search nothing" "pause --for 0" \
+		"pause --for 0 --vcpu 1" "views list" "ps --running" ps "dump $dir/core" slots; do
+		# shellcheck disable=SC2086
+		run linuxtasks $command
+		ok "${command%% /*}: what a lost tool was to be asked about is left to the next one ($FAKE_PENDING)" \
+			sh -c "grep -q '^pending is left open$' $dir/vm && ! grep -q 'not stop' $dir/out"
+	done
+	ok "dump: such a vCPU stands still ($FAKE_PENDING)" test -s "$dir/core"
+	run linux pause --for 0
+	ok "pause: so it does here ($FAKE_PENDING)" has '^vCPU 0  paused at '
 done
-ok "dump: such a vCPU stands still" test -s "$dir/core"
-run linux pause --for 0
-ok "pause: so it does here" has '^vCPU 0  paused at '
+run unhook guard --once --msr lstar
+ok "guard: a step of a tool that was lost is over" vm_has '^pending ALLOW'
+FAKE_PENDING=pause
+run unhook guard --once --msr lstar
+ok "guard: a PAUSE of a tool that was lost: it guards" vm_has '^0 msr 0xc0000082 SKIP$'
+FAKE_PENDING=msr
 for command in step "inject UD"; do
 	# shellcheck disable=SC2086
 	run boot $command

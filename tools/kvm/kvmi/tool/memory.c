@@ -74,7 +74,7 @@ int still_wanted(struct tool *tool)
 		if (!event.is_vcpu)
 			return -ECANCELED;
 		/* A vCPU that began to run after the others were paused waits with them */
-		if (event.id == KVMI_VCPU_EVENT_PAUSE)
+		if (event.id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, &event))
 			continue;
 		err = pass_by(tool, &event);
 		if (err)

@@ -37,7 +37,7 @@ static int ask(struct tool *tool, int vcpu, struct held *held)
 
 /*
  * Take events until as many vCPUs stand still as are wanted.  One with an event that pass_by()
- * leaves open does, and stays so.
+ * leaves open, which may be a PAUSE, does, and stays so.
  */
 static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
 {
@@ -56,7 +56,7 @@ static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
 			return err == -EAGAIN ? -ETIMEDOUT : err;
 		if (!event.is_vcpu)
 			return -ECANCELED;
-		if (event.id == KVMI_VCPU_EVENT_PAUSE) {
+		if (event.id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, &event)) {
 			held->events[held->n++] = event;
 			if (tell)
 				print_state(&event);

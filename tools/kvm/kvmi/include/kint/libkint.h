@@ -360,8 +360,9 @@ bool kint_event_accepts(const struct kint_event *event, unsigned int action);
  * is asked then.  The vCPU waits until then, and takes commands.
  *
  * Its own are the events of a vCPU that it has turned on there, CREATE_VCPU if it has turned
- * that on, the TRAP of an exception that it has injected, and PAUSE and SINGLESTEP whoever has
- * asked for them.  False for an event that is not open.
+ * that on, the TRAP of an exception that it has injected, SINGLESTEP if it steps the vCPU, and as
+ * many PAUSEs of a vCPU as it has asked for: one more is owed to a tool that was lost, which may
+ * have been about to turn on events of that vCPU.  False for an event that is not open.
  */
 bool kint_event_is_own(const struct kint_conn *conn, const struct kint_event *event);
 
