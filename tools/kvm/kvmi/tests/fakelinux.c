@@ -608,7 +608,10 @@ bool fake_linux_run(int sock)
 		       ram[OPENAT]);
 		acts = breaks;
 		acts_end = breaks + sizeof(breaks) / sizeof(breaks[0]);
-	} else if (restricted && !strcmp(fake_linux_maps, "bytes")) {
+	} else if (restricted && strstr(fake_linux_maps, "bytes")) {
+		/* Not before the kernel is protected, too, which has two pieces */
+		if (strstr(fake_linux_maps, "late") && restricted < 3)
+			return false;
 		acts = bytes;
 		acts_end = bytes + sizeof(bytes) / sizeof(bytes[0]);
 	} else if (restricted) {

@@ -23,7 +23,7 @@
  * of copies at the worst moments, "linuxholes", "linuxfirsthole" and "linuxlarge" have page
  * tables that are wrong, in "linuxself" they map themselves, in
  * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
- * written that counts, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
+ * written that counts, in "linuxlatebytes" once the kernel is protected as well, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
  * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
  * "linuxtasks" has processes, see faketasks.c, and something unusual about them if that is said
  * after a "-", "lag" is that reads take their time while an event is open;

@@ -132,6 +132,15 @@ in_background "$out/kvmi" protect --kernel --range 0x1000+8K --symbols "$dir/nex
 until_seen '^left on' "$dir/vm"
 ok "protect: another kernel than its symbols say: nothing is trusted by a rule" \
 	sh -c "grep -q '^event 17 SKIP.*by rule' $dir/vm && ! grep 'event 17 ALLOW' $dir/vm"
+ends_by TERM
+# What is allowed beside a range is not when all of the page is protected
+start_vm linuxlatebytes
+in_background "$out/kvmi" protect --kernel --range 0xb5408+8 --exact >"$dir/out" 2>&1
+until_seen '^left on' "$dir/vm"
+ok "protect: exact, and then the kernel: there are rules for the range at first" \
+	sh -c "grep -q '^rules of event 17: 5/' $dir/vm && grep -q '^rules of event 23: 1/' $dir/vm"
+ok "protect: exact, and then the kernel: nothing of its page is written" \
+	sh -c "[ \$(grep -c '^event 17 SKIP' $dir/vm) = 10 ] && ! grep 'bytes written' $dir/vm"
 unset FAKE_RULES
 ends_by TERM
 start_vm linux

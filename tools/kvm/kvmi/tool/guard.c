@@ -203,17 +203,14 @@ static void make_cr_rules(struct rule_list *list)
 static int set_rules(struct tool *tool)
 {
 	struct rule_list list;
-	int err = 0;
+	int err;
 
 	guard.ruled = true;
 	guard.rules_outdated = false;
 	make_msr_rules(&list);
-	if (list.n)
-		err = rules_set(tool, KVMI_VCPU_EVENT_MSR, &list);
+	err = rules_set(tool, KVMI_VCPU_EVENT_MSR, &list);
 	make_cr_rules(&list);
-	if (!err && list.n)
-		err = rules_set(tool, KVMI_VCPU_EVENT_CR, &list);
-	return err;
+	return err ? err : rules_set(tool, KVMI_VCPU_EVENT_CR, &list);
 }
 
 static void explain_rules(void)

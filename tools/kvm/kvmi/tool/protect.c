@@ -262,15 +262,12 @@ static void make_access_rules(struct rule_list *list)
 static int set_rules(struct tool *tool)
 {
 	struct rule_list list;
-	int err = 0;
+	int err;
 
 	make_page_rules(&list);
-	if (list.n)
-		err = rules_set(tool, KVMI_VCPU_EVENT_PF, &list);
+	err = rules_set(tool, KVMI_VCPU_EVENT_PF, &list);
 	make_access_rules(&list);
-	if (!err && protect.exact && list.n)
-		err = rules_set(tool, KVMI_VCPU_EVENT_ACCESS, &list);
-	return err;
+	return err || !protect.exact ? err : rules_set(tool, KVMI_VCPU_EVENT_ACCESS, &list);
 }
 
 static void explain_rules(void)

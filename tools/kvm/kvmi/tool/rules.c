@@ -146,7 +146,7 @@ static int count_event(struct tool *tool, uint16_t event, uint64_t hits[NR_RULE_
 /*
  * Put rules in force.  An event for which there can be none is no error: it is asked
  * about, or cannot be turned on either.  What rules decide between being read and being
- * replaced is not counted.
+ * replaced is not counted.  An empty list takes back those of the list before.
  */
 int rules_set(struct tool *tool, uint16_t event, const struct rule_list *list)
 {
@@ -154,7 +154,7 @@ int rules_set(struct tool *tool, uint16_t event, const struct rule_list *list)
 	int err = 0;
 
 	tool->doing = "setting rules";
-	if (!rules.available)
+	if (!rules.available || (!n && !(rules.set >> event & 1)))
 		return 0;
 	if (rules.set >> event & 1)
 		err = count_event(tool, event, rules.before, &rules.lost_before);

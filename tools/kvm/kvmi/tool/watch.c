@@ -232,11 +232,10 @@ static void make_rules(uint16_t id, struct rule_list *list)
 static int set_rules_of(struct tool *tool, uint16_t id)
 {
 	struct rule_list list;
-	int err = 0;
+	int err;
 
 	make_rules(id, &list);
-	if (list.n)
-		err = rules_set(tool, id, &list);
+	err = rules_set(tool, id, &list);
 	if (!err && watch.explain && !watch.json)
 		rules_explain(id, &list);
 	return err;
