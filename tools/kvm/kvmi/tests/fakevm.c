@@ -36,7 +36,7 @@
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
  * still; "nostep" does not answer when it is to step; "nomore" and "nomorelonely" are "boot", and
- * cannot say after a while how many vCPUs it has.
+ * cannot say after a while how many vCPUs it has, as "linuxlatenomore" cannot before it has booted.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -612,7 +612,7 @@ static void command(const struct peer_msg *msg)
 	}
 	if (in_linux && fake_linux(sock, msg))
 		return;
-	if (!strncmp(what, "nomore", 6) && msg->hdr.id == KVMI_VM_GET_INFO &&
+	if (strstr(what, "nomore") && msg->hdr.id == KVMI_VM_GET_INFO &&
 	    paused >= (lonely ? 1 : VCPUS)) {
 		peer_reply(sock, msg, -ENOMEM, NULL, 0);
 		return;

@@ -149,6 +149,18 @@ until_seen 'event 17 SKIP' "$dir/vm"
 ok "protect: the symbols of the guest's kernel" vm_has '^view 0: 0xb4000, 4 pages: access 5$'
 ends_by TERM
 wait $vm
+# Before there is a kernel nothing is restricted, and nothing to be kept by leaving without a word
+start_vm linuxlatenomore
+"$out/kvmi" protect --kernel >"$dir/out" 2>&1
+ok "protect: an error before there is a kernel: no vCPU is held" vm_has '^left on: 0 0 0 0$'
+ok "protect: an error before there is a kernel: is no loss of protection" \
+	sh -c "! grep 'nothing is undone' $dir/out"
+wait $vm
+start_vm linuxlatenomore
+"$out/kvmi" protect --kernel --range 0x1000+8K >"$dir/out" 2>&1
+ok "protect: the same, and a range that is protected by then: nothing is undone" \
+	has '^kvmi: protect: nothing is undone: that is left to the device manager$'
+wait $vm
 start_vm linuxlatelonely
 "$out/kvmi" protect --kernel >"$dir/out" 2>&1 &
 tool=$!

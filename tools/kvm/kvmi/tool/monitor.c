@@ -242,10 +242,13 @@ static int run_session(struct loop *loop)
  */
 static bool stays_guarded(const struct loop *loop, int err)
 {
-	if (!loop->monitor->late || loop->state == UNHOOKED || err == -EINTR || err == -EPIPE)
+	const struct monitor *monitor = loop->monitor;
+
+	if (!monitor->late || loop->state == UNHOOKED || err == -EINTR || err == -EPIPE)
 		return false;
-	/* While a kernel is waited for something may be guarded already */
-	return may_come_again(loop->tool, err) || loop->armed || loop->told_later;
+	/* While a kernel is waited for something may be guarded already, and need not be */
+	return may_come_again(loop->tool, err) || loop->armed ||
+	       (monitor->restricts && monitor->restricts());
 }
 
 int monitor_run(struct tool *tool, const struct monitor *monitor)

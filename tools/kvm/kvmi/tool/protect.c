@@ -74,7 +74,8 @@ static void print_kernel(const struct guest_kernel *k)
 		printf("  %#llx                     table of system calls\n", ull(k->call_table));
 }
 
-static int find_trusted(void)
+/* Where the code is that is trusted by its name.  Says what is wrong. */
+static bool find_trusted(void)
 {
 	struct range *t;
 	uint64_t end;
@@ -87,11 +88,11 @@ static int find_trusted(void)
 		if (!symbol_extent(protect.trusted_names[i], &t->gpa, &end)) {
 			error("--trust %s: no such symbol, or no --symbols FILE",
 			      protect.trusted_names[i]);
-			return MONITOR_TOLD;
+			return false;
 		}
 		t->size = end - t->gpa;
 	}
-	return 0;
+	return true;
 }
 
 /* Names say nothing of a kernel that is not known */
@@ -288,8 +289,8 @@ static int prepare(struct tool *tool, uint16_t vcpu)
 
 	if (!err && (protect.kernel || symbols_loaded()))
 		err = kernel_wait_for(tool, vcpu, &protect.k, &protect.wait);
-	if (!err)
-		err = find_trusted();
+	if (!err && !find_trusted())
+		err = MONITOR_TOLD;
 	if (err)
 		return err;
 	if (protect.kernel && !protect.json)
@@ -573,6 +574,11 @@ static void print_silent(struct tool *tool, bool now)
 		       session_seconds(tool), protect.silent.count);
 }
 
+static bool restricts(void)
+{
+	return protect.ranged;
+}
+
 static int on_tick(struct tool *tool)
 {
 	print_silent(tool, false);
@@ -707,6 +713,7 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		.event = on_event,
 		.begin = on_begin,
 		.armed = on_armed,
+		.restricts = restricts,
 		.tick = on_tick,
 		.end = on_end,
 	};
@@ -777,6 +784,9 @@ int cmd_protect(struct tool *tool, int argc, char **argv)
 		error("protect: --exact is about writes: not with another --against");
 		return EXIT_USAGE;
 	}
+	/* A guard that fails when the guest boots is no use, and the names do not change */
+	if (!find_trusted())
+		return EXIT_USAGE;
 	streams_live(protect.json, true);
 	return monitor_run(tool, &monitor);
 }

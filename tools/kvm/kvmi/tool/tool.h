@@ -125,6 +125,8 @@ struct monitor {
 	void (*begin)(struct tool *tool);
 	void (*armed)(struct tool *tool);
 	int (*tick)(struct tool *tool);
+	/* is something restricted while no vCPU is armed yet? may be NULL */
+	bool (*restricts)(void);
 	/* it is about to end, with everything still turned on; may be NULL */
 	int (*leave)(struct tool *tool);
 	void (*end)(struct tool *tool, const char *why);
