@@ -36,7 +36,9 @@
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
  * still; "nostep" does not answer when it is to step; "nomore" and "nomorelonely" are "boot", and
- * cannot say after a while how many vCPUs it has, as "linuxlatenomore" cannot before it has booted.
+ * cannot say after a while how many vCPUs it has, as "linuxlatenomore" cannot before it has booted;
+ * in "linuxtasks-busy" the vCPU that had its PAUSE last is busy and tells no registers, and the guest
+ * does what it does while it is asked.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -133,6 +135,8 @@ unsigned char ram[RAM + MAX_TOOL_MEMORY];
 static uint64_t lstar[VCPUS + 1];	/* and of the one that "zoo" adds */
 static uint32_t seq;
 static unsigned int step, paused;
+static uint16_t last_paused;
+static long asked_since;	/* in "busy", in ms; or 0 */
 static long booted;		/* when "linuxlate" was, in ms; or 0 */
 static const char *what = "boot";
 static bool stopped, stuck, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
@@ -385,8 +389,13 @@ static void event_reply(const struct peer_msg *msg)
 		pending_reply(rpl, msg->hdr.size - 8);
 		return;
 	}
-	if (rpl->event == KVMI_VCPU_EVENT_PAUSE)
+	if (rpl->event == KVMI_VCPU_EVENT_PAUSE) {
 		paused++;
+		last_paused = hdr->vcpu;
+	} else if (asked_since > 0) {
+		printf("answered after %ld ms\n", now_ms() - asked_since);
+		asked_since = -1;
+	}
 	if (pending_vcpu && !pending) {
 		if (!strcmp(getenv("FAKE_PENDING"), "leaving"))
 			unhook();
@@ -397,7 +406,7 @@ static void event_reply(const struct peer_msg *msg)
 		if (fake_linux_reply(sock, rpl)) {
 			finished();
 		} else if (rpl->event == KVMI_VCPU_EVENT_PAUSE && paused % VCPUS == 0 &&
-			   (late ? paused > VCPUS : paused == VCPUS)) {
+			   (late ? paused > VCPUS : paused == VCPUS && !strstr(what, "busy"))) {
 			if (late && strstr(what, "seals"))
 				fake_linux_seal();
 			if (fake_linux_run(sock))
@@ -473,6 +482,18 @@ static void registers(const struct peer_msg *msg)
 		}
 	}
 	peer_reply(sock, msg, 0, &out, sizeof(out.r) + req->nmsrs * sizeof(out.e[0]));
+}
+
+/* Is it the vCPU that does not answer?  What another one does waits then. */
+static bool is_busy(uint16_t vcpu)
+{
+	if (!strstr(what, "busy") || paused < VCPUS || vcpu != last_paused)
+		return false;
+	if (!asked_since && !late) {
+		asked_since = now_ms();
+		fake_linux_run(sock);
+	}
+	return true;
 }
 
 /* The exception asked for; "boot" has a #GP in front of an #UD */
@@ -655,7 +676,8 @@ static void command(const struct peer_msg *msg)
 			unhook();
 		return;
 	case KVMI_VCPU_GET_REGISTERS:
-		registers(msg);
+		if (!is_busy(d[0]))
+			registers(msg);
 		return;
 	case KVMI_VM_CHECK_COMMAND:
 		peer_reply(sock, msg, d[0] == KVMI_VM_WRITE_PHYSICAL ? -EPERM : 0, NULL, 0);

@@ -107,6 +107,14 @@ unset FAKE_PENDING
 run linuxlateidletasks-lag protect --range 0xb5000+4K --process --once
 ok "protect: a guest that has booted meanwhile is known" has 'denied  *server\[45]  write of 0xb5408'
 ok "protect: and not looked at when it counts" soon
+# A vCPU that does not answer is not waited for while another one does, nor asked for ever
+run linuxtasks-busy protect --range 0xb5000+4K --process --once
+ok "protect: a vCPU that is asked about the guest and does not answer: another one is not held" \
+	sh -c "sed -n 's/^answered after \([0-9]*\) ms$/\1/p' $dir/vm | grep -qx '[1-4]\?[0-9]\?[0-9]'"
+ok "protect: and is denied what it does" vm_has '^event 17 SKIP'
+run linuxlateidletasks-busy protect --range 0xb5000+4K --process --once
+ok "protect: a vCPU that does not answer: the guest is known by another one" \
+	has 'denied  *server\[45]  write of 0xb5408'
 run linuxtasks-nobtf protect --kernel --process --once
 ok "protect: a process that cannot be told" has 'denied  *?  write of 0xb5408'
 ok "protect: all is denied as ever" sh -c "[ \$(grep -c 'event 17 SKIP' $dir/vm) = 3 ]"

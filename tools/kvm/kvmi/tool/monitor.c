@@ -24,7 +24,7 @@ struct loop {
 	struct tool *tool;
 	const struct monitor *monitor;
 	unsigned int paused, armed;
-	uint16_t last_armed;
+	uint16_t witness;		/* the vCPU that tells of the guest, see process_look() */
 	enum state state;
 	bool later;			/* a vCPU is to be armed again */
 	unsigned int told_later;	/* bit n: why, which is MONITOR_ n, has been told */
@@ -89,12 +89,25 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	set_bit(loop->is_armed, vcpu, true);
 	if (vcpu >= tool->vcpus)
 		tool->vcpus = vcpu + 1;
-	loop->last_armed = vcpu;
+	loop->witness = vcpu;
 	if (++loop->armed != tool->vcpus)
 		return 0;
 	if (loop->monitor->armed)
 		loop->monitor->armed(tool);
 	return 0;
+}
+
+/* Another vCPU that is armed, if there is one */
+static uint16_t next_armed(const struct loop *loop, uint16_t vcpu)
+{
+	unsigned int i, next;
+
+	for (i = 1; i < loop->tool->vcpus; i++) {
+		next = (vcpu + i) % loop->tool->vcpus;
+		if (has_bit(loop->is_armed, next))
+			return next;
+	}
+	return vcpu;
 }
 
 /* An event that is nothing but an opportunity to arm the vCPU */
@@ -228,8 +241,9 @@ static int run_session(struct loop *loop)
 			return -EINTR;
 		err = kint_dispatch(tool->conn, on_event, loop);
 		/* All events have their answers: what a vCPU waits with does not wait for this */
-		if (!err && loop->monitor->late && loop->armed)
-			process_look(tool, loop->last_armed);
+		if (!err && loop->monitor->late && loop->armed &&
+		    !process_look(tool, loop->witness))
+			loop->witness = next_armed(loop, loop->witness);
 	}
 	return err;
 }

@@ -95,25 +95,33 @@ void process_hurry(struct tool *tool)
 
 /*
  * Get to know the guest before there is an event to show, now and then until it has booted.  For
- * when no event is open: it may take long, and what a vCPU waits with may not.  A vCPU that does
- * not answer, as its VM is frozen, is asked less and less: the kernel keeps what it is asked.
+ * when no event is open: it may take long, and what a vCPU waits with may not.  So may no single
+ * command, in which an event is not noticed.  Returns false if there was no answer: the vCPU may
+ * be busy, and another one not.  They are asked less and less, as all of them may be frozen: the
+ * kernel keeps what it is asked.
  */
-void process_look(struct tool *tool, uint16_t vcpu)
+bool process_look(struct tool *tool, uint16_t vcpu)
 {
+	bool stalls;
 	int err;
 
 	if (!who.wanted || who.guest.known || kint_pending(tool->conn) ||
 	    (who.stalls && now_ns() - who.tried < RETRY_NS << who.stalls))
-		return;
+		return true;
 	who.idle = true;
 	kint_set_deadline(tool->conn, IDLE_MS);
+	if (tool->timeout_ms > EVENT_MS)
+		kint_set_timeout(tool->conn, EVENT_MS);
 	err = look_again(tool, vcpu);
+	kint_set_timeout(tool->conn, tool->timeout_ms);
 	kint_set_deadline(tool->conn, -1);
+	stalls = err == -ETIMEDOUT && who.idle;
 	if (err != -ETIMEDOUT)
 		who.stalls = 0;
-	else if (who.idle && who.stalls < MAX_STALLS)
+	else if (stalls && who.stalls < MAX_STALLS)
 		who.stalls++;
 	who.idle = false;
+	return !stalls;
 }
 
 /* -EFAULT if it cannot be told */

@@ -384,7 +384,7 @@ void process_want(void);
 bool process_wanted(void);
 void process_guards(void);
 void process_begin(void);
-void process_look(struct tool *tool, uint16_t vcpu);
+bool process_look(struct tool *tool, uint16_t vcpu);
 void process_hurry(struct tool *tool);
 int process_find(struct tool *tool, uint16_t vcpu, const struct guest_kernel *k);
 int process_of(struct tool *tool, const struct kint_event *event, struct process *p);
