@@ -35,7 +35,8 @@
  * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step; "nomore" and "nomorelonely" are "boot", and
+ * still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for one, and notifications all the
+ * time, by rules of a tool that was lost; "nomore" and "nomorelonely" are "boot", and
  * cannot say after a while how many vCPUs it has, as "linuxlatenomore" cannot before it has booted;
  * in "linuxtasks-busy" the vCPU that had its PAUSE last is busy and tells no registers, and the guest
  * does what it does while it is asked.
@@ -139,7 +140,7 @@ static uint16_t last_paused;
 static long asked_since;	/* in "busy", in ms; or 0 */
 static long booted;		/* when "linuxlate" was, in ms; or 0 */
 static const char *what = "boot";
-static bool stopped, stuck, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool stopped, stuck, deaf, babbles, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
@@ -360,6 +361,8 @@ static void send_pending(const char *kind)
 
 static void send_pause(uint16_t vcpu)
 {
+	if (babbles)
+		return;
 	if (vcpu != pending_vcpu || !(pending || vcpu))
 		peer_vcpu_event(sock, ++seq, vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 	else
@@ -511,7 +514,9 @@ static void inject(const struct peer_msg *msg)
 	if (req->nr == 6)
 		trap.nr = 13;
 	peer_reply(sock, msg, 0, NULL, 0);
-	peer_vcpu_event(sock, ++seq, msg->data[0], KVMI_VCPU_EVENT_TRAP, &trap, sizeof(trap));
+	if (!babbles)
+		peer_vcpu_event(sock, ++seq, msg->data[0], KVMI_VCPU_EVENT_TRAP, &trap,
+				sizeof(trap));
 }
 
 static void pause_all(const struct peer_msg *msg)
@@ -672,7 +677,7 @@ static void command(const struct peer_msg *msg)
 		peer_reply(sock, msg, 0, NULL, 0);
 		if (!strcmp(what, "close"))
 			exit(0);
-		if (!stopped)
+		if (!stopped && !babbles)
 			unhook();
 		return;
 	case KVMI_VCPU_GET_REGISTERS:
@@ -724,6 +729,8 @@ static bool wait_for_tool(void)
 {
 	struct pollfd fd = { .fd = sock, .events = POLLIN };
 
+	while (babbles && poll(&fd, 1, 20) == 0)
+		peer_vcpu_notification(sock, ++seq, 0, KVMI_VCPU_EVENT_HYPERCALL, NULL, 0);
 	while (booted && strstr(what, "idle") && poll(&fd, 1, 100) == 0) {
 		if (now_ms() - booted < IDLE_MS)
 			continue;
@@ -749,6 +756,7 @@ int main(int argc, char **argv)
 		what = argv[2];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	stopped = !strcmp(what, "stopped");
+	babbles = !strcmp(what, "babbles");
 	in_zoo = !strcmp(what, "zoo");
 	chatty = !strcmp(what, "chatty");
 	fake_xsave_grows = !strcmp(what, "xsavegrows");

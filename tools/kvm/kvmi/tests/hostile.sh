@@ -414,6 +414,13 @@ leaves linuxwritestuck break --call openat
 ok "break: no copy is written to that may be executed" \
 	sh -c "! sed '1,/no more answers/d' $dir/vm | grep -q '^written at'"
 
+# What comes all the time is not what is waited for
+for command in "pause --for 0" step "inject PF" shutdown; do
+	# shellcheck disable=SC2086
+	run babbles $command --timeout 0.3
+	ok "${command%% *}: does not wait for ever for what does not come" status_is 1
+done
+
 # ---- What the status says, and how often
 run hangup guard --msr lstar --once
 ok "guard: a session that ended before all was guarded" status_is 1

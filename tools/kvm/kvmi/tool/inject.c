@@ -35,31 +35,19 @@ static bool makes_sense(const struct exception *x, const char *name)
 static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 {
 	struct kint_event event;
-	int err;
+	int err = wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_TRAP, &event);
 
-	for (;;) {
-		err = kint_next_event(tool->conn, &event, tool->timeout_ms);
-		if (err)
-			return err == -EAGAIN ? -ETIMEDOUT : err;
-		if (!event.is_vcpu)
-			return -ECANCELED;
-		if (event.id != KVMI_VCPU_EVENT_TRAP || event.common.vcpu != vcpu ||
-		    !kint_event_is_own(tool->conn, &event)) {
-			err = pass_by_unless(tool, &event, vcpu);
-			if (err)
-				return err;
-			continue;
-		}
-		printf("vCPU %d  ", vcpu);
-		print_event(stdout, &event);
-		printf("\n");
-		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
-		if (!err && event.trap.nr != x->nr) {
-			error("inject: that one came first and yours was dropped; try again");
-			return MONITOR_TOLD;
-		}
+	if (err)
 		return err;
+	printf("vCPU %d  ", vcpu);
+	print_event(stdout, &event);
+	printf("\n");
+	err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
+	if (!err && event.trap.nr != x->nr) {
+		error("inject: that one came first and yours was dropped; try again");
+		return MONITOR_TOLD;
 	}
+	return err;
 }
 
 static void print_usage(void)

@@ -59,25 +59,23 @@ int read_or_zero(struct tool *tool, uint64_t gpa, void *buf, size_t size)
 	return 0;
 }
 
-/* Going through much memory takes a while: is the tool to leave meanwhile? */
+static int on_event(struct kint_conn *conn, const struct kint_event *event, void *arg)
+{
+	if (!event->is_vcpu)
+		return -ECANCELED;
+	/* A vCPU that began to run after the others were paused waits with them */
+	if (event->id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(conn, event))
+		return 0;
+	return pass_by(arg, event);
+}
+
+/*
+ * Going through much memory takes a while: is the tool to leave meanwhile?  What comes while this
+ * looks is for the next time: it may be without end.
+ */
 int still_wanted(struct tool *tool)
 {
-	struct kint_event event;
-	int err;
+	int err = kint_dispatch(tool->conn, on_event, tool);
 
-	for (;;) {
-		err = kint_next_event(tool->conn, &event, 0);
-		if (err == -EAGAIN)
-			return 0;
-		if (err)
-			return err;
-		if (!event.is_vcpu)
-			return -ECANCELED;
-		/* A vCPU that began to run after the others were paused waits with them */
-		if (event.id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, &event))
-			continue;
-		err = pass_by(tool, &event);
-		if (err)
-			return err;
-	}
+	return !err && asked_to_leave() ? -EINTR : err;
 }

@@ -41,21 +41,17 @@ static int ask(struct tool *tool, int vcpu, struct held *held)
  */
 static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
 {
-	int64_t deadline = now_ns() + tool->timeout_ms * 1000000ll;
+	int64_t deadline = deadline_ns(tool->timeout_ms);
 	struct kint_event event;
 	unsigned int left_open;
-	int64_t left;
 	int err;
 
 	if (vcpu < 0)
 		held->wanted -= tool->left_open < held->wanted ? tool->left_open : held->wanted;
 	while (held->n < held->wanted) {
-		left = (deadline - now_ns()) / 1000000;
-		err = kint_next_event(tool->conn, &event, left > 0 ? left : 0);
+		err = next_event(tool, &event, deadline);
 		if (err)
-			return err == -EAGAIN ? -ETIMEDOUT : err;
-		if (!event.is_vcpu)
-			return -ECANCELED;
+			return err;
 		if (event.id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, &event)) {
 			held->events[held->n++] = event;
 			if (tell)
@@ -140,25 +136,16 @@ int let_go(struct tool *tool, const struct held *held)
 /* Returns 0 when the time is over, else what ended it */
 static int hold(struct tool *tool, int hold_ms)
 {
-	int64_t deadline = now_ns() + hold_ms * 1000000ll;
+	int64_t deadline = deadline_ns(hold_ms);
 	struct kint_event event;
-	int64_t left = -1;
 	int err;
 
 	for (;;) {
-		if (hold_ms >= 0) {
-			left = (deadline - now_ns()) / 1000000;
-			if (left <= 0)
-				return 0;
-		}
-		err = kint_next_event(tool->conn, &event, left);
-		if (err == -EAGAIN)
+		err = next_event(tool, &event, deadline);
+		if (err == -ETIMEDOUT)
 			return 0;
-		if (err)
-			return err;
-		if (!event.is_vcpu)
-			return -ECANCELED;
-		err = pass_by(tool, &event);
+		if (!err)
+			err = pass_by(tool, &event);
 		if (err)
 			return err;
 	}

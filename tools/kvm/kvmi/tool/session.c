@@ -200,14 +200,56 @@ int pass_by(struct tool *tool, const struct kint_event *event)
 	return 0;
 }
 
+/* For next_event(); a negative number stands for no limit */
+int64_t deadline_ns(int ms)
+{
+	return ms < 0 ? -1 : now_ns() + ms * 1000000ll;
+}
+
+/*
+ * Wait for an event of a vCPU.  -ETIMEDOUT if the time is over, also if events have come that
+ * nobody waits for, as there can be any number of them; -ECANCELED the tool is to leave.
+ */
+int next_event(struct tool *tool, struct kint_event *event, int64_t deadline)
+{
+	int64_t left = deadline < 0 ? -1 : (deadline - now_ns()) / 1000000;
+	int err;
+
+	if (deadline >= 0 && left <= 0)
+		return -ETIMEDOUT;
+	err = kint_next_event(tool->conn, event, left);
+	if (err)
+		return err == -EAGAIN ? -ETIMEDOUT : err;
+	return event->is_vcpu ? 0 : -ECANCELED;
+}
+
 /* It is not to be let pass, and the vCPU is needed: MONITOR_TOLD.  Else as pass_by(). */
-int pass_by_unless(struct tool *tool, const struct kint_event *event, uint16_t vcpu)
+static int pass_by_unless(struct tool *tool, const struct kint_event *event, uint16_t vcpu)
 {
 	if (event->common.vcpu != vcpu || event->notified || kint_event_is_own(tool->conn, event))
 		return pass_by(tool, event);
 	error("%s: vCPU %u waits for the answer of a tool that was lost (%s): start that one first",
 	      tool->command, vcpu, event_name(event->id));
 	return MONITOR_TOLD;
+}
+
+/* Wait for what was asked for, for --timeout in all */
+int wait_for_event(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_event *event)
+{
+	int64_t deadline = deadline_ns(tool->timeout_ms);
+	int err;
+
+	for (;;) {
+		err = next_event(tool, event, deadline);
+		if (err)
+			return err;
+		if (event->id == id && event->common.vcpu == vcpu &&
+		    kint_event_is_own(tool->conn, event))
+			return 0;
+		err = pass_by_unless(tool, event, vcpu);
+		if (err)
+			return err;
+	}
 }
 
 void session_close(struct tool *tool)

@@ -8,19 +8,16 @@
 /* Until the device manager ends the session, as it does when the VM has shut down */
 static int wait_for_end(struct tool *tool)
 {
+	int64_t deadline = deadline_ns(tool->timeout_ms);
 	struct kint_event event;
 	int err;
 
-	for (;;) {
-		err = kint_next_event(tool->conn, &event, tool->timeout_ms);
-		if (err)
-			return err == -EAGAIN ? -ETIMEDOUT : err;
-		if (!event.is_vcpu)
-			return 0;
-		err = pass_by(tool, &event);
-		if (err)
-			return err;
-	}
+	do {
+		err = next_event(tool, &event, deadline);
+		if (!err)
+			err = pass_by(tool, &event);
+	} while (!err);
+	return err == -ECANCELED ? 0 : err;
 }
 
 int cmd_shutdown(struct tool *tool, int argc, char **argv)

@@ -55,24 +55,6 @@ static void show(struct tool *tool, const struct kint_event *event, bool first)
 	step.last = arch->regs;
 }
 
-static int wait_for(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_event *event)
-{
-	int err;
-
-	for (;;) {
-		err = kint_next_event(tool->conn, event, tool->timeout_ms);
-		if (err)
-			return err == -EAGAIN ? -ETIMEDOUT : err;
-		if (!event->is_vcpu)
-			return -ECANCELED;
-		if (event->id == id && event->common.vcpu == vcpu)
-			return 0;
-		err = pass_by_unless(tool, event, vcpu);
-		if (err)
-			return err;
-	}
-}
-
 static int run_steps(struct tool *tool, uint16_t vcpu)
 {
 	struct kint_event event;
@@ -82,7 +64,7 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 	tool->doing = "pausing the vCPU";
 	err = kint_pause_vcpu(tool->conn, vcpu, false);
 	if (!err)
-		err = wait_for(tool, vcpu, KVMI_VCPU_EVENT_PAUSE, &event);
+		err = wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_PAUSE, &event);
 	if (err)
 		return err;
 	show(tool, &event, true);
@@ -91,7 +73,7 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 	for (done = 0; !err && done < step.count; done++) {
 		err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
 		if (!err)
-			err = wait_for(tool, vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &event);
+			err = wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_SINGLESTEP, &event);
 		if (!err)
 			show(tool, &event, false);
 	}

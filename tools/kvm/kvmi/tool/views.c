@@ -161,20 +161,16 @@ static int run(struct tool *tool, const char *text, unsigned int views)
 
 static int stay(struct tool *tool, int stay_ms)
 {
-	int64_t deadline = now_ns() + stay_ms * 1000000ll;
+	int64_t deadline = deadline_ns(stay_ms);
 	struct kint_event event;
-	int64_t left;
 	int err;
 
 	for (;;) {
-		left = (deadline - now_ns()) / 1000000;
-		if (left <= 0)
-			return 0;
-		err = kint_next_event(tool->conn, &event, left);
-		if (err == -EAGAIN || err == -EINTR)
+		err = next_event(tool, &event, deadline);
+		if (err == -ETIMEDOUT || err == -EINTR)
 			return 0;
 		if (!err)
-			err = event.is_vcpu ? pass_by(tool, &event) : -ECANCELED;
+			err = pass_by(tool, &event);
 		if (err)
 			return err;
 	}
