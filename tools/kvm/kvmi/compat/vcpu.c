@@ -115,7 +115,9 @@ static bool falls_asleep(struct domain *d, uint16_t vcpu, struct vcpu *v, int er
 		return true;
 	if (err != -EAGAIN && (err != -ETIMEDOUT || v->heard))
 		return false;
-	if (kint_pause_vcpu(d->conn, vcpu, false))
+	err = kint_pause_vcpu(d->conn, vcpu, false);
+	/* It owes as many as there can be to tools that were lost: there will be one */
+	if (err && err != -EBUSY)
 		return false;
 	v->asleep = true;
 	note(KVMI_LOG_LEVEL_INFO, "vCPU %u does not run yet", vcpu);

@@ -16,7 +16,8 @@
  * paused; "noxsave" and "notrap" refuse these; in "program" it runs, with page tables beside which
  * are those of another, and in "isolated" those of a kernel that it does not see.
  *
- * The rules of a tool that was lost, see fakerules.c, decide nothing here.
+ * The rules of a tool that was lost, see fakerules.c, decide nothing here.  With FAKE_OWES the
+ * second vCPU owes such a tool as many PAUSE events as there can be.
  *
  * Prints what the guest notices, and at the end what is left of the tool.
  */
@@ -41,6 +42,7 @@
 #define VIEWS		3
 #define VCPUS		2
 #define MAX_GRANTS	8
+#define MAX_PAUSES	20		/* that a vCPU owes */
 #define CODE		0x5000
 #define DATA		0x7000
 #define XSAVE		832
@@ -92,6 +94,7 @@ static bool exists[VIEWS] = { true };
 static uint64_t cr3 = TABLES;
 static const char *what = "";
 static int sock, vm_events;
+static bool refused;		/* a PAUSE, as there were too many */
 static bool asked;		/* to stop for the first time: the tool has come */
 static uint32_t seq;
 static uint64_t seen_breakpoints, executed;
@@ -159,6 +162,9 @@ static void make_guest(void)
 		vcpus[i].regs.rsp = BASE + 0x9000;
 		vcpus[i].regs.rflags = 2;
 	}
+	/* As many as there can be */
+	if (getenv("FAKE_OWES"))
+		vcpus[1].pauses = MAX_PAUSES;
 	if (getenv("FAKE_CONTROL_LEFT")) {
 		vcpus[0].events = 1ull << KVMI_VCPU_EVENT_MSR | 1ull << KVMI_VCPU_EVENT_CPUID;
 		vcpus[0].step = true;
@@ -338,6 +344,9 @@ static void execute(struct vcpu *v)
 		v->done = true;
 		return;
 	}
+	/* It has not come to the first of them before the tool asks for one more */
+	if (v->pauses == MAX_PAUSES && !refused)
+		return;
 	if (v->pauses && !v->hit) {
 		v->pauses--;
 		send_event(v, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
@@ -523,8 +532,13 @@ static bool vm_command(const struct peer_msg *msg)
 		vm_events += msg->data[2] ? 1 : -1;
 		break;
 	case KVMI_VM_PAUSE_VCPU:
-		vcpus[msg->data[0] % VCPUS].pauses++;
 		asked = true;
+		if (vcpus[msg->data[0] % VCPUS].pauses == MAX_PAUSES) {
+			err = -EBUSY;
+			refused = true;
+		} else {
+			vcpus[msg->data[0] % VCPUS].pauses++;
+		}
 		break;
 	case KVMI_VM_SET_PAGE_ACCESS:
 		err = set_access(msg);

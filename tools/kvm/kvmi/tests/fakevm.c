@@ -32,7 +32,7 @@
  * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once
  * the guest has done all it does, and where it has "deaf" nobody does; where it has "stuck"
  * commands about views are not answered, either, and others are; where it has
- * "lonely" there is a vCPU that the guest has not started; the memory of "overlap" and
+ * "lonely" there is a vCPU that the guest has not started, in "lonelysoon" at first; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
  * still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for one, and notifications all the
@@ -140,7 +140,7 @@ static uint16_t last_paused;
 static long asked_since;	/* in "busy", in ms; or 0 */
 static long booted;		/* when "linuxlate" was, in ms; or 0 */
 static const char *what = "boot";
-static bool stopped, stuck, deaf, babbles, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool owes, stopped, stuck, deaf, babbles, in_zoo, chatty, late, old, deny, writable, lonely, asked;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
@@ -322,7 +322,8 @@ static void boot_linux(void)
  * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "pause" is a
  * PAUSE that such a tool has asked for, and "step" what it was to be told of; "leaving" is
  * a breakpoint of vCPU 1, which is not asked about before the tool is to leave, and "last" an MSR
- * of vCPU 1, when vCPU 0 has had its PAUSE event.
+ * of vCPU 1, when vCPU 0 has had its PAUSE event.  With FAKE_OWES vCPU 0 owes as many PAUSE events as
+ * there can be.
  */
 static uint32_t pending;
 static uint16_t pending_vcpu;
@@ -359,6 +360,13 @@ static void send_pending(const char *kind)
 	peer_view = 0;
 }
 
+/* Before it has been answered by who knows what it has stopped for */
+static void owe_pause(void)
+{
+	pause_owed = true;
+	printf("vCPU 0 owes one more PAUSE\n");
+}
+
 static void send_pause(uint16_t vcpu)
 {
 	if (babbles)
@@ -366,7 +374,7 @@ static void send_pause(uint16_t vcpu)
 	if (vcpu != pending_vcpu || !(pending || vcpu))
 		peer_vcpu_event(sock, ++seq, vcpu, KVMI_VCPU_EVENT_PAUSE, NULL, 0);
 	else
-		pause_owed = true;
+		owe_pause();
 }
 
 static void pending_reply(const struct kvmi_vcpu_event_reply *rpl, size_t size)
@@ -446,6 +454,12 @@ static void event_reply(const struct peer_msg *msg)
 	send_step();
 }
 
+/* In "lonelysoon" another vCPU starts it just before that one is paused */
+static bool not_started(uint16_t vcpu)
+{
+	return lonely && vcpu && !(asked && strstr(what, "soon"));
+}
+
 static void registers(const struct peer_msg *msg)
 {
 	struct {
@@ -456,7 +470,7 @@ static void registers(const struct peer_msg *msg)
 	uint16_t vcpu = ((const struct kvmi_vcpu_hdr *)msg->data)->vcpu;
 	unsigned int i;
 
-	if (lonely && vcpu) {
+	if (not_started(vcpu)) {
 		peer_reply(sock, msg, -EAGAIN, NULL, 0);
 		return;
 	}
@@ -527,10 +541,13 @@ static void pause_all(const struct peer_msg *msg)
 	if (!strcmp(what, "manypauses"))
 		reply.count = 0xffffffff;
 
+	reply.count -= owes;
 	peer_reply(sock, msg, 0, &reply, sizeof(reply));
 	asked = true;
-	for (i = 0; i < (lonely ? 1 : VCPUS) && !stopped; i++)
+	for (i = owes; i < (lonely ? 1 : VCPUS) && !stopped; i++)
 		send_pause(i);
+	if (lonely)
+		printf("vCPU 1 owes a PAUSE\n");
 }
 
 /* What this kernel, or this device manager, refuses */
@@ -688,14 +705,18 @@ static void command(const struct peer_msg *msg)
 		peer_reply(sock, msg, d[0] == KVMI_VM_WRITE_PHYSICAL ? -EPERM : 0, NULL, 0);
 		return;
 	case KVMI_VM_PAUSE_VCPU:
-		if (lonely && d[0]) {
+		if (not_started(d[0])) {
 			/* The kernel takes more of them than this, but not any number */
 			peer_reply(sock, msg, owed ? -EBUSY : 0, NULL, 0);
 			owed = true;
+			printf("vCPU 1 owes a PAUSE\n");
 			return;
 		}
-		peer_reply(sock, msg, 0, NULL, 0);
-		if (!stopped)
+		peer_reply(sock, msg, owes && !d[0] ? -EBUSY : 0, NULL, 0);
+		asked = true;
+		if (owes && !d[0])
+			owe_pause();
+		else if (!stopped)
 			send_pause(d[0]);
 		return;
 	case KVMI_VM_CONTROL_EVENTS:
@@ -772,6 +793,7 @@ int main(int argc, char **argv)
 		boot_linux();
 	deny = !strcmp(what, "deny");
 	lonely = strstr(what, "lonely");
+	owes = getenv("FAKE_OWES");
 	fake_memory = what;
 	fake_tool_memory();
 	memcpy(ram + BANNER, banner, sizeof(banner));

@@ -78,6 +78,16 @@ z0,$text00b,1 => OK
 D => OK
 END
 unset FAKE_CONTROL_LEFT
+FAKE_OWES=1
+export FAKE_OWES
+exchange 'a vCPU that owes PAUSE events to tools that were lost' '' <<'END'
+? => T05thread:1;
+Z0,$text00b,1 => OK
+vCont;c => T05(swbreak:;)?thread:1;
+z0,$text00b,1 => OK
+D => OK
+END
+unset FAKE_OWES
 FAKE_VIEWS_LEFT=hit
 exchange 'a vCPU at a breakpoint of a tool that was lost' '' <<'END'
 ? => T05thread:1;

@@ -182,6 +182,13 @@ ok "pause: goes on" has 'and go on$'
 run lonely pause --for 0
 ok "pause: a vCPU that is not started" has 'all of them stand still; 1 the guest has not started$'
 ok "pause: which is a success" status_is 0
+ok "pause: nor asked to pause: it would stop for it when nobody knows why" \
+	sh -c "! grep 'owes a PAUSE' $dir/vm"
+run lonely pause --for 0 --vcpu 1
+ok "pause: that one only" has '^kvmi: pause: the guest has not started this vCPU$'
+ok "pause: that one only: it is not asked to pause either" sh -c "! grep 'owes a PAUSE' $dir/vm"
+run lonelysoon pause --for 0
+ok "pause: a vCPU that is started meanwhile" has '^vCPU 1  paused at '
 run old pause --for 0
 ok "pause with an old kernel" has '^vCPU 1  paused'
 run stopped pause --timeout 0.2
@@ -543,6 +550,8 @@ for FAKE_PENDING in msr pause step; do
 		run linuxtasks $command
 		ok "${command%% /*}: what a lost tool was to be asked about is left to the next one ($FAKE_PENDING)" \
 			sh -c "grep -q '^pending is left open$' $dir/vm && ! grep -q 'not stop' $dir/out"
+		ok "${command%% /*}: and not asked for one more PAUSE ($FAKE_PENDING)" \
+			sh -c "! grep 'one more PAUSE' $dir/vm"
 	done
 	ok "dump: such a vCPU stands still ($FAKE_PENDING)" test -s "$dir/core"
 	run linux pause --for 0
@@ -553,6 +562,14 @@ ok "guard: a step of a tool that was lost is over" vm_has '^pending ALLOW'
 FAKE_PENDING=pause
 run unhook guard --once --msr lstar
 ok "guard: a PAUSE of a tool that was lost: it guards" vm_has '^0 msr 0xc0000082 SKIP$'
+FAKE_OWES=1
+export FAKE_OWES
+run unhook guard --once --msr lstar
+ok "guard: as many as there can be: it guards" vm_has '^0 msr 0xc0000082 SKIP$'
+run linuxtasks ps
+ok "ps: as many as there can be" has 'server$'
+ok "ps: as many as there can be: they are left" vm_has '^pending is left open$'
+unset FAKE_OWES
 FAKE_PENDING=msr
 for command in step "inject UD"; do
 	# shellcheck disable=SC2086

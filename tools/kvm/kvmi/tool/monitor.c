@@ -16,7 +16,6 @@
 
 #define TICK_MS		200
 #define NEW_VCPUS_TICKS	5
-#define MAX_VCPUS	65536
 
 enum state { RUNNING, UNHOOKED, FAILED };
 
@@ -28,19 +27,9 @@ struct loop {
 	enum state state;
 	bool later;			/* a vCPU is to be armed again */
 	unsigned int told_later;	/* bit n: why, which is MONITOR_ n, has been told */
-	unsigned char is_armed[MAX_VCPUS / 8];
-	unsigned char is_asked[MAX_VCPUS / 8];	/* for a PAUSE event, which will come */
+	struct vcpu_set is_armed;
+	struct vcpu_set is_asked;	/* for a PAUSE event, which will come */
 };
-
-static bool has_bit(const unsigned char *bits, unsigned int vcpu)
-{
-	return bits[vcpu / 8] & 1 << vcpu % 8;
-}
-
-static void set_bit(unsigned char *bits, unsigned int vcpu, bool value)
-{
-	bits[vcpu / 8] = (bits[vcpu / 8] & ~(1 << vcpu % 8)) | value << vcpu % 8;
-}
 
 /*
  * A VM that has not answered in time may have been frozen, or its host is busy: then it
@@ -57,7 +46,7 @@ static int arm(struct loop *loop, uint16_t vcpu)
 	struct tool *tool = loop->tool;
 	int err;
 
-	if (has_bit(loop->is_armed, vcpu))
+	if (vcpu_set_has(&loop->is_armed, vcpu))
 		return 0;
 	err = takeover_vcpu(tool, vcpu);
 	if (!err) {
@@ -86,7 +75,7 @@ static int arm(struct loop *loop, uint16_t vcpu)
 		loop->state = FAILED;
 		return 1;
 	}
-	set_bit(loop->is_armed, vcpu, true);
+	vcpu_set_put(&loop->is_armed, vcpu, true);
 	if (vcpu >= tool->vcpus)
 		tool->vcpus = vcpu + 1;
 	loop->witness = vcpu;
@@ -104,7 +93,7 @@ static uint16_t next_armed(const struct loop *loop, uint16_t vcpu)
 
 	for (i = 1; i < loop->tool->vcpus; i++) {
 		next = (vcpu + i) % loop->tool->vcpus;
-		if (has_bit(loop->is_armed, next))
+		if (vcpu_set_has(&loop->is_armed, next))
 			return next;
 	}
 	return vcpu;
@@ -132,10 +121,10 @@ static int on_event(struct kint_conn *conn, const struct kint_event *event, void
 		return loop->monitor->event(loop->tool, event);
 
 	if (event->id == KVMI_VCPU_EVENT_PAUSE)
-		set_bit(loop->is_asked, event->common.vcpu, false);
+		vcpu_set_put(&loop->is_asked, event->common.vcpu, false);
 	else if (event->id == KVMI_VCPU_EVENT_CREATE_VCPU && loop->monitor->created)
 		loop->monitor->created(loop->tool, event);
-	repeats = takeover_repeats(event) && !has_bit(loop->is_armed, event->common.vcpu);
+	repeats = takeover_repeats(event) && !vcpu_set_has(&loop->is_armed, event->common.vcpu);
 	/* What is waited for is looked for at a PAUSE event, and not whatever happens */
 	if (is_pause(event) || !loop->told_later)
 		err = arm(loop, event->common.vcpu);
@@ -160,14 +149,18 @@ static int pause_vcpus(struct loop *loop)
 	int err;
 
 	for (; loop->paused < tool->vcpus; loop->paused++) {
-		if (has_bit(loop->is_armed, loop->paused) || has_bit(loop->is_asked, loop->paused))
+		if (vcpu_set_has(&loop->is_armed, loop->paused) ||
+		    vcpu_set_has(&loop->is_asked, loop->paused))
 			continue;
 		err = kint_pause_vcpu(tool->conn, loop->paused, false);
+		/* It owes as many as there can be to tools that were lost: there will be one */
+		if (err == -EBUSY)
+			err = 0;
 		if (err == -EPERM)
 			error("pausing a vCPU: %s", explain(err));
 		if (err)
 			return err;
-		set_bit(loop->is_asked, loop->paused, true);
+		vcpu_set_put(&loop->is_asked, loop->paused, true);
 	}
 	return 0;
 }

@@ -16,111 +16,167 @@ static void print_state(const struct kint_event *event)
 	       ull(a->sregs.cr3), ull(a->regs.rsp));
 }
 
-/* Ask for PAUSE events; @held->wanted is set to how many will come */
-static int ask(struct tool *tool, int vcpu, struct held *held)
+/* An event has come: does its vCPU stand still now? */
+static int take(struct tool *tool, int vcpu, struct held *held, const struct kint_event *event,
+		bool tell)
 {
+	uint16_t nr = event->common.vcpu;
 	int err = 0;
 
-	if (vcpu >= 0) {
-		held->wanted = 1;
-		return kint_pause_vcpu(tool->conn, vcpu, true);
-	}
-	err = kint_pause_all(tool->conn, true, &held->wanted);
-	if (err != -ENOSYS && err != -EPERM)
-		return err;
-	/* An older kernel, or only the other one is allowed */
-	err = 0;
-	for (held->wanted = 0; held->wanted < tool->vcpus && !err; ++held->wanted)
-		err = kint_pause_vcpu(tool->conn, held->wanted, true);
-	return err;
-}
-
-/*
- * Take events until as many vCPUs stand still as are wanted.  One with an event that pass_by()
- * leaves open, which may be a PAUSE, does, and stays so.
- */
-static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
-{
-	int64_t deadline = deadline_ns(tool->timeout_ms);
-	struct kint_event event;
-	unsigned int left_open;
-	int err;
-
-	if (vcpu < 0)
-		held->wanted -= tool->left_open < held->wanted ? tool->left_open : held->wanted;
-	while (held->n < held->wanted) {
-		err = next_event(tool, &event, deadline);
-		if (err)
+	if (event->id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, event)) {
+		/* One that was added meanwhile waits until the tool leaves */
+		if (!vcpu_set_has(&held->found, nr))
+			return 0;
+		held->events[held->n++] = *event;
+	} else {
+		err = pass_by(tool, event);
+		if (err || !vcpu_set_has(&tool->left_open, nr))
 			return err;
-		if (event.id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, &event)) {
-			held->events[held->n++] = event;
-			if (tell)
-				print_state(&event);
-			continue;
-		}
-		left_open = tool->left_open;
-		err = pass_by(tool, &event);
-		if (err)
-			return err;
-		if (tool->left_open == left_open || (vcpu >= 0 && event.common.vcpu != vcpu))
-			continue;
-		held->wanted--;
-		if (tell)
-			print_state(&event);
 	}
+	if ((vcpu >= 0 && nr != vcpu) || nr >= tool->vcpus || vcpu_set_has(&held->stands, nr))
+		return 0;
+	vcpu_set_put(&held->stands, nr, true);
+	held->standing++;
+	if (tell)
+		print_state(event);
 	return 0;
 }
 
 /*
- * Have the vCPU stand still, or with a negative number all but @not_started, which the
- * guest has not started and which cannot be paused.  Returns 0, or an error after
- * saying what is wrong; @held->events is the caller's to free in any case.
+ * Which vCPUs has the guest started that were not known to be?  One that has not, or that waits
+ * for the answer of a tool that was lost, is not asked to pause: it would do so after this tool has
+ * left, and wait for one that knows why.  A vCPU has sent its events when it answers a command.
  */
-int hold_vcpus(struct tool *tool, int vcpu, unsigned int not_started, bool tell,
-	       struct held *held)
+static int find_started(struct tool *tool, int vcpu, struct held *held, unsigned int *found)
+{
+	unsigned int i = vcpu < 0 ? 0 : vcpu, end = vcpu < 0 ? tool->vcpus : i + 1;
+	struct kint_registers regs;
+	int err;
+
+	*found = 0;
+	held->wanted = end - i;
+	held->not_started = 0;
+	for (; i < end; i++) {
+		if (vcpu_set_has(&held->found, i))
+			continue;
+		err = kint_get_registers(tool->conn, i, &regs, NULL, NULL, 0);
+		if (err == -EAGAIN) {
+			held->not_started++;
+			held->wanted--;
+			continue;
+		}
+		/* What may not be asked is no reason not to pause it */
+		if (err && err != -EPERM)
+			return err;
+		vcpu_set_put(&held->found, i, true);
+		++*found;
+	}
+	return 0;
+}
+
+static int take_arrived(struct tool *tool, int vcpu, struct held *held, bool tell)
+{
+	struct kint_event event;
+	unsigned int n;
+	int err = 0;
+
+	for (n = kint_pending(tool->conn); n && !err; n--) {
+		err = kint_next_event(tool->conn, &event, 0);
+		if (err)
+			return err == -EAGAIN ? 0 : err;
+		err = event.is_vcpu ? take(tool, vcpu, held, &event, tell) : -ECANCELED;
+	}
+	return err;
+}
+
+/*
+ * Ask for PAUSE events of those that have been started and do not stand still.  One that owes
+ * as many as there can be will have one.
+ */
+static int ask(struct tool *tool, int vcpu, struct held *held)
+{
+	unsigned int i;
+	int err;
+
+	if (vcpu < 0 && !held->not_started && !held->standing) {
+		err = kint_pause_all(tool->conn, true, NULL);
+		/* An older kernel, or only the other one is allowed */
+		if (err != -ENOSYS && err != -EPERM)
+			return err == -EBUSY ? 0 : err;
+	}
+	for (i = 0; i < tool->vcpus; i++) {
+		if (!vcpu_set_has(&held->found, i) || vcpu_set_has(&held->stands, i))
+			continue;
+		err = kint_pause_vcpu(tool->conn, i, false);
+		if (err && err != -EBUSY)
+			return err;
+	}
+	return 0;
+}
+
+static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
+{
+	int64_t deadline = deadline_ns(tool->timeout_ms);
+	struct kint_event event;
+	int err = 0;
+
+	while (held->standing < held->wanted && !err) {
+		err = next_event(tool, &event, deadline);
+		if (!err)
+			err = take(tool, vcpu, held, &event, tell);
+	}
+	return err;
+}
+
+static int hold_each(struct tool *tool, int vcpu, bool tell, struct held *held)
+{
+	unsigned int i, found;
+	int err;
+
+	/* Since this session began */
+	held->stands = tool->left_open;
+	for (i = vcpu < 0 ? 0 : vcpu; i < (vcpu < 0 ? tool->vcpus : vcpu + 1u); i++)
+		held->standing += vcpu_set_has(&held->stands, i);
+	/* Until all of them stand still none can start another one */
+	do {
+		err = find_started(tool, vcpu, held, &found);
+		if (!err)
+			err = take_arrived(tool, vcpu, held, tell);
+		if (!err && found)
+			err = ask(tool, vcpu, held);
+		if (!err)
+			err = collect(tool, vcpu, held, tell);
+	} while (!err && found && held->not_started);
+	return err;
+}
+
+/*
+ * Have the vCPU stand still, or with a negative number all that the guest has started.  One with
+ * an event that pass_by() leaves open, which may be a PAUSE, does, and stays so.  Returns 0, or
+ * an error after saying what is wrong; @held->events is the caller's to free in any case.
+ */
+int hold_vcpus(struct tool *tool, int vcpu, bool tell, struct held *held)
 {
 	int err;
 
 	memset(held, 0, sizeof(*held));
-	err = ask(tool, vcpu, held);
-	if (!err) {
-		held->events = calloc(held->wanted + (size_t)1, sizeof(*held->events));
-		held->wanted -= not_started < held->wanted ? not_started : held->wanted;
-		err = held->events ? collect(tool, vcpu, held, tell) : -ENOMEM;
-	}
-	if (err == -ETIMEDOUT && held->events)
+	held->events = calloc(tool->vcpus + (size_t)1, sizeof(*held->events));
+	err = held->events ? hold_each(tool, vcpu, tell, held) : -ENOMEM;
+	/* The one that was named */
+	if (!err && vcpu >= 0 && held->not_started)
+		err = -EAGAIN;
+	if (err == -ETIMEDOUT)
 		error("%s: %u of %u vCPUs did not stop: %s", tool->command,
-		      held->wanted - held->n, held->wanted, explain(err));
+		      held->wanted - held->standing, held->wanted, explain(err));
 	else if (err)
 		error("%s: %s", tool->command, explain(err));
 	return err;
 }
 
-/* How many vCPUs the guest has not started, or an error */
-static int count_not_started(struct tool *tool)
-{
-	struct kint_registers regs;
-	unsigned int i;
-	int n = 0, err;
-
-	for (i = 0; i < tool->vcpus; i++) {
-		err = kint_get_registers(tool->conn, i, &regs, NULL, NULL, 0);
-		if (err == -EAGAIN)
-			n++;
-		else if (err)
-			return err;
-	}
-	return n;
-}
-
 /* All that run, without a word but of what is wrong: MONITOR_TOLD; as hold_vcpus() */
 int hold_guest(struct tool *tool, struct held *held)
 {
-	int n = count_not_started(tool);
-
-	if (n < 0)
-		return n;
-	return hold_vcpus(tool, -1, n, false, held) ? MONITOR_TOLD : 0;
+	return hold_vcpus(tool, -1, false, held) ? MONITOR_TOLD : 0;
 }
 
 int let_go(struct tool *tool, const struct held *held)
@@ -153,19 +209,18 @@ static int hold(struct tool *tool, int hold_ms)
 
 static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 {
-	int n = vcpu < 0 ? count_not_started(tool) : 0, err, ended;
 	struct held held;
+	int err, ended;
 
-	/* What is wrong with those that do not answer is said when they do not stop */
-	err = hold_vcpus(tool, vcpu, n > 0 ? n : 0, true, &held);
+	err = hold_vcpus(tool, vcpu, true, &held);
 	if (err) {
 		free(held.events);
 		return EXIT_ERROR;
 	}
 	printf("%9.3f  all of them stand still%s", session_seconds(tool),
 	       hold_ms < 0 ? " until ^C" : "");
-	if (n > 0)
-		printf("; %d the guest has not started", n);
+	if (held.not_started)
+		printf("; %u the guest has not started", held.not_started);
 	putchar('\n');
 	ended = hold(tool, hold_ms);
 	err = ended == -EPIPE ? ended : let_go(tool, &held);

@@ -108,7 +108,7 @@ static int begin_session(struct tool *tool)
 	int err;
 
 	tool->start_ns = now_ns();
-	tool->left_open = 0;
+	memset(&tool->left_open, 0, sizeof(tool->left_open));
 	err = kint_get_info(tool->conn, &info);
 	if (err) {
 		tell_failure(tool, "number of vCPUs", err);
@@ -196,7 +196,8 @@ int pass_by(struct tool *tool, const struct kint_event *event)
 	if (kint_event_is_own(tool->conn, event))
 		return kint_reply(tool->conn, event, KVMI_EVENT_ACTION_ALLOW);
 	/* Nothing waits for an answer to a notification, by a rule of that tool's */
-	tool->left_open += !event->notified;
+	if (!event->notified)
+		vcpu_set_put(&tool->left_open, event->common.vcpu, true);
 	return 0;
 }
 

@@ -8,6 +8,22 @@
 
 enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE };
 
+#define MAX_VCPUS	65536	/* their index has 16 bits */
+
+struct vcpu_set {
+	unsigned char bits[MAX_VCPUS / 8];
+};
+
+static inline bool vcpu_set_has(const struct vcpu_set *set, uint16_t vcpu)
+{
+	return set->bits[vcpu / 8] & 1 << vcpu % 8;
+}
+
+static inline void vcpu_set_put(struct vcpu_set *set, uint16_t vcpu, bool value)
+{
+	set->bits[vcpu / 8] = (set->bits[vcpu / 8] & ~(1 << vcpu % 8)) | value << vcpu % 8;
+}
+
 /* What the options common to all commands say, and the session */
 struct tool {
 	const char *command;		/* name of the subcommand */
@@ -23,7 +39,7 @@ struct tool {
 	struct kint_listener *listener;
 	struct kint_conn *conn;
 	unsigned int vcpus;
-	unsigned int left_open;		/* events, each of another vCPU, see pass_by() */
+	struct vcpu_set left_open;	/* an event of them is, see pass_by() */
 	const char *doing;		/* what an error is about, for monitor.c */
 	int64_t start_ns;		/* of the session, for time stamps */
 	const char *told_doing;		/* the last failure to begin one */
@@ -450,13 +466,16 @@ void print_call_result(FILE *out, unsigned int nr, uint64_t result);
 
 /* pause.c: vCPUs that stand still */
 struct held {
-	struct kint_event *events;	/* open, one for each */
+	struct kint_event *events;	/* open, which this tool has asked for */
 	unsigned int n;
-	uint32_t wanted;
+	unsigned int standing;		/* these vCPUs, and those with an event that is left open */
+	unsigned int wanted;		/* to stand still: all but those not started */
+	unsigned int not_started;
+	struct vcpu_set found;		/* they have been started */
+	struct vcpu_set stands;
 };
 
-int hold_vcpus(struct tool *tool, int vcpu, unsigned int not_started, bool tell,
-	       struct held *held);
+int hold_vcpus(struct tool *tool, int vcpu, bool tell, struct held *held);
 int hold_guest(struct tool *tool, struct held *held);
 int let_go(struct tool *tool, const struct held *held);
 
