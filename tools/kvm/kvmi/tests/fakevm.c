@@ -5,41 +5,40 @@
  *
  *   fakevm SOCKET [WHAT]
  *
- * WHAT: "boot" (default) plays a boot and an attack as soon as every vCPU has
- * had its PAUSE event, then waits for the tool to leave; "unhook" then asks the
- * tool to leave, as does "repeat", where a signal has the first write to LSTAR asked about
- * once more; "close" then closes; "stopped" never answers a vCPU; "early"
- * refuses everything for 100 ms; "badcookie" closes after the handshake; "zoo"
- * plays one event of each kind and asks to leave; "old" is a kernel of the first
- * KVMI series, "oldboot" boots with it; "deny" allows reading only, "notrap" all
- * but TRAP events; "write" and "oldwrite" allow writing too; "linux" has views,
- * page access and a kernel in its memory, see fakelinux.c, and "linuxwrite" too;
- * "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE event, and
- * "linuxlateseals" is in the middle of making its memory read-only then, "linuxlateidle"
- * does nothing else for a while,
- * "linuxloop" and "linuxwriteloop" do what they do NR_ROUNDS times, in
- * "linuxwritedma" a device writes the text, which no vCPU reports, in "linuxwriteearly" a
- * vCPU that the tool has not come to yet does, in "linuxwriterace" the guest writes to pages
- * of copies at the worst moments, "linuxholes", "linuxfirsthole" and "linuxlarge" have page
- * tables that are wrong, in "linuxself" they map themselves, in
- * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is
- * written that counts, in "linuxlatebytes" once the kernel is protected as well, in "linuxdelivery" it is exceptions that write; "linuxinfo" has
- * VMCOREINFO, after a page that only looks like it, "linuxfakeinfo" such pages only;
- * "linuxtasks" has processes, see faketasks.c, and something unusual about them if that is said
- * after a "-", "lag" is that reads take their time while an event is open;
- * "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses" and
- * "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused;
- * "http" is no device manager; where WHAT has "mute" in it no vCPU answers any more once
- * the guest has done all it does, and where it has "deaf" nobody does; where it has "stuck"
- * commands about views are not answered, either, and others are; where it has
- * "lonely" there is a vCPU that the guest has not started, in "lonelysoon" at first; the memory of "overlap" and
+ * WHAT: "boot" (default) plays a boot and an attack as soon as every vCPU has had its PAUSE
+ * event, then waits for the tool to leave; "unhook" then asks the tool to leave, as does
+ * "repeat", where a signal has the first write to LSTAR asked about once more; "close" then
+ * closes; "stopped" never answers a vCPU; "early" refuses everything for 100 ms; "badcookie"
+ * closes after the handshake; "zoo" plays one event of each kind and asks to leave; "old" is a
+ * kernel of the first KVMI series, "oldboot" boots with it; "deny" allows reading only,
+ * "notrap" all but TRAP events, "nopause" all but PAUSE events; "write" and "oldwrite" allow
+ * writing too; "linux" has views, page access and a kernel in its memory, see fakelinux.c, and
+ * "linuxwrite" too; "linuxlate" and "linuxlatewrite" boot when every vCPU has had a PAUSE
+ * event, and "linuxlateseals" is in the middle of making its memory read-only then,
+ * "linuxlateidle" does nothing else for a while, "linuxloop" and "linuxwriteloop" do what they
+ * do NR_ROUNDS times, in "linuxwritedma" a device writes the text, which no vCPU reports, in
+ * "linuxwriteearly" a vCPU that the tool has not come to yet does, in "linuxwriterace" the
+ * guest writes to pages of copies at the worst moments, "linuxholes", "linuxfirsthole" and
+ * "linuxlarge" have page tables that are wrong, in "linuxself" they map themselves, in
+ * "linuxmany" more than anybody wants; in "linuxbytes" it is the size of what is written that
+ * counts, in "linuxlatebytes" once the kernel is protected as well, in "linuxdelivery" it is
+ * exceptions that write; "linuxinfo" has VMCOREINFO, after a page that only looks like it,
+ * "linuxfakeinfo" such pages only; "linuxtasks" has processes, see faketasks.c, and something
+ * unusual about them if that is said after a "-", "lag" is that reads take their time while an
+ * event is open; "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses"
+ * and "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused; "http"
+ * is no device manager; where WHAT has "mute" in it no vCPU answers any more once the guest
+ * has done all it does, and where it has "deaf" nobody does; where it has "stuck" commands
+ * about views are not answered, either, and others are; where it has "lonely" there is a vCPU
+ * that the guest has not started, in "lonelysoon" at first; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
  * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for one, and notifications all the
- * time, by rules of a tool that was lost; "nomore" and "nomorelonely" are "boot", and
- * cannot say after a while how many vCPUs it has, as "linuxlatenomore" cannot before it has booted;
- * in "linuxtasks-busy" the vCPU that had its PAUSE last is busy and tells no registers, and the guest
- * does what it does while it is asked.
+ * still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for
+ * one, and notifications all the time, by rules of a tool that was lost; "nomore" and
+ * "nomorelonely" are "boot", and cannot say after a while how many vCPUs it has, as
+ * "linuxlatenomore" cannot before it has booted; in "linuxtasks-busy" the vCPU that had its
+ * PAUSE last is busy and tells no registers, and the guest does what it does while it is
+ * asked.
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
@@ -140,7 +139,8 @@ static uint16_t last_paused;
 static long asked_since;	/* in "busy", in ms; or 0 */
 static long booted;		/* when "linuxlate" was, in ms; or 0 */
 static const char *what = "boot";
-static bool owes, stopped, stuck, deaf, babbles, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool stopped, stuck, deaf, in_zoo, chatty, late, old, deny, writable, lonely, asked;
+static bool babbles, owes;
 bool in_linux;
 uint64_t fake_events_on;
 static unsigned int vcpus = VCPUS;
@@ -322,9 +322,11 @@ static void boot_linux(void)
  * event: FAKE_PENDING is "msr", "breakpoint", or the address of a write, of vCPU 0; "pause" is a
  * PAUSE that such a tool has asked for, and "step" what it was to be told of; "leaving" is
  * a breakpoint of vCPU 1, which is not asked about before the tool is to leave, and "last" an MSR
- * of vCPU 1, when vCPU 0 has had its PAUSE event.  With FAKE_OWES vCPU 0 owes as many PAUSE events as
+ * of vCPU 1, when vCPU 0 has had its PAUSE event, "inject" one of vCPU 0 that is on its way when an
+ * exception is injected.  With FAKE_OWES vCPU 0 owes as many PAUSE events as
  * there can be.
  */
+static const char *pending_kind;
 static uint32_t pending;
 static uint16_t pending_vcpu;
 static bool pause_owed;
@@ -528,7 +530,11 @@ static void inject(const struct peer_msg *msg)
 	if (req->nr == 6)
 		trap.nr = 13;
 	peer_reply(sock, msg, 0, NULL, 0);
-	if (!babbles)
+	printf("vCPU %u is to take exception %u\n", msg->data[0], req->nr);
+	/* It comes to that first */
+	if (pending_kind && !strcmp(pending_kind, "inject"))
+		send_pending("msr");
+	else if (!babbles)
 		peer_vcpu_event(sock, ++seq, msg->data[0], KVMI_VCPU_EVENT_TRAP, &trap,
 				sizeof(trap));
 }
@@ -569,6 +575,8 @@ static int refusal(const struct peer_msg *msg)
 		return -EINVAL;
 	if (!strcmp(what, "notrap") && id == KVMI_VCPU_CONTROL_EVENTS &&
 	    msg->data[8] == KVMI_VCPU_EVENT_TRAP)
+		return -EPERM;
+	if (!strcmp(what, "nopause") && (id == KVMI_VM_PAUSE_VCPU || id == KVMI_VM_PAUSE_ALL))
 		return -EPERM;
 	if (id == KVMI_VM_WRITE_PHYSICAL && !writable)
 		return -EPERM;
@@ -764,7 +772,6 @@ static bool wait_for_tool(void)
 int main(int argc, char **argv)
 {
 	const char *name = getenv("FAKE_NAME"), *end = getenv("FAKE_MAX_GPA"), *version;
-	const char *pending_kind = getenv("FAKE_PENDING");
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct peer_msg msg;
 	uint8_t cookie[20];
@@ -834,9 +841,10 @@ int main(int argc, char **argv)
 
 	fake_rules_begin();
 	control_left();
+	pending_kind = getenv("FAKE_PENDING");
 	if (pending_kind && (!strcmp(pending_kind, "leaving") || !strcmp(pending_kind, "last")))
 		pending_vcpu = 1;
-	else
+	else if (!pending_kind || strcmp(pending_kind, "inject"))
 		send_pending(pending_kind);
 	start = now_ms();
 	while (wait_for_tool() && peer_receive(sock, &msg)) {

@@ -198,6 +198,8 @@ run boot inject PF --error-code 2 --address 0x1000
 ok "inject succeeds" status_is 0
 ok "inject tells" has '#PF .*error code 0x2 (write, kernel, not mapped), address 0x1000$'
 ok "inject lets it pass" vm_has 'injected exception ALLOW'
+run nopause inject PF
+ok "inject: of a vCPU that may not be paused" vm_has 'injected exception ALLOW'
 run boot inject UD
 ok "inject: another was first" has 'that one came first'
 run boot inject 9
@@ -577,8 +579,15 @@ for command in step "inject UD"; do
 	ok "${command%% *}: is told about it" has 'vCPU 0 waits for the answer of a tool that was lost (MSR)'
 	ok "${command%% *}: and leaves it open" vm_has '^pending is left open$'
 done
+ok "inject: nor does the vCPU take it later" sh -c "! grep 'is to take exception' $dir/vm"
 run boot inject UD --vcpu 1
 ok "inject: another vCPU is free" vm_has '^injected exception ALLOW'
+FAKE_PENDING=inject
+run nopause inject PF
+ok "inject: it may not be paused: the exception is still to come, and that is told" \
+	has '^kvmi: inject: KVM has taken it: the exception comes when vCPU 0 goes on$'
+ok "inject: it may not be paused: which is a failure" status_is 1
+FAKE_PENDING=msr
 run boot guard --once --msr 0x666
 ok "guard: one that fails before it guards lets nothing pass" vm_has '^pending is left open$'
 unset FAKE_PENDING

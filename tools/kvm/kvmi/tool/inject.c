@@ -31,22 +31,52 @@ static bool makes_sense(const struct exception *x, const char *name)
 	return true;
 }
 
-/* The TRAP event tells which exception the guest takes */
+/* The TRAP event tells which exception the guest takes.  Says what is wrong. */
 static int wait_for_trap(struct tool *tool, int vcpu, const struct exception *x)
 {
 	struct kint_event event;
 	int err = wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_TRAP, &event);
 
-	if (err)
-		return err;
+	if (err) {
+		if (err != MONITOR_TOLD)
+			error("inject: vCPU %d: %s", vcpu, explain(err));
+		if (err != -EPIPE)
+			error("inject: KVM has taken it: the exception comes when vCPU %d goes on",
+			      vcpu);
+		return EXIT_ERROR;
+	}
 	printf("vCPU %d  ", vcpu);
 	print_event(stdout, &event);
 	printf("\n");
 	err = kint_reply(tool->conn, &event, KVMI_EVENT_ACTION_ALLOW);
-	if (!err && event.trap.nr != x->nr) {
+	if (err) {
+		error("inject: vCPU %d: %s", vcpu, explain(err));
+	} else if (event.trap.nr != x->nr) {
 		error("inject: that one came first and yours was dropped; try again");
+		err = EXIT_ERROR;
+	}
+	return err ? EXIT_ERROR : EXIT_OK;
+}
+
+/*
+ * While the vCPU stands still nothing can come in front that this tool may not answer.  Where it
+ * may not be paused, what it waits for is known, and what comes meanwhile delays the exception.
+ */
+static int inject(struct tool *tool, int vcpu, const struct exception *x)
+{
+	struct kint_event pause;
+	int err = stop_vcpu(tool, vcpu, &pause);
+	bool stands = !err;
+
+	if (err && err != -EPERM)
+		return err;
+	err = kint_inject_exception(tool->conn, vcpu, x->nr, x->error_code, x->address);
+	if (err == -EINVAL) {
+		error("inject: KVM does not inject vector %u", x->nr);
 		return MONITOR_TOLD;
 	}
+	if (!err && stands)
+		err = kint_reply(tool->conn, &pause, KVMI_EVENT_ACTION_ALLOW);
 	return err;
 }
 
@@ -111,14 +141,10 @@ int cmd_inject(struct tool *tool, int argc, char **argv)
 	if (!vcpu_exists(tool, vcpu))
 		return EXIT_ERROR;
 
-	err = kint_inject_exception(tool->conn, vcpu, x.nr, x.error_code, x.address);
-	if (err == -EINVAL) {
-		error("inject: KVM does not inject vector %u", x.nr);
-		return EXIT_ERROR;
-	}
+	err = inject(tool, vcpu, &x);
 	if (!err)
-		err = wait_for_trap(tool, vcpu, &x);
-	if (err && err != MONITOR_TOLD)
+		return wait_for_trap(tool, vcpu, &x);
+	if (err != MONITOR_TOLD)
 		error("inject: vCPU %d: %s", vcpu, explain(err));
-	return err ? EXIT_ERROR : EXIT_OK;
+	return EXIT_ERROR;
 }

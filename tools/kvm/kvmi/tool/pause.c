@@ -16,28 +16,41 @@ static void print_state(const struct kint_event *event)
 	       ull(a->sregs.cr3), ull(a->regs.rsp));
 }
 
-/* An event has come: does its vCPU stand still now? */
-static int take(struct tool *tool, int vcpu, struct held *held, const struct kint_event *event,
-		bool tell)
+/* The vCPUs that are to stand still, unless the guest has not started them */
+static unsigned int first_of(const struct held *held)
 {
+	return held->vcpu < 0 ? 0 : held->vcpu;
+}
+
+static unsigned int end_of(const struct held *held)
+{
+	return held->vcpu < 0 ? held->tool->vcpus : held->vcpu + 1u;
+}
+
+/* An event has come: does its vCPU stand still now? */
+static int take(struct kint_conn *conn, const struct kint_event *event, void *arg)
+{
+	struct held *held = arg;
 	uint16_t nr = event->common.vcpu;
 	int err = 0;
 
-	if (event->id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(tool->conn, event)) {
+	if (!event->is_vcpu)
+		return -ECANCELED;
+	if (event->id == KVMI_VCPU_EVENT_PAUSE && kint_event_is_own(conn, event)) {
 		/* One that was added meanwhile waits until the tool leaves */
 		if (!vcpu_set_has(&held->found, nr))
 			return 0;
 		held->events[held->n++] = *event;
 	} else {
-		err = pass_by(tool, event);
-		if (err || !vcpu_set_has(&tool->left_open, nr))
+		err = pass_by(held->tool, event);
+		if (err || !vcpu_set_has(&held->tool->left_open, nr))
 			return err;
 	}
-	if ((vcpu >= 0 && nr != vcpu) || nr >= tool->vcpus || vcpu_set_has(&held->stands, nr))
+	if (nr < first_of(held) || nr >= end_of(held) || vcpu_set_has(&held->stands, nr))
 		return 0;
 	vcpu_set_put(&held->stands, nr, true);
 	held->standing++;
-	if (tell)
+	if (held->tell)
 		print_state(event);
 	return 0;
 }
@@ -47,19 +60,19 @@ static int take(struct tool *tool, int vcpu, struct held *held, const struct kin
  * for the answer of a tool that was lost, is not asked to pause: it would do so after this tool has
  * left, and wait for one that knows why.  A vCPU has sent its events when it answers a command.
  */
-static int find_started(struct tool *tool, int vcpu, struct held *held, unsigned int *found)
+static int find_started(struct held *held, unsigned int *found)
 {
-	unsigned int i = vcpu < 0 ? 0 : vcpu, end = vcpu < 0 ? tool->vcpus : i + 1;
 	struct kint_registers regs;
+	unsigned int i;
 	int err;
 
 	*found = 0;
-	held->wanted = end - i;
+	held->wanted = end_of(held) - first_of(held);
 	held->not_started = 0;
-	for (; i < end; i++) {
+	for (i = first_of(held); i < end_of(held); i++) {
 		if (vcpu_set_has(&held->found, i))
 			continue;
-		err = kint_get_registers(tool->conn, i, &regs, NULL, NULL, 0);
+		err = kint_get_registers(held->tool->conn, i, &regs, NULL, NULL, 0);
 		if (err == -EAGAIN) {
 			held->not_started++;
 			held->wanted--;
@@ -74,78 +87,64 @@ static int find_started(struct tool *tool, int vcpu, struct held *held, unsigned
 	return 0;
 }
 
-static int take_arrived(struct tool *tool, int vcpu, struct held *held, bool tell)
-{
-	struct kint_event event;
-	unsigned int n;
-	int err = 0;
-
-	for (n = kint_pending(tool->conn); n && !err; n--) {
-		err = kint_next_event(tool->conn, &event, 0);
-		if (err)
-			return err == -EAGAIN ? 0 : err;
-		err = event.is_vcpu ? take(tool, vcpu, held, &event, tell) : -ECANCELED;
-	}
-	return err;
-}
-
 /*
  * Ask for PAUSE events of those that have been started and do not stand still.  One that owes
  * as many as there can be will have one.
  */
-static int ask(struct tool *tool, int vcpu, struct held *held)
+static int ask(struct held *held)
 {
+	struct kint_conn *conn = held->tool->conn;
 	unsigned int i;
 	int err;
 
-	if (vcpu < 0 && !held->not_started && !held->standing) {
-		err = kint_pause_all(tool->conn, true, NULL);
+	if (held->vcpu < 0 && !held->not_started && !held->standing) {
+		err = kint_pause_all(conn, true, NULL);
 		/* An older kernel, or only the other one is allowed */
 		if (err != -ENOSYS && err != -EPERM)
 			return err == -EBUSY ? 0 : err;
 	}
-	for (i = 0; i < tool->vcpus; i++) {
+	for (i = first_of(held); i < end_of(held); i++) {
 		if (!vcpu_set_has(&held->found, i) || vcpu_set_has(&held->stands, i))
 			continue;
-		err = kint_pause_vcpu(tool->conn, i, false);
+		err = kint_pause_vcpu(conn, i, false);
 		if (err && err != -EBUSY)
 			return err;
 	}
 	return 0;
 }
 
-static int collect(struct tool *tool, int vcpu, struct held *held, bool tell)
+static int collect(struct held *held)
 {
-	int64_t deadline = deadline_ns(tool->timeout_ms);
+	int64_t deadline = deadline_ns(held->tool->timeout_ms);
 	struct kint_event event;
 	int err = 0;
 
 	while (held->standing < held->wanted && !err) {
-		err = next_event(tool, &event, deadline);
+		err = next_event(held->tool, &event, deadline);
 		if (!err)
-			err = take(tool, vcpu, held, &event, tell);
+			err = take(held->tool->conn, &event, held);
 	}
 	return err;
 }
 
-static int hold_each(struct tool *tool, int vcpu, bool tell, struct held *held)
+static int hold_each(struct held *held)
 {
 	unsigned int i, found;
 	int err;
 
 	/* Since this session began */
-	held->stands = tool->left_open;
-	for (i = vcpu < 0 ? 0 : vcpu; i < (vcpu < 0 ? tool->vcpus : vcpu + 1u); i++)
+	held->stands = held->tool->left_open;
+	for (i = first_of(held); i < end_of(held); i++)
 		held->standing += vcpu_set_has(&held->stands, i);
-	/* Until all of them stand still none can start another one */
+	/* Only when all of them stand still none can start another one any more */
 	do {
-		err = find_started(tool, vcpu, held, &found);
+		err = find_started(held, &found);
 		if (!err)
-			err = take_arrived(tool, vcpu, held, tell);
+			err = kint_dispatch(held->tool->conn, take, held);
 		if (!err && found)
-			err = ask(tool, vcpu, held);
+			err = ask(held);
 		if (!err)
-			err = collect(tool, vcpu, held, tell);
+			err = collect(held);
 	} while (!err && found && held->not_started);
 	return err;
 }
@@ -160,8 +159,11 @@ int hold_vcpus(struct tool *tool, int vcpu, bool tell, struct held *held)
 	int err;
 
 	memset(held, 0, sizeof(*held));
+	held->tool = tool;
+	held->vcpu = vcpu;
+	held->tell = tell;
 	held->events = calloc(tool->vcpus + (size_t)1, sizeof(*held->events));
-	err = held->events ? hold_each(tool, vcpu, tell, held) : -ENOMEM;
+	err = held->events ? hold_each(held) : -ENOMEM;
 	/* The one that was named */
 	if (!err && vcpu >= 0 && held->not_started)
 		err = -EAGAIN;

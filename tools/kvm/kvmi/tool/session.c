@@ -253,6 +253,41 @@ int wait_for_event(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_ev
 	}
 }
 
+struct needed {
+	struct tool *tool;
+	uint16_t vcpu;
+};
+
+static int before_it_is_stopped(struct kint_conn *conn, const struct kint_event *event, void *arg)
+{
+	const struct needed *needed = arg;
+
+	(void)conn;
+	return event->is_vcpu ? pass_by_unless(needed->tool, event, needed->vcpu) : -ECANCELED;
+}
+
+/*
+ * Have a vCPU stand still that is needed: -EAGAIN, or MONITOR_TOLD, if it does already.  As with
+ * hold_vcpus() it is not asked to unless it answers, and what it waits with has arrived then.
+ */
+int stop_vcpu(struct tool *tool, uint16_t vcpu, struct kint_event *event)
+{
+	struct needed needed = { tool, vcpu };
+	struct kint_registers regs;
+	int err;
+
+	err = kint_get_registers(tool->conn, vcpu, &regs, NULL, NULL, 0);
+	/* What may not be asked is no reason not to pause it */
+	if (!err || err == -EPERM)
+		err = kint_dispatch(tool->conn, before_it_is_stopped, &needed);
+	if (!err)
+		err = kint_pause_vcpu(tool->conn, vcpu, false);
+	/* There is one that it owes to another tool, which is found then */
+	if (err && err != -EBUSY)
+		return err;
+	return wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_PAUSE, event);
+}
+
 void session_close(struct tool *tool)
 {
 	if (!tool->conn)

@@ -62,9 +62,7 @@ static int run_steps(struct tool *tool, uint16_t vcpu)
 	int err, off;
 
 	tool->doing = "pausing the vCPU";
-	err = kint_pause_vcpu(tool->conn, vcpu, false);
-	if (!err)
-		err = wait_for_event(tool, vcpu, KVMI_VCPU_EVENT_PAUSE, &event);
+	err = stop_vcpu(tool, vcpu, &event);
 	if (err)
 		return err;
 	show(tool, &event, true);

@@ -114,6 +114,7 @@ int session_open(struct tool *tool);
 int pass_by(struct tool *tool, const struct kint_event *event);
 int64_t deadline_ns(int ms);
 int next_event(struct tool *tool, struct kint_event *event, int64_t deadline);
+int stop_vcpu(struct tool *tool, uint16_t vcpu, struct kint_event *event);
 int wait_for_event(struct tool *tool, uint16_t vcpu, uint16_t id, struct kint_event *event);
 void session_close(struct tool *tool);
 void leave_within(struct tool *tool, int ms);
@@ -466,6 +467,9 @@ void print_call_result(FILE *out, unsigned int nr, uint64_t result);
 
 /* pause.c: vCPUs that stand still */
 struct held {
+	struct tool *tool;
+	int vcpu;			/* the only one, or negative */
+	bool tell;			/* where they are */
 	struct kint_event *events;	/* open, which this tool has asked for */
 	unsigned int n;
 	unsigned int standing;		/* these vCPUs, and those with an event that is left open */
