@@ -10,9 +10,12 @@ import ctypes as c
 import errno
 import os
 import sys
+import time
 
 kint = c.CDLL("libkint.so.1")
+kint.kint_event_is_own.restype = c.c_bool
 ALLOW = 0  # KVMI_EVENT_ACTION_ALLOW
+PAUSE = 1  # KVMI_VCPU_EVENT_PAUSE
 
 # The beginning of struct kint_event, with that of the vCPU's registers
 REGS = "rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()
@@ -54,12 +57,15 @@ check(kint.kint_listen(sys.argv[1].encode(), c.byref(listener)))
 atexit.register(kint.kint_listener_free, listener)  # removes the socket file
 check(kint.kint_accept(listener, None, -1, c.byref(conn)))
 check(kint.kint_pause_all(conn, True, c.byref(vcpus)))
-open_events = []
-for _ in range(vcpus.value):
-    err = kint.kint_next_event(conn, c.byref(event), 1000)
+open_events, end = [], time.monotonic() + 1
+while len(open_events) < vcpus.value and time.monotonic() < end:
+    err = kint.kint_next_event(conn, c.byref(event), int(1000 * (end - time.monotonic())) + 1)
     if err == -errno.EAGAIN:
-        break  # the guest has not started all of them yet
+        break  # the guest has not started all of them yet, or they wait for another tool
     check(err)
+    # What a tool was to be asked about that was lost is for the next one that knows it
+    if event.id != PAUSE or not kint.kint_event_is_own(conn, c.byref(event)):
+        continue
     print(f"vCPU {event.vcpu} at {event.rip:#x}, stack at {event.rsp:#x}")
     open_events.append(Event.from_buffer_copy(event))
 for gpa, data in memory(conn):

@@ -19,6 +19,9 @@ static int handle(struct kint_conn *conn, const struct kint_event *ev)
 	unsigned int vcpu = ev->common.vcpu;
 	int err = 0;
 
+	/* What a tool was to be asked about that was lost is for the next one that knows it */
+	if (!kint_event_is_own(conn, ev))
+		return 0;
 	if (ev->id == KVMI_VCPU_EVENT_PAUSE)
 		err = kint_control_events(conn, vcpu, KVMI_VCPU_EVENT_PF, true);
 	else if (ev->id == KVMI_VCPU_EVENT_PF)

@@ -29,9 +29,12 @@ unset FAKE_NAME
 example deny "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
 ok "pagewatch: not allowed" has '^end: Operation not permitted$'
 ok "pagewatch: not allowed is a failure" status_is 1
-example chatty "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
-ok "pagewatch: other events are allowed, too" vm_has '^all events answered$'
-example close "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
+FAKE_PENDING=msr
+export FAKE_PENDING
+example linux timeout -s TERM 2 "$out/examples/pagewatch" "$KVMI_LISTEN" 0xb5000
+ok "pagewatch: what another tool was to be asked about is left to that one" vm_has '^pending is left open$'
+unset FAKE_PENDING
+example hangup "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
 ok "pagewatch: the VM ends" has '^end: Broken pipe$'
 example boot timeout -s TERM 2 "$out/examples/pagewatch" "$KVMI_LISTEN" 0x5000
 ok "pagewatch: a signal ends it" has '^end: Interrupted system call$'
@@ -65,6 +68,15 @@ else
 	unset FAKE_BANNER
 	guestinfo lonely
 	ok "guestinfo: a vCPU that is not started" [ "$(grep -c '^vCPU 0 at ' "$dir/out")" = 1 ]
+	for FAKE_PENDING in msr pause; do
+		export FAKE_PENDING
+		guestinfo boot
+		ok "guestinfo: what another tool was to be asked about is left to that one ($FAKE_PENDING)" \
+			vm_has '^pending is left open$'
+		ok "guestinfo: the other vCPU ($FAKE_PENDING)" [ "$(grep '^vCPU . at ' "$dir/out" | cut -c-6)" = 'vCPU 1' ]
+		ok "guestinfo: and the kernel ($FAKE_PENDING)" has '^0x7ffa: Linux version 9.9.9'
+	done
+	unset FAKE_PENDING
 	guestinfo deny
 	ok "guestinfo: not allowed" one_line '^guestinfo: Operation not permitted$'
 	ok "guestinfo: not allowed is a failure" status_is 1

@@ -549,6 +549,8 @@ static void pause_all(const struct peer_msg *msg)
 
 	reply.count -= owes;
 	peer_reply(sock, msg, 0, &reply, sizeof(reply));
+	if (!strcmp(what, "hangup"))
+		exit(0);
 	asked = true;
 	for (i = owes; i < (lonely ? 1 : VCPUS) && !stopped; i++)
 		send_pause(i);
