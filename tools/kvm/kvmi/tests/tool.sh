@@ -558,6 +558,8 @@ for FAKE_PENDING in msr pause step; do
 	ok "dump: such a vCPU stands still ($FAKE_PENDING)" test -s "$dir/core"
 	run linux pause --for 0
 	ok "pause: so it does here ($FAKE_PENDING)" has '^vCPU 0  paused at '
+	ok "pause: and afterwards ($FAKE_PENDING)" \
+		has 'and go on, but for 1 that waits for the answer of a tool that was lost$'
 done
 run unhook guard --once --msr lstar
 ok "guard: a step of a tool that was lost is over" vm_has '^pending ALLOW'

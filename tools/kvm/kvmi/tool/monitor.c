@@ -128,7 +128,10 @@ static int on_event(struct kint_conn *conn, const struct kint_event *event, void
 	/* What is waited for is looked for at a PAUSE event, and not whatever happens */
 	if (is_pause(event) || !loop->told_later)
 		err = arm(loop, event->common.vcpu);
-	/* Also if it could not be armed: it has left that view by then */
+	/*
+	 * Also if it was not armed.  While a kernel is waited for it leaves that view at the next
+	 * PAUSE event, which it owes, and so before it comes to that again.
+	 */
 	if (repeats) {
 		ret = kint_reply(conn, event, KVMI_EVENT_ACTION_RETRY);
 		return err ? err : ret;

@@ -455,8 +455,11 @@ static int mount_guest(struct tool *tool, const char *path)
 		if (!fs.ended)
 			err = let_go(tool, &held);
 	}
-	if (!err && ret == EXIT_OK)
-		printf("unmounted; the guest goes on\n");
+	if (!err && ret == EXIT_OK) {
+		printf("unmounted; the guest goes on");
+		print_left(&held);
+		putchar('\n');
+	}
 	tell_image_error(tool, err);
 	free(held.events);
 	free(fs.vmcoreinfo);

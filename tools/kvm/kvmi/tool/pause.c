@@ -191,6 +191,16 @@ int let_go(struct tool *tool, const struct held *held)
 	return err;
 }
 
+/* After let_go(), in a line that says that they go on: which do not? */
+void print_left(const struct held *held)
+{
+	unsigned int left = held->standing - held->n;
+
+	if (left)
+		printf(", but for %u that wait%s for the answer of a tool that was lost", left,
+		       left == 1 ? "s" : "");
+}
+
 /* Returns 0 when the time is over, else what ended it */
 static int hold(struct tool *tool, int hold_ms)
 {
@@ -226,9 +236,12 @@ static int pause_and_hold(struct tool *tool, int vcpu, int hold_ms)
 	putchar('\n');
 	ended = hold(tool, hold_ms);
 	err = ended == -EPIPE ? ended : let_go(tool, &held);
-	if (!err)
-		printf("%9.3f  and go on%s%s\n", session_seconds(tool),
-		       ended == -ECANCELED ? ": " : "", ended == -ECANCELED ? explain(ended) : "");
+	if (!err) {
+		printf("%9.3f  and go on", session_seconds(tool));
+		print_left(&held);
+		printf("%s%s\n", ended == -ECANCELED ? ": " : "",
+		       ended == -ECANCELED ? explain(ended) : "");
+	}
 	if (ended && ended != -ECANCELED && ended != -EINTR)
 		err = ended;
 	free(held.events);

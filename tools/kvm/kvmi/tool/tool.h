@@ -482,6 +482,7 @@ struct held {
 int hold_vcpus(struct tool *tool, int vcpu, bool tell, struct held *held);
 int hold_guest(struct tool *tool, struct held *held);
 int let_go(struct tool *tool, const struct held *held);
+void print_left(const struct held *held);
 
 /* regs.c */
 int print_vcpu(FILE *out, struct tool *tool, unsigned int vcpu, const uint32_t *msrs,

@@ -458,7 +458,8 @@ int kint_pause_vcpu(struct kint_conn *conn, uint16_t vcpu, bool wait);
 /**
  * kint_pause_all - ask for one PAUSE event of each vCPU
  * @wait: return after all of them have left the guest
- * @count: set to how many there are, and PAUSE events to come; or NULL
+ * @count: set to how many of them have been asked, but for those that owe too many
+ *	already; or NULL
  *
  * Errors: -EBUSY each vCPU owes too many of them already.
  */
