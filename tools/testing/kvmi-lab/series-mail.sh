@@ -223,6 +223,83 @@ expected_tree() (
 	git write-tree
 )
 
+# ------------------------------------------------------------- numbers
+
+# For each posting "COVER PATCHES KERNEL UAPI TESTS DOCS TOOLS": the lines that it adds,
+# as cover-letter-sessions says
+count_lines() {
+	local cover first last
+	while read -r cover first last; do
+		git diff --no-renames --numstat "$first" "$last" |
+			awk -v posting="$cover $(git rev-list --count "$first..$last")" '
+			$3 ~ /^(virt|arch|include)\// { if ($3 ~ /\/uapi\//) uapi += $1; else kernel += $1 }
+			$3 ~ /^tools\/testing\// { tests += $1 }
+			$3 ~ /^Documentation\// { docs += $1 }
+			$3 ~ /^tools\/kvm\// { tools += $1 }
+			END { print posting, kernel + 0, uapi + 0, tests + 0, docs + 0, tools + 0 }'
+	done <"$T/postings" >"$T/numbers"
+}
+
+# numbered COVER: the cover letter with the numbers of $T/numbers.  There is a table whose
+# rows are the postings in order, and four lines about the posting itself.
+numbered() {
+	awk -v cover="$1" -v numbers="$T/numbers" '
+	BEGIN {
+		while ((getline line < numbers) > 0) {
+			row[++rows] = line
+			if (index(line, cover " ") == 1)
+				split(line, own, " ")
+		}
+	}
+	function four(label, n) { return sprintf("%-29s%8d", label, n) }
+	/^  posting +patches +kernel +uapi +tests +docs$/ { table = 1; print; next }
+	table && /^  [a-z].* [0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+$/ {
+		split(row[table++], n, " ")
+		sub(/( +[0-9]+)( +[0-9]+)( +[0-9]+)( +[0-9]+)( +[0-9]+)$/, "")
+		printf "%-30s%7d%8d%7d%8d%8d\n", $0, n[2], n[3], n[4], n[5], n[6]
+		next
+	}
+	/^The last one adds [0-9]+ lines below tools\/kvm/ { sub(/[0-9]+/, n[7]) }
+	/^  kernel lines that are added +[0-9]+$/ { $0 = four("  kernel lines that are added", own[3]) }
+	/^  uapi headers +[0-9]+$/ { $0 = four("  uapi headers", own[4]) }
+	/^  tests +[0-9]+$/ { $0 = four("  tests", own[5]) }
+	/^  documentation +[0-9]+$/ { $0 = four("  documentation", own[6]) }
+	{ print }' "$P/$1"
+}
+
+# Says which cover letters have other numbers, or a list "N  what" or "N-M  what" that does
+# not end with the last patch
+check_numbers() {
+	local cover n rest last
+	while read -r cover n rest; do
+		numbered "$cover" | cmp -s - "$P/$cover" ||
+			say note "$PATCHES/$cover has other numbers than the posting: run 'series numbers --write'"
+		last=$(sed -n 's/^ \([0-9]*-\)\?\([0-9][0-9]*\)  *[^ 0-9].*/\2/p' "$P/$cover" | tail -n 1)
+		[ "${last:-$n}" = "$n" ] ||
+			say note "$PATCHES/$cover lists $last patches, there are $n"
+	done <"$T/numbers"
+}
+
+cmd_numbers() {
+	local cover n kernel uapi tests docs tools i=0
+	[ $# -eq 0 ] || [ "$*" = --write ] || usage
+	series_begin
+	check_entries
+	check_files
+	read_overlay
+	compose
+	count_lines
+	printf '%-28s%9s%8s%7s%8s%8s%8s\n' posting patches kernel uapi tests docs tools
+	while read -r cover n kernel uapi tests docs tools; do
+		i=$((i + 1))
+		printf '%-28s%9d%8d%7d%8d%8d%8d\n' "$i${cover#cover-letter}" "$n" "$kernel" "$uapi" "$tests" "$docs" "$tools"
+		[ "$1" = --write ] || continue
+		numbered "$cover" >"$T/cover"
+		cmp -s "$T/cover" "$P/$cover" || cp "$T/cover" "$P/$cover"
+	done <"$T/numbers"
+	check_numbers
+}
+
 # --------------------------------------------------------------- write
 
 write_cover() { # FILE COVER: put our text where format-patch left room
@@ -293,6 +370,8 @@ cmd_write() {
 	while read -r cover first last; do
 		say series "$(head -n 1 "$P/$cover"): $(git rev-list --count "$first..$last") patches,$(git diff --shortstat "$first" "$last")"
 	done <"$T/postings"
+	count_lines
+	check_numbers
 	say series "checked with git am; in ${OUT#"$PWD"/}: a directory per posting, and series.mbox"
 }
 
