@@ -536,6 +536,6 @@ build_selftests() { # COMMIT STEP
 			\${CC:-gcc} -fsyntax-only -Wall -Werror -Wstrict-prototypes -Wno-address-of-packed-member -O2 -std=gnu99 \
 				-D_GNU_SOURCE= -DCONFIG_64BIT -U_FORTIFY_SOURCE -fno-builtin -march=x86-64-v2 \
 				-I$W/tools/include -I$W/tools/arch/x86/include -I$W/usr/include \
-				-Iinclude -I\${f%/*} -Iinclude/x86 -I../rseq -I.. -isystem $obj/usr/include \$f
+				-Iinclude -I\${f%/*} -Iinclude/x86 -I../cgroup/lib/include -I../rseq -I.. -isystem $obj/usr/include \$f
 		done <$LOGS/series-selftests"
 }
