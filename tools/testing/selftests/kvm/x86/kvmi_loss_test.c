@@ -218,6 +218,21 @@ KVMI_TEST(kvmi_timeout, answer_to_nothing)
 	kvmi_expect_closed(&g->s);
 }
 
+/* KVM_RUN returns the same whenever it is called. */
+static void expect_dead(struct _test_data_kvmi_timeout *self)
+{
+	struct kvmi_guest *g = &self->g;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
+			    self->ev.hdr.seq);
+		run(g);
+	}
+	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
+		    self->ev.hdr.seq);
+}
+
 /* Userspace has the tool take as long as it wants. */
 KVMI_TEST(kvmi_timeout, stop)
 {
@@ -253,17 +268,10 @@ KVMI_TEST(kvmi_timeout, stop_then_unhook)
 KVMI_TEST(kvmi_timeout, crash)
 {
 	struct kvmi_guest *g = &self->g;
-	int i;
 
 	hook_timeout(g, 200, 0, KVM_INTROSPECTION_CRASH);
 	start(g, KVMI_VCPU_EVENT_CPUID, &self->ev);
-	for (i = 0; i < 3; i++) {
-		expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
-			    self->ev.hdr.seq);
-		run(g);
-	}
-	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
-		    self->ev.hdr.seq);
+	expect_dead(self);
 	/* Too late */
 	kvmi_reply(&g->s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
 	expect_alive(&g->s);
@@ -327,16 +335,9 @@ KVMI_TEST(kvmi_timeout, renewed_allow)
 KVMI_TEST(kvmi_timeout, renewed_crash)
 {
 	struct kvmi_guest *g = &self->g;
-	int i;
 
 	renew(self, KVM_INTROSPECTION_CRASH);
-	for (i = 0; i < 3; i++) {
-		expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
-			    self->ev.hdr.seq);
-		run(g);
-	}
-	expect_exit(g, KVM_INTROSPECTION_EXIT_TIMEOUT, KVMI_VCPU_EVENT_CPUID,
-		    self->ev.hdr.seq);
+	expect_dead(self);
 	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
 	kvmi_close(&g->s);
 }
@@ -619,7 +620,7 @@ FIXTURE_VARIANT_ADD(kvmi_loss, trap) {
 	.event = KVMI_VCPU_EVENT_TRAP,
 };
 
-static void hook_loss(struct _test_data_kvmi_loss *self)
+static void hook_loss(struct _test_data_kvmi_loss *self, u16 event)
 {
 	self->eventfd = eventfd(0, EFD_NONBLOCK);
 	TEST_ASSERT(self->eventfd >= 0, "eventfd()");
@@ -627,6 +628,8 @@ static void hook_loss(struct _test_data_kvmi_loss *self)
 		.on_loss = KVM_INTROSPECTION_STOP,
 		.eventfd = self->eventfd,
 	});
+	if (event == KVMI_VCPU_EVENT_PF)
+		kvmi_guest_restrict(&self->g, KVMI_GUEST_DATA, RX);
 }
 
 FIXTURE_SETUP(kvmi_loss)
@@ -640,9 +643,7 @@ FIXTURE_SETUP(kvmi_loss)
 	g->start.regs.rax = 0x5a;
 	__kvmi_guest_code(g, (const u8 *)variant->code, strlen(variant->code));
 	kvmi_guest_run_normally(g);
-	hook_loss(self);
-	if (variant->event == KVMI_VCPU_EVENT_PF)
-		kvmi_guest_restrict(g, KVMI_GUEST_DATA, RX);
+	hook_loss(self, variant->event);
 }
 
 FIXTURE_TEARDOWN(kvmi_loss)
@@ -849,9 +850,7 @@ KVMI_TEST(kvmi_loss, crash_and_unhook)
 		kvmi_guest_stop_normally(g);
 		kvmi_guest_reset(g);
 		close(self->eventfd);
-		hook_loss(self);
-		if (variant->event == KVMI_VCPU_EVENT_PF)
-			kvmi_guest_restrict(g, KVMI_GUEST_DATA, RX);
+		hook_loss(self, variant->event);
 	}
 }
 
@@ -900,9 +899,7 @@ KVMI_TEST(kvmi_loss, crash_and_signal)
 		kvmi_guest_stop_normally(g);
 		kvmi_guest_reset(g);
 		close(self->eventfd);
-		hook_loss(self);
-		if (variant->event == KVMI_VCPU_EVENT_PF)
-			kvmi_guest_restrict(g, KVMI_GUEST_DATA, RX);
+		hook_loss(self, variant->event);
 	}
 }
 
@@ -1055,7 +1052,7 @@ FIXTURE_SETUP(kvmi_loss_of)
 	struct kvmi_guest *g = &self->l.g;
 
 	create_guest(g);
-	hook_loss(&self->l);
+	hook_loss(&self->l, KVMI_VCPU_EVENT_CPUID);
 }
 
 FIXTURE_TEARDOWN(kvmi_loss_of)
