@@ -314,6 +314,46 @@ KVM_ONE_VCPU_TEST(emulated_insn, real_mode_int, NULL)
 	}
 }
 
+/*
+ * The guest has no handler for the trap after the write that enables protected mode.
+ * Without unrestricted guest VM-Enter refuses a stack segment of another privilege
+ * than the code segment's, and KVM can't emulate the delivery of the trap.
+ */
+KVM_ONE_VCPU_TEST(emulated_insn, trap_into_invalid_state, NULL)
+{
+	bool is_restricted = host_cpu_is_intel &&
+			     !kvm_is_unrestricted_guest_enabled();
+	u8 *mem = addr_gpa2hva(vcpu->vm, 0);
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	/* MOV CR0, EAX; OUT imm8, AL */
+	memcpy(mem + REAL_CODE, (u8[]){ 0x0f, 0x22, 0xc0, 0xe6, REAL_PORT }, 5);
+	set_real_mode(vcpu);
+
+	vcpu_sregs_get(vcpu, &sregs);
+	sregs.ss.selector = 3;
+	sregs.ss.base = sregs.ss.selector << 4;
+	sregs.idt.limit = 0;
+	vcpu_sregs_set(vcpu, &sregs);
+
+	vcpu_regs_get(vcpu, &regs);
+	regs.rax = sregs.cr0 | X86_CR0_PE;
+	regs.rflags = X86_EFLAGS_FIXED | X86_EFLAGS_TF;
+	vcpu_regs_set(vcpu, &regs);
+
+	vcpu_run(vcpu);
+	if (is_restricted) {
+		TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_INTERNAL_ERROR);
+		TEST_ASSERT_EQ(vcpu->run->internal.suberror,
+			       KVM_INTERNAL_ERROR_EMULATION);
+		vcpu_regs_get(vcpu, &regs);
+		TEST_ASSERT_EQ(regs.rip, REAL_CODE + 3);
+	} else {
+		TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_SHUTDOWN);
+	}
+}
+
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(is_forced_emulation_enabled);
