@@ -96,20 +96,16 @@ static bool has_subleaves(const struct kvm_cpuid_entry2 *leaf)
 static void set_leaf(struct kvmi_operands *op, struct kvm_vcpu *vcpu,
 		     const struct kvmi_vcpu_event_cpuid *cpuid)
 {
-	const struct kvm_cpuid_entry2 *leaf, *basic;
+	const struct kvm_cpuid_entry2 *leaf;
+	u32 function = cpuid->function;
 
-	set_number(op, cpuid->function);
+	set_number(op, function);
 	op->value = cpuid->index;
 
-	leaf = kvm_find_cpuid_entry_index(vcpu, cpuid->function, cpuid->index);
-	if (!leaf && !vcpu->arch.is_amd_compatible &&
-	    !kvm_find_cpuid_entry_index(vcpu, cpuid->function, 0)) {
-		basic = kvm_find_cpuid_entry(vcpu, 0);
-		if (!basic)
-			return;
-		op->alias = basic->eax;
-		leaf = kvm_find_cpuid_entry_index(vcpu, basic->eax, cpuid->index);
-	}
+	leaf = kvm_find_cpuid_entry_index(vcpu, function, cpuid->index);
+	if (!leaf)
+		leaf = kvm_find_out_of_range_cpuid_entry(vcpu, &function, cpuid->index);
+	op->alias = function;
 	if (leaf && !has_subleaves(leaf))
 		op->value = 0;
 }

@@ -554,11 +554,27 @@ FIXTURE(kvmi_rules_set) {
 	u32 last_leaf;
 };
 
+/* A leaf that no guest needs: the serial number of the processor */
+#define MISSING_LEAF	3
+
+static void drop_leaf(struct kvm_vcpu *vcpu, u32 leaf)
+{
+	struct kvm_cpuid2 *cpuid = vcpu->cpuid;
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < cpuid->nent; i++)
+		if (cpuid->entries[i].function != leaf)
+			cpuid->entries[nr++] = cpuid->entries[i];
+	cpuid->nent = nr;
+	vcpu_set_cpuid(vcpu);
+}
+
 FIXTURE_SETUP(kvmi_rules_set)
 {
 	struct kvmi_guest *g = &self->g;
 
 	kvmi_guest_create(g, KVMI_GUEST_LONG);
+	drop_leaf(g->vcpu, MISSING_LEAF);
 	g->start.regs.rax = 0x5a;
 	self->last_leaf = vcpu_get_cpuid_entry(g->vcpu, 0)->eax;
 	kvmi_guest_code(g, CPUID NOP);
@@ -927,6 +943,16 @@ KVMI_TEST(kvmi_rules_set, leaf_out_of_range)
 	if (host_cpu_is_amd_compatible)
 		SKIP(return, "It is answered with zeroes");
 	expect_cpuid(self, 0xfffff0, 0, &rule);
+}
+
+/* Answered with zeroes, not like the last one */
+KVMI_TEST(kvmi_rules_set, leaf_in_range_that_does_not_exist)
+{
+	struct kvmi_rule rule = NUMBER(self->last_leaf, self->last_leaf);
+
+	TEST_ASSERT(self->last_leaf > MISSING_LEAF, "No leaf is out of range");
+	rule.verdict = KVMI_RULE_CRASH;
+	ask_about_cpuid(self, MISSING_LEAF, 0, &rule, 1);
 }
 
 KVMI_TEST(kvmi_rules_set, leaf_without_subleaves)
