@@ -276,6 +276,36 @@ static int check_unknown(struct kvm_vcpu *vcpu, struct kvmi_vcpu_event_pf *event
 	return is_harmless(ctxt) ? 0 : -EOPNOTSUPP;
 }
 
+/* The bytes that an instruction was decoded from */
+struct kvmi_code {
+	int decoded;
+	unsigned int size;
+	u8 bytes[X86_MAX_INSTRUCTION_LENGTH];
+};
+
+static void decode(struct kvm_vcpu *vcpu, struct kvmi_code *code)
+{
+	const struct fetch_cache *fetch = &vcpu->arch.emulate_ctxt->fetch;
+
+	code->decoded = kvmi_decode_insn(vcpu, &kvmi_to_vcpu(vcpu)->arch.emulation);
+	code->size = fetch->ptr - fetch->data;
+	memcpy(code->bytes, fetch->data, code->size);
+}
+
+/*
+ * Translating an address sets flags in the guest's page tables, which the code may be a
+ * part of.  Return true if the CPU fetches the instruction that was decoded.
+ */
+static bool is_same_insn(struct kvm_vcpu *vcpu, const struct kvmi_code *code)
+{
+	struct kvmi_code now;
+
+	decode(vcpu, &now);
+
+	return now.decoded == code->decoded && now.size == code->size &&
+	       !memcmp(now.bytes, code->bytes, now.size);
+}
+
 /*
  * Return 1 if the instruction is done, else whether the CPU may execute it with
  * the access of this walk granted: 0 if so, -EACCES if the view denies another
@@ -286,10 +316,16 @@ static int kvmi_emulate_walk(struct kvm_vcpu *vcpu,
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	struct x86_emulate_ctxt *ctxt = vcpu->arch.emulate_ctxt;
-	bool decoded = kvmi_decode_insn(vcpu, emulation) == EMULATION_OK;
+	struct kvmi_code code;
+	bool decoded;
+	int access;
+
+	decode(vcpu, &code);
+	decoded = code.decoded == EMULATION_OK;
 
 	if (decoded && may_exit(vcpu, ctxt))
-		return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : 0;
+		return changes_code(vcpu, event->gpa) || !is_same_insn(vcpu, &code) ?
+		       -EOPNOTSUPP : 0;
 	/* The emulator would not report the access. */
 	if (decoded && is_descriptor_access(ctxt) && kvmi_wants_descriptor(vcpu))
 		return -EOPNOTSUPP;
@@ -311,7 +347,11 @@ static int kvmi_emulate_walk(struct kvm_vcpu *vcpu,
 		return -EACCES;
 	}
 
-	return changes_code(vcpu, event->gpa) ? -EOPNOTSUPP : check_unknown(vcpu, event);
+	if (changes_code(vcpu, event->gpa))
+		return -EOPNOTSUPP;
+	access = check_unknown(vcpu, event);
+
+	return access || is_same_insn(vcpu, &code) ? access : -EOPNOTSUPP;
 }
 
 /* An exception or interrupt is being delivered. */

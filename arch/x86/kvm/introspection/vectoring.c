@@ -45,10 +45,17 @@
 /* Access rights with which descriptor tables and TSSs are accessed */
 #define SYSTEM		PFERR_IMPLICIT_ACCESS
 
+/* What a check has read: at most an IRET's frame and two descriptors */
+struct kvmi_loaded {
+	u8 bytes[64];
+	unsigned int nr;
+};
+
 struct kvmi_vectoring {
 	struct kvm_vcpu *vcpu;
 	/* The first access that the vCPU's view denies: gva, gpa, access */
 	struct kvmi_vcpu_event_pf *refused;
+	struct kvmi_loaded *loaded;
 };
 
 /* And stacks: for a supervisor RFLAGS.AC disables SMAP, unlike for SYSTEM. */
@@ -98,6 +105,11 @@ static int check_write(const struct kvmi_vectoring *v, gva_t gva, u64 as,
 static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva, u64 as,
 			       void *to, unsigned int bytes)
 {
+	struct kvmi_loaded *loaded = v->loaded;
+
+	if (WARN_ON_ONCE(loaded->nr + bytes > sizeof(loaded->bytes)))
+		return UNKNOWN;
+
 	while (bytes) {
 		unsigned int offset = offset_in_page(gva);
 		unsigned int n = min_t(unsigned int, bytes, PAGE_SIZE - offset);
@@ -110,6 +122,8 @@ static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva, u64 as
 		if (kvm_vcpu_read_guest_page(v->vcpu, gpa_to_gfn(gpa), to,
 					     offset, n))
 			return UNKNOWN;
+		memcpy(loaded->bytes + loaded->nr, to, n);
+		loaded->nr += n;
 
 		gva += n;
 		to += n;
@@ -119,7 +133,10 @@ static int kvmi_vectoring_load(const struct kvmi_vectoring *v, gva_t gva, u64 as
 	return 0;
 }
 
-/* Load a segment descriptor, which the CPU marks as accessed. */
+/*
+ * Load a segment descriptor.  One that the CPU has to mark as accessed may be part of
+ * what it reads next.
+ */
 static int load_segment(const struct kvmi_vectoring *v, u16 selector,
 			struct desc_struct *desc)
 {
@@ -149,9 +166,10 @@ static int load_segment(const struct kvmi_vectoring *v, u16 selector,
 		return r;
 	if (!desc->p || !desc->s)
 		return UNKNOWN;
+	if (desc->type & SEG_ACCESSED)
+		return 0;
 
-	return desc->type & SEG_ACCESSED ? 0 :
-	       check_write(v, gva, SYSTEM, sizeof(*desc));
+	return check_write(v, gva, SYSTEM, sizeof(*desc)) ?: UNKNOWN;
 }
 
 /* 64-bit frames are the same with and without a change of CPL. */
@@ -255,6 +273,16 @@ static bool is_exotic(struct kvm_vcpu *vcpu)
 }
 
 /*
+ * Translating an address sets the accessed and dirty flags of the guest's page tables,
+ * which may be part of what was read.  So everything is checked twice: the flags are set
+ * then, and if the same is read as before, so it is by the CPU.
+ */
+static int compare(const struct kvmi_loaded *once, const struct kvmi_loaded *again)
+{
+	return memcmp(once, again, sizeof(*once)) ? UNKNOWN : 0;
+}
+
+/*
  * Check whether a vCPU in protected mode may deliver an exception or
  * interrupt.  Return 0; -EACCES if the view denies the access in @refused;
  * -EOPNOTSUPP if unknown.
@@ -262,9 +290,16 @@ static bool is_exotic(struct kvm_vcpu *vcpu)
 int kvmi_check_delivery(struct kvm_vcpu *vcpu, u8 vector, bool has_error_code,
 			struct kvmi_vcpu_event_pf *refused)
 {
-	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
+	struct kvmi_loaded loaded[2] = { };
+	const struct kvmi_vectoring once = { vcpu, refused, &loaded[0] };
+	const struct kvmi_vectoring again = { vcpu, refused, &loaded[1] };
 
-	return is_exotic(vcpu) ? UNKNOWN : check_gate(&v, vector, has_error_code);
+	if (is_exotic(vcpu))
+		return UNKNOWN;
+
+	return check_gate(&once, vector, has_error_code) ?:
+	       check_gate(&again, vector, has_error_code) ?:
+	       compare(&loaded[0], &loaded[1]);
 }
 
 static int check_frame(const struct kvmi_vectoring *v, unsigned int size)
@@ -315,7 +350,13 @@ static int check_frame(const struct kvmi_vectoring *v, unsigned int size)
 int kvmi_check_iret(struct kvm_vcpu *vcpu, unsigned int size,
 		    struct kvmi_vcpu_event_pf *refused)
 {
-	const struct kvmi_vectoring v = { .vcpu = vcpu, .refused = refused };
+	struct kvmi_loaded loaded[2] = { };
+	const struct kvmi_vectoring once = { vcpu, refused, &loaded[0] };
+	const struct kvmi_vectoring again = { vcpu, refused, &loaded[1] };
 
-	return is_exotic(vcpu) ? UNKNOWN : check_frame(&v, size);
+	if (is_exotic(vcpu))
+		return UNKNOWN;
+
+	return check_frame(&once, size) ?: check_frame(&again, size) ?:
+	       compare(&loaded[0], &loaded[1]);
 }

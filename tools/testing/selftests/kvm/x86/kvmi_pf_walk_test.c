@@ -930,10 +930,10 @@ static void wrap_stack(struct _test_data_kvmi_pf_push *self)
 	g->start.regs.rsp = 12;
 }
 
-static bool table_is_unchanged(struct _test_data_kvmi_pf_push *self)
+static bool table_is_unchanged(const struct kvmi_guest *g, u64 table)
 {
-	const u8 *mem = addr_gpa2hva(self->g.vm, self->table);
-	const u8 *old = self->g.start.mem + self->table;
+	const u8 *mem = addr_gpa2hva(g->vm, table);
+	const u8 *old = g->start.mem + table;
 	int i;
 
 	for (i = 0; i < PAGE; i++) {
@@ -974,7 +974,7 @@ FIXTURE_SETUP(kvmi_pf_push)
 
 	kvmi_run_start(&g->r, NULL, g->vcpu);
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
-	if (table_is_unchanged(self))
+	if (table_is_unchanged(g, self->table))
 		SKIP(return, "This processor pushes to somewhere else");
 	kvmi_guest_reset(g);
 }
@@ -985,25 +985,83 @@ FIXTURE_TEARDOWN(kvmi_pf_push)
 }
 
 /* The tool is asked, if only about the walk, before the table changes. */
-KVMI_TEST(kvmi_pf_push, asked)
+static void expect_push(struct kvmi_guest *g, u64 table, u8 vector)
 {
-	u64 handler = KVMI_GUEST_HANDLERS + variant->vector * 16;
-	struct kvmi_guest *g = &self->g;
+	u64 handler = KVMI_GUEST_HANDLERS + vector * 16;
 	struct kvmi_event ev;
 	struct kvm_regs regs;
 
-	kvmi_guest_restrict(g, self->table, R | X);
 	begin(g);
-	wait_pf(g, &ev, W, self->table);
+	wait_pf(g, &ev, W, table);
 	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
-	TEST_ASSERT(table_is_unchanged(self), "Written");
+	TEST_ASSERT(table_is_unchanged(g, table), "Written");
 	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
 
 	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
 	vcpu_regs_get(g->vcpu, &regs);
 	TEST_ASSERT(regs.rip == handler || regs.rip == handler + 2,
 		    "Stopped at 0x%llx", regs.rip);
-	TEST_ASSERT(!table_is_unchanged(self), "Not written");
+	TEST_ASSERT(!table_is_unchanged(g, table), "Not written");
+}
+
+KVMI_TEST(kvmi_pf_push, asked)
+{
+	kvmi_guest_restrict(&self->g, self->table, R | X);
+	expect_push(&self->g, self->table, variant->vector);
+}
+
+/*
+ * The same with a stack pointer that is also an entry of a page table, which nobody
+ * protects: looking at where the stack is sets its flags, and so moves the stack.
+ */
+#define ENTRY		0xc000
+#define ENTRY_GVA	0x200000
+
+FIXTURE(kvmi_pf_push_entry) {
+	struct kvmi_guest g;
+	u64 table;
+};
+
+static void put_entry(struct kvmi_guest *g, u64 gpa, u64 entry)
+{
+	memcpy(g->start.mem + gpa, &entry, sizeof(entry));
+}
+
+FIXTURE_SETUP(kvmi_pf_push_entry)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 directory = KVMI_GUEST_PAGE_TABLES + 2 * PAGE;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	if (!host_cpu_is_amd_compatible)
+		SKIP(return, "KVM completes the walk");
+
+	kvmi_guest_create(g, KVMI_GUEST_LONG_USER);
+	self->table = directory + PAGE;
+	put_entry(g, directory + 8, ENTRY | KVMI_GUEST_PTE);
+	/*
+	 * Present and writable, of the page in front of the one that the value, taken
+	 * for an address, is in
+	 */
+	put_entry(g, ENTRY, (ENTRY_GVA + PAGE) | 3);
+	put_entry(g, ENTRY + 8, self->table | SUPERVISOR_PTE);
+	/* RSP0 of the TSS */
+	g->start.sregs.tr.base = ENTRY - 4;
+	/* UD2 */
+	kvmi_guest_code(g, "\x0f\x0b");
+	kvmi_guest_reset(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_pf_push_entry)
+{
+	kvmi_guest_free(&self->g);
+}
+
+KVMI_TEST(kvmi_pf_push_entry, asked)
+{
+	kvmi_guest_restrict(&self->g, self->table, R | X);
+	expect_push(&self->g, self->table, UD_VECTOR);
 }
 
 /* Descriptors that the processor marks */
