@@ -160,13 +160,25 @@ static struct kvmi_gfn_range part_of(gfn_t first, gfn_t last, gfn_t pages)
 	return (struct kvmi_gfn_range) { first, min(last, first | (pages - 1)) };
 }
 
-static void commit_entry(struct zapping *z, struct kvmi_access_change *change,
+/*
+ * A message can be about many times as many pages as there are, and an entry about
+ * all of them.  Restrictions end with the session: whoever waits for that need not
+ * wait for these.
+ */
+static bool gives_up(struct kvm_introspection *session)
+{
+	return READ_ONCE(session->ending) || fatal_signal_pending(current);
+}
+
+/* Return false if the session ends first. */
+static bool commit_entry(struct kvm_introspection *session, struct zapping *z,
+			 struct kvmi_access_change *change,
 			 const struct kvmi_page_access_entry *e)
 {
 	struct kvmi_gfn_range range = kvmi_entry_range(e), part;
 	gfn_t next = range.first;
 
-	for (;;) {
+	while (!gives_up(session)) {
 		part = part_of(next, range.last, KVMI_DIR_PAGES);
 		if (kvmi_access_is_word(change, &part)) {
 			make_way(z);
@@ -176,18 +188,11 @@ static void commit_entry(struct zapping *z, struct kvmi_access_change *change,
 			commit_leaf(z, change, &part, e->access);
 		}
 		if (part.last == range.last)
-			break;
+			return true;
 		next = part.last + 1;
 	}
-}
 
-/*
- * A message can be about many times as many pages as there are.  Restrictions end
- * with the session: whoever waits for that need not wait for these.
- */
-static bool gives_up(struct kvm_introspection *session)
-{
-	return READ_ONCE(session->ending) || fatal_signal_pending(current);
+	return false;
 }
 
 /* Return false if the session ends first. */
@@ -207,12 +212,10 @@ static bool kvmi_commit_page_access(struct kvm_introspection *session,
 
 	KVM_MMU_LOCK(kvm);
 	for_each_set_bit(i, msg->leaves, msg->data->count) {
-		if (gives_up(session)) {
-			done = false;
+		done = commit_entry(session, &z, change, &entries[i]);
+		if (!done)
 			break;
-		}
 		next = find_next_bit(msg->leaves, msg->data->count, i + 1);
-		commit_entry(&z, change, &entries[i]);
 		kvmi_access_commit_pages(change, &entries[i + 1], next - i - 1,
 					 &z.lost);
 	}
