@@ -165,6 +165,11 @@ struct kvmi_emulation {
 	gpa_t gpa;
 	/* What to write instead of the instruction's data, in each of two pages */
 	u8 data[2][KVMI_MAX_EMULATED_BYTES];
+	/* The tool has had the instruction read something else than memory */
+	bool replaced;
+	/* If so, where, and the bytes in memory */
+	gva_t replaced_gva;
+	u8 memory[8];
 };
 
 /* The last page walk that was to set a flag */
@@ -333,6 +338,7 @@ bool __kvmi_emulated_write(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 			   bool system, const void **val, unsigned int bytes);
 bool __kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,
 				 const void *val);
+const void *__kvmi_expected_memory(struct kvm_vcpu *vcpu, gva_t gva, const void *read);
 
 /*
  * Return true if the vCPU has ever been introspected.  If so,
@@ -739,6 +745,16 @@ static inline bool kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva,
 	       __kvmi_emulated_write_again(vcpu, gva, gpa, val);
 }
 
+/*
+ * What an atomic access expects in memory, at most 8 bytes, if the emulator has read
+ * @read: the tool may have replaced that.
+ */
+static inline const void *kvmi_expected_memory(struct kvm_vcpu *vcpu, gva_t gva,
+					       const void *read)
+{
+	return kvmi_emulation_watched(vcpu) ? __kvmi_expected_memory(vcpu, gva, read) : read;
+}
+
 #else /* !CONFIG_KVM_INTROSPECTION */
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
@@ -875,6 +891,12 @@ static inline bool kvmi_emulated_write_again(struct kvm_vcpu *vcpu, gva_t gva,
 					     gpa_t gpa, const void *val)
 {
 	return true;
+}
+
+static inline const void *kvmi_expected_memory(struct kvm_vcpu *vcpu, gva_t gva,
+					       const void *read)
+{
+	return read;
 }
 
 #endif /* CONFIG_KVM_INTROSPECTION */

@@ -82,6 +82,7 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 	 */
 	if (emulation_type & EMULTYPE_SKIP)
 		return;
+	vi->arch.emulation.replaced = false;
 	if (vi->arch.emulation.mode != KVMI_EMULATE_FREELY &&
 	    vi->arch.emulation.session == READ_ONCE(vi->nr_sessions))
 		return;
@@ -199,15 +200,21 @@ static bool get_destination(struct kvm_vcpu *vcpu, gva_t *gva, unsigned int *byt
 }
 
 /*
- * Return true if the instruction reads what it then writes, i.e. this page
- * itself.
+ * Return true if the instruction reads from a page that it then writes to, i.e. from the
+ * page itself, as with the write granted.
  */
 static bool reads_destination(struct kvm_vcpu *vcpu, gva_t gva)
 {
 	unsigned int bytes;
-	gva_t destination;
+	gva_t first, last;
 
-	return get_destination(vcpu, &destination, &bytes) && destination == gva;
+	if (!get_destination(vcpu, &first, &bytes))
+		return false;
+	last = first + bytes - 1;
+	if (vcpu->arch.emulate_ctxt->mode != X86EMUL_MODE_PROT64)
+		last = (u32)last;
+
+	return !((gva ^ first) & PAGE_MASK) || !((gva ^ last) & PAGE_MASK);
 }
 
 bool __kvmi_emulated_input(struct kvm_vcpu *vcpu)
@@ -312,6 +319,7 @@ kvmi_report_access(struct kvm_vcpu *vcpu,
 static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool system,
 		       void *val, unsigned int bytes)
 {
+	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
 	struct kvmi_vcpu_event_access_reply reply = { };
 	struct kvmi_vcpu_event_access event = {
 		.gva = gva,
@@ -335,9 +343,24 @@ static bool trace_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, bool system,
 	memcpy(reply.data, val, bytes);
 	if (kvmi_report_access(vcpu, &event, system, &reply) == KVMI_RETRY)
 		return false;
+
+	emulation->replaced = bytes <= sizeof(emulation->memory) &&
+			      memcmp(val, reply.data, bytes);
+	if (emulation->replaced) {
+		emulation->replaced_gva = gva;
+		memcpy(emulation->memory, val, bytes);
+	}
 	memcpy(val, reply.data, bytes);
 
 	return true;
+}
+
+const void *__kvmi_expected_memory(struct kvm_vcpu *vcpu, gva_t gva, const void *read)
+{
+	const struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
+
+	return emulation->replaced && emulation->replaced_gva == gva ?
+	       emulation->memory : read;
 }
 
 bool __kvmi_emulated_read(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa,

@@ -5,6 +5,7 @@
  */
 #include "kvmi_test_harness.h"
 #include "kvmi_guest.h"
+#include "kvmi_view.h"
 
 #define PAGE	4096ul
 #define CODE	KVMI_GUEST_CODE
@@ -618,6 +619,25 @@ KVMI_TEST(kvmi_access, increment_across_pages_and_signal)
 	kvmi_guest_stop_normally(g);
 }
 
+/* What it reads to write it again is the guest's own, in both pages. */
+KVMI_TEST(kvmi_access, increment_across_pages_and_shown)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 old = 0x00000000ffffffff, val = old + 1;
+	struct kvmi_event ev;
+
+	g->start.regs.rdi = THIRD - 3;
+	memcpy(g->start.mem + THIRD - 3, &old, sizeof(old));
+	restrict_page(g, SECOND, RX);
+	TEST_ASSERT_KVMI(kvmi_change_gfn(&g->s, 0, THIRD, DATA), 0);
+	START(g, INC);
+	wait_access(g, THIRD - 3, KVMI_PAGE_ACCESS_W, &val, 3, &ev);
+	allow(g, &ev);
+	wait_access(g, THIRD, KVMI_PAGE_ACCESS_W, (u8 *)&val + 3, 5, &ev);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
 KVMI_TEST(kvmi_access, write_across_pages_something_else)
 {
 	u8 first[3] = { 1, 2, 3 }, second[5] = { 4, 5, 6, 7, 8 };
@@ -1065,6 +1085,46 @@ KVMI_TEST(kvmi_access, read_modify_write_something_else)
 	allow(g, &ev);
 	stop(g);
 	TEST_ASSERT_EQ(value_at(g, DATA), other);
+}
+
+/* The value that is replaced is none that memory could be compared with. */
+static void replace_locked(struct kvmi_guest *g, u64 other, u64 written)
+{
+	u64 val = DATA_VALUE;
+	struct kvmi_event ev;
+
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_R, &val, sizeof(val), &ev);
+	reply_bytes(g, &ev, &other, sizeof(other));
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &written, sizeof(written), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), written);
+}
+
+KVMI_TEST(kvmi_access, locked_read_modify_write_something_else)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	restrict_page(g, DATA, X);
+	START(g, "\xf0" INC);
+	replace_locked(g, 0x100, 0x101);
+}
+
+KVMI_TEST(kvmi_access, exchange_something_else)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!can_restrict(g, KVMI_PAGE_ACCESS_R))
+		SKIP(return, "Reading cannot be taken away");
+
+	restrict_page(g, DATA, X);
+	/* XCHG [RDI], RAX */
+	START(g, "\x48\x87\x07");
+	replace_locked(g, 0x100, RAX_VALUE);
+	TEST_ASSERT_EQ(g->state.regs.rax, 0x100);
 }
 
 KVMI_TEST(kvmi_access, copy)

@@ -501,6 +501,8 @@ FIXTURE_VARIANT(kvmi_input) {
 	u8 size;
 	u8 nr;
 	bool down;
+	/* Page tables are restricted instead, which is for KVM to deal with */
+	bool walked;
 };
 
 /* REP INSB: more than is in an event */
@@ -542,6 +544,33 @@ FIXTURE_VARIANT_ADD(kvmi_input, words_to_page_before) {
 	.down = true,
 };
 
+FIXTURE_VARIANT_ADD(kvmi_input, bytes_walked) {
+	.code = "\xf3\x6c",
+	.rdi = DATA,
+	.free = 64,
+	.size = 1,
+	.nr = 64,
+	.walked = true,
+};
+
+FIXTURE_VARIANT_ADD(kvmi_input, words_to_page_before_walked) {
+	.code = "\x66\xf3\x6d",
+	.rdi = SHOWN + PAGE + 78,
+	.free = 44,
+	.size = 2,
+	.nr = 44,
+	.down = true,
+	.walked = true,
+};
+
+static void restrict_tables(struct kvmi_guest *g)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		kvmi_guest_restrict(g, KVMI_GUEST_PAGE_TABLES + i * PAGE, 0);
+}
+
 FIXTURE_SETUP(kvmi_input)
 {
 	struct kvmi_guest *g = &self->g;
@@ -566,7 +595,10 @@ FIXTURE_SETUP(kvmi_input)
 	TEST_ASSERT_EQ(self->normal.read, variant->nr);
 	kvmi_guest_reset(g);
 
-	kvmi_guest_restrict(g, variant->page, R | X);
+	if (variant->walked)
+		restrict_tables(g);
+	else
+		kvmi_guest_restrict(g, variant->page, R | X);
 	kvmi_guest_park(g, &self->ev);
 	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
 	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
@@ -641,6 +673,54 @@ KVMI_TEST(kvmi_input, allow)
 		kvmi_reply(&self->g.s, &self->ev, KVMI_EVENT_ACTION_ALLOW);
 	}
 	finish_input(self);
+}
+
+/* What userspace is asked for is no less than what the guest gets. */
+FIXTURE(kvmi_hooked_input) {
+	struct kvmi_guest g;
+	struct device normal;
+	struct device d;
+};
+
+FIXTURE_SETUP(kvmi_hooked_input)
+{
+	kvmi_guest_create(&self->g, KVMI_GUEST_LONG);
+}
+
+FIXTURE_TEARDOWN(kvmi_hooked_input)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* KVM reads ahead for both pages, which introspection would not. */
+KVMI_TEST(kvmi_hooked_input, words_to_next_page)
+{
+	struct kvmi_guest *g = &self->g;
+
+	g->start.regs.rcx = 50;
+	g->start.regs.rdx = PORT;
+	g->start.regs.rdi = DATA + PAGE - 50;
+	/* REP INSW */
+	kvmi_guest_code(g, "\x66\xf3\x6d");
+	kvmi_guest_reset(g);
+
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	run(g, &self->normal);
+	look(g);
+	g->normal = g->state;
+	TEST_ASSERT_EQ(self->normal.read, 50);
+	kvmi_guest_reset(g);
+
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	TEST_ASSERT(g->vcpu->run->io.count > 25, "KVM does not read ahead");
+	kvmi_hook(&g->s, g->vm);
+	g->r.s = &g->s;
+	TEST_ASSERT(serve(g, &self->d), "Another exit");
+	TEST_ASSERT(!run(g, &self->d), "The tool is asked");
+	look(g);
+	TEST_ASSERT_EQ(self->d.read, self->normal.read);
+	kvmi_guest_compare(&g->state, &g->normal);
 }
 
 /* Code that the processor is not allowed to execute either */
