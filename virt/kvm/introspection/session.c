@@ -386,13 +386,12 @@ static struct socket *get_socket(int fd)
 		return ERR_PTR(-EINVAL);
 
 	/* Records of a vsock may be written and read in part. */
-	if ((sock->type == SOCK_STREAM && (sock->ops->family == AF_UNIX ||
-					   sock->ops->family == AF_VSOCK)) ||
-	    (sock->type == SOCK_SEQPACKET && sock->ops->family == AF_UNIX))
+	if (((sock->type == SOCK_STREAM && (sock->ops->family == AF_UNIX ||
+					    sock->ops->family == AF_VSOCK)) ||
+	     (sock->type == SOCK_SEQPACKET && sock->ops->family == AF_UNIX)) &&
+	    READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED)
 		err = refuse_files(sock);
 	else
-		err = -EINVAL;
-	if (!err && READ_ONCE(sock->sk->sk_state) != TCP_ESTABLISHED)
 		err = -EINVAL;
 	if (err) {
 		sockfd_put(sock);
