@@ -141,6 +141,10 @@ lacks "nested" 0 '^limit    nested       kvm_intel.nested is on.*-cpu host,-vmx$
 ok "check: no unrestricted guest" has '^limit    real mode    kvm_intel.unrestricted_guest=N'
 ok "check: MBEC is off" has '^limit    page access  execution by .*: kvm_intel.mbec=N$'
 new_host intel
+rm "$host/sys/module/kvm_intel/parameters/mbec"
+examine
+lacks "a kernel without MBEC" 0 '^limit    page access  execution by .*: KVM of Linux 7.3.4-kvmi cannot$'
+new_host intel
 put proc/cpuinfo 'flags\t\t: vmx\nvmx flags\t: ept\n'
 parameters kvm_intel mbec=N
 examine

@@ -219,6 +219,8 @@ static void check_page_access(struct host *h)
 {
 	const char *paging = h->intel ? "ept" : "npt";
 	struct check *c = h->check;
+	enum state mbec;
+	char why[160];
 
 	if (parameter(h, h->module, paging) == OFF) {
 		report(c, CHECK_LIMIT, "page access", "%s.%s=N: no page access, no views%s: %s",
@@ -241,11 +243,18 @@ static void check_page_access(struct host *h)
 	if (h->vmx_flags && !has_flag(h->vmx_flags, "ept_x_only"))
 		report(c, CHECK_LIMIT, "page access",
 		       "the processor has no pages that can be executed and not read");
-	if (parameter(h, h->module, "mbec") != ON)
-		report(c, CHECK_LIMIT, "page access",
-		       "execution by user and kernel is not told apart: %s",
-		       h->vmx_flags && !has_flag(h->vmx_flags, "ept_mode_based_exec") ?
-		       "the processor cannot" : "kvm_intel.mbec=N");
+	mbec = parameter(h, h->module, "mbec");
+	if (mbec == ON)
+		return;
+	/* Linux 6.12 has no such parameter */
+	if (h->vmx_flags && !has_flag(h->vmx_flags, "ept_mode_based_exec"))
+		snprintf(why, sizeof(why), "the processor cannot");
+	else if (mbec == ABSENT)
+		snprintf(why, sizeof(why), "KVM of Linux %s cannot", h->release);
+	else
+		snprintf(why, sizeof(why), "kvm_intel.mbec=N");
+	report(c, CHECK_LIMIT, "page access", "execution by user and kernel is not told apart: %s",
+	       why);
 }
 
 static void check_limits(struct host *h)
