@@ -650,6 +650,8 @@ KVMI_TEST(kvmi_nodes, unhook_in_a_long_entry)
 	split_all(s, KVMI_PAGE_ACCESS_RWX);
 	msg.entries[0].access = RO;
 	kvmi_send_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &msg, sizeof(msg));
+	/* It is in the middle of it. */
+	usleep(timespec_to_ns(all) / 4000);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	kvmi_unhook(s);
 	rest = timespec_elapsed(start);
