@@ -120,6 +120,8 @@ struct kvmi_step {
 	enum kvmi_step_insn insn;
 	/* Linear address of the instruction */
 	unsigned long rip;
+	/* KVM's emulator has executed the instruction, or an iteration of it */
+	bool retired;
 	/*
 	 * If @allowed or @in_view, the event whose delivery is executed, see
 	 * event_to_deliver(), or 0 for an instruction
@@ -157,6 +159,8 @@ struct kvmi_emulation {
 	unsigned int session;
 	/* The emulator does not implement the instruction; no effect */
 	bool failed;
+	/* Where the fetch is that is granted to trace the instruction, or INVALID_GPA */
+	gpa_t fetched;
 	/* The access below has ended the emulation */
 	bool refused;
 	/* KVMI_PAGE_ACCESS_R, KVMI_PAGE_ACCESS_W or KVMI_PAGE_ACCESS_X */
@@ -361,6 +365,14 @@ static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvmi_key.key) &&
 	       READ_ONCE(vcpu->arch.introspection_todo);
+}
+
+/* Return true if the run loop has to be gone through before the next instruction. */
+static inline bool kvmi_needs_run_loop(struct kvm_vcpu *vcpu)
+{
+	return static_branch_unlikely(&kvmi_known_key.key) &&
+	       (READ_ONCE(vcpu->arch.introspection_todo) ||
+		kvm_test_request(KVM_REQ_INTROSPECTION, vcpu));
 }
 
 /* Remove what can't be introspected from a vCPU's capabilities. */
@@ -759,6 +771,7 @@ static inline const void *kvmi_expected_memory(struct kvm_vcpu *vcpu, gva_t gva,
 
 static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
 static inline bool kvmi_has_todo(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_needs_run_loop(struct kvm_vcpu *vcpu) { return false; }
 static inline void kvmi_limit_caps(struct kvm_vcpu *vcpu) { }
 static inline bool kvmi_wants_cr(struct kvm_vcpu *vcpu, int cr) { return false; }
 static inline bool kvmi_wants_msr(struct kvm_vcpu *vcpu, u32 msr) { return false; }

@@ -69,6 +69,8 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
+	vcpu->arch.emulate_ctxt->retired = false;
+
 	/*
 	 * Whoever reads registers from now on, while the tool is asked or after
 	 * the instruction was aborted, gets those from before the instruction,
@@ -94,18 +96,29 @@ void __kvmi_emulation_begin(struct kvm_vcpu *vcpu, int emulation_type)
 int __kvmi_emulation_end(struct kvm_vcpu *vcpu, int r)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
-	struct kvmi_emulation *emulation;
+	struct kvmi_emulation *emulation = &vi->arch.emulation;
 
-	if (vi->arch.emulation.mode != KVMI_EMULATE_ASKED)
+	if (vcpu->arch.emulate_ctxt->retired)
+		kvmi_step_retired(vcpu);
+
+	switch (emulation->mode) {
+	case KVMI_EMULATE_ASKED:
+		break;
+	case KVMI_EMULATE_TRACED:
+		/* Also if KVM_RUN has returned meanwhile, e.g. for MMIO */
+		kvmi_end_trace(vcpu);
 		return r;
+	default:
+		return r;
+	}
 
-	emulation = &vi->arch.emulation;
 	kvmi_emulation_set_mode(emulation, KVMI_EMULATE_FREELY);
+	/* A denied access may be part of the next iteration, which restarts. */
 	if (emulation->refused && !kvmi_step_repeats(vcpu))
-		return kvmi_emulated_page_fault(vcpu, emulation->gva,
-						emulation->gpa, emulation->access);
+		r = kvmi_emulated_page_fault(vcpu, emulation->gva, emulation->gpa,
+					     emulation->access);
 
-	/* The denied access is part of the next iteration, which restarts. */
+	/* The tool may have had the instruction emulated. */
 	kvmi_step_check(vcpu);
 
 	return r;

@@ -513,27 +513,36 @@ static bool not_emulated(struct kvm_vcpu *vcpu)
 static int trap_access(struct kvm_vcpu *vcpu, const struct kvmi_vcpu_event_pf *event)
 {
 	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
-	int r;
 
 	/* There is no instruction to emulate. */
 	if (event->flags & KVMI_PF_DELIVERY)
 		return cannot_emulate(vcpu);
-	/* Ended before VM-Enter */
-	if (event->access == KVMI_PAGE_ACCESS_X &&
-	    !kvmi_grant(vcpu, gpa_to_gfn(event->gpa), KVMI_PAGE_ACCESS_X))
-		return 1;
 
-	r = kvmi_emulate(vcpu, KVMI_EMULATE_TRACED);
-	/* The guest may have replaced the code meanwhile, by what is not to be fetched. */
-	if (emulation->failed || emulation->refused) {
-		/* A step that is open would execute it with the grant. */
-		if (event->access == KVMI_PAGE_ACCESS_X)
-			kvmi_end_grant(vcpu, gpa_to_gfn(event->gpa),
-				       KVMI_PAGE_ACCESS_X);
-		return cannot_emulate(vcpu);
+	emulation->fetched = INVALID_GPA;
+	if (event->access == KVMI_PAGE_ACCESS_X) {
+		/* Ended before VM-Enter */
+		if (!kvmi_grant(vcpu, gpa_to_gfn(event->gpa), KVMI_PAGE_ACCESS_X))
+			return 1;
+		emulation->fetched = event->gpa;
 	}
 
-	return r;
+	return kvmi_emulate(vcpu, KVMI_EMULATE_TRACED);
+}
+
+/* KVM's emulator returns from a part, or all, of an instruction that is traced. */
+void kvmi_end_trace(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_emulation *emulation = &kvmi_to_vcpu(vcpu)->arch.emulation;
+
+	/* The guest may have replaced the code meanwhile, by what is not to be fetched. */
+	if (!emulation->failed && !emulation->refused)
+		return;
+
+	/* A step that is open would execute it with the grant. */
+	if (emulation->fetched != INVALID_GPA)
+		kvmi_end_grant(vcpu, gpa_to_gfn(emulation->fetched),
+			       KVMI_PAGE_ACCESS_X);
+	cannot_emulate(vcpu);
 }
 
 /* The tool has the guest repeat an access: nothing of the instruction is allowed any more. */

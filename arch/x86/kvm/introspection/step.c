@@ -9,8 +9,8 @@
  * instructions.
  *
  * Interrupts are held meanwhile.  An instruction that exits for another reason
- * completes without an MTF or #DB exit; compare RIP before VM-Enter to detect
- * that.
+ * completes without an MTF or #DB exit; have KVM's emulator say so, and compare
+ * RIP before VM-Enter, to detect that.
  */
 
 #include <linux/kvm_host.h>
@@ -40,6 +40,24 @@ void kvmi_set_todo(struct kvm_vcpu *vcpu)
 	WRITE_ONCE(vcpu->arch.introspection_todo, true);
 	if (kvm_caps.single_steps_by_tf)
 		kvm_make_request(KVM_REQ_EVENT, vcpu);
+}
+
+/* The next instruction is the one that the step is for. */
+static void set_insn(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_step *step = &kvmi_to_vcpu(vcpu)->arch.step;
+
+	step->rip = kvm_get_linear_rip(vcpu);
+	step->retired = false;
+}
+
+/*
+ * KVM's emulator has executed the instruction, or an iteration of it.  That can be
+ * what comes next, too.
+ */
+void kvmi_step_retired(struct kvm_vcpu *vcpu)
+{
+	kvmi_to_vcpu(vcpu)->arch.step.retired = true;
 }
 
 /* Return true if the tool wants the next instruction to be stepped. */
@@ -147,7 +165,7 @@ bool kvmi_step_allow(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access, bool asked)
 		kvmi_set_todo(vcpu);
 		WRITE_ONCE(step->allowed, true);
 		step->asked = (!begins && step->asked) || asked;
-		step->rip = kvm_get_linear_rip(vcpu);
+		set_insn(vcpu);
 		step->delivers = event_to_deliver(vcpu);
 		/* Includes registers that the tool has set */
 		kvmi_arch_vcpu_get_context(vcpu, &step->at);
@@ -282,7 +300,7 @@ int kvmi_arch_vcpu_send_step(struct kvm_vcpu *vcpu)
 	kvmi_set_todo(vcpu);
 	step->pending = true;
 	kvmi_report_step(vcpu);
-	step->rip = kvm_get_linear_rip(vcpu);
+	set_insn(vcpu);
 
 	return step->pending ? -EINTR : 0;
 }
@@ -306,6 +324,8 @@ static bool step_is_over(struct kvm_vcpu *vcpu, const struct kvmi_step *step)
 {
 	struct kvmi_context now;
 
+	if (step->retired)
+		return true;
 	if (!is_privileged(step))
 		return step->rip != kvm_get_linear_rip(vcpu);
 
@@ -407,7 +427,7 @@ bool __kvmi_check_step(struct kvm_vcpu *vcpu)
 	kvmi_step_check(vcpu);
 	if (step->pending) {
 		kvmi_report_step(vcpu);
-		step->rip = kvm_get_linear_rip(vcpu);
+		set_insn(vcpu);
 	}
 
 	/* For the next instruction */
@@ -467,7 +487,7 @@ static void begin_step(struct kvm_vcpu *vcpu, bool in_view)
 	kvmi_set_todo(vcpu);
 	/* A step that has begun is about the instruction that it has begun with. */
 	if (!step->in_view || in_view)
-		step->rip = kvm_get_linear_rip(vcpu);
+		set_insn(vcpu);
 	kvmi_update_step(vcpu);
 }
 

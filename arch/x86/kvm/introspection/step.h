@@ -16,6 +16,7 @@ void kvmi_set_todo(struct kvm_vcpu *vcpu);
 void kvmi_step_cancel(struct kvm_vcpu *vcpu);
 void kvmi_step_delivers(struct kvm_vcpu *vcpu);
 bool kvmi_step_repeats(struct kvm_vcpu *vcpu);
+void kvmi_step_retired(struct kvm_vcpu *vcpu);
 void kvmi_step_check(struct kvm_vcpu *vcpu);
 void kvmi_step_check_delivery(struct kvm_vcpu *vcpu);
 

@@ -17,6 +17,11 @@
 #define DEVICE		0xf000
 #define DEVICE_GPA	0x100000
 
+/* Where an instruction of two bytes is in two pages */
+#define END_OF_CODE	(CODE + PAGE - 1)
+/* In the GDT */
+#define FREE_SELECTOR	0x60
+
 /* In the guest's page tables */
 #define PTE_WRITABLE	0x2
 #define PTE_USER	0x4
@@ -117,11 +122,16 @@ static void allow(struct kvmi_guest *g, const struct kvmi_event *ev)
 	kvmi_reply(&g->s, ev, KVMI_EVENT_ACTION_ALLOW);
 }
 
-static void wait_pf(struct kvmi_guest *g, u8 flags, struct kvmi_event *ev)
+static void wait_pf_at(struct kvmi_guest *g, u64 rip, u8 flags, struct kvmi_event *ev)
 {
 	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, ev);
-	TEST_ASSERT_EQ(ev->common.arch.regs.rip, CODE);
+	TEST_ASSERT_EQ(ev->common.arch.regs.rip, rip);
 	TEST_ASSERT_EQ(ev->pf.flags, flags);
+}
+
+static void wait_pf(struct kvmi_guest *g, u8 flags, struct kvmi_event *ev)
+{
+	wait_pf_at(g, CODE, flags, ev);
 }
 
 /* Everything is mapped at its address. */
@@ -167,6 +177,21 @@ static void start(struct kvmi_guest *g, u16 event)
 	kvmi_guest_run_normally(__g);					\
 	start(__g, KVMI_VCPU_EVENT_ACCESS);				\
 })
+
+/* The instruction is fetched from two pages: the first is allowed, the second asked for. */
+static void allow_first_of_two_pages(struct kvmi_guest *g, struct kvmi_event *ev)
+{
+	kvmi_guest_park(g, ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_unpark(&g->s, ev);
+	wait_pf_at(g, END_OF_CODE, 0, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa & -PAGE, CODE);
+	allow(g, ev);
+	wait_pf_at(g, END_OF_CODE, KVMI_PF_AGAIN, ev);
+	TEST_ASSERT_EQ(ev->pf.gpa & -PAGE, CODE + PAGE);
+	TEST_ASSERT_EQ(ev->pf.access, KVMI_PAGE_ACCESS_X);
+}
 
 static u64 value_at(struct kvmi_guest *g, u64 gpa)
 {
@@ -1385,6 +1410,114 @@ KVMI_TEST(kvmi_access, not_emulated_far_call)
 	kvmi_guest_stop_normally(g);
 }
 
+/* A far pointer as it is in memory */
+struct far_pointer {
+	u32 offset;
+	u16 selector;
+} __packed;
+
+static void read_device(struct kvmi_guest *g, const struct far_pointer *ptr)
+{
+	struct kvm_run *run = g->vcpu->run;
+
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(run->mmio.phys_addr, DEVICE_GPA);
+	TEST_ASSERT_EQ(run->mmio.len, sizeof(*ptr));
+	memcpy(run->mmio.data, ptr, sizeof(*ptr));
+	kvmi_run_start(&g->r, &g->s, g->vcpu);
+}
+
+/* A far CALL or JMP through what is in a device */
+static void load_far(struct kvmi_guest *g, const char *code, u64 rip)
+{
+	kvmi_guest_map(g, g->start.mem, DEVICE, DEVICE_GPA, KVMI_GUEST_PTE);
+	g->start.regs.rdi = DEVICE;
+	g->start.regs.rsp = THIRD + PAGE;
+	g->start.regs.rip = rip;
+	kvmi_guest_code(g, "\x90\x90");
+	memcpy(g->start.mem + rip, code, 2);
+	kvmi_guest_reset(g);
+}
+
+/* The device has been read when it turns out that the emulator cannot go on. */
+KVMI_TEST(kvmi_access, not_emulated_far_call_from_device)
+{
+	struct far_pointer target = { CODE + 2, KVMI_GUEST_KERNEL_CS };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	load_far(g, "\xff\x1f", CODE);
+	restrict_page(g, THIRD, RX);
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_ACCESS, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+	read_device(g, &target);
+	wait_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	reply_trap(g, &ev);
+	read_device(g, &target);
+
+	/* It begins anew. */
+	read_device(g, &target);
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	allow(g, &ev);
+	read_device(g, &target);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rsp, THIRD + PAGE - 8);
+}
+
+KVMI_TEST(kvmi_access, not_emulated_gate_from_device)
+{
+	struct far_pointer target = { 0, FREE_SELECTOR };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	u64 gate = CODE + 2;
+
+	/* A present call gate */
+	gate |= KVMI_GUEST_KERNEL_CS << 16 | 0x8cull << 40;
+	memcpy(g->start.mem + KVMI_GUEST_GDT + FREE_SELECTOR, &gate, sizeof(gate));
+	load_far(g, "\xff\x2f", CODE);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	start(g, KVMI_VCPU_EVENT_ACCESS);
+	read_device(g, &target);
+	wait_pf(g, KVMI_PF_NOT_EMULATED, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+
+	/* Nor does KVM know how to execute it with the device. */
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_RWX);
+	g->normal.regs.rip = CODE + 2;
+	retry_elsewhere(g, &ev);
+}
+
+/* A step that is open does not execute it with what was allowed to be traced only. */
+KVMI_TEST(kvmi_access, not_emulated_from_device_in_step)
+{
+	struct far_pointer target = { CODE + 2, KVMI_GUEST_KERNEL_CS };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	load_far(g, "\xff\x1f", END_OF_CODE);
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	restrict_page(g, CODE + PAGE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	restrict_page(g, THIRD, RX);
+	allow_first_of_two_pages(g, &ev);
+	reply_trap(g, &ev);
+	read_device(g, &target);
+	wait_pf_at(g, END_OF_CODE, KVMI_PF_AGAIN | KVMI_PF_NOT_EMULATED, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_X);
+	TEST_ASSERT_EQ(ev.pf.gpa & -PAGE, CODE + PAGE);
+
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_RWX);
+	restrict_page(g, CODE + PAGE, KVMI_PAGE_ACCESS_RWX);
+	restrict_page(g, THIRD, KVMI_PAGE_ACCESS_RWX);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_RETRY);
+	read_device(g, &target);
+	stop(g);
+	TEST_ASSERT_EQ(g->state.regs.rsp, THIRD + PAGE - 8);
+}
+
 /* To insist does not help, nor does it do harm. */
 KVMI_TEST(kvmi_access, not_emulated_trap_again)
 {
@@ -1813,6 +1946,112 @@ KVMI_TEST(kvmi_access_real, iret_and_nmi)
 	allow(g, &ev);
 	stop(g);
 	TEST_ASSERT_EQ(value_at(g, DATA), DATA_VALUE + 2);
+}
+
+/* In real mode, which on some machines KVM emulates, one instruction after the other */
+FIXTURE(kvmi_access_step) {
+	struct kvmi_guest g;
+};
+
+FIXTURE_SETUP(kvmi_access_step)
+{
+	struct kvmi_guest *g = &self->g;
+
+	if (!setup(g, KVMI_GUEST_REAL))
+		SKIP(return, "Access to pages cannot be taken away");
+	/* No virtual-8086 mode has such a segment. */
+	g->start.sregs.fs.limit = -1u;
+	g->start.sregs.fs.g = 1;
+	/* MOV [BX], AX; INC AX */
+	kvmi_guest_code(g, "\x89\x07\x40");
+	kvmi_guest_run_normally(g);
+}
+
+FIXTURE_TEARDOWN(kvmi_access_step)
+{
+	kvmi_guest_free(&self->g);
+}
+
+/* What one instruction was allowed is not for the next one. */
+KVMI_TEST(kvmi_access_step, ends)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	restrict_page(g, DATA, RX);
+	start_pf(g, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	allow(g, &ev);
+	wait_pf(g, KVMI_PF_AGAIN, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, KVMI_PAGE_ACCESS_W);
+	reply_trap(g, &ev);
+	wait_pf_at(g, CODE + 2, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	allow(g, &ev);
+	wait_pf_at(g, g->end, 0, &ev);
+	TEST_ASSERT_EQ(ev.pf.access, X);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Each is reported. */
+KVMI_TEST(kvmi_access_step, is_reported)
+{
+	struct kvmi_vcpu_control_singlestep control = { .enable = 1 };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	kvmi_guest_park(g, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_PF, 1), 0);
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP, &control,
+				       sizeof(control), NULL, 0), 0);
+	kvmi_unpark(&g->s, &ev);
+	wait_pf(g, 0, &ev);
+	reply_trap(g, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 2);
+	TEST_ASSERT_EQ(ev.singlestep.failed, 1);
+	allow(g, &ev);
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 3);
+	control.enable = 0;
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP, &control,
+				       sizeof(control), NULL, 0), 0);
+	allow(g, &ev);
+	kvmi_guest_stop_normally(g);
+}
+
+/* The instruction is not executed, although it might be. */
+KVMI_TEST(kvmi_access_step, crash)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	restrict_page(g, DATA, RX);
+	start_pf(g, 0, &ev);
+	restrict_page(g, DATA, KVMI_PAGE_ACCESS_RWX);
+	kvmi_guest_crash(g, &ev);
+}
+
+KVMI_TEST(kvmi_access_step, jump_to_itself)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int i;
+
+	kvmi_guest_code(g, "\xeb\xfe");
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	start_pf(g, 0, &ev);
+	for (i = 0; i < 3; i++) {
+		TEST_ASSERT_EQ(ev.pf.access, X);
+		allow(g, &ev);
+		wait_pf(g, 0, &ev);
+	}
+	restrict_page(g, CODE, KVMI_PAGE_ACCESS_RWX);
+	g->normal.regs.rip = g->end;
+	retry_elsewhere(g, &ev);
 }
 
 int main(int argc, char **argv)

@@ -9,6 +9,8 @@
 #define DATA		KVMI_GUEST_DATA
 /* Of an interrupt */
 #define VECTOR		30
+/* That a string instruction reads or writes */
+#define NR_BYTES	3
 
 #define DR7_FIXED	0x400
 #define DR7_GLOBAL_0	0x2
@@ -231,6 +233,29 @@ KVMI_TEST(kvmi_singlestep, event_alone)
 					    1), 0);
 	kvmi_unpark(&g->s, &pause);
 	kvmi_guest_stop_normally(g);
+}
+
+/* An instruction is executed although it is the next one, too. */
+KVMI_TEST(kvmi_singlestep, jump_to_itself)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+	int i;
+
+	kvmi_guest_code(g, "\xeb\xfe");
+	start(g);
+	for (i = 0; i < 3; i++) {
+		wait_step(g, &ev);
+		TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE);
+		if (i < 2)
+			reply(g, &ev);
+	}
+	regs = ev.common.arch.regs;
+	regs.rip = g->end;
+	TEST_ASSERT_KVMI(kvmi_set_registers(&g->s, 0, &regs), 0);
+	let_go(g, &ev);
+	kvmi_guest_stop_unchanged(g);
 }
 
 KVMI_TEST(kvmi_singlestep, flags_pushed)
@@ -736,6 +761,69 @@ KVMI_TEST(kvmi_singlestep_long, string_instruction)
 	TEST_ASSERT_EQ(ev.common.arch.regs.rcx, 0);
 	let_go(g, &ev);
 	kvmi_guest_stop_normally(g);
+}
+
+/*
+ * The same with a port, an iteration of which is KVM's and the VMM's.  RCX may be seen
+ * to be 0 in a round of its own.
+ */
+static void step_string(struct kvmi_guest *g, u8 direction)
+{
+	struct kvm_run *run = g->vcpu->run;
+	struct kvmi_event ev;
+	int rounds = 0;
+
+	start(g);
+	wait_step_at(g, CODE + 1, &ev);
+	do {
+		reply(g, &ev);
+		if (rounds < NR_BYTES) {
+			kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+			TEST_ASSERT_EQ(run->io.port, 0x99);
+			TEST_ASSERT_EQ(run->io.direction, direction);
+			TEST_ASSERT_EQ(run->io.count, 1);
+			*((u8 *)run + run->io.data_offset) = '0' + rounds;
+			kvmi_run_start(&g->r, &g->s, g->vcpu);
+		}
+		wait_step(g, &ev);
+		rounds++;
+		TEST_ASSERT(rounds <= NR_BYTES + 1, "Too many events");
+		TEST_ASSERT_EQ(ev.common.arch.regs.rcx, max(NR_BYTES - rounds, 0));
+		if (rounds <= NR_BYTES)
+			TEST_ASSERT_EQ(ev.singlestep.failed, 1);
+	} while (ev.common.arch.regs.rip == CODE + 1);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, CODE + 3);
+	reply(g, &ev);
+	wait_step_at(g, CODE + 4, &ev);
+	let_go(g, &ev);
+	TEST_ASSERT_EQ(kvmi_guest_stop(g), KVMI_GUEST_NO_EXCEPTION);
+	TEST_ASSERT_EQ(g->state.regs.rcx, 0);
+}
+
+KVMI_TEST(kvmi_singlestep_long, string_output)
+{
+	struct kvmi_guest *g = &self->g;
+
+	g->start.regs.rcx = NR_BYTES;
+	g->start.regs.rdx = 0x99;
+	g->start.regs.rsi = CODE;
+	/* REP OUTSB */
+	kvmi_guest_code(g, NOP "\xf3\x6e" NOP);
+	step_string(g, KVM_EXIT_IO_OUT);
+	TEST_ASSERT_EQ(g->state.regs.rsi, CODE + NR_BYTES);
+}
+
+KVMI_TEST(kvmi_singlestep_long, string_input)
+{
+	struct kvmi_guest *g = &self->g;
+
+	g->start.regs.rcx = NR_BYTES;
+	g->start.regs.rdx = 0x99;
+	/* REP INSB */
+	kvmi_guest_code(g, NOP "\xf3\x6c" NOP);
+	step_string(g, KVM_EXIT_IO_IN);
+	TEST_ASSERT_EQ(g->state.regs.rdi, DATA + NR_BYTES);
+	TEST_ASSERT(!memcmp(g->state.mem + DATA, "012", NR_BYTES), "Other bytes");
 }
 
 /* An access that the tool has forbidden is asked for before the step ends. */
