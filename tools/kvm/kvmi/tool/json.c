@@ -46,8 +46,11 @@ static void json_change(FILE *out, const struct kint_event *event)
 {
 	struct change c;
 
-	if (!decode_change(event, &c))
+	/* Of a newer kernel */
+	if (!decode_change(event, &c)) {
+		fprintf(out, ",\"event\":\"unknown\",\"id\":%u", event->id);
 		return;
+	}
 	if (event->id == KVMI_VCPU_EVENT_CR) {
 		fprintf(out, ",\"event\":\"cr\",\"cr\":%u", event->cr.cr);
 	} else if (event->id == KVMI_VCPU_EVENT_XSETBV) {
@@ -70,6 +73,9 @@ static void json_data(FILE *out, const struct kint_event *event)
 	char buf[16];
 
 	switch (event->id) {
+	case KVMI_VCPU_EVENT_PAUSE:
+		fprintf(out, ",\"event\":\"pause\"");
+		return;
 	case KVMI_VCPU_EVENT_HYPERCALL:
 		fprintf(out, ",\"event\":\"hypercall\",\"rax\":\"%#llx\",\"rcx\":\"%#llx\"",
 			ull(r->rax), ull(r->rcx));
