@@ -247,7 +247,7 @@ int cmd_xsave(struct tool *tool, int argc, char **argv)
 	if (input) {
 		data = load(input, &size);
 		if (!data)
-			return EXIT_ERROR;
+			return EXIT_USAGE;
 	}
 	err = session_open(tool);
 	if (!err && !vcpu_exists(tool, vcpu))
