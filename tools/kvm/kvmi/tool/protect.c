@@ -645,8 +645,8 @@ static bool add_range(const char *text)
 		protect.nranges++;
 		return true;
 	}
-	error("--range %s: give START-LAST or START+LENGTH, physical addresses, %u ranges at most",
-	      text, MAX_RANGES);
+	error("--range %s: give START-LAST or START+LENGTH, physical addresses, %s; %u at most",
+	      text, "or START for what is left of its page", MAX_RANGES);
 	return false;
 }
 
@@ -660,8 +660,8 @@ static bool add_trusted(const char *text)
 	}
 	if (!parse_extent(text, &t->gpa, &t->size)) {
 		if (!*text || (*text >= '0' && *text <= '9')) {
-			error("--trust %s: give a symbol, or START-LAST of virtual addresses",
-			      text);
+			error("--trust %s: give a symbol, or START-LAST of virtual addresses, %s",
+			      text, "or START for what is left of its page");
 			return false;
 		}
 		protect.trusted_names[protect.ntrusted] = text;
@@ -674,12 +674,14 @@ static void print_usage(void)
 {
 	printf("usage: kvmi protect --listen ADDRESS [options] [common options]\n"
 	       "  --kernel         text and read-only data of the guest's Linux kernel\n"
-	       "  --range RANGE    START-LAST or START+LENGTH, physical; may be repeated\n"
+	       "  --range RANGE    START-LAST or START+LENGTH, physical, or START for what is left\n"
+	       "                   of its page; may be repeated\n"
 	       "  --exact          of the pages of these ranges, the rest may be written\n"
 	       "  --against KINDS  what is taken away: some of rwx (w)\n"
 	       "  --policy POLICY  deny: the instruction has no effect and the guest goes on\n"
 	       "                   (default); report: it has; crash: the VM is shut down\n"
-	       "  --trust CODE     a symbol or virtual START-LAST: code that may do it; repeatable\n"
+	       "  --trust CODE     code that may do it: a symbol, or START-LAST, virtual, or START\n"
+	       "                   for what is left of its page; may be repeated\n"
 	       "  --symbols FILE   System.map or vmlinux of the guest's kernel, for names\n"
 	       "  --quiet          no lines: the kernel refuses by rules, and counts\n"
 	       "  --explain        show what the kernel decides without asking\n"
