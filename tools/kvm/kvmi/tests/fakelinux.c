@@ -125,7 +125,7 @@ void fake_linux_boot(void)
 	static const unsigned short gone[] = {
 		174, 177, 178, 180, 181, 182, 183, 184, 185, 205, 211, 214, 215, 236,
 	};
-	const char *tasks;
+	const char *path = getenv("FAKE_PATH"), *tasks;
 	unsigned int i;
 
 	/* The first page is that of a tool that was lost */
@@ -157,7 +157,9 @@ void fake_linux_boot(void)
 	fake_put(14 * 8, -100ll);
 	fake_put(13 * 8, NAME);
 	fake_put(12 * 8, 0x8000);
-	memcpy(ram + NAME, "/etc/hostname", 14);
+	if (!path)
+		path = "/etc/hostname";
+	memcpy(ram + NAME, path, strlen(path) + 1);
 	memcpy(ram + LATE_NAME, "/late", 6);
 	memset(ram + OPENAT, 0x90, 16);
 	memcpy(ram + LINUX_BANNER, "Linux version 9.9.9", 19);
@@ -483,6 +485,7 @@ calls[] = {
 static const struct act *act, *acts, *acts_end;
 static bool traced, not_emulated;	/* the access of @act */
 static uint32_t seq = 1000;
+static unsigned int steps;		/* that "step" has had executed */
 
 /* The question that @act is by now */
 static uint16_t make_event(unsigned char data[64], size_t *size)
@@ -583,6 +586,7 @@ static void send_step(int sock)
 {
 	struct kvmi_vcpu_event_singlestep step = { 0 };
 
+	steps++;
 	peer_regs.rip += 3;
 	peer_regs.rax++;
 	peer_vcpu_event(sock, ++seq, 0, KVMI_VCPU_EVENT_SINGLESTEP, &step, sizeof(step));
@@ -644,6 +648,8 @@ void fake_linux_end(void)
 	for (i = 0; i < peer_tool_size / 4096; i++)
 		printf("page %u for the tool: access %u, %#x\n", i, tool_access[0][i],
 		       ram[RAM + i * 4096 + OPENAT % 4096]);
+	if (steps)
+		printf("%u instructions were executed\n", steps);
 	if (spare && spare < RAM)
 		printf("the page of the copy is left with %#x\n", ram[spare + 0x20]);
 	if (strstr(fake_linux_maps, "race"))

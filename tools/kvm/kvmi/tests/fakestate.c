@@ -14,6 +14,7 @@ static unsigned char xsave[XSAVE_SIZE];
 static bool xsave_made;
 bool fake_xsave_grows;
 const char *fake_memory;
+unsigned int fake_pages_read;
 
 static void make_xsave(void)
 {
@@ -121,7 +122,10 @@ static void read_physical(int sock, const struct peer_msg *msg)
 		unsigned char data[KINT_MAX_COOKIE_READ];
 	} out = { .cookie = { .cookie = FAKE_COOKIE } };
 
-	if (!req->size || req->as_id ||
+	fake_pages_read++;
+	if (!strcmp(fake_memory, "ioerror")) {
+		peer_reply(sock, msg, -EIO, NULL, 0);
+	} else if (!req->size || req->as_id ||
 	    (!req->flags && req->gpa % 4096 + req->size > 4096)) {
 		peer_reply(sock, msg, -EINVAL, NULL, 0);
 	} else if (!fake_is_ram(req->gpa, req->size)) {

@@ -9,7 +9,8 @@
  * event, then waits for the tool to leave; "unhook" then asks the tool to leave, as does
  * "repeat", where a signal has the first write to LSTAR asked about once more; "close" then
  * closes; "stopped" never answers a vCPU; "early" refuses everything for 100 ms; "badcookie"
- * closes after the handshake; "zoo" plays one event of each kind and asks to leave; "old" is a
+ * closes after the handshake; "zoo" plays one event of each kind and asks to leave, "unknown"
+ * one of a newer kernel's; "old" is a
  * kernel of the first KVMI series, "oldboot" boots with it; "deny" allows reading only,
  * "notrap" all but TRAP events, "nopause" all but PAUSE events; "write" and "oldwrite" allow
  * writing too; "linux" has views, page access and a kernel in its memory, see fakelinux.c, and
@@ -27,13 +28,15 @@
  * unusual about them if that is said after a "-", "lag" is that reads take their time while an
  * event is open; "chatty" plays NR_CHATTY events and asks to leave; "manyvcpus", "manypauses"
  * and "xsavegrows" tell numbers that cannot be; "hangup" closes when a vCPU is paused; "http"
- * is no device manager; where WHAT has "mute" in it no vCPU answers any more once the guest
+ * is no device manager, nor is "silent", which says nothing; where WHAT has "mute" in it no
+ * vCPU answers any more once the guest
  * has done all it does, and where it has "deaf" nobody does; where it has "stuck" commands
  * about views are not answered, either, and others are; where it has "lonely" there is a vCPU
  * that the guest has not started, in "lonelysoon" at first; the memory of "overlap" and
  * "nomemory" cannot be, that of "moves" is rearranged all the time, that of "slow" takes its
- * time, "leaves" asks to leave when it is read and "hangsup" closes then, if a vCPU stands
- * still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for
+ * time, and its pages are counted that were read, that of "ioerror" answers with an error that
+ * is none of the protocol's, "leaves" asks to leave when it is read and "hangsup" closes then,
+ * if a vCPU stands still; "nostep" does not answer when it is to step; "babbles" has no event for who waits for
  * one, and notifications all the time, by rules of a tool that was lost; "nomore" and
  * "nomorelonely" are "boot", and cannot say after a while how many vCPUs it has, as
  * "linuxlatenomore" cannot before it has booted; in "linuxtasks-busy" the vCPU that had its
@@ -42,7 +45,8 @@
  *
  * The environment may have the VM's name, FAKE_NAME, where its memory ends,
  * FAKE_MAX_GPA, how much there is for the tool, FAKE_TOOL, that it is not allowed to ask
- * for features, FAKE_NO_FEATURES, and the version of the guest's kernel, FAKE_BANNER.
+ * for features, FAKE_NO_FEATURES, the version of the guest's kernel, FAKE_BANNER, and the
+ * file that "linux" opens, FAKE_PATH.
  * With FAKE_SMM the attack of "linux" comes from SMM, whose memory is that of the others,
  * but for what lies above 0xb4000 if FAKE_SMM is "part", and nothing if it is "empty":
  * then it does not come from there.  With FAKE_VIEWS_LEFT "linux" has views of a tool that
@@ -124,9 +128,15 @@ static const struct event {
 	{ 0, KVMI_VCPU_EVENT_DESCRIPTOR, { KVMI_DESC_IDTR, 1 }, 8 },
 	{ 0, KVMI_VCPU_EVENT_HYPERCALL, "", 0 },
 	{ 2, KVMI_VCPU_EVENT_CREATE_VCPU, "", 0 },
+}, unknown[] = {
+	/* After the last that there is */
+	{ 0, KVMI_VCPU_EVENT_CREATE_VCPU + 2, "", 0 },
 };
 
 #define ZOO (sizeof(zoo) / sizeof(zoo[0]))
+#define UNKNOWN (sizeof(unknown) / sizeof(unknown[0]))
+
+static const struct event *animals = zoo, *animals_end = zoo + ZOO;
 
 static const char banner[] = "Linux version 9.9.9 (somebody@somewhere) #1 SMP";
 static int on[8], sock;
@@ -192,7 +202,7 @@ static bool decided(uint16_t vcpu, uint16_t id, const void *data, size_t size,
 
 static void zoo_done(unsigned int action, const char *how)
 {
-	const struct event *e = &zoo[step++];
+	const struct event *e = &animals[step++];
 
 	printf("%u event %u %s%s\n", e->vcpu, e->id, actions[action], how);
 }
@@ -200,10 +210,10 @@ static void zoo_done(unsigned int action, const char *how)
 /* Returns true if the guest goes on */
 static bool send_zoo(void)
 {
-	const struct event *e = &zoo[step];
+	const struct event *e = &animals[step];
 	unsigned int action;
 
-	if (step == ZOO) {
+	if (e == animals_end) {
 		unhook();
 		return false;
 	}
@@ -298,7 +308,7 @@ static void zoo_reply(const struct peer_msg *msg)
 	const struct kvmi_vcpu_hdr *hdr = (const void *)msg->data;
 	const struct kvmi_vcpu_event_reply *rpl = (const void *)(msg->data + 8);
 
-	if (msg->hdr.seq != seq || hdr->vcpu != zoo[step].vcpu || rpl->action > 3) {
+	if (msg->hdr.seq != seq || hdr->vcpu != animals[step].vcpu || rpl->action > 3) {
 		printf("a wrong reply\n");
 		exit(1);
 	}
@@ -787,7 +797,11 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	stopped = !strcmp(what, "stopped");
 	babbles = !strcmp(what, "babbles");
-	in_zoo = !strcmp(what, "zoo");
+	in_zoo = !strcmp(what, "zoo") || !strcmp(what, "unknown");
+	if (!strcmp(what, "unknown")) {
+		animals = unknown;
+		animals_end = unknown + UNKNOWN;
+	}
 	chatty = !strcmp(what, "chatty");
 	fake_xsave_grows = !strcmp(what, "xsavegrows");
 	writable = strstr(what, "write");
@@ -823,6 +837,12 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "http")) {
 		dprintf(sock, "GET / HTTP/1.0\r\n\r\n");
+		return 0;
+	}
+	if (!strcmp(what, "silent")) {
+		printf("connected\n");
+		while (read(sock, cookie, sizeof(cookie)) > 0)
+			;
 		return 0;
 	}
 	if (!peer_handshake(sock, name ? name : "fake", end ? strtoull(end, NULL, 0) : RAM,
@@ -861,6 +881,8 @@ int main(int argc, char **argv)
 	}
 	if (in_linux)
 		fake_linux_end();
+	if (!strcmp(what, "slow"))
+		printf("%u pages were read\n", fake_pages_read);
 	fake_rules_end();
 	if (pending)
 		printf("pending is left open\n");

@@ -25,6 +25,7 @@ extern const char *fake_linux_maps;	/* what is wrong with its page tables */
 extern uint64_t fake_events_on;		/* bit n: event n, of some vCPU */
 
 extern const char *fake_memory;		/* what is wrong with its memory */
+extern unsigned int fake_pages_read;	/* or parts of a page */
 
 /* peer_tool_size, and where that is, from the environment */
 void fake_tool_memory(void);

@@ -135,8 +135,8 @@ static bool body_error(struct kint_conn *conn)
 static bool test_errors(void)
 {
 	static const int32_t errors[] = {
-		EINTR, EPIPE, ETIMEDOUT, ECANCELED, EPROTO, ENOBUFS, EACCES, ENOSYS, 1001, 4095,
-		0x7fffffff, -1, (int32_t)0x80000000,
+		EINTR, EIO, EPIPE, ETIMEDOUT, ECANCELED, EPROTO, ENOBUFS, EACCES, ENOSYS, 1001,
+		4095, 0x7fffffff, -1, (int32_t)0x80000000,
 	};
 	unsigned int i;
 

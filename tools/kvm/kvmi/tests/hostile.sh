@@ -62,6 +62,17 @@ run boot mem 0x3f000 0x10000000
 ok "mem: a line for a hole" sh -c "[ \$(grep -c 'no memory' $dir/out) -lt 5 ]"
 run linux break 0xffffffff81000040 --spare 0xb0000+4096 --once
 ok "break: no page for a copy" has 'no page for a copy'
+run linuxwrite break 0xffffffff81000040 --spare 0+4096 --once
+ok "break: the first page of all is in use: no page for a copy" has 'no page for a copy'
+ok "break: the first page of all is in use: which is a failure" status_is 1
+# A page that is all zero, as those for copies are
+run linuxwrite break 0x1010 --spare 0x1000+4K --once
+ok "break: a page is not its own copy" has 'no page for a copy'
+ok "break: nor is it shown" sh -c "! grep 'shows 0x1$' $dir/vm"
+run linuxwrite break 0xffff88800009c010 0xffffffff81000040 --spare 0x9b000+12K --once
+ok "break: a page with breakpoints is not another's copy" vm_has '^view 1: 0xb0 shows 0x9b$'
+ok "break: its own is elsewhere" vm_has '^view 1: 0x9c shows 0x9d$'
+ok "break: nothing is written to it" sh -c "! grep '^written at 0x9c000' $dir/vm"
 
 # ---- A guest that reboots, or has not booted: protected when it has
 run linuxlate protect --kernel --once
@@ -218,6 +229,24 @@ printf 'ffffffff82000000 T end\n' >>"$dir/redmap"
 run linux protect --kernel --symbols "$dir/redmap" --once
 ok "protect: a symbol's name" has '<\\x1b\[31mred+0x23>'
 
+FAKE_PATH='a", 0x0, 0) \x1b'
+export FAKE_PATH
+run linuxwrite break --call openat --once
+ok "break: quotes and backslashes in a path" grep -qF 'openat(AT_FDCWD, "a\", 0x0, 0) \\x1b", 0x8000, 0)' "$dir/out"
+run linuxwritetasks-trace trace --once
+ok "trace: quotes and backslashes in a path" \
+	grep -qF 'openat(AT_FDCWD, "a\", 0x0, 0) \\x1b", 0x8000, 0) = -1 ENOENT' "$dir/out"
+unset FAKE_PATH
+run linux step --count 2 --json
+ok "step: JSON: where it begins" sh -c "head -n 1 $dir/out | grep -q '\"event\":\"pause\"'"
+ok "step: JSON: the others" sh -c "[ \$(grep -c '\"event\":\"singlestep\"' $dir/out) = 2 ]"
+run unknown watch --once --json
+ok "watch: JSON of an event that is not known" has '"event":"unknown","id":27,'
+ok "watch: JSON: all lines have an event" sh -c "! grep -v '\"event\":' $dir/out"
+run unknown watch --once
+ok "watch: an event that is not known" has 'unknown  *a kind that this tool does not know$'
+ok "watch: which is allowed" vm_has '^0 event 27 ALLOW$'
+
 # ---- Files
 run boot mem 0 64 --output "$dir/secret"
 ok "mem: for the user's eyes only" sh -c "[ \$(stat -c %a $dir/secret) = 600 ]"
@@ -227,6 +256,12 @@ echo before >"$dir/secret"
 run deny mem 0x5000 16 --smm --output "$dir/secret"
 ok "mem: a refused command leaves the file" grep -q before "$dir/secret"
 ok "mem: and none beside it" sh -c "! ls $dir/secret.* 2>/dev/null | grep -q ."
+run ioerror mem 0 64 --output "$dir/secret"
+ok "mem: an error of the other side's is not the file's" sh -c "! grep -e secret -e 'write failed' $dir/out"
+ok "mem: but the protocol's" has '^kvmi: mem: the other side broke the protocol'
+run ioerror mem 0 64
+ok "mem: an error of the other side's, without a file" sh -c "! grep -e null -e output $dir/out"
+ok "mem: and says so" has '^kvmi: mem: the other side broke the protocol'
 run boot mem 0 64 --output /dev/full
 ok "mem: no room" has '--output /dev/full: No space left on device'
 ok "mem: which is a failure" status_is 1
@@ -333,6 +368,18 @@ timeout 20 "$out/kvmi" watch 2>"$dir/err" | head -n 1 >"$dir/out"
 wait $vm
 ok "watch: a reader that leaves" vm_has 'left on: 0 0 0 0'
 ok "watch: and says so" grep -q 'standard output: write failed' "$dir/err"
+# fewer THAN WHAT: what the VM has counted, if it has
+fewer() { [ "$(sed -n "s/^\([0-9]*\) $2\$/\1/p" "$dir/vm")" -lt "$1" ]; }
+start_vm slow
+timeout 20 "$out/kvmi" mem 0 64M 2>"$dir/err" | head -n 1 >"$dir/out"
+wait $vm
+ok "mem: a reader that leaves" has '^000000000000  '
+ok "mem: no more is read then" fewer 64 'pages were read'
+start_vm linux
+timeout 20 "$out/kvmi" step --count 100000 2>"$dir/err" | head -n 1 >"$dir/out"
+wait $vm
+ok "step: a reader that leaves" has '64-bit code'
+ok "step: nothing is executed then" fewer 20000 'instructions were executed'
 start_vm unhook
 timeout 20 "$out/kvmi" guard --msr lstar --once 2>"$dir/err" | head -n 1 >"$dir/out"
 wait $vm
@@ -342,6 +389,23 @@ in_background sh -c "exec \"$out/kvmi\" watch <&-" >"$dir/out" 2>&1
 waits_for_vm
 ok "signal without standard input" ends_by TERM
 ok "which is no failure" status_is 0
+# Not below timeout(1), here as well: it is the tool's descriptors that are looked at
+sh -c "exec \"$out/kvmi\" watch --once <&- >&- 2>&-" &
+tool=$!
+waits_for_vm
+ok "none of the standard descriptors: none is used for something else" \
+	sh -c "[ \"\$(readlink /proc/$tool/fd/0 /proc/$tool/fd/1 /proc/$tool/fd/2 | uniq)\" = /dev/null ]"
+start_vm boot
+until_seen '^0 cr4 ALLOW' "$dir/vm"
+ok "none of the standard descriptors: a signal" ends_by TERM
+ok "none of the standard descriptors: which is no failure" status_is 0
+wait $vm
+ok "none of the standard descriptors: all is undone" vm_has '^left on: 0 0 0 0$'
+start_vm boot
+timeout 20 sh -c "exec \"$out/kvmi\" regs --msr 0x666 <&- >&- 2>&-"
+status=$?
+wait $vm
+ok "none of the standard descriptors: an error" status_is 1
 # Not below timeout(1), which has an opinion on signals of its own
 sh -c "trap '' HUP; exec \"$out/kvmi\" watch" >"$dir/out" 2>&1 &
 tool=$!
@@ -442,6 +506,18 @@ status=$?
 ok "info: somebody who is no device manager, and then one" has '^vCPUs *2'
 ok "info: which is success" status_is 0
 wait $vm
+in_background "$out/kvmi" info --timeout 1 >"$dir/out" 2>&1
+waits_for_vm
+"$out/tests/fakevm" "$sock" silent >"$dir/silent" &
+silent=$!
+until_seen '^connected' "$dir/silent"
+start_vm boot
+wait $tool
+status=$?
+ok "info: somebody who says nothing, and then one" has '^vCPUs *2'
+ok "info: which is a success as well" status_is 0
+ok "info: the first is told about" has '^kvmi: handshake: no answer in time'
+wait $silent $vm
 in_background sh -c "ulimit -n 7; exec \"$out/kvmi\" watch" >"$dir/out" 2>&1
 waits_for_vm
 start_vm boot

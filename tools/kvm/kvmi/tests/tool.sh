@@ -471,6 +471,8 @@ run linux protect --kernel --once
 ok "protect: SMM without memory" sh -c "[ $status = 0 ] && ! grep -q SMM $dir/out"
 ok "protect: there is nothing to protect in it" sh -c "! grep -q SMM $dir/vm"
 unset FAKE_SMM
+run linux protect --range 5 --once
+ok "protect: a start alone is of its page" vm_has '^view 0: 0x5, 1 pages: access 5$'
 run linux protect --range 0x1000+8K --policy report --against rw --once --json
 ok "protect: a range" vm_has '^view 0: 0x1000, 2 pages: access 4$'
 ok "protect: JSON: since when" \
@@ -916,6 +918,8 @@ wrong "START-LAST or START+LENGTH" protect --range 8K-4K
 wrong "START-LAST or START+LENGTH" protect --range 0xfffffffffffff000+8K
 wrong "give a symbol" protect --kernel --trust 5-4
 wrong "give a symbol" protect --kernel --trust ""
+wrong "or START for what is left of its page" protect --range 8K-4K
+wrong "or START for what is left of its page" protect --kernel --trust 5-4
 wrong "no such symbol" protect --kernel --trust text_poke
 wrong "no such symbol" protect --kernel --trust elsewhere --symbols "$dir/map"
 wrong "No such file" protect --kernel --symbols /nowhere
@@ -943,6 +947,10 @@ wrong "guest virtual addresses" translate
 wrong "is no address" translate kernel
 wrong "a leaf and a subleaf" cpuid 1 2 3
 wrong "not both" xsave --output a --restore b
+wrong "No such file" xsave --restore /nowhere
+wrong "not a file that --output wrote" xsave --restore /dev/null
+wrong "No such file" info --cookie /nowhere
+wrong "a file of 1 to" info --cookie /dev/null
 wrong "START and LENGTH" mem 16
 wrong "is no range" mem 16 0
 wrong "START, the address" mem --write hex:00
