@@ -1014,7 +1014,7 @@ KVMI_TEST(kvmi_pf_push, asked)
  * The same with a stack pointer that is also an entry of a page table, which nobody
  * protects: looking at where the stack is sets its flags, and so moves the stack.
  */
-#define ENTRY		0xc000
+#define ENTRY		0xe000
 #define ENTRY_GVA	0x200000
 
 FIXTURE(kvmi_pf_push_entry) {
