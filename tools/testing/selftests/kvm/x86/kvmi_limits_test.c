@@ -616,51 +616,6 @@ KVMI_TEST(kvmi_nodes, unhook_in_a_long_message)
 	kvmi_hook(s, self->vm);
 }
 
-/* Each 1G has a page that is not like the others. */
-static void split_all(struct kvmi_session *s, u8 access)
-{
-	struct kvmi_page_entries msg = {};
-	u32 i;
-
-	for (i = 0; i < 16; i++)
-		add_page(&msg, i * 512, access);
-	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
-}
-
-/* Nor for an entry that is about all pages */
-KVMI_TEST(kvmi_nodes, unhook_in_a_long_entry)
-{
-	struct kvmi_session *s = &self->s;
-	struct kvmi_page_entries msg = {
-		.hdr.count = 1,
-		.entries[0].gpa = NODES_GPA,
-		.entries[0].npages = 16 << 18,
-	};
-	struct timespec start, all, rest;
-	u32 i;
-
-	for (i = 0; i < 2; i++) {
-		split_all(s, KVMI_PAGE_ACCESS_RWX);
-		msg.entries[0].access = i ? RX : RO;
-		clock_gettime(CLOCK_MONOTONIC, &start);
-		TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
-		all = timespec_elapsed(start);
-	}
-
-	split_all(s, KVMI_PAGE_ACCESS_RWX);
-	msg.entries[0].access = RO;
-	kvmi_send_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &msg, sizeof(msg));
-	/* It is in the middle of it. */
-	usleep(timespec_to_ns(all) / 4000);
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	kvmi_unhook(s);
-	rest = timespec_elapsed(start);
-	TEST_ASSERT(timespec_to_ns(rest) < timespec_to_ns(all) / 2,
-		    "%lld ns, and %lld ns for all of it",
-		    (long long)timespec_to_ns(rest), (long long)timespec_to_ns(all));
-	kvmi_hook(s, self->vm);
-}
-
 KVMI_TEST(kvmi_nodes, all_views)
 {
 	struct kvmi_session *s = &self->s;
