@@ -578,44 +578,6 @@ static void expect_page(struct kvmi_session *s, u64 gpa, u8 wanted)
 	TEST_ASSERT_EQ(access, wanted);
 }
 
-/* Who ends the session does not wait for a message that is about all pages many times. */
-KVMI_TEST(kvmi_nodes, unhook_in_a_long_message)
-{
-	struct kvmi_session *s = &self->s;
-	struct kvmi_page_entries msg = {};
-	struct timespec start, all, rest;
-	u32 i;
-
-	/* Each 1G has pages that are not all alike. */
-	for (i = 0; i < 16; i++)
-		add_page(&msg, i * 512, RO);
-	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
-	for (i = 0; i < KVMI_MAX_ENTRIES; i++)
-		msg.entries[i] = (struct kvmi_page_access_entry) {
-			.gpa = NODES_GPA,
-			.npages = 16 << 18,
-			.access = i % 2 ? RX : RO,
-		};
-	/* The last one makes a difference again. */
-	msg.entries[i - 1].npages = 1;
-	msg.hdr.count = i;
-	/* The second time no memory is needed for it. */
-	for (i = 0; i < 2; i++) {
-		clock_gettime(CLOCK_MONOTONIC, &start);
-		TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
-		all = timespec_elapsed(start);
-	}
-
-	kvmi_send_cmd(s, KVMI_VM_SET_PAGE_ACCESS, &msg, sizeof(msg));
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	kvmi_unhook(s);
-	rest = timespec_elapsed(start);
-	TEST_ASSERT(timespec_to_ns(rest) < timespec_to_ns(all) / 4,
-		    "%lld ns, and %lld ns for all of it",
-		    (long long)timespec_to_ns(rest), (long long)timespec_to_ns(all));
-	kvmi_hook(s, self->vm);
-}
-
 KVMI_TEST(kvmi_nodes, all_views)
 {
 	struct kvmi_session *s = &self->s;

@@ -6,10 +6,12 @@
  * about it.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "kvmi_test_harness.h"
+#include "kvmi_view.h"
 
 #define TRACEFS		"/sys/kernel/tracing"
 #define EVENTS		TRACEFS "/events/kvmi"
@@ -311,6 +313,121 @@ KVMI_TEST(kvmi_trace, names)
 		TEST_ASSERT(strstr(self->log, number), "%d: not traced", id);
 	}
 	kvmi_unhook(s);
+}
+
+/*
+ * Whoever ends the session does not wait for a command that is about all pages, many
+ * times or once: restrictions end with the session.  That it is given up is seen by
+ * its reply, which nobody receives.
+ */
+#define PAGES_GPA	0x100000000ul
+#define PAGES_SLOT	10
+#define NR_1G		16
+#define PAGES_PER_1G	(1u << 18)
+
+#define RO		KVMI_PAGE_ACCESS_R
+#define RWX		KVMI_PAGE_ACCESS_RWX
+
+/* A command may be over before the session is ended. */
+#define MAX_TRIES	50
+
+static void add_memory(struct kvm_vm *vm)
+{
+	const u64 size = (u64)NR_1G << 30;
+	void *memory;
+
+	/* None of it is used. */
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	TEST_ASSERT(memory != MAP_FAILED, "mmap()");
+	vm_set_user_memory_region(vm, PAGES_SLOT, 0, PAGES_GPA, size, memory);
+}
+
+/* Entry i is about npages of 1G number i % NR_1G. */
+static void set_entry(struct kvmi_page_entries *msg, u32 i, u32 npages, u8 access)
+{
+	msg->entries[i] = (struct kvmi_page_access_entry) {
+		.gpa = PAGES_GPA + ((u64)(i % NR_1G) << 30),
+		.npages = npages,
+		.access = access,
+	};
+}
+
+/* Each 1G has a page that is not like its others. */
+static void split_all(struct kvmi_session *s)
+{
+	struct kvmi_page_entries msg = { .hdr.count = NR_1G };
+	u32 i;
+
+	for (i = 0; i < NR_1G; i++)
+		set_entry(&msg, i, 1, RO);
+	TEST_ASSERT_KVMI(kvmi_set_page_entries(s, &msg), 0);
+}
+
+/* Return true if the command was given up. */
+static bool unhook_in_command(struct _test_data_kvmi_trace *self,
+			      const struct kvmi_page_entries *msg)
+{
+	struct kvmi_session *s = &self->s;
+	size_t size = offsetof(struct kvmi_page_entries, entries[msg->hdr.count]);
+	char run[160], given_up[160], done[160], id[64];
+	u32 seq;
+
+	kvmi_hook(s, self->vm);
+	split_all(s);
+	seq = kvmi_send_cmd(s, KVMI_VM_SET_PAGE_ACCESS, msg, size);
+	snprintf(id, sizeof(id), "vm %d vcpu -1 VM_SET_PAGE_ACCESS (%u) seq %u",
+		 getpid(), KVMI_VM_SET_PAGE_ACCESS, seq);
+	snprintf(run, sizeof(run), " kvmi_command_run: %s size %zu\n", id, size);
+	snprintf(given_up, sizeof(given_up), " kvmi_reply: %s size 8 err %d EAGAIN\n",
+		 id, -KVM_EAGAIN);
+	snprintf(done, sizeof(done), " kvmi_reply: %s size 8 err 0 OK\n", id);
+	while (!count_traced(self, run))
+		;
+	kvmi_unhook(s);
+	if (count_traced(self, given_up))
+		return true;
+
+	TEST_ASSERT(count_traced(self, done), "No reply:\n%s", self->log);
+	write_file(self->dir, "trace", "");
+	return false;
+}
+
+static void expect_given_up(struct _test_data_kvmi_trace *self,
+			    const struct kvmi_page_entries *msg)
+{
+	int i;
+
+	add_memory(self->vm);
+	for (i = 0; i < MAX_TRIES; i++) {
+		if (unhook_in_command(self, msg))
+			return;
+	}
+	TEST_FAIL("The command was done to its end %d times", i);
+}
+
+KVMI_TEST(kvmi_trace, unhook_in_a_long_message)
+{
+	static struct kvmi_page_entries msg = { .hdr.count = KVMI_MAX_ENTRIES };
+	u32 i;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	for (i = 0; i < KVMI_MAX_ENTRIES; i++)
+		set_entry(&msg, i, PAGES_PER_1G, i / NR_1G % 2 ? RWX : RO);
+	expect_given_up(self, &msg);
+}
+
+KVMI_TEST(kvmi_trace, unhook_in_a_long_entry)
+{
+	static struct kvmi_page_entries msg = { .hdr.count = 1 };
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+
+	set_entry(&msg, 0, NR_1G * PAGES_PER_1G, RWX);
+	expect_given_up(self, &msg);
 }
 
 int main(int argc, char **argv)
