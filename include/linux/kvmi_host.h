@@ -34,14 +34,25 @@ void kvmi_vm_destroy(struct kvm *kvm);
 int kvmi_vcpu_create(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu);
 
+/* Return true while any VM of the host is introspected, see kvmi_key. */
+static inline bool kvmi_in_use(void)
+{
+	return static_branch_unlikely(&kvmi_key.key);
+}
+
+/* The same, with kvmi_known_key. */
+static inline bool kvmi_was_in_use(void)
+{
+	return static_branch_unlikely(&kvmi_known_key.key);
+}
+
 /*
  * Return true if hooks that are about more than one event have to be called: the
  * vCPU is introspected, or was.
  */
 static inline bool kvmi_hooks_vcpu(struct kvm_vcpu *vcpu)
 {
-	return static_branch_unlikely(&kvmi_key.key) &&
-	       READ_ONCE(vcpu->introspection);
+	return kvmi_in_use() && READ_ONCE(vcpu->introspection);
 }
 
 /* Return true if the tool has enabled an event for the vCPU.  No lock needed. */
@@ -53,33 +64,50 @@ static inline bool kvmi_event_wanted(struct kvm_vcpu *vcpu, u16 id)
 /* The same, for hooks */
 static inline bool kvmi_hooks_event(struct kvm_vcpu *vcpu, u16 id)
 {
-	return static_branch_unlikely(&kvmi_key.key) && kvmi_event_wanted(vcpu, id);
+	return kvmi_in_use() && kvmi_event_wanted(vcpu, id);
 }
-
-int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
 
 /*
- * Process what the tool requests of a vCPU.  Called in the outer run loop,
- * whether or not the vCPU is runnable.  The vCPU is loaded, and its SRCU lock
- * may be dropped and retaken.  Return 1 to go on, else what KVM_RUN has to
- * return.
+ * Return true if the vCPU has ever been introspected.  If so,
+ * KVM_REQ_RECALC_INTERCEPTS may be pending to remove intercepts, and VM exits
+ * may be due to intercepts that have been removed, even if nothing is
+ * introspected any more.
  */
-static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu)
+static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu)
 {
-	/* A crash may be left to be reported when the VM is not hooked any more. */
-	if (static_branch_unlikely(&kvmi_known_key.key) &&
-	    kvm_test_request(KVM_REQ_INTROSPECTION, vcpu))
-		return __kvmi_vcpu_service(vcpu);
-	return 1;
+	return kvmi_was_in_use() && READ_ONCE(vcpu->introspection);
 }
+
+/* Return true if there may be views that restrict pages or remap gfns. */
+static inline bool kvmi_has_views(struct kvm *kvm)
+{
+	return kvmi_in_use() && READ_ONCE(kvm->introspection_known);
+}
+
+#else /* !CONFIG_KVM_INTROSPECTION */
+
+static inline void kvmi_exit(void) { }
+static inline int kvmi_check_extension(struct kvm *kvm) { return 0; }
+static inline void kvmi_vm_destroy(struct kvm *kvm) { }
+static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }
+static inline void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu) { }
+static inline bool kvmi_in_use(void) { return false; }
+static inline bool kvmi_was_in_use(void) { return false; }
+static inline bool kvmi_hooks_vcpu(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_hooks_event(struct kvm_vcpu *vcpu, u16 id) { return false; }
+static inline bool kvmi_vcpu_known(struct kvm_vcpu *vcpu) { return false; }
+static inline bool kvmi_has_views(struct kvm *kvm) { return false; }
+
+#endif /* CONFIG_KVM_INTROSPECTION */
+
+int __kvmi_vcpu_service(struct kvm_vcpu *vcpu);
 
 void __kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu);
 
 /* Called before the outer run loop. */
 static inline void kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu)
 {
-	if (static_branch_unlikely(&kvmi_known_key.key) &&
-	    READ_ONCE(vcpu->introspection))
+	if (kvmi_vcpu_known(vcpu))
 		__kvmi_vcpu_begin_run(vcpu);
 }
 
@@ -92,8 +120,7 @@ int __kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r);
  */
 static inline int kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r)
 {
-	if (static_branch_unlikely(&kvmi_known_key.key) &&
-	    READ_ONCE(vcpu->introspection))
+	if (kvmi_vcpu_known(vcpu))
 		return __kvmi_vcpu_end_run(vcpu, r);
 	return r;
 }
@@ -103,21 +130,7 @@ bool __kvmi_vm_hooked(struct kvm *kvm);
 /* Return true from KVM_INTROSPECTION_HOOK to KVM_INTROSPECTION_UNHOOK. */
 static inline bool kvmi_vm_hooked(struct kvm *kvm)
 {
-	return static_branch_unlikely(&kvmi_key.key) && __kvmi_vm_hooked(kvm);
+	return kvmi_in_use() && __kvmi_vm_hooked(kvm);
 }
-
-#else /* !CONFIG_KVM_INTROSPECTION */
-
-static inline void kvmi_exit(void) { }
-static inline int kvmi_check_extension(struct kvm *kvm) { return 0; }
-static inline void kvmi_vm_destroy(struct kvm *kvm) { }
-static inline int kvmi_vcpu_create(struct kvm_vcpu *vcpu) { return 0; }
-static inline void kvmi_vcpu_destroy(struct kvm_vcpu *vcpu) { }
-static inline int kvmi_vcpu_service(struct kvm_vcpu *vcpu) { return 1; }
-static inline void kvmi_vcpu_begin_run(struct kvm_vcpu *vcpu) { }
-static inline int kvmi_vcpu_end_run(struct kvm_vcpu *vcpu, int r) { return r; }
-static inline bool kvmi_vm_hooked(struct kvm *kvm) { return false; }
-
-#endif /* CONFIG_KVM_INTROSPECTION */
 
 #endif /* __LINUX_KVMI_HOST_H */

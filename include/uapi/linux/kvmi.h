@@ -16,7 +16,6 @@
  */
 
 #include <linux/const.h>
-#include <linux/kernel.h>
 #include <linux/types.h>
 #include <asm/kvmi.h>
 

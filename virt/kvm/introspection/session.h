@@ -7,7 +7,6 @@
 #include <linux/kvmi_host.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
-#include <linux/uuid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 

@@ -208,7 +208,7 @@ void kvmi_vcpu_leave(struct kvm_vcpu_introspection *vi)
 }
 
 /*
- * Make a vCPU's thread call kvmi_vcpu_service().  Wakes a halted or parked
+ * Make a vCPU's thread call kvmi_vcpu_prepare().  Wakes a halted or parked
  * vCPU, without changing its activity state.
  */
 void kvmi_vcpu_request(struct kvm_vcpu *vcpu)

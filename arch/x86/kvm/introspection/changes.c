@@ -13,6 +13,7 @@
 #include "introspection/event.h"
 #include "introspection/vcpu.h"
 #include "changes.h"
+#include "hooks_regs.h"
 #include "intercepts.h"
 #include "msrs.h"
 #include "regs.h"

@@ -19,6 +19,7 @@
 #include "introspection/event.h"
 #include "introspection/vcpu.h"
 #include "emulation.h"
+#include "hooks_emulator.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "pages.h"
@@ -159,7 +160,7 @@ static bool kvmi_refuse_access(struct kvmi_emulation *emulation, gva_t gva,
 static bool read_shown(struct kvm_vcpu *vcpu, gpa_t gpa, void *val,
 		       unsigned int bytes)
 {
-	gfn_t gfn = gpa_to_gfn(gpa), shown = __kvmi_shown_gfn(vcpu, gfn);
+	gfn_t gfn = gpa_to_gfn(gpa), shown = kvmi_shown_gfn(vcpu, gfn);
 
 	return shown == gfn ||
 	       !kvm_vcpu_read_guest_page(vcpu, shown, val, offset_in_page(gpa),

@@ -4,13 +4,10 @@
 
 #include <asm/kvmi_host.h>
 
-/**
- * kvmi_emulation_set_mode - say what applies to the accesses of KVM's emulator
- * @emulation: the vCPU's
- * @mode: what applies; KVMI_EMULATE_FREELY when the accesses are done
- *
- * Who has changed a view finds that the emulator may be using what was there before,
- * or the emulator finds the change, see kvmi_arch_wait_for_accesses().
+/*
+ * Choose what applies to the accesses of KVM's emulator, KVMI_EMULATE_FREELY when
+ * they are done.  After a view has changed, the emulator either is seen to be using
+ * what was there before, or sees the change; see kvmi_arch_wait_for_accesses().
  */
 static inline void kvmi_emulation_set_mode(struct kvmi_emulation *emulation,
 					   enum kvmi_emulation_mode mode)

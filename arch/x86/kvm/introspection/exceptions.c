@@ -15,6 +15,9 @@
 #include "introspection/vcpu.h"
 #include "addresses.h"
 #include "cpuid.h"
+#include "hooks_emulator.h"
+#include "hooks_exceptions.h"
+#include "hooks_step.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "pages.h"
@@ -48,15 +51,6 @@ u32 __kvmi_wants_exceptions(struct kvm_vcpu *vcpu)
 	return wanted;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_wants_exceptions);
-
-/*
- * Return true if the tool intercepts breakpoints, which KVM_SET_GUEST_DEBUG
- * must not.
- */
-bool kvmi_owns_breakpoints(struct kvm_vcpu *vcpu)
-{
-	return kvmi_event_wanted(vcpu, KVMI_VCPU_EVENT_BREAKPOINT);
-}
 
 static bool userspace_owns_breakpoints(struct kvm_vcpu *vcpu)
 {

@@ -47,7 +47,7 @@ static struct kvmi_grant *kvmi_find_grant(struct kvmi_grants *grants, int as_id,
  */
 static bool shows_memory(struct kvm_vcpu *vcpu, gfn_t gfn, gfn_t *shown)
 {
-	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, kvmi_vcpu_view(vcpu));
 
 	*shown = gfn;
 	if (view)

@@ -13,6 +13,8 @@
 #include "introspection/event.h"
 #include "introspection/vcpu.h"
 #include "cpuid.h"
+#include "hooks_emulator.h"
+#include "hooks_insns.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
 #include "regs.h"

@@ -12,6 +12,8 @@
 #include "introspection/event.h"
 #include "introspection/limits.h"
 #include "introspection/vcpu.h"
+#include "hooks_emulator.h"
+#include "hooks_regs.h"
 #include "intercepts.h"
 #include "msrs.h"
 #include "registers.h"

@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#include <asm/kvmi_host.h>
+#include "hooks.h"
 
 struct kvm_vcpu;
 

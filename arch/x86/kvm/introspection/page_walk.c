@@ -29,20 +29,22 @@
 #include "introspection/vcpu.h"
 #include "addresses.h"
 #include "emulation.h"
+#include "hooks_insns.h"
 #include "kvm_emulate.h"
 #include "mmu.h"
 #include "page_walk.h"
+#include "pages.h"
 #include "regs.h"
 #include "step.h"
 #include "vectoring.h"
 #include "x86.h"
 
-bool __kvmi_ad_disabled(struct kvm_vcpu *vcpu)
+bool kvmi_ad_disabled(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	return vi && (READ_ONCE(vi->arch.ad_disabled) &
-		      BIT(__kvmi_vcpu_view(vcpu)));
+		      BIT(kvmi_vcpu_view(vcpu)));
 }
 
 static void disable_ad(struct kvm_vcpu *vcpu)
@@ -51,7 +53,7 @@ static void disable_ad(struct kvm_vcpu *vcpu)
 
 	spin_lock(&vi->lock);
 	if (vi->session)
-		vi->arch.ad_disabled |= BIT(__kvmi_vcpu_view(vcpu));
+		vi->arch.ad_disabled |= BIT(kvmi_vcpu_view(vcpu));
 	kvmi_update_view(vcpu);
 	spin_unlock(&vi->lock);
 }

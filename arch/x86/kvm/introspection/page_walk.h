@@ -21,5 +21,6 @@ bool kvmi_complete_walk(struct kvm_vcpu *vcpu, gpa_t entry, bool write);
 enum kvmi_walk_result kvmi_handle_walk(struct kvm_vcpu *vcpu,
 				       struct kvmi_vcpu_event_pf *event,
 				       int *r);
+bool kvmi_ad_disabled(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_PAGE_WALK_H */

@@ -20,6 +20,7 @@
 #include "introspection/view.h"
 #include "emulation.h"
 #include "grants.h"
+#include "hooks_pages.h"
 #include "hyperv.h"
 #include "intercepts.h"
 #include "kvm_emulate.h"
@@ -248,9 +249,9 @@ static bool is_own(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return grant && grant->own;
 }
 
-gfn_t __kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
+gfn_t kvmi_shown_gfn(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, kvmi_vcpu_view(vcpu));
 	int as_id = kvm_arch_vcpu_memslots_id(vcpu);
 	gfn_t shown;
 
@@ -339,7 +340,7 @@ static bool may_access(struct kvm_vcpu *vcpu, struct kvmi_view *view, gfn_t gfn,
  */
 bool kvmi_may_access(struct kvm_vcpu *vcpu, gfn_t gfn, u8 access)
 {
-	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, __kvmi_vcpu_view(vcpu));
+	struct kvmi_view *view = kvmi_view_find(vcpu->kvm, kvmi_vcpu_view(vcpu));
 
 	if (!view || kvmi_view_is_plain(view, kvm_arch_vcpu_memslots_id(vcpu)) ||
 	    !is_there(vcpu, gfn))
@@ -656,7 +657,7 @@ bool kvmi_execute_own(struct kvm_vcpu *vcpu, gpa_t gpa)
 	/* Remapping ends with the session. */
 	if (!READ_ONCE(vi->session))
 		return true;
-	if (gpa == INVALID_GPA || __kvmi_shown_gfn(vcpu, gfn) == gfn)
+	if (gpa == INVALID_GPA || kvmi_shown_gfn(vcpu, gfn) == gfn)
 		return false;
 
 	vi->arch.asked = READ_ONCE(vi->nr_sessions);
@@ -676,7 +677,7 @@ int kvmi_emulated_page_fault(struct kvm_vcpu *vcpu, gva_t gva, gpa_t gpa, u8 acc
 		.gva = gva,
 		.gpa = gpa,
 		.access = access,
-		.view = __kvmi_vcpu_view(vcpu),
+		.view = kvmi_vcpu_view(vcpu),
 	};
 	int r;
 

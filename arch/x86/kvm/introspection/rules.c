@@ -5,8 +5,6 @@
 
 #include <linux/kvm_host.h>
 
-#include <asm/kvmi_host.h>
-
 #include "introspection/arch.h"
 #include "introspection/event.h"
 #include "introspection/rules.h"

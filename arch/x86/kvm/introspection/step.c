@@ -26,7 +26,10 @@
 #include "changes.h"
 #include "emulation.h"
 #include "grants.h"
+#include "hooks_entry.h"
+#include "hooks_step.h"
 #include "mmu.h"
+#include "page_walk.h"
 #include "regs.h"
 #include "step.h"
 #include "x86.h"
@@ -76,7 +79,7 @@ bool __kvmi_single_steps(struct kvm_vcpu *vcpu)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_single_steps);
 
-unsigned int __kvmi_vcpu_view(struct kvm_vcpu *vcpu)
+unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
@@ -114,7 +117,7 @@ bool kvmi_step_is_allowed(struct kvm_vcpu *vcpu)
 void kvmi_update_view(struct kvm_vcpu *vcpu)
 {
 	/* Granted accesses need page tables of this vCPU only. */
-	kvm_mmu_set_view(vcpu, __kvmi_vcpu_view(vcpu), __kvmi_ad_disabled(vcpu),
+	kvm_mmu_set_view(vcpu, kvmi_vcpu_view(vcpu), kvmi_ad_disabled(vcpu),
 			 kvmi_step_is_allowed(vcpu));
 }
 
@@ -255,11 +258,7 @@ void kvmi_step_cancel(struct kvm_vcpu *vcpu)
 		cancel_step(vcpu, false);
 }
 
-/*
- * Handle the VM exit after an instruction.  Return what to return to the run
- * loop.
- */
-int kvmi_single_step_exit(struct kvm_vcpu *vcpu)
+int __kvmi_single_step_exit(struct kvm_vcpu *vcpu)
 {
 	int r;
 
@@ -271,7 +270,7 @@ int kvmi_single_step_exit(struct kvm_vcpu *vcpu)
 	r = kvm_mmu_reload(vcpu);
 	return r ? r : 1;
 }
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_single_step_exit);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_single_step_exit);
 
 static void kvmi_report_step(struct kvm_vcpu *vcpu)
 {

@@ -19,5 +19,6 @@ bool kvmi_step_repeats(struct kvm_vcpu *vcpu);
 void kvmi_step_retired(struct kvm_vcpu *vcpu);
 void kvmi_step_check(struct kvm_vcpu *vcpu);
 void kvmi_step_check_delivery(struct kvm_vcpu *vcpu);
+unsigned int kvmi_vcpu_view(struct kvm_vcpu *vcpu);
 
 #endif /* __KVMI_X86_STEP_H */

@@ -14,6 +14,8 @@
 
 #include "introspection/vcpu.h"
 #include "emulation.h"
+#include "hooks_exceptions.h"
+#include "hooks_step.h"
 #include "mmu.h"
 #include "pages.h"
 #include "regs.h"
@@ -52,7 +54,7 @@ static bool kvmi_fetch_insn(struct kvm_vcpu *vcpu, gva_t gva, u8 *bytes,
 	if (!kvmi_may_execute(vcpu, gva, gfn))
 		return false;
 
-	return !kvm_vcpu_read_guest_page(vcpu, __kvmi_shown_gfn(vcpu, gfn), bytes,
+	return !kvm_vcpu_read_guest_page(vcpu, kvmi_shown_gfn(vcpu, gfn), bytes,
 					 offset_in_page(gpa), nr);
 }
 

@@ -11,7 +11,6 @@
 #include <linux/kvmi.h>
 
 #include <asm/desc.h>
-#include <asm/kvmi_host.h>
 
 #include "kvm_emulate.h"
 #include "mmu.h"

@@ -13,8 +13,7 @@
  * View 0 is the one that every VM has.
  */
 
-#include <asm/kvmi_host.h>
-
+#include "introspection/hooks_pages.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "spte.h"

@@ -10,9 +10,9 @@
 #include <linux/kvm_host.h>
 
 #include <asm/debugreg.h>
-#include <asm/kvmi_host.h>
 #include <asm/msr-index.h>
 
+#include "introspection/hooks_step.h"
 #include "lapic.h"
 #include "svm.h"
 
