@@ -139,10 +139,10 @@ bool __kvmi_emulation_wanted(struct kvm_vcpu *vcpu)
 bool __kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
 	if (!__kvmi_emulation_wanted(vcpu))
-		return false;
+		return true;
 
 	kvmi_to_vcpu(vcpu)->arch.emulation.failed = true;
-	return true;
+	return false;
 }
 
 static bool kvmi_refuse_access(struct kvmi_emulation *emulation, gva_t gva,

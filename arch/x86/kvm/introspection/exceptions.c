@@ -171,7 +171,7 @@ enum kvmi_verdict __kvmi_emulated_exception(struct kvm_vcpu *vcpu, u8 vector,
 	if (!(__kvmi_wants_exceptions(vcpu) & BIT(vector)))
 		return KVMI_ALLOW;
 	/* The guest can execute it. */
-	if (__kvmi_emulation_failed(vcpu))
+	if (!__kvmi_emulation_failed(vcpu))
 		return KVMI_RETRY;
 
 	if (vector == BP_VECTOR) {

@@ -70,12 +70,12 @@ static inline unsigned int kvmi_emulated_bytes(struct kvm_vcpu *vcpu,
 }
 
 /*
- * KVM does not implement the instruction.  Return true if it is emulated for
+ * KVM does not implement the instruction.  Return false if it is emulated for
  * introspection, which handles that.
  */
 static inline bool kvmi_emulation_failed(struct kvm_vcpu *vcpu)
 {
-	return kvmi_hooks_vcpu(vcpu) && __kvmi_emulation_failed(vcpu);
+	return !kvmi_hooks_vcpu(vcpu) || __kvmi_emulation_failed(vcpu);
 }
 
 /*

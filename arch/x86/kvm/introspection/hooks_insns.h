@@ -48,12 +48,12 @@ static inline bool kvmi_wants_descriptor(struct kvm_vcpu *vcpu)
 
 /*
  * Handle a VM exit for an access to a descriptor table register: emulate it if
- * the tool allows it.  Return false if introspection does not intercept it.
+ * the tool allows it.  Return true if introspection does not intercept it.
  */
 static inline bool kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor,
 					bool write, int *r)
 {
-	return kvmi_hooks_vcpu(vcpu) &&
+	return !kvmi_hooks_vcpu(vcpu) ||
 	       __kvmi_descriptor_exit(vcpu, descriptor, write, r);
 }
 
@@ -77,16 +77,16 @@ kvmi_emulated_insn(struct kvm_vcpu *vcpu, const struct x86_instruction_info *inf
 }
 
 /*
- * Return true if a hypercall is the one of introspection, with what to return to
- * the run loop in *@r.
+ * A guest makes a hypercall.  Return true unless it is the one of introspection,
+ * which is reported.
  */
 static inline bool kvmi_hypercall(struct kvm_vcpu *vcpu, int *r)
 {
 	if (!kvmi_hooks_event(vcpu, KVMI_VCPU_EVENT_HYPERCALL))
-		return false;
+		return true;
 
 	*r = __kvmi_hypercall(vcpu);
-	return *r != -ENOENT;
+	return *r == -ENOENT;
 }
 
 #endif /* __KVMI_X86_HOOKS_INSNS_H */

@@ -97,7 +97,7 @@ bool __kvmi_descriptor_exit(struct kvm_vcpu *vcpu, u8 descriptor, bool write,
 		break;
 	}
 
-	return true;
+	return false;
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvmi_descriptor_exit);
 
