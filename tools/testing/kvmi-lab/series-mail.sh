@@ -485,8 +485,8 @@ cmd_build_each() {
 	say done "every step from $from to $to compiles"
 }
 
-# A "CHECK" is shown, what is more counts.  MAINTAINERS is patched last, the tree has
-# no history, and programs in tools/ have none of the kernel's helpers.
+# A "CHECK" is shown, what is more counts.  MAINTAINERS is a patch of its own, the tree
+# has no history, and programs in tools/ have none of the kernel's helpers.
 check_patch() { # COMMIT LOG
 	local ignore=FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID
 	command git -C "$W" diff --name-only "$1~" "$1" | grep -qv '^tools/' ||
