@@ -154,9 +154,8 @@ static bool may_read(struct kvm_introspection *session,
 	lockdep_assert_held(&session->reader.lock);
 
 	return !session->reader.left && !session->reader.error &&
-	       !kvmi_command_replies_due(session) && !kvmi_socket_has_files(session->sock) &&
-	       !READ_ONCE(session->ending) && !READ_ONCE(session->broken) &&
-	       !READ_ONCE(session->defunct) &&
+	       !kvmi_command_replies_due(session) && !READ_ONCE(session->ending) &&
+	       !READ_ONCE(session->broken) && !READ_ONCE(session->defunct) &&
 	       session->attachment == vi->event.attachment;
 }
 
@@ -331,8 +330,6 @@ int kvmi_reader_receive(struct kvm_introspection *session)
 		} else if (reader->left) {
 			reader->left = false;
 			return 0;
-		} else if (kvmi_socket_has_files(session->sock)) {
-			r = -EPROTO;
 		} else {
 			r = kvmi_message_receive(session);
 			if (!r)

@@ -25,7 +25,6 @@
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_host.h>
 #include <linux/kvmi_host.h>
-#include <linux/llist.h>
 #include <linux/moduleparam.h>
 #include <linux/net.h>
 #include <linux/poll.h>
@@ -63,70 +62,9 @@ EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_key);
 DEFINE_STATIC_KEY_DEFERRED_FALSE(kvmi_known_key, HZ);
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvmi_known_key);
 
-/*
- * What a receiver must not release itself.  Files may be in flight through its
- * socket, the VM's own among them: closing the last one destroys the VM, which
- * stops the receiver.
- */
-struct leftover {
-	struct llist_node node;
-	/* A socket that is not read any more, and the VM of its session */
-	struct socket *sock;
-	struct kvm *kvm;
-	/* Or a session that was unhooked by its receiver */
-	struct kvm_introspection *session;
-};
-
-static LLIST_HEAD(leftovers);
-
-static void drop_messages(struct socket *sock)
-{
-	u8 buf[256];
-	int n;
-
-	do {
-		struct kvec vec = { .iov_base = buf, .iov_len = sizeof(buf) };
-		struct msghdr msg = { };
-
-		n = kernel_recvmsg(sock, &msg, &vec, 1, sizeof(buf), MSG_DONTWAIT);
-	} while (n > 0);
-}
-
-static void drop_leftovers(struct work_struct *work)
-{
-	struct leftover *leftover, *next;
-
-	llist_for_each_entry_safe(leftover, next, llist_del_all(&leftovers), node) {
-		if (leftover->session) {
-			vhost_task_stop(leftover->session->receiver);
-			kvfree(leftover->session);
-		} else {
-			drop_messages(leftover->sock);
-			sockfd_put(leftover->sock);
-			kvm_put_kvm(leftover->kvm);
-		}
-		kfree(leftover);
-	}
-}
-
-static DECLARE_WORK(leftovers_work, drop_leftovers);
-
-static void kvmi_leave(struct leftover leftover)
-{
-	struct leftover *copy;
-
-	copy = kmemdup(&leftover, sizeof(leftover), GFP_KERNEL | __GFP_NOFAIL);
-	if (llist_add(&copy->node, &leftovers))
-		schedule_work(&leftovers_work);
-}
-
-/*
- * Nothing of introspection may run after KVM is unloaded.  A leftover may be
- * the last to hold a VM, whose end needs most of KVM.
- */
+/* Nothing of introspection may run after KVM is unloaded. */
 void kvmi_exit(void)
 {
-	flush_work(&leftovers_work);
 	static_key_deferred_flush(&kvmi_key);
 	static_key_deferred_flush(&kvmi_known_key);
 }
@@ -159,13 +97,6 @@ static void set_defunct(struct kvm_introspection *session)
 		trace_kvmi_defunct(session->kvm);
 	WRITE_ONCE(session->defunct, true);
 	kernel_sock_shutdown(session->sock, SHUT_RDWR);
-	if (kvmi_socket_has_files(session->sock) && kvm_get_kvm_safe(session->kvm)) {
-		get_file(session->sock->file);
-		kvmi_leave((struct leftover) {
-			.sock = session->sock,
-			.kvm = session->kvm,
-		});
-	}
 
 	kvm_for_each_vcpu(i, vcpu, session->kvm)
 		kvmi_vcpu_release(kvmi_to_vcpu(vcpu));
@@ -322,8 +253,6 @@ static bool kvmi_receive(void *data)
 	struct kvm_introspection *session = data;
 	int r;
 
-	WRITE_ONCE(session->receiver_task, current);
-
 	/* Nothing is left to do, sleep until being stopped. */
 	if (READ_ONCE(session->defunct)) {
 		kvmi_vm_finish_shutdown(session);
@@ -360,20 +289,19 @@ static void kvmi_receiver_killed(void *data)
 }
 
 /*
- * Files that are passed with a message would be closed by the receiver, so that
- * a tool could make it run any release method.  Have them refused when they are
- * sent, and accept no socket that has some already.
+ * Files that are passed with a message are closed by whoever reads it, which may
+ * destroy a VM: a vCPU's thread would do so with the vCPU loaded, and a receiver that
+ * the VM's end waits for.  Have them refused when they are sent, whatever userspace
+ * sets later, and accept no socket that has some already.
  */
 static int refuse_files(struct socket *sock)
 {
-	int r, no = 0;
-
 	if (sock->ops->family != AF_UNIX)
 		return 0;
 
-	r = sock_setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS,
-			    KERNEL_SOCKPTR(&no), sizeof(no));
-	return r ? r : kvmi_socket_has_files(sock) ? -EINVAL : 0;
+	unix_refuse_rights(sock->sk);
+
+	return atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds) ? -EINVAL : 0;
 }
 
 static struct socket *get_socket(int fd)
@@ -664,7 +592,6 @@ static int replace_tool(struct kvm_introspection *session, struct socket **sock)
 		return PTR_ERR(receiver);
 	/* The previous receiver has nothing left to do. */
 	vhost_task_stop(session->receiver);
-	WRITE_ONCE(session->receiver_task, NULL);
 	session->receiver = receiver;
 
 	/* vCPUs that waited for the previous tool may still be looking. */
@@ -758,7 +685,6 @@ static void stop_receiver(struct kvm_introspection *session)
 static bool __kvmi_unhook(struct kvm *kvm)
 {
 	struct kvm_introspection *session;
-	bool by_receiver;
 
 	guard(mutex)(&kvm->lock);
 
@@ -766,16 +692,7 @@ static bool __kvmi_unhook(struct kvm *kvm)
 	if (!session)
 		return false;
 
-	/*
-	 * Userspace may have undone refuse_files(), so that the VM's last file
-	 * is closed by its receiver when it is killed: it must not wait for
-	 * itself.
-	 */
-	by_receiver = READ_ONCE(session->receiver_task) == current;
-	if (!by_receiver)
-		stop_receiver(session);
-	else if (!READ_ONCE(session->defunct))
-		set_defunct(session);
+	stop_receiver(session);
 	detach_vcpus(kvm, session->cleanup);
 	session->shutdown = false;
 	kvmi_views_end(session);
@@ -787,10 +704,7 @@ static bool __kvmi_unhook(struct kvm *kvm)
 
 	sockfd_put(session->sock);
 	put_eventfd(session->lost);
-	if (by_receiver)
-		kvmi_leave((struct leftover) { .session = session });
-	else
-		kvfree(session);
+	kvfree(session);
 	trace_kvmi_unhook(kvm);
 
 	return true;

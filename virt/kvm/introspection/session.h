@@ -59,8 +59,6 @@ struct kvm_introspection {
 	struct socket *sock;
 	/* Reads from @sock and runs the VM-wide commands */
 	struct vhost_task *receiver;
-	/* The task of @receiver, for comparison only */
-	struct task_struct *receiver_task;
 	/*
 	 * The tool is lost: everything it has sent was processed.  Until
 	 * another one is attached no events are sent.  Set by the receiver,

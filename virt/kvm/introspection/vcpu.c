@@ -281,7 +281,8 @@ int kvmi_vcpu_pause(struct kvm_vcpu *vcpu)
 	struct kvm_vcpu_introspection *vi = kvmi_to_vcpu(vcpu);
 
 	spin_lock(&vi->lock);
-	if (vi->pauses == KVMI_MAX_PAUSES) {
+	/* One that was sent is pending again if the tool is lost. */
+	if (vi->pauses >= KVMI_MAX_PAUSES) {
 		spin_unlock(&vi->lock);
 		return -KVM_EBUSY;
 	}

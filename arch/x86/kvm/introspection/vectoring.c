@@ -171,6 +171,21 @@ static int load_segment(const struct kvmi_vectoring *v, u16 selector,
 	return check_write(v, gva, SYSTEM, sizeof(*desc)) ?: UNKNOWN;
 }
 
+/*
+ * Of a frame in two pages, what is pushed first may be the page table entry of the
+ * other page.
+ */
+static int check_push(const struct kvmi_vectoring *v, gva_t gva, int cpl,
+		      unsigned int bytes)
+{
+	int r = check_write(v, gva, stack_of(cpl), bytes);
+
+	if (!r && offset_in_page(gva) + bytes > PAGE_SIZE)
+		r = UNKNOWN;
+
+	return r;
+}
+
 /* 64-bit frames are the same with and without a change of CPL. */
 static int check_stack64(const struct kvmi_vectoring *v, unsigned int ist, int cpl,
 			 int new_cpl, unsigned int nr_slots)
@@ -189,7 +204,7 @@ static int check_stack64(const struct kvmi_vectoring *v, unsigned int ist, int c
 			return r;
 	}
 
-	return check_write(v, (sp & ~0xfull) - size, stack_of(new_cpl), size);
+	return check_push(v, (sp & ~0xfull) - size, new_cpl, size);
 }
 
 static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
@@ -226,8 +241,7 @@ static int check_stack32(const struct kvmi_vectoring *v, int cpl, int new_cpl,
 	if (!ss.d)
 		return UNKNOWN;
 
-	return check_write(v, (u32)(seg.base + inner.sp - size), stack_of(new_cpl),
-			   size);
+	return check_push(v, (u32)(seg.base + inner.sp - size), new_cpl, size);
 }
 
 static int check_gate(const struct kvmi_vectoring *v, u8 vector, bool has_error_code)

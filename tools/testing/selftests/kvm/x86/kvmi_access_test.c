@@ -1138,6 +1138,36 @@ KVMI_TEST(kvmi_access, locked_read_modify_write_something_else)
 	replace_locked(g, 0x100, 0x101);
 }
 
+/*
+ * Memory changes after it was read: the instruction begins anew, with the flags that
+ * it began with.
+ */
+KVMI_TEST(kvmi_access, locked_add_with_carry_and_change)
+{
+	struct kvmi_guest *g = &self->g;
+	u64 val = DATA_VALUE + RAX_VALUE + 1, other = 0x100;
+	struct kvmi_event ev;
+
+	g->start.regs.rflags |= X86_EFLAGS_CF;
+	restrict_page(g, DATA, RX);
+	/* LOCK ADC [RDI], RAX */
+	START(g, "\xf0\x48\x11\x07");
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	memcpy(addr_gpa2hva(g->vm, DATA), &other, sizeof(other));
+	allow(g, &ev);
+
+	wait_pf(g, 0, &ev);
+	/* Some processors set RF for a fault. */
+	TEST_ASSERT_EQ(ev.common.arch.regs.rflags & ~X86_EFLAGS_RF,
+		       g->start.regs.rflags);
+	reply_trap(g, &ev);
+	val = other + RAX_VALUE + 1;
+	wait_access(g, DATA, KVMI_PAGE_ACCESS_W, &val, sizeof(val), &ev);
+	allow(g, &ev);
+	stop(g);
+	TEST_ASSERT_EQ(value_at(g, DATA), val);
+}
+
 KVMI_TEST(kvmi_access, exchange_something_else)
 {
 	struct kvmi_guest *g = &self->g;

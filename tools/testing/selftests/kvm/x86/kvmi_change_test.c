@@ -910,6 +910,89 @@ KVMI_TEST(kvmi_task_switch, signal)
 	kvmi_guest_stop_normally(g);
 }
 
+/*
+ * To a task that executes the same instruction with the same registers: JMP to a task
+ * that is busy by then.
+ */
+static void jump_to_the_same(struct kvmi_guest *g, u64 cr3)
+{
+	const struct kvm_regs *regs = &g->start.regs;
+	const u64 in_order[] = {
+		regs->rax, regs->rcx, regs->rdx, regs->rbx,
+		regs->rsp, regs->rbp, regs->rsi, regs->rdi,
+	};
+	int i;
+
+	put(g, KVMI_GUEST_TSS2 + 0x1c, cr3, 4);
+	put(g, KVMI_GUEST_TSS2 + 0x20, KVMI_GUEST_CODE, 4);
+	put(g, KVMI_GUEST_TSS2 + 0x24, regs->rflags, 4);
+	for (i = 0; i < ARRAY_SIZE(in_order); i++)
+		put(g, KVMI_GUEST_TSS2 + 0x28 + i * 4, in_order[i], 4);
+	kvmi_guest_reset(g);
+	kvmi_guest_run_normally(g);
+	TEST_ASSERT_EQ(g->normal_vector, GP_VECTOR);
+	TEST_ASSERT_EQ(g->normal.sregs.tr.selector, KVMI_GUEST_TR2);
+}
+
+/* A step is for one of them. */
+KVMI_TEST(kvmi_task_switch, same_context)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+
+	if (!kvmi_has_page_access())
+		SKIP(return, "Needs the TDP MMU");
+	if (variant->gate)
+		SKIP(return, "The exception is delivered in the other task");
+
+	jump_to_the_same(g, KVMI_GUEST_PAGE_TABLES);
+	kvmi_guest_restrict(g, KVMI_GUEST_CODE, KVMI_PAGE_ACCESS_R | KVMI_PAGE_ACCESS_W);
+	kvmi_guest_start(g, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.sregs.tr.selector, KVMI_GUEST_TR);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_PF, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(ev.common.arch.sregs.tr.selector, KVMI_GUEST_TR2);
+	TEST_ASSERT_EQ(ev.pf.flags, 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
+/* Nor is one of them lost. */
+KVMI_TEST(kvmi_task_switch, step_to_the_same_rip)
+{
+	struct kvmi_vcpu_control_singlestep step = { .enable = 1 };
+	struct kvmi_guest *g = &self->g;
+	struct kvmi_event ev;
+	int err;
+
+	if (variant->gate)
+		SKIP(return, "The exception is delivered in the other task");
+
+	jump_to_the_same(g, KVMI_GUEST_PAGE_TABLES | CR3_FLIP);
+	kvmi_guest_park(g, &ev);
+	err = kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP, &step, sizeof(step),
+			    NULL, 0);
+	if (err == -KVM_EOPNOTSUPP) {
+		kvmi_unpark(&g->s, &ev);
+		kvmi_guest_stop_normally(g);
+		SKIP(return, "KVM cannot single-step");
+	}
+	TEST_ASSERT_KVMI(err, 0);
+	TEST_ASSERT_KVMI(kvmi_control_event(&g->s, 0, KVMI_VCPU_EVENT_SINGLESTEP, 1), 0);
+	kvmi_unpark(&g->s, &ev);
+
+	kvmi_wait_event(&g->s, KVMI_VCPU_EVENT_SINGLESTEP, &ev);
+	TEST_ASSERT_EQ(ev.common.arch.regs.rip, KVMI_GUEST_CODE);
+	TEST_ASSERT_EQ(ev.common.arch.sregs.tr.selector, KVMI_GUEST_TR2);
+	step.enable = 0;
+	TEST_ASSERT_KVMI(kvmi_vcpu_cmd(&g->s, 0, KVMI_VCPU_CONTROL_SINGLESTEP, &step,
+				       sizeof(step), NULL, 0), 0);
+	kvmi_reply(&g->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_guest_stop_normally(g);
+}
+
 int main(int argc, char **argv)
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_INTROSPECTION));

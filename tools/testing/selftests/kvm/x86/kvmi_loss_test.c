@@ -1086,6 +1086,33 @@ KVMI_TEST(kvmi_loss_of, owed_pause)
 	end_asked(l, KVMI_VCPU_EVENT_PAUSE);
 }
 
+/* As the documentation has it */
+#define MAX_PAUSES	1001
+
+/* The limit is one for the next tool as well, with that which was open. */
+KVMI_TEST(kvmi_loss_of, too_many_pauses)
+{
+	struct _test_data_kvmi_loss *l = &self->l;
+	struct kvmi_guest *g = &l->g;
+	int i;
+
+	kvmi_guest_park(g, &l->ev);
+	g->r.s = NULL;
+	for (i = 0; i < MAX_PAUSES; i++)
+		TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), 0);
+	TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), -KVM_EBUSY);
+	kvmi_close(&g->s);
+	expect_lost(l, KVMI_VCPU_EVENT_PAUSE);
+
+	kvmi_attach(&g->s, g->vm);
+	for (i = 0; i < 3; i++)
+		TEST_ASSERT_KVMI(kvmi_pause(&g->s, 0, 0), -KVM_EBUSY);
+	TEST_ASSERT_EQ(__kvmi_unhook(g->vm), 0);
+	kvmi_close(&g->s);
+	run(g);
+	kvmi_guest_stop_normally(g);
+}
+
 /* An instruction that is over cannot raise its event again. */
 KVMI_TEST(kvmi_loss_of, open_step)
 {

@@ -21,6 +21,8 @@ enum {
 	STAGE_TRIED,
 	STAGE_ON,
 	STAGE_OFF,
+	/* In a nested guest */
+	STAGE_NESTED,
 };
 
 static void guest_enable_vmx(struct vmx_pages *vmx)
@@ -57,6 +59,41 @@ static void guest_code_vmx(struct vmx_pages *vmx)
 	vmxoff();
 	set_cr4(get_cr4() & ~X86_CR4_VMXE);
 	GUEST_SYNC2(STAGE_OFF, 0ull);
+}
+
+static void nested_guest_code(void)
+{
+	GUEST_SYNC2(STAGE_NESTED, 0ull);
+	vmcall();
+}
+
+static u64 nr_int3;
+
+static void int3_handler(struct ex_regs *regs)
+{
+	nr_int3++;
+}
+
+static void guest_code_with_nested_guest(struct vmx_pages *vmx)
+{
+	GUEST_SYNC2(STAGE_READY, 0ull);
+	GUEST_ASSERT(prepare_for_vmx_operation(vmx));
+	GUEST_ASSERT(load_vmcs(vmx));
+	prepare_vmcs(vmx, nested_guest_code);
+	GUEST_ASSERT(!vmlaunch());
+	GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
+	asm volatile("int3");
+	GUEST_SYNC2(STAGE_TRIED, nr_int3);
+	vmxoff();
+	GUEST_SYNC2(STAGE_OFF, 0ull);
+}
+
+static void guest_code_int3(void)
+{
+	for (;;) {
+		asm volatile("int3");
+		GUEST_SYNC2(STAGE_ON, 0ull);
+	}
 }
 
 /* VMRUN of something that cannot run */
@@ -326,6 +363,58 @@ KVMI_TEST(kvmi_nested, nested_state_of_a_hooked_vm)
 	vcpu_nested_state_set(self->vcpu, &state->hdr);
 	TEST_ASSERT_ERRNO(__kvmi_hook_dead(self->vm), EBUSY);
 	free(state);
+}
+
+/*
+ * A vCPU in a nested guest is restored when the VM is not hooked any more: the guest
+ * that runs it has none of the tool's intercepts, either.
+ */
+KVMI_TEST(kvmi_nested, state_loaded_after_unhook)
+{
+	struct kvm_nested_state off = {
+		.size = sizeof(off),
+		.format = KVM_STATE_NESTED_FORMAT_VMX,
+		.hdr.vmx.vmxon_pa = -1ull,
+		.hdr.vmx.vmcs12_pa = -1ull,
+	};
+	struct kvm_x86_state *before, *nested;
+	struct kvm_vcpu *vcpu = self->vcpu;
+	struct kvmi_runner r = { };
+	struct kvm_regs regs;
+	struct kvmi_event ev;
+
+	if (!self->vmx || !kvm_has_cap(KVM_CAP_NESTED_STATE))
+		SKIP(return, "No nested VMX state");
+
+	vm_install_exception_handler(self->vm, BP_VECTOR, int3_handler);
+	vcpu_arch_set_entry_point(vcpu, guest_code_with_nested_guest);
+	run_to(vcpu, STAGE_READY, 0);
+	before = vcpu_save_state(vcpu);
+	run_to(vcpu, STAGE_NESTED, 0);
+	nested = vcpu_save_state(vcpu);
+	TEST_ASSERT(kvm_x86_state_is_guest_mode(nested), "No nested guest");
+
+	/* Without VMX, on another part of the stack */
+	vcpu_nested_state_set(vcpu, &off);
+	vcpu_load_state(vcpu, before);
+	vcpu_regs_get(vcpu, &regs);
+	regs.rip = (u64)guest_code_int3;
+	regs.rsp = (regs.rsp & ~0xfull) - 4096 - 8;
+	vcpu_regs_set(vcpu, &regs);
+	kvmi_hook(&self->s, self->vm);
+	kvmi_park(&r, &self->s, vcpu, &ev);
+	TEST_ASSERT_KVMI(kvmi_control_event(&self->s, 0, KVMI_VCPU_EVENT_BREAKPOINT, 1), 0);
+	kvmi_unpark(&self->s, &ev);
+	kvmi_wait_event(&self->s, KVMI_VCPU_EVENT_BREAKPOINT, &ev);
+	kvmi_reply(&self->s, &ev, KVMI_EVENT_ACTION_ALLOW);
+	kvmi_run_wait_exit(&r, KVM_EXIT_IO);
+	kvmi_unhook(&self->s);
+
+	vcpu_load_state(vcpu, nested);
+	run_to(vcpu, STAGE_TRIED, 2);
+	run_to(vcpu, STAGE_OFF, 0);
+	kvm_x86_state_cleanup(before);
+	kvm_x86_state_cleanup(nested);
 }
 
 /* Run the guest with EFER.SVME set or clear; what raises #UD? */

@@ -1016,6 +1016,7 @@ KVMI_TEST(kvmi_pf_push, asked)
  */
 #define ENTRY		0xe000
 #define ENTRY_GVA	0x200000
+#define TSS		0xd000
 
 FIXTURE(kvmi_pf_push_entry) {
 	struct kvmi_guest g;
@@ -1062,6 +1063,31 @@ KVMI_TEST(kvmi_pf_push_entry, asked)
 {
 	kvmi_guest_restrict(&self->g, self->table, R | X);
 	expect_push(&self->g, self->table, UD_VECTOR);
+}
+
+/*
+ * A frame in two pages, of which the upper one is the page table that maps the lower
+ * one: what is pushed first, SS and RSP, decides where the rest goes to.
+ */
+KVMI_TEST(kvmi_pf_push_entry, across_pages)
+{
+	struct kvmi_guest *g = &self->g;
+
+	put_entry(g, ENTRY, KVMI_GUEST_STACK | SUPERVISOR_PTE);
+	put_entry(g, ENTRY + 8, ENTRY | SUPERVISOR_PTE);
+	/* RSP0: SS is pushed to the second entry, and RSP to the first. */
+	g->start.sregs.tr.base = TSS;
+	put_entry(g, TSS + 4, ENTRY_GVA + PAGE + 2 * sizeof(u64));
+	g->start.regs.rsp = self->table | SUPERVISOR_PTE;
+	kvmi_guest_reset(g);
+	kvmi_run_start(&g->r, NULL, g->vcpu);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	if (table_is_unchanged(g, self->table))
+		SKIP(return, "This processor looks ahead");
+	kvmi_guest_reset(g);
+
+	kvmi_guest_restrict(g, self->table, R | X);
+	expect_push(g, self->table, UD_VECTOR);
 }
 
 /* Descriptors that the processor marks */
