@@ -18,6 +18,7 @@
 #include <linux/poll.h>
 #include <linux/socket.h>
 #include <linux/uio.h>
+#include <net/af_unix.h>
 #include <net/sock.h>
 
 #include "limits.h"
@@ -38,6 +39,13 @@ static_assert(sizeof(struct kvmi_vcpu_event_pf) == 24);
 static_assert(sizeof(struct kvmi_vcpu_event_pf_reply) == 8);
 static_assert(sizeof(struct kvmi_vcpu_event_singlestep) == 8);
 static_assert(sizeof(struct kvmi_vcpu_event_access) == 56);
+
+/* Return true if files are in flight to a socket. */
+bool kvmi_socket_has_files(struct socket *sock)
+{
+	return sock->ops->family == AF_UNIX &&
+	       atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds);
+}
 
 /*
  * Return true if there is something to read from a socket, or nothing will be any

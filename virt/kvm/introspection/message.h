@@ -28,6 +28,7 @@ bool kvmi_message_send_now(struct kvm_introspection *session, unsigned int attac
 void kvmi_message_give_up(struct kvm_introspection *session, unsigned int attachment);
 bool kvmi_message_pending(struct kvm_introspection *session);
 bool kvmi_message_is_ahead(const struct kvm_introspection *session);
+bool kvmi_socket_has_files(struct socket *sock);
 bool kvmi_socket_has_data(struct socket *sock);
 
 /* Where a handler puts the data of its reply */

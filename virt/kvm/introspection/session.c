@@ -301,7 +301,7 @@ static int refuse_files(struct socket *sock)
 
 	unix_refuse_rights(sock->sk);
 
-	return atomic_read(&unix_sk(sock->sk)->scm_stat.nr_fds) ? -EINVAL : 0;
+	return kvmi_socket_has_files(sock) ? -EINVAL : 0;
 }
 
 static struct socket *get_socket(int fd)

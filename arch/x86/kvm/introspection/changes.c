@@ -106,13 +106,6 @@ void __kvmi_task_switch(struct kvm_vcpu *vcpu)
 	kvmi_set_todo(vcpu);
 }
 
-/* The new task may have the RIP, or all of the context, of the old one. */
-void __kvmi_task_switched(struct kvm_vcpu *vcpu)
-{
-	kvmi_step_retired(vcpu);
-	kvmi_step_check(vcpu);
-}
-
 /*
  * The registers depend on each other, and a guest chooses what RSM loads.  If a
  * value that the tool has chosen can't be loaded, don't let the guest go on

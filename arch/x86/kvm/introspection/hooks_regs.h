@@ -20,7 +20,6 @@ enum kvmi_verdict __kvmi_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
 void __kvmi_enter_smm(struct kvm_vcpu *vcpu);
 void __kvmi_leave_smm(struct kvm_vcpu *vcpu);
 void __kvmi_task_switch(struct kvm_vcpu *vcpu);
-void __kvmi_task_switched(struct kvm_vcpu *vcpu);
 void __kvmi_vcpu_reset(struct kvm_vcpu *vcpu);
 
 /* Remove what can't be introspected from a vCPU's capabilities. */
@@ -100,13 +99,6 @@ static inline void kvmi_task_switch(struct kvm_vcpu *vcpu)
 {
 	if (kvmi_hooks_vcpu(vcpu))
 		__kvmi_task_switch(vcpu);
-}
-
-/* KVM has switched to another task, which ends the step of an instruction. */
-static inline void kvmi_task_switched(struct kvm_vcpu *vcpu)
-{
-	if (kvmi_hooks_vcpu(vcpu))
-		__kvmi_task_switched(vcpu);
 }
 
 /* Drop what was not reported yet of RSM or a task switch. */

@@ -13,6 +13,7 @@
 
 bool __kvmi_single_steps(struct kvm_vcpu *vcpu);
 int __kvmi_single_step_exit(struct kvm_vcpu *vcpu);
+void __kvmi_task_switched(struct kvm_vcpu *vcpu);
 bool __kvmi_prepare_step(struct kvm_vcpu *vcpu, int *r);
 enum kvmi_step_insn kvmi_step_insn(struct kvm_vcpu *vcpu);
 bool kvmi_step_emulate(struct kvm_vcpu *vcpu, int *r);
@@ -45,6 +46,13 @@ static inline int kvmi_single_step_exit(struct kvm_vcpu *vcpu)
 	if (kvmi_vcpu_known(vcpu))
 		return __kvmi_single_step_exit(vcpu);
 	return 1;
+}
+
+/* KVM has switched to another task, which ends the step of an instruction. */
+static inline void kvmi_task_switched(struct kvm_vcpu *vcpu)
+{
+	if (kvmi_has_todo(vcpu))
+		__kvmi_task_switched(vcpu);
 }
 
 #endif /* __KVMI_X86_HOOKS_STEP_H */

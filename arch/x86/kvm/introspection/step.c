@@ -376,6 +376,13 @@ void kvmi_step_check(struct kvm_vcpu *vcpu)
 		end_step(vcpu, true);
 }
 
+/* The new task may have the RIP, or all of the context, of the old one. */
+void __kvmi_task_switched(struct kvm_vcpu *vcpu)
+{
+	kvmi_step_retired(vcpu);
+	kvmi_step_check(vcpu);
+}
+
 /*
  * Before VM-Enter: withdraw grants if the tool has set other registers since
  * __kvmi_check_step().

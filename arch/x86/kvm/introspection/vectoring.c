@@ -172,15 +172,58 @@ static int load_segment(const struct kvmi_vectoring *v, u16 selector,
 }
 
 /*
- * Of a frame in two pages, what is pushed first may be the page table entry of the
- * other page.
+ * Return true if a page table with which @gva is translated is at @gfn, or if that
+ * is unknown.
+ */
+static bool is_table_of(struct kvm_vcpu *vcpu, gfn_t gfn, gva_t gva)
+{
+	struct kvm_pagewalk *walk = &vcpu->arch.gva_walk;
+	unsigned int size = walk->cpu_role.base.has_4_byte_gpte ? sizeof(u32) : sizeof(u64);
+	unsigned int bits = PAGE_SHIFT - ilog2(size);
+	unsigned int level = walk->cpu_role.base.level;
+	u64 entry = walk->get_guest_pgd(vcpu);
+
+	for (; level; level--) {
+		gfn_t table = gpa_to_gfn(entry & GENMASK_ULL(51, PAGE_SHIFT));
+		unsigned int index = gva >> (PAGE_SHIFT + (level - 1) * bits) & (BIT(bits) - 1);
+
+		if (table == gfn)
+			return true;
+
+		entry = 0;
+		if (level == PT32E_ROOT_LEVEL && !is_long_mode(vcpu))
+			entry = walk->get_pdptr(vcpu, index);
+		else if (kvm_vcpu_read_guest_page(vcpu, kvmi_shown_gfn(vcpu, table),
+						  &entry, index * size, size))
+			return true;
+		if (!(entry & PT_PRESENT_MASK))
+			return true;
+		if (level > PG_LEVEL_4K && entry & PT_PAGE_SIZE_MASK &&
+		    (size == sizeof(u64) || is_pse(vcpu)))
+			return false;
+	}
+
+	return false;
+}
+
+/*
+ * What is pushed first may be in the page table of the other page, and so decide
+ * where that is.
  */
 static int check_push(const struct kvmi_vectoring *v, gva_t gva, int cpl,
 		      unsigned int bytes)
 {
-	int r = check_write(v, gva, stack_of(cpl), bytes);
+	u64 as = stack_of(cpl);
+	gpa_t gpa;
+	int r;
 
-	if (!r && offset_in_page(gva) + bytes > PAGE_SIZE)
+	r = kvmi_vectoring_check(v, gva, as, KVMI_PAGE_ACCESS_W, &gpa);
+	if (r || offset_in_page(gva) + bytes <= PAGE_SIZE)
+		return r;
+
+	r = kvmi_vectoring_check(v, (gva | ~PAGE_MASK) + 1, as, KVMI_PAGE_ACCESS_W,
+				 &gpa);
+	if (!r && is_table_of(v->vcpu, gpa_to_gfn(gpa), gva))
 		r = UNKNOWN;
 
 	return r;

@@ -331,16 +331,9 @@ bool svm_single_step_exit(struct kvm_vcpu *vcpu, int *r)
 
 	step->caught = false;
 	*r = 1;
-	if (exit_code == SVM_EXIT_PUSHF || exit_code == SVM_EXIT_POPF) {
+	if (exit_code == SVM_EXIT_PUSHF || exit_code == SVM_EXIT_POPF)
 		step->refused = !kvmi_step_emulate(vcpu, r);
-		return true;
-	}
 
-	/*
-	 * The others are examined again before the next VMRUN.  Don't leave the CPU a
-	 * translation that the guest's page tables do not have any more: what is
-	 * examined is what they say.
-	 */
-	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+	/* The others are examined again before the next VMRUN. */
 	return true;
 }

@@ -1017,6 +1017,7 @@ KVMI_TEST(kvmi_pf_push, asked)
 #define ENTRY		0xe000
 #define ENTRY_GVA	0x200000
 #define TSS		0xd000
+#define PUSHED		0xf000
 
 FIXTURE(kvmi_pf_push_entry) {
 	struct kvmi_guest g;
@@ -1088,6 +1089,26 @@ KVMI_TEST(kvmi_pf_push_entry, across_pages)
 
 	kvmi_guest_restrict(g, self->table, R | X);
 	expect_push(g, self->table, UD_VECTOR);
+}
+
+/* In ordinary pages it is granted like others. */
+KVMI_TEST(kvmi_pf_push_entry, across_ordinary_pages)
+{
+	struct kvmi_guest *g = &self->g;
+	struct kvm_regs regs;
+
+	put_entry(g, ENTRY, KVMI_GUEST_STACK | SUPERVISOR_PTE);
+	put_entry(g, ENTRY + 8, PUSHED | SUPERVISOR_PTE);
+	g->start.sregs.tr.base = TSS;
+	put_entry(g, TSS + 4, ENTRY_GVA + PAGE + 2 * sizeof(u64));
+	kvmi_guest_reset(g);
+
+	kvmi_guest_restrict(g, self->table, R | X);
+	begin(g);
+	kvmi_run_wait_exit(&g->r, KVM_EXIT_IO);
+	vcpu_regs_get(g->vcpu, &regs);
+	TEST_ASSERT_EQ(regs.rip & ~0xfull, KVMI_GUEST_HANDLERS + UD_VECTOR * 16);
+	TEST_ASSERT(*(u64 *)addr_gpa2hva(g->vm, PUSHED + 8), "Nothing was pushed");
 }
 
 /* Descriptors that the processor marks */
