@@ -490,7 +490,7 @@ KVMI_TEST(kvmi_hook, files_for_good)
 		    "A file can be sent to KVM");
 	TEST_ASSERT_EQ(__kvmi_unhook(self->vm), 0);
 	expect_no_rights(fds[0]);
-	/* The tool's end is as any other. */
+	/* UNHOOK has shut it down. */
 	TEST_ASSERT(try_send_file(fds[0], self->vm->fd) < 0 && errno == EPIPE,
 		    "The socket was not shut down");
 	close(fds[0]);

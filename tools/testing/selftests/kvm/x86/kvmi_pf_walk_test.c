@@ -1066,19 +1066,25 @@ KVMI_TEST(kvmi_pf_push_entry, asked)
 	expect_push(&self->g, self->table, UD_VECTOR);
 }
 
+/* A frame in two pages: RSP0 is 16 bytes above the boundary. */
+static void push_to_two_pages(struct kvmi_guest *g, u64 upper)
+{
+	put_entry(g, ENTRY, KVMI_GUEST_STACK | SUPERVISOR_PTE);
+	put_entry(g, ENTRY + 8, upper | SUPERVISOR_PTE);
+	g->start.sregs.tr.base = TSS;
+	put_entry(g, TSS + 4, ENTRY_GVA + PAGE + 2 * sizeof(u64));
+}
+
 /*
- * A frame in two pages, of which the upper one is the page table that maps the lower
- * one: what is pushed first, SS and RSP, decides where the rest goes to.
+ * The upper one is the page table that maps the lower one: what is pushed first, SS
+ * and RSP, decides where the rest goes to.
  */
 KVMI_TEST(kvmi_pf_push_entry, across_pages)
 {
 	struct kvmi_guest *g = &self->g;
 
-	put_entry(g, ENTRY, KVMI_GUEST_STACK | SUPERVISOR_PTE);
-	put_entry(g, ENTRY + 8, ENTRY | SUPERVISOR_PTE);
-	/* RSP0: SS is pushed to the second entry, and RSP to the first. */
-	g->start.sregs.tr.base = TSS;
-	put_entry(g, TSS + 4, ENTRY_GVA + PAGE + 2 * sizeof(u64));
+	/* SS is pushed to the second entry, and RSP to the first. */
+	push_to_two_pages(g, ENTRY);
 	g->start.regs.rsp = self->table | SUPERVISOR_PTE;
 	kvmi_guest_reset(g);
 	kvmi_run_start(&g->r, NULL, g->vcpu);
@@ -1097,10 +1103,7 @@ KVMI_TEST(kvmi_pf_push_entry, across_ordinary_pages)
 	struct kvmi_guest *g = &self->g;
 	struct kvm_regs regs;
 
-	put_entry(g, ENTRY, KVMI_GUEST_STACK | SUPERVISOR_PTE);
-	put_entry(g, ENTRY + 8, PUSHED | SUPERVISOR_PTE);
-	g->start.sregs.tr.base = TSS;
-	put_entry(g, TSS + 4, ENTRY_GVA + PAGE + 2 * sizeof(u64));
+	push_to_two_pages(g, PUSHED);
 	kvmi_guest_reset(g);
 
 	kvmi_guest_restrict(g, self->table, R | X);
